@@ -1,0 +1,220 @@
+"""The typed configuration of a study: config.yaml with an overlay, nothing else.
+
+The sections `datasets`, `features`, `models`, `losses` and `samplers` are typed by the components found in the folders of the
+same names (`utopia.registry`): a new file there is a new section here, in the JSON schema and on the reference page.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model, model_validator
+
+from utopia import registry
+from utopia.config.base import Strict
+from utopia.config.suggest import nearest
+
+
+class Distribution(Strict):
+    """Label histogram and its Gaussian convolution (ULDA sec. 3.2, Eq. 2)."""
+
+    bins: int = Field(..., ge=2)
+    """Number of bins b over [low, high]."""
+    low: float = Field(...)
+    """Lower end of the label range."""
+    high: float = Field(...)
+    """Upper end of the label range."""
+    delta: float = Field(..., gt=0)
+    """Width of the kernel's support, in label units; taps reach floor(delta / 2w) bins to each side (w: bin width)."""
+    sigma: float = Field(..., gt=0)
+    """Standard deviation of the Gaussian kernel, in label units."""
+    binning: Literal["floor", "grid"] = "floor"
+    """`floor`: exactly b half-open bins. `grid`: labels rounded to the nearest of b + 1 grid points [U]."""
+    kernel: Literal["sum_one", "raw_density"] = "sum_one"
+    """`sum_one` keeps the number of samples; `raw_density` is Eq. 2 to the letter and loses mass [U]."""
+    boundary: Literal["zero", "reflect", "renormalise"] = "zero"
+    """What lies beyond the label range: nothing (to the letter), the mirror image, or kernel taps renormalised [U]."""
+    scope: Literal["video", "train_set"] = "video"
+    """Counts per video (ULDA 3.2: "on each time-series data") or pooled over the training videos of a fold."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Distribution:
+        if self.high <= self.low:
+            raise ValueError(f"high ({self.high}) must be greater than low ({self.low})")
+        return self
+
+
+class Treatment(Strict):
+    """What is done about the label distribution in training."""
+
+    loss: str = "mse"
+    """A file of `losses/`."""
+    sampler: str | None = None
+    """A file of `samplers/`, or null."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Treatment:
+        for kind, name in (("losses", self.loss), ("samplers", self.sampler)):
+            if name is not None and name not in registry.names(kind):
+                known = registry.names(kind)
+                raise ValueError(f"there is no {name!r} among {kind} ({', '.join(known)}){nearest(name, known)}")
+        return self
+
+
+class Precomputed(Strict):
+    """Features that somebody else extracted, taken from an HDF5 file in the field's layout (a group per video)."""
+
+    extractor: Literal["hdf5"]
+    """`hdf5`: nothing is extracted."""
+    files: list[str] = Field(..., min_length=1)
+    """Where the file may lie below the data-set's folder, in order; the first one found is used."""
+    array: str = "features"
+    """Name of the (steps x width) array in each group."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
+    normalise: Literal["none", "l2", "standardise"] = "none"
+    """`l2`: rows of unit norm; `standardise`: per dimension with the mean and deviation of the fold's training videos."""
+    note: str = ""
+    """Why results on these features are not comparable with print; empty: they are the published features."""
+
+
+class ExtractedFeature(Strict):
+    """Features that the pipeline extracts from the videos."""
+
+    normalise: Literal["none", "l2", "standardise"] = "none"
+    """`l2`: rows of unit norm; `standardise`: per dimension with the mean and deviation of the fold's training videos."""
+    note: str = ""
+    """Why results on these features are not comparable with print; empty: they are the published features."""
+
+
+class DatasetSettings(Strict):
+    """A data set: where its files are, what it is fed with, its label distribution."""
+
+    folder: str = Field(..., min_length=1)
+    """The data set's folder below `data`."""
+    features: list[list[str]] = Field(..., min_length=1)
+    """Sets of features (rows concatenated), best first: the first set that is available is used."""
+    shard: int = Field(16, ge=1)
+    """Videos per extraction job."""
+    distribution: Distribution
+
+
+class Generated(Strict):
+    """Size of the miniature's generated data. Only an overlay sets it; null means real data."""
+
+    seconds: float = Field(60.0, gt=5)
+    """Mean length of a video."""
+    width: int = Field(96, ge=32)
+    """Frame width in pixels."""
+    height: int = Field(72, ge=32)
+    """Frame height in pixels."""
+    fps: int = Field(10, ge=2)
+    """Frames per second."""
+    annotators: int = Field(30, ge=2)
+    """Simulated annotators who vote on every video."""
+    label_annotators: int = Field(3, ge=1)
+    """How many of them make the training labels."""
+    items: dict[str, int] = Field(default_factory=dict)
+    """Number of videos by data set; a data set that is not named is not generated."""
+
+
+class StudyBase(Strict):
+    """The study."""
+
+    study: str = "miniature"
+    """Name of the study: an overlay file in workflow/resources/studies/, and the folder below `results`."""
+    data: Path | None = None
+    """Folder with the data you have (one folder per data set). The miniature generates its own."""
+    results: Path = Path("results")
+    """Where everything that is made goes; deleting it is the whole reset."""
+    seed: int = Field(2307, ge=0)
+    """Root of every random seed."""
+    repeats: int = Field(3, ge=1)
+    """Seeds per run; values are means over them, with their standard deviation."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run."""
+    generated: Generated | None = None
+    """Set by the miniature: generate the data instead of reading it."""
+    treatments: dict[str, Treatment]
+    """Named combinations of a loss and a sampler."""
+    tables: Literal["all"] | list[str] = "all"
+    """Tables to make: `all`, or ids of workflow/resources/tables/."""
+    figures: Literal["all"] | list[str] = "all"
+    """Figures to make: `all`, or ids of workflow/resources/figures/."""
+
+    def dataset(self, name: str) -> Any:
+        """The settings of a data set."""
+        return getattr(self.datasets, name)  # type: ignore[attr-defined]
+
+    @property
+    def root(self) -> Path:
+        """The study's own folder, `results/<study>`."""
+        return self.results / self.study
+
+    @model_validator(mode="after")
+    def _features_exist(self) -> StudyBase:
+        known = set(self.features)  # type: ignore[attr-defined]
+        for name, dataset in self.datasets:  # type: ignore[attr-defined]
+            for feature in {feature for choice in dataset.features for feature in choice}:
+                if feature not in known:
+                    raise ValueError(f"datasets.{name}.features names {feature!r}, not defined{nearest(feature, known)}")
+        return self
+
+
+def _section(title: str, kind: str) -> Any:
+    """A settings model with one field per component of a kind, each with its defaults."""
+    fields: dict[str, Any] = {}
+    for name in registry.names(kind):
+        config = registry.config_of(kind, name)
+        fields[name] = (config, Field(default_factory=config, description=config.__doc__))
+    return create_model(title, __base__=Strict, **fields)
+
+
+def _datasets() -> Any:
+    fields: dict[str, Any] = {}
+    for name in registry.names("datasets"):
+        config = registry.config_of("datasets", name)
+        settings = create_model(
+            f"{name.title()}Settings",
+            __base__=DatasetSettings,
+            __doc__=config.__doc__,
+            options=(config, Field(default_factory=config, description="What is particular to this data set.")),
+        )
+        fields[name] = (settings, Field(..., description=config.__doc__))
+    return create_model("Datasets", __base__=Strict, **fields)
+
+
+def _feature() -> Any:
+    kinds: list[Any] = [Precomputed]
+    for name in registry.names("extractors"):
+        config = registry.config_of("extractors", name)
+        kinds.append(
+            create_model(
+                f"{name.title().replace('_', '')}Feature",
+                __base__=ExtractedFeature,
+                __doc__=config.__doc__,
+                extractor=(Literal[name], Field(..., description="A file of `extractors/`.")),
+                options=(config, Field(default_factory=config, description="Settings of the extractor.")),
+            )
+        )
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind
+    return Annotated[union, Field(discriminator="extractor")]
+
+
+@cache
+def study_model() -> type[StudyBase]:
+    """The `Study` model with a section for every component that exists."""
+    return create_model(
+        "Study",
+        __base__=StudyBase,
+        __doc__="A study: the published settings (config.yaml) with an overlay.",
+        datasets=(_datasets(), Field(..., description="The data sets.")),
+        features=(dict[str, _feature()], Field(..., description="Named sources of features.")),
+        models=(_section("Models", "models"), Field(default_factory=dict, description="Settings of each model.")),
+        losses=(_section("Losses", "losses"), Field(default_factory=dict, description="Settings of each loss.")),
+        samplers=(_section("Samplers", "samplers"), Field(default_factory=dict, description="Settings of each sampler.")),
+    )
