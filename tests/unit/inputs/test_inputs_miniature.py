@@ -1,0 +1,285 @@
+"""The miniature's data: official layouts, equal bytes for equal seeds, and a planted truth that can be found again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import h5py
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from utopia import arrays
+from utopia.errors import ConfigError, InputError
+from utopia.inputs import miniature
+from utopia.inputs.miniature import Size, damaged_id, files, generate, item_ids, latent, scene, video_ids
+from utopia.media.probe import probe
+
+SIZE = {"seconds": 20.0, "width": 48, "height": 40, "fps": 10, "annotators": 24, "label_annotators": 3}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("miniature")
+    for dataset in ("liris", "summe", "tvsum"):
+        written = generate(dataset=dataset, count=8, settings=SIZE, seed=2307, folder=root / dataset)
+        assert sorted(written) == sorted(path for path in (root / dataset).rglob("*") if path.is_file())
+    return root
+
+
+def decoded(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Mean colour per frame [N, 3] and the sound [samples]."""
+    with av.open(str(path)) as container:
+        colours = [frame.to_ndarray(format="rgb24").mean(axis=(0, 1)) for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        sound = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    return np.stack(colours), np.concatenate(sound)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def fitted(features: np.ndarray, truth: np.ndarray) -> float:
+    """Correlation of the truth with its least-squares fit from the features."""
+    design = np.column_stack([features, np.ones(len(features))])
+    weights, *_ = np.linalg.lstsq(design, truth, rcond=None)
+    return correlation(design @ weights, truth)
+
+
+class TestDeterminism:
+    @pytest.mark.parametrize("dataset", ["liris", "summe", "tvsum"])
+    def test_equal_arguments_give_equal_bytes(self, dataset: str, made: Path, tmp_path: Path) -> None:
+        again = generate(dataset=dataset, count=8, settings=SIZE, seed=2307, folder=tmp_path)
+        for path in again:
+            assert path.read_bytes() == (made / dataset / path.relative_to(tmp_path)).read_bytes(), path.name
+
+    def test_an_item_does_not_depend_on_the_count(self, made: Path, tmp_path: Path) -> None:
+        generate(dataset="liris", count=6, settings=SIZE, seed=2307, folder=tmp_path)
+        for name in (
+            "Data/data/MEDIAEVAL18_01.mp4",
+            "Valence_Arousal-annotations/annotations/MEDIAEVAL18_01_Valence-Arousal.txt",
+        ):
+            path = f"MEDIAEVAL18-DevSet-Part1-{name}"
+            assert (tmp_path / path).read_bytes() == (made / "liris" / path).read_bytes()
+
+    def test_another_seed_gives_other_data(self, made: Path, tmp_path: Path) -> None:
+        generate(dataset="tvsum", count=8, settings=SIZE, seed=2308, folder=tmp_path)
+        name = "ydata-tvsum50.mat"
+        assert (tmp_path / name).read_bytes() != (made / "tvsum" / name).read_bytes()
+
+
+class TestScience:
+    @pytest.mark.parametrize("item", ["MEDIAEVAL18_00", "MEDIAEVAL18_02", "MEDIAEVAL18_54"])
+    def test_truth_shows_in_colour_loudness_and_pitch(self, made: Path, item: str) -> None:
+        truth = arrays.load(made / "liris" / "truth.safetensors")
+        valence, arousal = truth[f"{item}/valence"], truth[f"{item}/arousal"]
+        colours, sound = decoded(next((made / "liris").glob(f"*/data/{item}.mp4")))
+        seconds = len(valence)
+        colour = colours.reshape(seconds, 10, 3).mean(axis=1)
+        blocks = sound[: seconds * scene.SAMPLE_RATE].reshape(seconds, -1)
+        crossings = (np.diff(np.signbit(blocks), axis=1) != 0).mean(axis=1)
+        assert fitted(colour, valence) > 0.5
+        assert fitted(colour, arousal) > 0.5
+        assert correlation(np.log(np.square(blocks).mean(axis=1)), arousal) > 0.5
+        assert correlation(crossings, valence) > 0.5
+
+    def test_truth_shows_in_motion(self, made: Path) -> None:
+        truth = arrays.load(made / "summe" / "truth.safetensors")
+        found = []
+        for item in ("video_1", "video_2", "video_3"):
+            with av.open(str(made / "summe" / "videos" / f"Miniature_{item[-1:]:0>2}.mp4")) as container:
+                shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+            # The patch is the only white thing; its centre moves faster when more happens.
+            white = shown.min(axis=3) > 160
+            rows, columns = (
+                (white.any(axis=axis) * np.arange(white.shape[3 - axis])).sum(axis=1) / white.any(axis=axis).sum(axis=1)
+                for axis in (2, 1)
+            )
+            speed = np.hypot(np.diff(rows), np.diff(columns))
+            signal = truth[f"{item}/importance"][1:]
+            found.append(correlation(latent.per_step(speed, 10), latent.per_step(signal, 10)))
+        assert np.mean(found) > 0.5
+
+    def test_one_linear_map_serves_all_videos(self, made: Path) -> None:
+        """What a model needs: the same colour means the same in every video."""
+        truth = arrays.load(made / "liris" / "truth.safetensors")
+        colours, arousal = [], []
+        for item in item_ids("liris", 8)[:4]:
+            seconds = truth[f"{item}/arousal"]
+            colours.append(
+                decoded(next((made / "liris").glob(f"*/data/{item}.mp4")))[0].reshape(len(seconds), 10, 3).mean(axis=1)
+            )
+            arousal.append(seconds)
+        assert fitted(np.concatenate(colours), np.concatenate(arousal)) > 0.5
+
+    def test_few_annotators_stray_further_from_the_truth_than_many(self, made: Path) -> None:
+        truth = arrays.load(made / "liris" / "truth.safetensors")
+        rng = np.random.default_rng(0)
+        few, many = [], []
+        for item in item_ids("liris", 8):
+            for target in ("valence", "arousal"):
+                votes, signal = truth[f"{item}/{target}.votes"], truth[f"{item}/{target}"]
+                chosen = [votes[rng.choice(len(votes), 3, replace=False)].mean(axis=0) for _ in range(20)]
+                few.append(np.mean([np.square(label - signal).mean() for label in chosen]))
+                many.append(np.square(votes.mean(axis=0) - signal).mean())
+        assert np.mean(few) > 1.5 * np.mean(many)
+
+    def test_development_labels_are_of_few_and_test_labels_of_all(self, made: Path) -> None:
+        truth = arrays.load(made / "liris" / "truth.safetensors")
+        for item in item_ids("liris", 8):
+            path = next((made / "liris").glob(f"*/annotations/{item}_*.txt"))
+            table = np.loadtxt(path, skiprows=1)
+            of_all = np.column_stack(
+                [truth[f"{item}/{target}.votes"].mean(axis=0) for target in ("valence", "arousal")]
+            )
+            same = np.abs(table[:, 1:] - of_all).max() < 1e-5
+            assert same == (int(item[-2:]) >= 54)
+
+    def test_summaries_follow_the_truth_within_a_budget(self, made: Path) -> None:
+        truth = arrays.load(made / "summe" / "truth.safetensors")
+        shares, agreement = [], []
+        for item in item_ids("summe", 8):
+            votes = truth[f"{item}/importance.votes"]
+            assert votes.any(axis=1).all()
+            shares.append(votes.mean())
+            agreement.append(correlation(votes.mean(axis=0), truth[f"{item}/importance"]))
+        assert 0.05 < np.mean(shares) < 0.2
+        assert np.mean(agreement) > 0.5
+
+    def test_most_moments_are_near_neutral(self) -> None:
+        signals = [latent.plant(1, "liris", str(n), 60, 10, ("valence",)).signals["valence"] for n in range(20)]
+        signal = np.concatenate(signals)
+        assert np.abs(signal).max() <= 1
+        assert (np.abs(signal) < 1 / 3).mean() > 0.5 > (np.abs(signal) > 2 / 3).mean() > 0
+
+
+class TestOfficialLayouts:
+    def test_mp4_files_hold_h264_and_aac_and_end_on_a_second(self, made: Path) -> None:
+        whole = [path for path in made.rglob("*.mp4") if path.stem not in ("MEDIAEVAL18_05", "Miniature_08")]
+        assert len(whole) == 14
+        for path in whole:
+            facts = probe(path)
+            assert (facts.video_codec, facts.audio_codec, facts.fps) == ("h264", "aac", 10)
+            assert (facts.width, facts.height, facts.sample_rate) == (48, 40, scene.SAMPLE_RATE)
+            assert facts.frames == facts.duration_s * 10 and facts.duration_s == int(facts.duration_s)
+
+    @pytest.mark.parametrize(("dataset", "name"), [("liris", "MEDIAEVAL18_05"), ("summe", "Miniature_08")])
+    def test_one_video_is_cut_short(self, made: Path, dataset: str, name: str) -> None:
+        with pytest.raises(InputError, match="cut short"):
+            probe(next((made / dataset).rglob(f"{name}.mp4")))
+
+    def test_annotations_have_the_official_columns(self, made: Path) -> None:
+        for path in made.glob("liris/*/annotations/*.txt"):
+            header, first, *_ = path.read_text().splitlines()
+            assert header.split("\t") == ["Time", "Valence", "Arousal"]
+            assert len(first.split("\t")) == 3
+
+    def test_mat_files_have_the_official_variables(self, made: Path, shared_data: Path) -> None:
+        ours = loadmat(made / "summe" / "GT" / "Miniature_01.mat")
+        real = loadmat(shared_data / "summe" / "GT" / "Jumps.mat")
+        assert set(ours) == set(real)
+        users = 24
+        assert ours["user_score"].shape == (ours["nFrames"].item(), users)
+        assert ours["segments"].shape == (1, users) and ours["segments"].dtype == real["segments"].dtype
+        np.testing.assert_allclose(ours["gt_score"][:, 0], (ours["user_score"] > 0).mean(axis=1))
+        start, end = ours["segments"][0, 0][0] * ours["FPS"].item()
+        assert (ours["user_score"][round(start) : round(end) + 1, 0] == 1).all()
+
+    def test_the_hdf5_file_has_the_field_s_arrays(self, made: Path, shared_data: Path) -> None:
+        with (
+            h5py.File(made / "summe" / "summe_labels.h5") as ours,
+            h5py.File(shared_data / "summe" / "summe_labels.h5") as real,
+        ):
+            for name, array in real["video_1"].items():
+                assert ours["video_1"][name].dtype.kind == array.dtype.kind
+                assert ours["video_1"][name].ndim == array.ndim
+            group = ours["video_1"]
+            points, frames = group["change_points"][()], int(group["n_frames"][()])
+            np.testing.assert_array_equal(points[1:, 0], points[:-1, 1] + 1)
+            assert points[0, 0] == 0 and points[-1, 1] == frames - 1
+            np.testing.assert_array_equal(group["n_frame_per_seg"][()].sum(), frames)
+
+    def test_the_v73_file_has_the_official_fields(self, made: Path, shared_data: Path) -> None:
+        with (
+            h5py.File(made / "tvsum" / "ydata-tvsum50.mat") as ours,
+            h5py.File(shared_data / "tvsum" / "ydata-tvsum50.mat") as real,
+        ):
+            assert ours.userblock_size == real.userblock_size
+            for name, column in real["tvsum50"].items():
+                mine = ours["tvsum50"][name]
+                assert mine.shape == (8, 1) and mine.dtype == column.dtype
+                a, b = ours[mine[0, 0]], real[column[0, 0]]
+                assert a.attrs["MATLAB_class"] == b.attrs["MATLAB_class"]
+                assert (a.dtype, a.ndim) == (b.dtype, b.ndim)
+            votes = ours[ours["tvsum50"]["user_anno"][0, 0]][()]
+        assert set(np.unique(votes)) <= {1, 2, 3, 4, 5} and len(np.unique(votes)) >= 4
+        # Whole two-second shots are voted on.
+        assert (votes[:, :20] == votes[:, :1]).all()
+
+    def test_the_v73_file_begins_like_a_matlab_file(self, made: Path) -> None:
+        head = (made / "tvsum" / "ydata-tvsum50.mat").read_bytes()[:128]
+        assert head.startswith(b"MATLAB 7.3 MAT-file") and head[124:] == b"\x00\x02IM"
+
+
+class TestCounts:
+    @pytest.mark.parametrize(("count", "development", "test"), [(6, 4, 2), (14, 10, 4), (48, 36, 12)])
+    def test_movies_are_parted_three_to_one(self, count: int, development: int, test: int) -> None:
+        numbers = [int(item[-2:]) for item in item_ids("liris", count)]
+        assert numbers == [*range(development), *range(54, 54 + test)]
+        assert int(str(damaged_id("liris", count))[-2:]) == development - 1
+
+    def test_tvsum_has_no_videos(self) -> None:
+        assert video_ids("tvsum", 8) == [] and damaged_id("tvsum", 8) is None
+        assert video_ids("summe", 8) == item_ids("summe", 8)
+
+    @pytest.mark.parametrize(("dataset", "count"), [("liris", 5), ("liris", 49), ("summe", 0)])
+    def test_counts_that_make_no_folds_are_refused(self, dataset: str, count: int) -> None:
+        with pytest.raises(ConfigError, match=rf"generated.items.{dataset} is {count}"):
+            item_ids(dataset, count)
+
+    def test_an_unknown_data_set_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="cannot generate the data set 'eev'"):
+            item_ids("eev", 8)
+
+    def test_more_label_annotators_than_annotators_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="label_annotators"):
+            generate(dataset="tvsum", count=8, settings=SIZE | {"label_annotators": 25}, seed=1, folder=tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_the_configuration_s_fields_are_the_settings(tmp_path: Path) -> None:
+    from utopia.config.study import Generated
+
+    settings: dict[str, Any] = Generated(seconds=6).model_dump(mode="json", exclude={"items"})
+    assert set(settings) == set(Size.__dataclass_fields__)
+    assert generate(dataset="tvsum", count=6, settings=settings, seed=1, folder=tmp_path)
+
+
+def test_a_damaged_target_is_left_alone_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match=r"zero-size|shape|frame"):
+        files.write_mp4(path, np.zeros((2, 32, 32, 4), dtype=np.uint8), np.zeros(100, dtype=np.float32), 5)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_planning_needs_neither_decoder_nor_scipy() -> None:
+    """The plan asks for ids at start-up, which must stay fast."""
+    import subprocess
+    import sys
+
+    code = "import sys; from utopia.inputs.miniature import video_ids; video_ids('liris', 8); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"av", "scipy", "torch", "h5py"} & set(loaded)
+
+
+def test_the_study_s_size_is_made_within_seconds(tmp_path: Path) -> None:
+    """Guards against a slow path; the whole miniature (24 videos of a minute) takes about 10 CPU seconds."""
+    settings = {"seconds": 60.0, "width": 96, "height": 72, "fps": 10, "annotators": 30, "label_annotators": 3}
+    start = time.process_time()
+    generate(dataset="summe", count=miniature.FEWEST, settings=settings, seed=1, folder=tmp_path)
+    assert time.process_time() - start < 15

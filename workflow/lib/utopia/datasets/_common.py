@@ -1,0 +1,334 @@
+"""What every data set is made of: the files found below its folder, its items, their labels, and its card.
+
+A data-set file offers `Config`, `PROTOCOL`, `TARGETS` and five functions; `tests/contract/test_datasets.py` holds all
+of them to it:
+
+* `locate(folder, options) -> Located`: which files are there, by name alone (no hashing, no decoding);
+* `items(located, options) -> list[Item]`: every expected item in official order, with the files that are there;
+* `describe(located, item, options) -> dict`: facts read from the annotations; InputError where they cannot be read;
+* `read_labels(located, item, options, limits) -> LabelledItem`: the labels on one time grid; InputError for a bad file;
+* `folds(located, ids, options) -> list[dict]`: name, train and test ids, restricted to `ids`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from utopia import registry
+from utopia.config import layers
+from utopia.config.base import Strict
+from utopia.errors import ConfigError, InputError
+from utopia.files import read_json
+
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
+EXPECTED = "expected.json"
+CARDS = registry.PACKAGE.parents[1] / "resources" / "datasets"
+_DEPTH = 5
+_ROUNDING = 1e-9
+
+
+class CardItem(Strict):
+    """One entry of the official list."""
+
+    id: str
+    """The item's id in every file that Utopia writes."""
+    name: str
+    """What people call it."""
+    key: str
+    """The stem of its files."""
+    fps: float | None = None
+    """Frames per second, as the annotations state it."""
+    frames: int | None = None
+    """Number of frames, as the annotations state it."""
+
+
+class CardFold(Strict):
+    """One published fold: all items that are not tested are trained on."""
+
+    name: str
+    test: list[str] = Field(..., min_length=1)
+    """Ids of the test items."""
+
+
+class CardFile(Strict):
+    """A published file."""
+
+    name: str
+    role: str = ""
+    """What it serves as: annotations, shots, videos, features, information."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    bytes: int | None = None
+    note: str = ""
+
+
+class Defect(Strict):
+    """A known defect of the published data."""
+
+    id: str
+    kind: str
+    """`short_labels`: labelled for less than its length. `feature_gap`: only the provided features have a hole."""
+    note: str
+
+
+class Expected(Strict):
+    """Items and folds of a generated folder, in place of the official ones (the miniature writes `expected.json`)."""
+
+    dataset: str
+    generated_by: str
+    """What made the folder."""
+    items: list[CardItem]
+    folds: list[CardFold]
+
+
+class Card(Strict):
+    """What is known about a data set: where it comes from, its terms, its official list."""
+
+    title: str
+    citation: str
+    licence: str
+    terms: str
+    urls: dict[str, str]
+    files: list[CardFile] = Field(default_factory=list)
+    label_range: dict[str, tuple[float, float]]
+    """The range that the annotators used, per target."""
+    notes: list[str] = Field(default_factory=list)
+    known_defects: list[Defect] = Field(default_factory=list)
+    items: list[CardItem] = Field(..., min_length=1)
+    folds: list[CardFold] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Files of a data set below its folder, by role (`annotations`, `shots`, `videos`, ...)."""
+
+    folder: Path
+    files: Mapping[str, tuple[Path, ...]]
+    missing: Mapping[str, str]
+    """Roles that cannot be filled, with the reason and the remedy."""
+    items: tuple[CardItem, ...]
+    """The official list, or the list of a generated folder."""
+    published: tuple[CardFold, ...]
+    """The published folds, or those of a generated folder."""
+    generated: bool = False
+    """Whether the miniature made this folder."""
+    duplicates: tuple[Path, ...] = ()
+    """Files of the same name as one that is used, deeper in the folder; they are not used."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An expected item with the files that are there: roles `annotations`, `shots`, `video`, ..."""
+
+    id: str
+    name: str
+    key: str
+    files: dict[str, Path]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the manifest knows of it (`duration_s`, `frames`, ...); empty before there is a manifest."""
+
+
+@dataclass(frozen=True)
+class LabelledItem:
+    """Labels of one item on its time grid of T points.
+
+    times: [T] seconds. labels: target -> [T] training label. evaluation: target -> [T], only where predictions are
+    judged by another label. votes: target -> [annotators, T], in label units, so that their mean is the label of all
+    annotators.
+    shots: for the summary protocol `picks` [T], `n_frames` [1], and, where they are known, `change_points` [shots, 2]
+    (inclusive frames) and `user_summary` [users, frames] of 0/1. annotators: the annotators behind the training label.
+    notes: what a reader of the numbers should know.
+    """
+
+    id: str
+    times: np.ndarray
+    labels: Mapping[str, np.ndarray]
+    evaluation: Mapping[str, np.ndarray] = field(default_factory=dict)
+    votes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shots: Mapping[str, np.ndarray] = field(default_factory=dict)
+    annotators: Sequence[int] = ()
+    notes: Sequence[str] = ()
+
+
+class Limits(NamedTuple):
+    """The label range that the study works on, `[low, high]`."""
+
+    low: float
+    high: float
+
+
+@cache
+def card(dataset: str) -> Card:
+    """The card of a data set.
+
+    Raises:
+        ConfigError: the card is missing or not valid.
+    """
+    path = CARDS / f"{dataset}.yaml"
+    try:
+        return Card.model_validate(layers.read(path).data)
+    except ValidationError as error:
+        raise ConfigError(f"not a valid card: {_faults(error)}", where=path) from None
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+
+
+def _expected(dataset: str, folder: Path) -> Expected | None:
+    path = folder / EXPECTED
+    if not os.path.lexists(path):
+        return None
+    try:
+        expected = Expected.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(
+            f"not a list of generated items: {_faults(error)}",
+            where=path,
+            why="this file tells which items a generated folder holds",
+            remedy="delete the generated folder and run the command again; in a folder of real data, delete this file",
+        ) from None
+    if expected.dataset != dataset:
+        raise InputError(f"this folder was generated for {expected.dataset!r}, not for {dataset!r}", where=path)
+    return expected
+
+
+class Scan(NamedTuple):
+    """The files below a folder, and why some of it could not be looked into (empty: all was)."""
+
+    files: tuple[Path, ...]
+    problem: str
+
+
+def scan(folder: Path, skip: Iterable[str] = ()) -> Scan:
+    """Files down to five folders below `folder`, nearest first, without hidden names and folders matching `skip`."""
+    patterns = [pattern.lower() for pattern in skip]
+    problems: list[str] = []
+
+    def problem(error: OSError) -> None:
+        problems.append(f"{error.filename} cannot be read ({error.strerror})")
+
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=problem, followlinks=True):
+        here = Path(root)
+        deep = len(here.relative_to(folder).parts) >= _DEPTH
+        folders[:] = (
+            [] if deep else sorted(name for name in folders if not _hidden(name) and not _matches(name, patterns))
+        )
+        found.extend(here / name for name in names if not _hidden(name))
+    found.sort(key=lambda path: (len(path.parts), path.as_posix()))
+    return Scan(tuple(found), "; ".join(problems))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in patterns)
+
+
+def stem_key(stem: str) -> str:
+    """A file's stem as it is compared: tools rename spaces to underscores and change the case."""
+    return stem.replace(" ", "_").lower()
+
+
+def by_stem(files: Iterable[Path], suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+    """The first file per stem (compared by `stem_key`, `ending` taken off) among those with one of the suffixes."""
+    found: dict[str, Path] = {}
+    end = stem_key(ending)
+    for path in files:
+        stem = stem_key(path.stem)
+        if path.suffix.lower() in suffixes and stem.endswith(end):
+            found.setdefault(stem[: len(stem) - len(end)], path)
+    return found
+
+
+def assemble(
+    dataset: str,
+    folder: Path,
+    choose: Callable[[tuple[Path, ...], Sequence[CardItem]], Mapping[str, tuple[Path, ...]]],
+    remedies: Mapping[str, str],
+    skip: Iterable[str] = (),
+) -> Located:
+    """Look for a data set's files: `choose(files, items)` sorts what was found into roles.
+
+    Args:
+        remedies: for each role, what is not there and what to do about it, used where the role stays empty.
+
+    Raises:
+        InputError: the folder has an `expected.json` that is damaged or of another data set.
+    """
+    folder = Path(folder)
+    expected = _expected(dataset, folder)
+    official = expected or card(dataset)
+    looked = scan(folder, skip) if folder.is_dir() else Scan((), f"there is no folder {folder}")
+    roles = choose(looked.files, official.items)
+    missing = {}
+    for role, remedy in remedies.items():
+        why = f"the miniature makes no {role} for this data set" if expected else remedy
+        if not roles.get(role):
+            missing[role] = f"{why} ({looked.problem})" if looked.problem else why
+    used = {path for files in roles.values() for path in files}
+    names = {path.name for path in used}
+    return Located(
+        folder=folder,
+        files={role: files for role, files in roles.items() if files},
+        missing=missing,
+        items=tuple(official.items),
+        published=tuple(official.folds),
+        generated=expected is not None,
+        duplicates=tuple(path for path in looked.files if path.name in names and path not in used),
+    )
+
+
+def restricted_folds(located: Located, ids: Iterable[str]) -> list[dict[str, Any]]:
+    """The published folds with train = all other items, both restricted to `ids`, in official order."""
+    present = set(ids)
+    order = [item.id for item in located.items if item.id in present]
+    return [
+        {
+            "name": fold.name,
+            "train": [item for item in order if item not in set(fold.test)],
+            "test": [item for item in order if item in set(fold.test)],
+        }
+        for fold in located.published
+    ]
+
+
+def refuse_bad_values(values: np.ndarray, limits: Limits, target: str, where: Callable[[int], str]) -> None:
+    """Refuse labels that are not numbers or lie outside the range.
+
+    Args:
+        values: [T] labels.
+        where: index -> file and row, for the message.
+
+    Raises:
+        InputError: naming the first bad row and how many there are.
+    """
+    holes = np.flatnonzero(~np.isfinite(values))
+    if holes.size:
+        raise InputError(
+            f"the {target} label is not a number ({holes.size} of {values.size} rows)",
+            where=where(int(holes[0])),
+            why="a model cannot be trained or judged on it",
+            remedy="get the file anew; do not fill the hole by hand",
+        )
+    outside = np.flatnonzero((values < limits.low - _ROUNDING) | (values > limits.high + _ROUNDING))
+    if outside.size:
+        first = int(outside[0])
+        raise InputError(
+            f"the {target} label {values[first]:g} lies outside [{limits.low:g}, {limits.high:g}] "
+            f"({outside.size} of {values.size} rows)",
+            where=where(first),
+            why="it has no bin in the label distribution",
+            remedy="check the file, or the `distribution` range (low, high) of this data set in config.yaml",
+        )

@@ -1,0 +1,93 @@
+"""Coverage of a study: what was expected, obtained and missing, counted by reason."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utopia.datasets._common import card
+from utopia.files import atomic, read_json
+
+COLUMNS = ("dataset", "subject", "expected", "obtained", "missing", "reason", "items")
+
+
+def report_coverage(
+    *, manifests: Sequence[Path], indexes: Sequence[Path], output: Path, absent: Mapping[str, str] | None = None
+) -> None:
+    """Write the coverage table: per data set and subject one row per reason, or one row if nothing is missing.
+
+    Subjects are `annotations`, `videos` and `feature:<name>`. `missing` counts the items of that row's reason, `items`
+    names them (separated by spaces); in a reason, the item's own name and path are written `<item>`, so that equal
+    causes count together.
+
+    Args:
+        manifests: manifests of the data sets that are there.
+        indexes: feature indexes of these data sets.
+        output: the CSV file.
+        absent: data sets of which nothing is there, with the reason.
+    """
+    rows: list[dict[str, Any]] = []
+    features = _features(indexes)
+    for path in manifests:
+        manifest = read_json(path)
+        dataset, items = manifest["dataset"], manifest["items"]
+        rows += _rows(
+            dataset, "annotations", items, {item["id"]: item["reason"] for item in items if not item["present"]}
+        )
+        rows += _rows(
+            dataset,
+            "videos",
+            items,
+            {item["id"]: item["video_reason"] for item in items if "video" not in item["files"]},
+        )
+        for feature, found in sorted(features[dataset].items()):
+            lacking = {item["id"]: _why(item, found) for item in items if found.get(item["id"]) != ""}
+            rows += _rows(dataset, f"feature:{feature}", items, lacking)
+    for dataset, reason in sorted((absent or {}).items()):
+        items = [{"id": item.id, "key": item.key} for item in card(dataset).items]
+        rows += _rows(dataset, "annotations", items, {item["id"]: reason for item in items})
+    with atomic(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _features(indexes: Iterable[Path]) -> dict[str, dict[str, dict[str, str]]]:
+    """data set -> feature -> item -> reason of absence, empty where the feature is there."""
+    found: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for path in indexes:
+        index = read_json(path)
+        for item, entries in index["items"].items():
+            for feature, entry in entries.items():
+                found[index["dataset"]][feature][item] = entry.get("absent", "")
+    return found
+
+
+def _why(item: Mapping[str, Any], found: Mapping[str, str]) -> str:
+    """Why a feature of an item is missing; an item in no index was never tried."""
+    return found.get(item["id"]) or item["video_reason"] or item["reason"] or "no job was asked for it"
+
+
+def _rows(
+    dataset: str, subject: str, items: Sequence[Mapping[str, Any]], missing: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item["id"] in missing:
+            by_reason[_general(missing[item["id"]], item)].append(item["id"])
+    fixed = {"dataset": dataset, "subject": subject, "expected": len(items), "obtained": len(items) - len(missing)}
+    if not by_reason:
+        return [fixed | {"missing": 0, "reason": "", "items": ""}]
+    return [
+        fixed | {"missing": len(ids), "reason": reason, "items": " ".join(ids)} for reason, ids in by_reason.items()
+    ]
+
+
+def _general(reason: str, item: Mapping[str, Any]) -> str:
+    """The reason with every word that holds the item's key or id (paths among them) written `<item>`, on one line."""
+    names = "|".join(re.escape(name) for name in (item["key"], item["id"]))
+    return re.sub(rf"[^\s:,;()]*(?:{names})(?!\w)[^\s:,;()]*", "<item>", " ".join(reason.split()))

@@ -1,0 +1,170 @@
+"""The manifest of a data set: every expected item with its files' hashes and facts, or the reason of its absence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utopia import registry
+from utopia.datasets import _common
+from utopia.datasets._common import Item, Located
+from utopia.errors import ChecksumError, InputError
+from utopia.files import sha256, write_json
+
+_FRAMES_APART = 0.01
+"""Share by which the frame counts of a video and of its annotations may differ before the manifest says so."""
+
+
+def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], output: Path) -> list[Path]:
+    """Write the manifest of a data set; what cannot be read is a declared absence.
+
+    An item is present when its annotations can be read. A video that is not there or is damaged leaves the item
+    present, without `files.video`, and `video_reason` says why.
+
+    Args:
+        dataset: a file of `datasets/`.
+        folder: the data set's folder.
+        options: its `Config`, as a mapping.
+        output: the JSON file to write.
+
+    Returns:
+        The files that were hashed: what the job has read.
+
+    Raises:
+        ChecksumError: a file is not the one that the data set's card names, and the options say to refuse it.
+        InputError: the folder's list of generated items is damaged.
+    """
+    module = registry.load("datasets", dataset)
+    config = module.Config.model_validate(dict(options))
+    located: Located = module.locate(Path(folder), config)
+    card = _common.card(dataset)
+    files = _Files(located, card, getattr(config, "checksums", "refuse"))
+    items = [_entry(module, located, item, config, files) for item in module.items(located, config)]
+    write_json(
+        output,
+        {
+            "dataset": dataset,
+            "card": {"title": card.title, "licence": card.licence, "citation": card.citation},
+            "root": str(folder),
+            "generated": located.generated,
+            "missing": dict(located.missing),
+            "duplicates": [path.relative_to(located.folder).as_posix() for path in located.duplicates],
+            "items": [item for item, _, _ in items],
+            "coverage": _coverage([cause for _, cause, _ in items])
+            | {"videos": _coverage([cause for _, _, cause in items])},
+        },
+    )
+    return files.hashed
+
+
+def _coverage(causes: list[str]) -> dict[str, Any]:
+    """Expected, present and missing by cause; an empty cause means present."""
+    missing = Counter(cause for cause in causes if cause)
+    return {"expected": len(causes), "present": len(causes) - missing.total(), "missing": dict(missing)}
+
+
+def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files) -> tuple[dict[str, Any], str, str]:
+    """An item's entry, and the causes of its own and its video's absence (empty where there is none)."""
+    entry: dict[str, Any] = {
+        "id": item.id,
+        "name": item.name,
+        "key": item.key,
+        "files": {},
+        "facts": {},
+        "annotations": {},
+    }
+    reason, cause = "", ""
+    try:
+        entry["files"] = {role: files.entry(path) for role, path in item.files.items() if role != "video"}
+        entry["annotations"] = entry["facts"] = module.describe(located, item, config)
+    except ChecksumError:
+        raise
+    except InputError as error:
+        reason, cause = _told(error, located.missing.get("annotations", ""))
+    video_reason, video_cause, notes = _video(entry, item, located, files)
+    return (
+        entry | {"present": not cause, "reason": reason, "video_reason": video_reason, "notes": notes},
+        cause,
+        video_cause,
+    )
+
+
+def _video(entry: dict[str, Any], item: Item, located: Located, files: _Files) -> tuple[str, str, list[str]]:
+    """Add the item's video to its entry; why it is not used, the cause in general terms, and notes."""
+    from utopia.media.probe import probe
+
+    path = item.files.get("video")
+    if path is None:
+        reason = located.missing.get("videos", f"no video {item.key} below {located.folder}")
+        return reason, "the video is not there", []
+    try:
+        file = files.entry(path)
+    except InputError as error:
+        return *_told(error), []
+    try:
+        facts = probe(path).as_dict()
+        if not facts["frames"]:
+            raise InputError("the file holds sound only", where=path, remedy="check that it is the right file")
+    except InputError as error:
+        entry["damaged"] = {"video": file}
+        return *_told(error), []
+    entry["files"]["video"] = file
+    entry["facts"] = facts
+    annotated = entry["annotations"].get("frames")
+    if annotated and abs(facts["frames"] - annotated) > _FRAMES_APART * annotated:
+        return "", "", [f"the video has {facts['frames']} frames, its annotations {annotated}"]
+    return "", "", []
+
+
+def _told(error: InputError, instead: str = "") -> tuple[str, str]:
+    """The reason in one line and the cause in general terms, without the file's name, to count by."""
+    where = f"{error.where}: " if error.where else ""
+    remedy = f" ({error.remedy})" if error.remedy else ""
+    return instead or f"{where}{error.what}{remedy}", error.what if error.where else "the annotations are not there"
+
+
+class _Files:
+    """Hashes of the files below a folder, each taken once."""
+
+    def __init__(self, located: Located, card: _common.Card, checksums: str) -> None:
+        self._folder = located.folder
+        self._published = {} if located.generated else {file.name: file for file in card.files if file.sha256}
+        self._refuse = checksums == "refuse"
+        self._entries: dict[Path, dict[str, Any]] = {}
+
+    @property
+    def hashed(self) -> list[Path]:
+        """The files that were read."""
+        return list(self._entries)
+
+    def entry(self, path: Path) -> dict[str, Any]:
+        """Path relative to the folder, sha256 and bytes; `published`: whether it is the file that the card names."""
+        if path not in self._entries:
+            try:
+                entry = {
+                    "path": path.relative_to(self._folder).as_posix(),
+                    "sha256": sha256(path),
+                    "bytes": path.stat().st_size,
+                }
+            except OSError as error:
+                raise InputError(
+                    f"cannot be read ({error.strerror})", where=path, remedy="make it readable (`ls -l`, `chmod`)"
+                ) from error
+            self._entries[path] = entry | self._checked(path, str(entry["sha256"]))
+        return self._entries[path]
+
+    def _checked(self, path: Path, digest: str) -> dict[str, Any]:
+        published = self._published.get(path.name)
+        if published is None:
+            return {}
+        if digest != published.sha256 and self._refuse:
+            raise ChecksumError(
+                f"its sha256 is {digest}, but the card names {published.sha256}",
+                where=path,
+                why="it is damaged, or another version than the published one, and results on it are not comparable",
+                remedy="get the file anew (the card names where); to use this one all the same, set "
+                "`checksums: record` in the data set's options",
+            )
+        return {"published": digest == published.sha256}

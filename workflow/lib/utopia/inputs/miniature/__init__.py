@@ -1,0 +1,102 @@
+"""The miniature's data: generated from a seed, in the official raw layouts, with a planted truth.
+
+A latent signal per target drives a video's colour, motion, loudness and pitch; many simulated annotators vote on it
+with bias, lag and noise, few of them make the training labels. `truth.safetensors`, outside the official layouts, holds
+the signal and all votes for tests; no stage reads it. One video of each data set with videos is cut short, so that
+every study exercises an absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import ConfigError
+
+FEWEST = 6
+"""Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
+_MOST = {"liris": 48, "summe": 999, "tvsum": 999}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of what is generated; the configuration's `generated` section says what each setting means."""
+
+    seconds: float
+    width: int
+    height: int
+    fps: int
+    annotators: int
+    label_annotators: int
+
+
+def item_ids(dataset: str, count: int) -> list[str]:
+    """Ids of the items that `generate` makes: for LIRIS three quarters development movies, the rest test movies.
+
+    Raises:
+        ConfigError: there is no generator for the data set, or it cannot make so many or so few items.
+    """
+    if dataset not in _MOST:
+        raise ConfigError(
+            f"the miniature cannot generate the data set {dataset!r}",
+            remedy=f"name only {', '.join(_MOST)} in generated.items, or write a generator in inputs/miniature",
+        )
+    if not FEWEST <= count <= _MOST[dataset]:
+        raise ConfigError(
+            f"generated.items.{dataset} is {count}",
+            why="folds need training and test items, and one video is damaged on purpose",
+            remedy=f"choose a number from {FEWEST} to {_MOST[dataset]}",
+        )
+    if dataset == "liris":
+        tested = round(count / 4)
+        numbers = [*range(count - tested), *range(54, 54 + tested)]
+        return [f"MEDIAEVAL18_{number:02d}" for number in numbers]
+    return [f"video_{number}" for number in range(1, count + 1)]
+
+
+def video_ids(dataset: str, count: int) -> list[str]:
+    """Ids of the items that get a video file, the damaged one included; TVSum gets annotations alone."""
+    ids = item_ids(dataset, count)
+    return [] if dataset == "tvsum" else ids
+
+
+def damaged_id(dataset: str, count: int) -> str | None:
+    """The item whose video is cut short: one that is only ever trained on."""
+    ids = video_ids(dataset, count)
+    if not ids:
+        return None
+    return ids[-1] if dataset == "summe" else next(item for item in reversed(ids) if int(item[-2:]) < 54)
+
+
+def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int, folder: Path) -> list[Path]:
+    """Write a data set of the miniature.
+
+    Equal arguments give equal bytes on one machine. An item depends on the seed, its own id and the settings, not on
+    the count.
+
+    Args:
+        dataset: `liris`, `summe` or `tvsum`.
+        count: number of items.
+        settings: the fields of `config.study.Generated` (seconds, width, height, fps, annotators, label_annotators).
+        seed: the study's root seed.
+        folder: the data set's folder; `expected.json` is written last.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: the settings are not valid.
+    """
+    from utopia.inputs.miniature import liris, summe, tvsum
+
+    size = Size(**settings)
+    if size.label_annotators > size.annotators:
+        raise ConfigError(
+            f"generated.label_annotators ({size.label_annotators}) exceeds generated.annotators ({size.annotators})",
+            remedy="lower one or raise the other",
+        )
+    ids = item_ids(dataset, count)
+    write = {"liris": liris.write, "summe": summe.write, "tvsum": tvsum.write}[dataset]
+    return write(ids=ids, damaged=damaged_id(dataset, count), size=size, seed=seed, folder=Path(folder))

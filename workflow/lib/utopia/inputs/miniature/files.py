@@ -1,0 +1,91 @@
+"""Writing the miniature's files so that equal content gives equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from utopia.datasets._common import EXPECTED, CardFold, CardItem, Expected
+from utopia.files import atomic, write_json
+from utopia.inputs.miniature.scene import SAMPLE_RATE
+
+_HEADER = b"MATLAB 5.0 MAT-file, generated miniature data".ljust(116)
+"""The first 116 bytes of a MATLAB v5 file are free text, where writers put the date."""
+
+
+def write_mp4(path: Path, pictures: np.ndarray, sound: np.ndarray, fps: int) -> Path:
+    """Write an mp4 of H.264 video and AAC sound.
+
+    Args:
+        pictures: [N, height, width, 3] uint8 RGB.
+        sound: [samples] float32 at `SAMPLE_RATE`.
+    """
+    height, width = pictures.shape[1:3]
+    with (
+        atomic(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
+    ):
+        video = container.add_stream("libx264", rate=fps)
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        # One thread: with more, the encoder's decisions may depend on timing.
+        video.codec_context.thread_count = 1
+        video.codec_context.options = {"preset": "ultrafast", "crf": "23", "g": str(2 * fps), "threads": "1"}
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        audio.codec_context.options = {"flags": "+bitexact", "aac_coder": "fast"}
+        audio.bit_rate = 32_000
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+        block = 1024
+        for start in range(0, len(sound), block):
+            frame = av.AudioFrame.from_ndarray(sound[None, start : start + block], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, start
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode())
+    return path
+
+
+def cut_short(path: Path) -> Path:
+    """Keep the first three fifths of a file, as a broken download does; an mp4 then lacks its index."""
+    content = path.read_bytes()
+    with atomic(path) as temporary:
+        temporary.write_bytes(content[: len(content) * 3 // 5])
+    return path
+
+
+def write_mat(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write a MATLAB v5 file with a header that tells no date."""
+    from scipy.io import savemat
+
+    with atomic(path) as temporary:
+        savemat(temporary, dict(content), do_compression=True)
+        with temporary.open("rb+") as file:
+            file.write(_HEADER)
+    return path
+
+
+def write_expected(folder: Path, dataset: str, items: Sequence[CardItem], folds: Mapping[str, Sequence[str]]) -> Path:
+    """Write the list of items and the folds (name -> test ids) of a generated folder."""
+    expected = Expected(
+        dataset=dataset,
+        generated_by="the miniature study",
+        items=list(items),
+        folds=[CardFold(name=name, test=list(test)) for name, test in folds.items()],
+    )
+    path = folder / EXPECTED
+    write_json(path, expected.model_dump(mode="json"))
+    return path
+
+
+def overlapping_folds(ids: Sequence[str], rng: np.random.Generator, count: int = 5) -> dict[str, list[str]]:
+    """Folds like the published ones: random test sets of a fifth (at least two), which overlap; order as in `ids`."""
+    size = max(2, round(len(ids) / count))
+    folds = {}
+    for fold in range(count):
+        chosen = set(rng.choice(len(ids), size, replace=False).tolist())
+        folds[f"split_{fold}"] = [item for index, item in enumerate(ids) if index in chosen]
+    return folds

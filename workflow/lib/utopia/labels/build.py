@@ -1,0 +1,119 @@
+"""Builds the labels file: training labels on one time grid per item, the labels to judge by, votes, shots, folds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utopia import arrays, registry
+from utopia.datasets._common import Item, LabelledItem, Limits, card
+from utopia.errors import InputError
+from utopia.files import read_json
+
+_FEWEST = 2
+
+
+def build_labels(
+    *,
+    dataset: str,
+    manifest: Path,
+    folder: Path,
+    options: Mapping[str, Any],
+    distribution: Mapping[str, Any],
+    output: Path,
+) -> None:
+    """Write the labels file of a data set.
+
+    An item whose annotations are missing, damaged, of the wrong length, not numbers or outside the range is recorded
+    with its reason in the metadata's `absent`. A fold that is left without training or test items is recorded in
+    `dropped_folds`.
+
+    Args:
+        dataset: a file of `datasets/`.
+        manifest: the manifest made by `list_inputs`.
+        folder: the data set's folder.
+        options: the data set's `Config`, as a mapping.
+        distribution: `low` and `high`, the label range of the study; other keys are not used.
+        output: the arrays file to write.
+
+    Raises:
+        InputError: fewer than two items have labels; with the reasons.
+    """
+    module = registry.load("datasets", dataset)
+    config = module.Config.model_validate(dict(options))
+    limits = Limits(float(distribution["low"]), float(distribution["high"]))
+    located = module.locate(Path(folder), config)
+    listed = {entry["id"]: entry for entry in read_json(manifest)["items"]}
+
+    labelled: list[LabelledItem] = []
+    absent: dict[str, str] = {}
+    for item in module.items(located, config):
+        try:
+            labelled.append(_read(module, located, item, config, limits, listed.get(item.id)))
+        except InputError as error:
+            absent[item.id] = " ".join(str(error).split())
+    if len(labelled) < _FEWEST:
+        reasons = "".join(
+            f"\n    {reason} ({count} items)" for reason, count in Counter(absent.values()).most_common(5)
+        )
+        raise InputError(
+            f"only {len(labelled)} of {len(labelled) + len(absent)} items of {dataset} have labels{reasons}",
+            where=folder,
+            why="nothing can be trained and tested on it",
+            remedy="correct the files named above; the manifest lists all of them",
+        )
+    ids = [item.id for item in labelled]
+    folds, dropped = _split(module.folds(located, ids, config))
+    meta = {
+        "dataset": dataset,
+        "protocol": module.PROTOCOL,
+        "targets": {target: {"low": limits.low, "high": limits.high} for target in module.TARGETS},
+        "items": ids,
+        "folds": folds,
+        "dropped_folds": dropped,
+        "absent": absent,
+        "annotators": {item.id: list(item.annotators) for item in labelled if len(item.annotators)},
+        "notes": {item.id: list(item.notes) for item in labelled if item.notes},
+        "label_range": {target: list(bounds) for target, bounds in card(dataset).label_range.items()},
+        "generated": located.generated,
+    }
+    arrays.save(output, _arrays(labelled), meta)
+
+
+def _read(
+    module: Any, located: Any, item: Item, config: Any, limits: Limits, entry: Mapping[str, Any] | None
+) -> LabelledItem:
+    if entry is None or not entry["present"]:
+        raise InputError(entry["reason"] if entry else "the manifest does not list it", remedy="")
+    # Only a probed video tells the length that the labels must have.
+    facts = entry["facts"] if "video" in entry["files"] else {}
+    return module.read_labels(located, replace(item, facts=dict(facts)), config, limits)
+
+
+def _split(folds: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The folds that can be used, and the others with the reason."""
+    kept, dropped = [], []
+    for fold in folds:
+        empty = [part for part in ("train", "test") if not fold[part]]
+        if empty:
+            dropped.append({"name": fold["name"], "reason": f"none of its {' or '.join(empty)} items has labels"})
+        else:
+            kept.append(fold)
+    return kept, dropped
+
+
+def _arrays(labelled: list[LabelledItem]) -> dict[str, np.ndarray]:
+    result: dict[str, np.ndarray] = {}
+    for item in labelled:
+        result[f"{item.id}/times"] = np.asarray(item.times, dtype=np.float64)
+        for suffix, series in (("", item.labels), (".evaluation", item.evaluation), (".votes", item.votes)):
+            for target, values in series.items():
+                result[f"{item.id}/{target}{suffix}"] = np.asarray(values, dtype=np.float64)
+        for name, values in item.shots.items():
+            result[f"{item.id}/{name}"] = values
+    return result
