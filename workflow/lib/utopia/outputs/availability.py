@@ -1,0 +1,173 @@
+"""What data the user has: decided before the run from names and sizes alone; hashing and decoding belong to jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from utopia import registry
+from utopia.config.study import StudyBase
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A data set of the study: what is there, and the files that will be made from it."""
+
+    name: str
+    folder: Path
+    generated: bool
+    inputs: tuple[Path, ...]
+    """Files (or the generated folder) whose change makes the manifest anew."""
+    reason: str
+    """Why there is nothing to work on; empty if there is."""
+    item_ids: tuple[str, ...]
+    """Every expected item."""
+    with_video: tuple[str, ...]
+    """Items that have a video."""
+    features: tuple[str, ...]
+    """The chosen set of features; empty if none is available."""
+    feature_reason: str
+    """Why no set of features is available; empty if one is."""
+    notes: tuple[str, ...] = ()
+    """Why results on this data cannot be compared with print."""
+    shards: tuple[tuple[str, ...], ...] = ()
+    """Items per extraction job."""
+    precomputed: dict[str, Path] = field(default_factory=dict)
+    """The file behind each precomputed feature."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """What else is not there, by role, with the reason."""
+
+    @property
+    def available(self) -> bool:
+        """Whether there are labels to work on."""
+        return not self.reason
+
+    @property
+    def items(self) -> int:
+        """How many items are expected."""
+        return len(self.item_ids)
+
+
+def survey(study: StudyBase, name: str) -> DatasetPlan:
+    """Look what is there of a data set. Reasons name the data folder `<data>`: they are published, its place is not."""
+    there = _survey(study, name)
+    if study.data is None:
+        return there
+    data = str(study.data)
+    return replace(
+        there,
+        reason=there.reason.replace(data, "<data>"),
+        feature_reason=there.feature_reason.replace(data, "<data>"),
+        missing={role: reason.replace(data, "<data>") for role, reason in there.missing.items()},
+    )
+
+
+def _survey(study: StudyBase, name: str) -> DatasetPlan:
+    settings = study.dataset(name)
+    if study.generated is not None:
+        return _generated(study, name, settings)
+    module = registry.load("datasets", name)
+    if study.data is None:
+        return _absent(name, Path(settings.folder), "no data folder was given: set `data` (make results DATA=<folder>)")
+    folder = study.data / settings.folder
+    if not folder.is_dir():
+        return _absent(name, folder, f"the data folder has no {settings.folder}/")
+    located = module.locate(folder, settings.options)
+    if "annotations" in located.missing:
+        return _absent(name, folder, located.missing["annotations"])
+    items = module.items(located, settings.options)
+    with_video = tuple(item.id for item in items if "video" in item.files)
+    features, why, precomputed = _choose(study, settings, folder, bool(with_video), located.missing.get("videos", ""))
+    files = sorted({path for paths in located.files.values() for path in paths})
+    return DatasetPlan(
+        name=name,
+        folder=folder,
+        generated=False,
+        inputs=tuple(files),
+        reason="",
+        item_ids=tuple(item.id for item in items),
+        with_video=with_video,
+        features=features,
+        feature_reason=why,
+        notes=_notes(study, features),
+        shards=_shards(study, with_video, features, settings.shard),
+        precomputed=precomputed,
+        missing=dict(located.missing),
+    )
+
+
+def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
+    from utopia.inputs.miniature import item_ids, video_ids
+
+    assert study.generated is not None
+    folder = study.root / "inputs" / "raw" / name
+    count = study.generated.items.get(name, 0)
+    if not count:
+        return _absent(name, folder, "the miniature does not generate this data set")
+    with_video = tuple(video_ids(name, count))
+    features, why, _ = _choose(study, settings, folder, bool(with_video), "the miniature generates no videos for this data set")
+    return DatasetPlan(
+        name=name,
+        folder=folder,
+        generated=True,
+        inputs=(folder,),
+        reason="",
+        item_ids=tuple(item_ids(name, count)),
+        with_video=with_video,
+        features=features,
+        feature_reason=why,
+        notes=("generated miniature data",),
+        missing={} if with_video else {"shots": "the miniature generates annotations only for this data set: no shots"},
+        shards=_shards(study, with_video, features, settings.shard),
+    )
+
+
+def _absent(name: str, folder: Path, reason: str) -> DatasetPlan:
+    return DatasetPlan(name, folder, False, (), reason, (), (), (), reason)
+
+
+def _choose(study: StudyBase, settings: Any, folder: Path, videos: bool, no_videos: str) -> tuple[tuple[str, ...], str, dict[str, Path]]:
+    """The first set of features all of whose members can be had; else why none can."""
+    reasons = []
+    for choice in settings.features:
+        found: dict[str, Path] = {}
+        why = ""
+        for feature in choice:
+            reason, path = _feature(study, feature, folder, videos, no_videos)
+            why = why or reason
+            if path is not None:
+                found[feature] = path
+        if not why:
+            return tuple(choice), "", found
+        reasons.append(f"{'+'.join(choice)}: {why}")
+    return (), "; ".join(reasons), {}
+
+
+def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_videos: str) -> tuple[str, Path | None]:
+    settings = study.features[feature]  # type: ignore[attr-defined]
+    if settings.extractor == "hdf5":
+        for name in settings.files:
+            if (folder / name).is_file():
+                return "", folder / name
+        return f"{' or '.join(settings.files)} is not in {folder.name}/", None
+    if not videos:
+        return no_videos or "no videos", None
+    weights = settings.options.weights
+    if weights != "random":
+        from utopia.features.weights import find
+
+        reason = find(weights, study.data / "weights" if study.data else None).reason
+        return reason, None
+    return "", None
+
+
+def _notes(study: StudyBase, features: tuple[str, ...]) -> tuple[str, ...]:
+    notes = (study.features[name].note for name in features)  # type: ignore[attr-defined]
+    return tuple(note for note in notes if note)
+
+
+def _shards(study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int) -> tuple[tuple[str, ...], ...]:
+    if not any(study.features[name].extractor != "hdf5" for name in features):  # type: ignore[attr-defined]
+        return ()
+    return tuple(ids[start : start + size] for start in range(0, len(ids), size))

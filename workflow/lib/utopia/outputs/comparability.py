@@ -1,0 +1,44 @@
+"""Why a run's values cannot be compared with print, from what was planned and from what training could really use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utopia.files import read_json
+
+
+def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> dict[str, str]:
+    """The reasons by run id; empty text where there is none.
+
+    Args:
+        notes: what the plan knows, by run id (generated data, other features).
+        summaries: training.json files; items left out and folds dropped are reasons too.
+    """
+    found = {run: list(known) for run, known in notes.items()}
+    for path in summaries:
+        summary = read_json(path)
+        found.setdefault(summary["run"], []).extend(_shortfall(summary))
+    return {run: "; ".join(known) for run, known in found.items()}
+
+
+def promised(summaries: Sequence[Path]) -> dict[str, int]:
+    """Replicas that each target of a run promises (folds x repeats), by run id."""
+    counts: dict[str, int] = {}
+    for path in summaries:
+        summary = read_json(path)
+        counts[summary["run"]] = len(summary["folds"]) * int(summary["settings"]["repeats"])
+    return counts
+
+
+def _shortfall(summary: Mapping[str, Any]) -> list[str]:
+    short = []
+    used, left_out = len(summary["items"]), len(summary["left_out"])
+    if left_out:
+        short.append(f"{used} of {used + left_out} labelled items")
+    if summary["dropped_folds"]:
+        short.append(f"{len(summary['folds'])} of {len(summary['folds']) + len(summary['dropped_folds'])} folds")
+    if summary["oracle"]:
+        short.append("the epoch was selected on the test items (an oracle)")
+    return short

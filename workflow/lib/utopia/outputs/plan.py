@@ -1,0 +1,229 @@
+"""What is to be made: the union of the runs behind the cells of the tables and figures asked for, on the data that are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia import registry
+from utopia.config.study import StudyBase
+from utopia.config.suggest import nearest
+from utopia.errors import ConfigError
+from utopia.outputs import catalog
+from utopia.outputs.availability import DatasetPlan, survey
+from utopia.outputs.catalog import Column, Figure, Row, RunChoice, Table
+from utopia.outputs.runs import Run, distribution_key, resolve
+
+TABLE_SUFFIXES = ("csv", "md", "tex", "html")
+FIGURE_SUFFIXES = ("pdf", "png", "csv")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table with the run behind it."""
+
+    table: str
+    row: Row
+    column: Column
+    run: Run | None
+
+    @property
+    def id(self) -> str:
+        """`table/row/column`."""
+        return f"{self.table}/{self.row.id}/{self.column.id}"
+
+
+class Plan:
+    """Everything that a study makes. Reading it touches names and sizes of files only."""
+
+    def __init__(self, study: StudyBase) -> None:
+        self.study = study
+        self.root = study.root
+        self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in registry.names("datasets")}
+        self.tables: dict[str, Table] = _selected("tables", catalog.tables(), study.tables)
+        self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures)
+        self.runs: dict[str, Run] = {}
+        self.absent_runs: dict[str, str] = {}
+        self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
+        self.figure_runs: dict[str, dict[str, Run]] = {
+            name: {
+                role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}") for role, choice in figure.runs.items()
+            }
+            for name, figure in self.figures.items()
+        }
+
+    def _cells(self, name: str, table: Table) -> list[Cell]:
+        cells = []
+        for row in table.rows:
+            for column in table.columns:
+                run = None
+                if row.run is not None and (row.columns is None or column.id in row.columns):
+                    run = self._run(column.dataset, row.run, column.set, f"table {name}, row {row.id!r}")
+                cells.append(Cell(name, row, column, run))
+        return cells
+
+    def _run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
+        if dataset not in self.datasets:
+            raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
+        there = self.datasets[dataset]
+        run = resolve(self.study, dataset, there.features, choice, extra, where)
+        reason = there.reason or self._obstacle(run, there)
+        if reason:
+            self.absent_runs[run.id] = reason
+        else:
+            self.runs[run.id] = run
+        return run
+
+    def _obstacle(self, run: Run, there: DatasetPlan) -> str:
+        if run.protocol == "summary" and "shots" in there.missing:
+            return there.missing["shots"]
+        return there.feature_reason if run.reference is None else ""
+
+    # -- where things are
+
+    def manifest(self, dataset: str) -> str:
+        """The manifest of a data set."""
+        return f"{self.root}/inputs/{dataset}.json"
+
+    def labels(self, dataset: str) -> str:
+        """The labels file of a data set."""
+        return f"{self.root}/labels/{dataset}/labels.safetensors"
+
+    def distribution(self, dataset: str, key: str) -> str:
+        """A distribution file of a data set."""
+        return f"{self.root}/labels/{dataset}/distribution.{key}.safetensors"
+
+    def feature_indexes(self, dataset: str) -> list[str]:
+        """The index files of the features chosen for a data set."""
+        there = self.datasets[dataset]
+        folder = f"{self.root}/features/{dataset}"
+        return [f"{folder}/shard-{i:04d}.json" for i in range(len(there.shards))] + [
+            f"{folder}/{feature}.json" for feature in there.precomputed
+        ]
+
+    def run_file(self, run: str, name: str) -> str:
+        """A file of a run."""
+        return f"{self.root}/runs/{run}/{name}"
+
+    def distributions(self) -> dict[str, dict[str, Any]]:
+        """Settings of every distribution file, by its path."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, there in self.datasets.items():
+            if there.available:
+                settings, window = self._default_distribution(name)
+                found[self.default_distribution(name)] = {"settings": settings, "window": window}
+        for run in self.runs.values():
+            path = self.distribution(run.dataset, run.distribution_key)
+            found[path] = {"settings": dict(run.distribution), "window": run.window}
+        return found
+
+    def _default_distribution(self, dataset: str) -> tuple[dict[str, Any], int]:
+        settings = self.study.dataset(dataset).distribution.model_dump(mode="json")
+        return settings, int(self.study.samplers.tns.window)  # type: ignore[attr-defined]
+
+    def default_distribution(self, dataset: str) -> str:
+        """The distribution file of a data set at the configuration's own settings; what figures show."""
+        return self.distribution(dataset, distribution_key(*self._default_distribution(dataset)))
+
+    def table_runs(self, table: str) -> dict[str, str]:
+        """The metrics file of every run of a table that can be made, by run id."""
+        ids = sorted({cell.run.id for cell in self.cells if cell.table == table and cell.run and cell.run.id in self.runs})
+        return {run: self.run_file(run, "metrics.csv") for run in ids}
+
+    def table_summaries(self, table: str) -> list[str]:
+        """The training summaries behind a table; they say which items each run could use."""
+        return [self.run_file(run, "training.json") for run in self.table_runs(table) if self.runs[run].reference is None]
+
+    def figure_inputs(self, figure: str) -> dict[str, Any]:
+        """The input files of a figure, by role; nothing where the data set is absent."""
+        spec = self.figures[figure]
+        there = self.datasets[spec.dataset]
+        if not there.available:
+            return {}
+        runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
+        return {
+            "labels": self.labels(spec.dataset),
+            "distribution": self.default_distribution(spec.dataset),
+            "features": self.feature_indexes(spec.dataset) if spec.draw == "tns_example" else [],
+            "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
+        }
+
+    def weights(self, dataset: str) -> list[str]:
+        """The weights files that the extractors of a data set read."""
+        from utopia.features.weights import find
+
+        chosen = (self.study.features[name] for name in self.datasets[dataset].features)  # type: ignore[attr-defined]
+        names = {feature.options.weights for feature in chosen if feature.extractor != "hdf5"} - {"random"}
+        folder = self.study.data / "weights" if self.study.data else None
+        return sorted(str(find(name, folder).path) for name in names)
+
+    def targets(self) -> list[str]:
+        """The files that the study is asked for."""
+        tables = [f"{self.root}/tables/{name}.{suffix}" for name in self.tables for suffix in TABLE_SUFFIXES]
+        figures = [f"{self.root}/figures/{name}.{suffix}" for name in self.figures for suffix in FIGURE_SUFFIXES]
+        return [*tables, *figures, f"{self.root}/audit/coverage.csv"]
+
+    # -- what jobs are given
+
+    def table_settings(self, name: str) -> dict[str, Any]:
+        """A table as the rendering job needs it (JSON-able)."""
+        table = self.tables[name]
+        cells = {(cell.row.id, cell.column.id): cell.run for cell in self.cells if cell.table == name}
+        rows = []
+        for row in table.rows:
+            runs = {column.id: cells[row.id, column.id] for column in table.columns}
+            rows.append(
+                {
+                    "id": row.id,
+                    "title": row.title,
+                    "note": row.note,
+                    "runs": {column: run.id for column, run in runs.items() if run is not None},
+                    "published": {column.id: row.published.get(column.id) for column in table.columns},
+                }
+            )
+        mentioned = {run.id: run for run in cells.values() if run is not None}
+        return {
+            "table": {
+                "id": name,
+                "title": table.title,
+                "source": table.source,
+                "caption": table.caption,
+                "untranscribed": table.untranscribed,
+                "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
+                "rows": rows,
+            },
+            "absent": {run: self.absent_runs[run] for run in sorted(mentioned) if run in self.absent_runs},
+            "notes": {run: self.not_comparable(mentioned[run]) for run in sorted(mentioned)},
+            "repeats": self.study.repeats,
+        }
+
+    def not_comparable(self, run: Run) -> list[str]:
+        """Why a run's values cannot be compared with print; what is known before the run."""
+        there = self.datasets[run.dataset]
+        return ["generated miniature data"] if there.generated else list(there.notes if run.reference is None else ())
+
+    def figure_settings(self, name: str) -> dict[str, Any]:
+        """A figure as the drawing job needs it (JSON-able)."""
+        figure = self.figures[name]
+        there = self.datasets[figure.dataset]
+        runs = self.figure_runs[name]
+        return {
+            "figure": {"id": name, **figure.model_dump(mode="json", exclude={"runs"})},
+            "absent": there.reason or None,
+            "runs": {role: run.id for role, run in runs.items() if run.id in self.runs},
+            "absent_runs": {role: self.absent_runs[run.id] for role, run in runs.items() if run.id in self.absent_runs},
+            "feature_names": list(there.features),
+            "feature_reason": there.feature_reason,
+        }
+
+
+def _selected(kind: str, known: dict[str, Any], wanted: Any) -> dict[str, Any]:
+    if wanted == "all":
+        return known
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"there is no entry {name!r} in the {kind}{nearest(name, known)}", where=kind, remedy=f"use: {', '.join(known)}"
+            )
+    return {name: known[name] for name in known if name in wanted}

@@ -1,0 +1,133 @@
+"""A run: data set, features, model, treatment and the settings that differ from the configuration; its id and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from utopia import registry
+from utopia.config.study import Distribution, StudyBase
+from utopia.config.suggest import nearest
+from utopia.errors import ConfigError
+from utopia.outputs.catalog import RunChoice, Scalar
+
+_SECTIONS = ("distribution", "model", "loss", "sampler")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training (of all its replicas), or one reference that needs none."""
+
+    id: str
+    dataset: str
+    reference: str | None
+    features: tuple[str, ...]
+    settings: Mapping[str, Any]
+    """JSON-able: everything that the job depends on, and nothing else of the configuration."""
+    distribution: Mapping[str, Any]
+    """Settings of the distribution file that it trains on."""
+    window: int
+    """Window T of the TNS plan in that file."""
+    protocol: str
+    """How it is judged: `affect` or `summary`."""
+
+    @property
+    def distribution_key(self) -> str:
+        """Names the distribution file."""
+        return distribution_key(self.distribution, self.window)
+
+
+def distribution_key(settings: Mapping[str, Any], window: int) -> str:
+    """A readable name for distribution settings; switches appear only where they differ from their defaults."""
+    switches = "".join(
+        f"_{name}={settings[name]}"
+        for name, field in sorted(Distribution.model_fields.items())
+        if not field.is_required() and settings[name] != field.default
+    )
+    span = "" if (settings["low"], settings["high"]) in ((0, 1), (-1, 1)) else f"_{settings['low']:g}..{settings['high']:g}"
+    return f"b{settings['bins']}_d{settings['delta']:g}_s{settings['sigma']:g}_T{window}{span}{switches}"
+
+
+def resolve(study: StudyBase, dataset: str, features: tuple[str, ...], choice: RunChoice, extra: Mapping[str, Scalar], where: str) -> Run:
+    """The run that a cell names on a data set.
+
+    Raises:
+        ConfigError: the cell names a model, treatment or setting that does not exist; `where` names the cell.
+    """
+    overrides = {**extra, **choice.set}
+    module = registry.load("datasets", dataset)
+    low_high = study.dataset(dataset).distribution
+    common = {
+        "dataset": dataset,
+        "targets": list(module.TARGETS),
+        "low": low_high.low,
+        "high": low_high.high,
+        "seed": study.seed,
+        "repeats": study.repeats,
+    }
+    window = int(study.samplers.tns.window)  # type: ignore[attr-defined]
+    if choice.reference:
+        run_id = f"{dataset}.reference.{choice.reference}"
+        settings = {"id": run_id, "reference": choice.reference, **common}
+        return Run(run_id, dataset, choice.reference, (), settings, low_high.model_dump(mode="json"), window, module.PROTOCOL)
+
+    if choice.treatment not in study.treatments:
+        raise ConfigError(f"there is no treatment {choice.treatment!r}{nearest(str(choice.treatment), study.treatments)}", where=where)
+    registry.path_of("models", str(choice.model))
+    treatment = study.treatments[str(choice.treatment)]
+    parts: dict[str, Any] = {
+        "distribution": low_high,
+        "model": getattr(study.models, str(choice.model)),  # type: ignore[attr-defined]
+        "loss": getattr(study.losses, treatment.loss),  # type: ignore[attr-defined]
+        "sampler": getattr(study.samplers, treatment.sampler) if treatment.sampler else None,  # type: ignore[attr-defined]
+    }
+    different = _apply(parts, overrides, where)
+    sampler = parts["sampler"]
+    window = getattr(sampler, "window", window)
+    suffix = "@" + ",".join(different) if different else ""
+    run_id = f"{dataset}.{choice.model}.{choice.treatment}{suffix}"
+    all_features = dict(study.features.items())  # type: ignore[attr-defined]
+    settings = {
+        "id": run_id,
+        **common,
+        "model": choice.model,
+        "model_config": parts["model"].model_dump(mode="json"),
+        "treatment": choice.treatment,
+        "loss": treatment.loss,
+        "loss_config": parts["loss"].model_dump(mode="json"),
+        "sampler": treatment.sampler,
+        "sampler_config": sampler.model_dump(mode="json") if sampler else {},
+        "features": list(features),
+        "normalise": {name: all_features[name].normalise for name in features},
+        "device": study.device,
+    }
+    return Run(run_id, dataset, None, features, settings, parts["distribution"].model_dump(mode="json"), window, module.PROTOCOL)
+
+
+def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -> list[str]:
+    """Apply dotted overrides to the settings models; returns `name=value` of those that make a difference, for the id."""
+    different = []
+    for dotted, value in sorted(overrides.items()):
+        section, _, rest = dotted.partition(".")
+        if section not in _SECTIONS or not rest or parts[section] is None:
+            raise ConfigError(
+                f"cannot set {dotted!r}",
+                where=where,
+                remedy=f"start with one of {', '.join(f'{name}.' for name in _SECTIONS)} that this row's treatment has",
+            )
+        old = parts[section]
+        new = _replace(old, rest.split("."), value, where)
+        if new != old:
+            different.append(f"{rest}={value:g}" if isinstance(value, int | float) else f"{rest}={value}")
+        parts[section] = new
+    return different
+
+
+def _replace(model: Any, path: list[str], value: Scalar, where: str) -> Any:
+    fields = type(model).model_fields
+    if path[0] not in fields:
+        raise ConfigError(f"there is no setting {path[0]!r}{nearest(path[0], fields)}", where=where)
+    inner = value if len(path) == 1 else _replace(getattr(model, path[0]), path[1:], value, where)
+    data = {**{name: getattr(model, name) for name in fields}, path[0]: inner}
+    return type(model).model_validate(data)

@@ -1,0 +1,19 @@
+rule report_coverage:
+    input:
+        manifests=[PLAN.manifest(name) for name, there in PLAN.datasets.items() if there.available],
+        indexes=[path for name, there in PLAN.datasets.items() if there.available for path in PLAN.feature_indexes(name)],
+    output:
+        f"{ROOT}/audit/coverage.csv",
+    params:
+        absent={name: there.reason for name, there in PLAN.datasets.items() if not there.available},
+        code=code("report_coverage", "utopia.inputs.coverage"),
+    log:
+        f"{ROOT}/logs/report_coverage/coverage.log",
+    benchmark:
+        f"{ROOT}/benchmarks/report_coverage/coverage.jsonl"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    script:
+        "../scripts/report_coverage.py"

@@ -1,0 +1,36 @@
+import os
+
+from utopia.provenance import fingerprint
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+
+# The logger plugin and jobs learn from it where the study's own folder is.
+os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root.absolute())
+
+
+def code(script, *modules):
+    """The fingerprint of a script and of the modules that it reaches: a parameter, so that a real edit reruns the job."""
+    return fingerprint.code(*modules, files=(SCRIPTS / f"{script}.py",))
+
+
+def component(kind, name):
+    """The module of a component that only the configuration names."""
+    return f"utopia.{kind}.{name}"
+
+
+def caption(name):
+    """The words under a table or figure in Snakemake's own report."""
+    path = Path(workflow.basedir) / "workflow" / "report" / f"{name}.rst"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def from_study(function):
+    """An input or parameter function that turns the plan's errors into messages instead of tracebacks."""
+
+    def called(wildcards):
+        try:
+            return function(wildcards)
+        except KeyError as error:
+            raise WorkflowError(f"{error.args[0]!r} is not part of the study {STUDY.study!r}; `utopia plan` lists what is") from None
+
+    return called

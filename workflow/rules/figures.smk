@@ -1,0 +1,25 @@
+rule render_figure:
+    input:
+        unpack(from_study(lambda w: PLAN.figure_inputs(w.figure))),
+    output:
+        pdf=f"{ROOT}/figures/{{figure}}.pdf",
+        png=report(
+            f"{ROOT}/figures/{{figure}}.png",
+            category="Figures",
+            caption="../report/caption.rst",
+        ),
+        csv=f"{ROOT}/figures/{{figure}}.csv",
+    params:
+        settings=from_study(lambda w: PLAN.figure_settings(w.figure)),
+        caption=lambda w: caption(w.figure),
+        code=code("render_figure", "utopia.outputs.figure"),
+    log:
+        f"{ROOT}/logs/render_figure/{{figure}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/render_figure/{{figure}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/render_figure.py"

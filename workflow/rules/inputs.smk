@@ -1,0 +1,55 @@
+def manifest_inputs(wildcards):
+    return [str(path) for path in PLAN.datasets[wildcards.dataset].inputs]
+
+
+def dataset_folder(wildcards):
+    return str(PLAN.datasets[wildcards.dataset].folder)
+
+
+def dataset_options(wildcards):
+    return STUDY.dataset(wildcards.dataset).options.model_dump(mode="json")
+
+
+rule generate_miniature:
+    output:
+        directory(f"{ROOT}/inputs/raw/{{dataset}}"),
+    params:
+        settings=from_study(
+            lambda w: {
+                "count": STUDY.generated.items[w.dataset],
+                "settings": STUDY.generated.model_dump(mode="json", exclude={"items"}),
+                "seed": STUDY.seed,
+            }
+        ),
+        code=code("generate_miniature", "utopia.inputs.miniature"),
+    log:
+        f"{ROOT}/logs/generate_miniature/{{dataset}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/generate_miniature/{{dataset}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/generate_miniature.py"
+
+
+rule list_inputs:
+    input:
+        from_study(manifest_inputs),
+    output:
+        f"{ROOT}/inputs/{{dataset}}.json",
+    params:
+        folder=from_study(dataset_folder),
+        options=from_study(dataset_options),
+        code=lambda w: code("list_inputs", "utopia.inputs.manifest", component("datasets", w.dataset)),
+    log:
+        f"{ROOT}/logs/list_inputs/{{dataset}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/list_inputs/{{dataset}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+    script:
+        "../scripts/list_inputs.py"

@@ -1,0 +1,40 @@
+rule build_labels:
+    input:
+        manifest=f"{ROOT}/inputs/{{dataset}}.json",
+    output:
+        f"{ROOT}/labels/{{dataset}}/labels.safetensors",
+    params:
+        folder=from_study(dataset_folder),
+        options=from_study(dataset_options),
+        distribution=from_study(lambda w: STUDY.dataset(w.dataset).distribution.model_dump(mode="json", include={"low", "high"})),
+        code=lambda w: code("build_labels", "utopia.labels.build", component("datasets", w.dataset)),
+    log:
+        f"{ROOT}/logs/build_labels/{{dataset}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/build_labels/{{dataset}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    script:
+        "../scripts/build_labels.py"
+
+
+rule approximate_distribution:
+    input:
+        labels=f"{ROOT}/labels/{{dataset}}/labels.safetensors",
+    output:
+        f"{ROOT}/labels/{{dataset}}/distribution.{{key}}.safetensors",
+    params:
+        settings=from_study(lambda w: PLAN.distributions()[PLAN.distribution(w.dataset, w.key)]),
+        code=code("approximate_distribution", "utopia.distribution.approximate"),
+    log:
+        f"{ROOT}/logs/approximate_distribution/{{dataset}}-{{key}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/approximate_distribution/{{dataset}}-{{key}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    script:
+        "../scripts/approximate_distribution.py"

@@ -1,0 +1,35 @@
+def training_inputs(wildcards):
+    run = PLAN.runs[wildcards.run]
+    return {
+        "labels": PLAN.labels(run.dataset),
+        "distribution": PLAN.distribution(run.dataset, run.distribution_key),
+        "features": PLAN.feature_indexes(run.dataset),
+    }
+
+
+def training_code(wildcards):
+    run = PLAN.runs[wildcards.run].settings
+    chosen = [("models", run["model"]), ("losses", run["loss"]), ("samplers", run["sampler"])]
+    return code("train_run", "utopia.training.run", *(component(kind, name) for kind, name in chosen if name))
+
+
+rule train_run:
+    input:
+        unpack(from_study(training_inputs)),
+    output:
+        predictions=f"{ROOT}/runs/{{run}}/predictions.safetensors",
+        summary=f"{ROOT}/runs/{{run}}/training.json",
+    params:
+        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
+        folder=f"{ROOT}/runs/{{run}}",
+        code=from_study(training_code),
+    log:
+        f"{ROOT}/logs/train_run/{{run}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/train_run/{{run}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    script:
+        "../scripts/train_run.py"

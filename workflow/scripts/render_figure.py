@@ -1,0 +1,24 @@
+"""Draws a figure."""
+
+from pathlib import Path
+
+from utopia.outputs.figure import render_figure
+from utopia.provenance.job import record
+
+with record(snakemake) as job:
+    settings = snakemake.params.settings
+    inputs = dict(snakemake.input.items())
+    runs = settings["runs"]
+    render_figure(
+        figure=settings["figure"],
+        labels=Path(inputs["labels"]) if "labels" in inputs else None,
+        distribution=Path(inputs["distribution"]) if "distribution" in inputs else None,
+        features=[Path(path) for path in inputs.get("features", [])],
+        feature_names=settings["feature_names"],
+        feature_reason=settings["feature_reason"],
+        predictions={run: Path(path) for run, path in zip(runs.values(), inputs.get("predictions", []), strict=True)},
+        runs=runs,
+        absent=settings["absent"],
+        absent_runs=settings["absent_runs"],
+        outputs={form: Path(path) for form, path in snakemake.output.items()},
+    )

@@ -1,0 +1,19 @@
+"""Renders a table in four forms."""
+
+from pathlib import Path
+
+from utopia.outputs.comparability import promised, reasons
+from utopia.outputs.render import render_table
+from utopia.provenance.job import record
+
+with record(snakemake) as job:
+    settings = snakemake.params.settings
+    summaries = [Path(path) for path in snakemake.input.summaries]
+    render_table(
+        table=settings["table"],
+        runs={run: Path(path) for run, path in zip(snakemake.params.runs, snakemake.input.metrics, strict=True)},
+        absent=settings["absent"],
+        not_comparable=reasons(settings["notes"], summaries),
+        promised=promised(summaries),
+        outputs={form: Path(path) for form, path in snakemake.output.items()},
+    )
