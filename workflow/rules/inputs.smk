@@ -1,3 +1,8 @@
+def card(wildcards):
+    """A data set's card: its official list, folds and checksums."""
+    return str(Path(workflow.basedir) / "workflow" / "resources" / "datasets" / f"{wildcards.dataset}.yaml")
+
+
 def manifest_inputs(wildcards):
     return [str(path) for path in PLAN.datasets[wildcards.dataset].inputs]
 
@@ -36,7 +41,8 @@ rule generate_miniature:
 
 rule list_inputs:
     input:
-        from_study(manifest_inputs),
+        files=from_study(manifest_inputs),
+        card=card,
     output:
         f"{ROOT}/inputs/{{dataset}}.json",
     params:

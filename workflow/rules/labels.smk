@@ -1,6 +1,7 @@
 rule build_labels:
     input:
         manifest=f"{ROOT}/inputs/{{dataset}}.json",
+        card=card,
     output:
         f"{ROOT}/labels/{{dataset}}/labels.safetensors",
     params:

@@ -1,0 +1,77 @@
+"""Metrics against hand-computed values, independent formulas and their defining properties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from utopia.errors import ComputeError
+from utopia.evaluation import metrics
+
+series = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=30)
+
+
+def test_hand_computed() -> None:
+    p, y = [0.0, 1.0, 2.0, 3.0], [0.0, 2.0, 2.0, 4.0]
+    assert metrics.mse(p, y) == pytest.approx(2 / 4)
+    assert metrics.rmse(p, y) == pytest.approx(math.sqrt(0.5))
+    # Deviations (-1.5, -.5, .5, 1.5) and (-2, 0, 0, 2): products 6, squares 5 and 8.
+    assert metrics.pcc(p, y) == pytest.approx(6 / math.sqrt(40))
+    # Covariance 1.5, variances 1.25 and 2, means 1.5 and 2.
+    assert metrics.ccc(p, y) == pytest.approx(3 / (1.25 + 2 + 0.25))
+    # Pairs: five concordant, one tied in y; tau-b = 5 / sqrt(6 * 5). Ranks (1,2,3,4) and (1,2.5,2.5,4).
+    assert metrics.kendall(p, y) == pytest.approx(5 / math.sqrt(30))
+    assert metrics.spearman(p, y) == pytest.approx(4.5 / math.sqrt(5 * 4.5))
+
+
+@pytest.mark.parametrize("name", ["pcc", "ccc", "kendall", "spearman"])
+def test_a_constant_series_correlates_with_nothing(name: str) -> None:
+    metric = getattr(metrics, name)
+    flat = np.full(7, np.float32(0.1))
+    assert metric(flat, np.arange(7)) == 0.0
+    assert metric(np.arange(7), flat) == 0.0
+
+
+def test_constant_up_to_rounding_is_constant() -> None:
+    values = np.full(50, 0.3)
+    values[::2] = np.nextafter(0.3, 1)
+    assert metrics.pcc(values, np.arange(50)) == 0.0
+    assert not metrics.is_constant([0.3, 0.3 + 1e-6])
+
+
+def test_computed_in_float64() -> None:
+    """Ten thousand float32 errors of 1e-4 around a large offset: float32 sums would lose them."""
+    y = np.full(10_000, 1000.0)
+    assert metrics.mse(y + 1e-4, y) == pytest.approx(1e-8, rel=1e-6)
+    assert isinstance(metrics.mse(np.zeros(3, np.float32), np.ones(3, np.float32)), float)
+
+
+@given(series, st.floats(0.125, 8), st.floats(-4, 4))
+def test_pcc_does_not_see_scale_and_shift(values: list[float], scale: float, shift: float) -> None:
+    x = np.array(values)
+    y = np.sin(np.arange(len(x)))
+    assume(np.ptp(x) > 1e-3)
+    assert metrics.pcc(x * scale + shift, y) == pytest.approx(metrics.pcc(x, y), abs=1e-9)
+    assert metrics.pcc(-x, y) == pytest.approx(-metrics.pcc(x, y), abs=1e-12)
+    assert metrics.pcc(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
+    assert abs(metrics.ccc(x, y)) <= abs(metrics.pcc(x, y)) + 1e-12
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=40))
+def test_spearman_is_scipys_with_ties(pairs: list[tuple[int, int]]) -> None:
+    p, y = np.array(pairs, float).T
+    assume(np.ptp(p) > 0 and np.ptp(y) > 0)
+    assert metrics.spearman(p, y) == pytest.approx(spearmanr(p, y).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("p", "y", "says"), [([1.0], [1.0, 2.0], "length"), ([], [], "empty"), ([1.0, math.nan], [1.0, 2.0], "finite")]
+)
+def test_refuses_what_is_not_defined(p: list[float], y: list[float], says: str) -> None:
+    with pytest.raises(ComputeError, match=says):
+        metrics.mse(p, y)

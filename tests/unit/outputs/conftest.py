@@ -1,0 +1,105 @@
+"""Small inputs for figures: labels files, distributions as the pipeline writes them, features and predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from utopia import arrays, files
+from utopia.distribution.approximate import approximate_distribution
+from utopia.features.store import place, put
+
+TENTHS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
+HUNDREDTHS = {"bins": 100, "low": -1.0, "high": 1.0, "delta": 0.06, "sigma": 0.02}
+
+
+def write_labels(folder: Path, contents: dict[str, np.ndarray], meta: dict[str, Any], settings: dict[str, Any]) -> None:
+    """A labels file and its distribution file."""
+    arrays.save(folder / "labels.safetensors", contents, {"absent": {}} | meta)
+    approximate_distribution(
+        labels=folder / "labels.safetensors", settings=settings, window=10, output=folder / "distribution.safetensors"
+    )
+
+
+@pytest.fixture(scope="session")
+def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten movies with smooth valence and arousal, their features, and predictions of a baseline and a treated run."""
+    folder, rng = tmp_path_factory.mktemp("movies"), np.random.default_rng(3)
+    items = [f"MEDIAEVAL18_{i:02d}" for i in range(10)]
+    contents: dict[str, np.ndarray] = {}
+    index: dict[str, Any] = {}
+    stored: dict[str, dict[str, np.ndarray]] = {"baseline": {}, "cwl": {}}
+    folds = [{"name": "0", "train": items[:7], "test": items[7:]}, {"name": "1", "train": items[3:], "test": items[:3]}]
+    for item in items:
+        frames = int(rng.integers(150, 300))
+        contents[f"{item}/times"] = np.arange(frames, dtype=np.float64)
+        for target in ("valence", "arousal"):
+            walk = np.convolve(rng.normal(size=frames + 30), np.ones(31) / 31, "valid")
+            contents[f"{item}/{target}"] = np.clip(walk, -1, 1)
+            for fold in folds:
+                if item in fold["test"]:
+                    for seed in range(2):
+                        name = f"{target}/{fold['name']}/{seed}/{item}"
+                        noise = rng.normal(scale=0.02, size=frames)
+                        stored["baseline"][name] = (0.3 * walk + noise).astype(np.float32)
+                        stored["cwl"][name] = (0.5 * walk + noise).astype(np.float32)
+        features = rng.normal(size=(frames, 12)).astype(np.float32)
+        path = place(folder / "features" / "store", {"item": item})
+        entry = put(path, folder / "features" / "store", features, contents[f"{item}/times"], {"item": item})
+        index[item] = {"rgb": entry} if item != items[0] else {"rgb": {"absent": "no video"}}
+    files.write_json(folder / "features" / "liris" / "rgb.json", {"items": index})
+    targets = {name: {"low": -1.0, "high": 1.0} for name in ("valence", "arousal")}
+    meta = {"dataset": "liris", "protocol": "affect", "targets": targets, "items": items, "folds": folds}
+    write_labels(folder, contents, meta, HUNDREDTHS)
+    for role, series in stored.items():
+        arrays.save(folder / f"liris.et.{role}.safetensors", series, {"folds": ["0", "1"], "seeds": [0, 1]})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def summe(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real SumMe annotations with the five published splits."""
+    folder = tmp_path_factory.mktemp("summe")
+    contents: dict[str, np.ndarray] = {}
+    with h5py.File(shared_data / "summe" / "summe_labels.h5") as file:
+        items = sorted(file, key=lambda name: int(name.split("_")[1]))
+        for item in items:
+            contents[f"{item}/importance"] = file[item]["gtscore"][()].astype(np.float64)
+            contents[f"{item}/times"] = file[item]["picks"][()] / 25.0
+    splits = json.loads((shared_data / "splits" / "summe_splits.json").read_text())
+    meta = {
+        "dataset": "summe",
+        "protocol": "summary",
+        "targets": {"importance": {"low": 0.0, "high": 1.0}},
+        "items": items,
+        "folds": [{"name": str(i), "train": s["train_keys"], "test": s["test_keys"]} for i, s in enumerate(splits)],
+    }
+    write_labels(folder, contents, meta, TENTHS)
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a labels file with its distribution from {item: labels}: the last item is tested, the others train."""
+
+    def make(labels: dict[str, list[float]], settings: dict[str, Any] = TENTHS) -> Path:
+        contents = {f"{item}/y": np.array(values, np.float64) for item, values in labels.items()}
+        contents |= {f"{item}/times": np.arange(len(values), dtype=np.float64) for item, values in labels.items()}
+        items = list(labels)
+        meta = {
+            "dataset": "tiny",
+            "protocol": "affect",
+            "targets": {"y": {"low": settings["low"], "high": settings["high"]}},
+            "items": items,
+            "folds": [{"name": "0", "train": items[:-1], "test": items[-1:]}],
+        }
+        write_labels(tmp_path, contents, meta, settings)
+        return tmp_path
+
+    return make

@@ -1,0 +1,208 @@
+"""Figures drawn on small real inputs: what stands in them, that nothing is cut off, that bytes repeat."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from utopia import arrays
+from utopia.errors import ConfigError, UtopiaError
+from utopia.features.read import FeatureReader
+from utopia.labels.read import Labels
+from utopia.outputs import figure_style
+from utopia.outputs.figure import DRAWINGS, render_figure
+from utopia.outputs.figure_data import Inputs
+
+LONG = "google_pool5_liris: eccv16_dataset_liris_google_pool5.h5 is not in liris/; googlenet: the folder has no videos"
+
+
+def spec(draw: str, target: str = "valence", **options: Any) -> dict[str, Any]:
+    return {
+        "id": f"f_{draw}",
+        "title": "T",
+        "caption": "C",
+        "draw": draw,
+        "dataset": "d",
+        "target": target,
+        "options": options,
+    }
+
+
+def render(folder: Path, draw: str, output: Path, target: str = "valence", **more: Any) -> dict[str, Path]:
+    outputs = {suffix: output / f"{draw}.{suffix}" for suffix in ("pdf", "png", "csv")}
+    render_figure(
+        figure=spec(draw, target, **more.pop("options", {})),
+        labels=folder / "labels.safetensors",
+        distribution=folder / "distribution.safetensors",
+        outputs=outputs,
+        **more,
+    )
+    return outputs
+
+
+def extras(folder: Path) -> dict[str, Any]:
+    return {
+        "features": [folder / "features" / "liris" / "rgb.json"],
+        "feature_names": ["rgb"],
+        "predictions": {f"liris.et.{role}": folder / f"liris.et.{role}.safetensors" for role in ("baseline", "cwl")},
+    }
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("draw", sorted(DRAWINGS))
+def test_equal_inputs_give_equal_bytes_whatever_the_users_settings(movies: Path, tmp_path: Path, draw: str) -> None:
+    one = render(movies, draw, tmp_path / "one", **extras(movies))
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
+        two = render(movies, draw, tmp_path / "two", **extras(movies))
+    for suffix in one:
+        assert one[suffix].read_bytes() == two[suffix].read_bytes(), suffix
+    assert b"CreationDate" not in one["pdf"].read_bytes() and one["pdf"].read_bytes().startswith(b"%PDF")
+    assert int.from_bytes(one["png"].read_bytes()[16:20], "big") == round(figure_style.PAGE * figure_style.DPI)
+    assert {line["status"] for line in lines(one["csv"])} == {"drawn"}
+
+
+def _drawn(folder: Path, draw: str, target: str, full: bool) -> Figure:
+    more: dict[str, Any] = {"feature_reason": LONG, "absent_runs": {"baseline": LONG, "cwl": LONG}}
+    if full:
+        given = extras(folder)
+        more = {
+            "features": FeatureReader(given["features"]),
+            "feature_names": ["rgb"],
+            "predictions": {run.split(".")[-1]: arrays.load(path) for run, path in given["predictions"].items()},
+        }
+    labels, distribution = Labels(folder / "labels.safetensors"), arrays.load(folder / "distribution.safetensors")
+    return DRAWINGS[draw](Inputs(spec(draw, target), labels, distribution, **more))[0]
+
+
+def _check_texts(figure: Figure) -> None:
+    """Every text is readable at printed size and lies within the page."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page, undrawn = figure.bbox, _undrawn(figure)
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert len(texts) > 10
+    for text in texts:
+        assert text.get_fontsize() >= 6.5, text
+        box = text.get_window_extent(canvas.get_renderer())
+        inside = (box.x0 >= -1, box.y0 >= -1, box.x1 <= page.x1 + 1, box.y1 <= page.y1 + 1)
+        assert all(inside) or text in undrawn, (text, box)
+
+
+def _undrawn(figure: Figure) -> list[Text]:
+    """Labels of ticks beyond the limits of their axis: they exist as objects but are not drawn."""
+    labels = []
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        margin = 1e-9 * (high - low)
+        for tick in axis.get_major_ticks():
+            if not low - margin <= tick.get_loc() <= high + margin:
+                labels += [tick.label1, tick.label2]
+    return labels
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("draw", sorted(DRAWINGS))
+def test_texts_are_readable_and_inside_the_page(movies: Path, draw: str, full: bool) -> None:
+    with figure_style.styled():
+        _check_texts(_drawn(movies, draw, "valence", full))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("draw", sorted(DRAWINGS))
+def test_texts_on_real_labels(summe: Path, draw: str) -> None:
+    with figure_style.styled():
+        _check_texts(_drawn(summe, draw, "importance", full=False))
+
+
+def test_the_csv_of_figure_2_is_the_distribution_file(movies: Path, tmp_path: Path) -> None:
+    found = lines(render(movies, "label_distribution", tmp_path)["csv"])
+    video = next(line["note"] for line in found if line["series"] == "video")
+    stored = arrays.load(movies / "distribution.safetensors").under(f"{video}/valence")
+    for series, values in (
+        ("n", stored["count"]),
+        ("n~", stored["utopia_count"]),
+        ("n~ - n", stored["utopia_count"] - stored["count"]),
+        ("samples added by TNS", stored["need"]),
+    ):
+        assert [float(line["y"]) for line in found if line["series"] == series] == values.tolist()
+    label = arrays.load(movies / "labels.safetensors")[f"{video}/valence"]
+    assert [float(line["y"]) for line in found if line["series"] == "label"] == label.tolist()
+    assert sum(line["series"] == "time slice" for line in found) == len(stored["slice"])
+
+
+def test_figure_3_shows_a_video_with_features(movies: Path, tmp_path: Path) -> None:
+    found = lines(render(movies, "tns_example", tmp_path, **extras(movies), options={"samples": 30})["csv"])
+    video = next(line["note"] for line in found if line["series"] == "video")
+    assert video != "MEDIAEVAL18_00"
+    assert sum(line["panel"] == "c" and line["series"] == "sample" for line in found) == 30
+    window = [line for line in found if line["panel"] == "b"]
+    assert sum(float(line["y"]) for line in window) == pytest.approx(1)
+    assert sum(line["panel"] == "c" and line["series"] in ("slice", "extension") for line in found) == len(window)
+
+
+def test_figure_3_without_features_says_why(movies: Path, tmp_path: Path) -> None:
+    found = lines(render(movies, "tns_example", tmp_path, feature_reason="no videos")["csv"])
+    assert [line["note"] for line in found if line["panel"] == "c"] == ["no videos"]
+    assert any(line["panel"] == "b" for line in found)
+
+
+def test_figure_4_with_and_without_predictions(movies: Path, tmp_path: Path) -> None:
+    found = lines(render(movies, "distribution_shift", tmp_path, **extras(movies))["csv"])
+    changes = [line for line in found if line["series"].startswith("change of PCC")]
+    assert sorted(line["note"] for line in changes) == ["arousal/0", "arousal/1", "valence/0", "valence/1"]
+    gains, falls = ([float(line[axis]) for line in changes] for axis in ("x", "y"))
+    (r,) = (float(line["y"]) for line in found if line["series"] == "correlation of the changes")
+    assert r == pytest.approx(np.corrcoef(gains, falls)[0, 1])
+    assert all(fall < 0 for fall in falls), "the treated run predicts .5 of the label, the baseline .3"
+    absent = {"baseline": "no videos", "cwl": "no videos"}
+    found = lines(render(movies, "distribution_shift", tmp_path, absent_runs=absent)["csv"])
+    assert {line["note"] for line in found if line["series"] == "absent"} == {"no videos"}
+    assert {"b", "c"} <= {line["panel"] for line in found if line["series"] == "absent"}
+
+
+def test_roles_of_runs(movies: Path, tmp_path: Path) -> None:
+    """With roles given, a run's id says nothing."""
+    given = extras(movies)
+    renamed = {f"x{number}": path for number, path in enumerate(given["predictions"].values())}
+    runs = {"baseline": "x0", "tns_cwl": "x1"}
+    found = lines(render(movies, "distribution_shift", tmp_path, predictions=renamed, runs=runs)["csv"])
+    assert {line["series"] for line in found if line["panel"] == "c"} == {"baseline", "tns_cwl"}
+
+
+def test_an_absent_figure_states_its_reason(tmp_path: Path) -> None:
+    outputs = {suffix: tmp_path / f"f.{suffix}" for suffix in ("pdf", "png", "csv")}
+    render_figure(figure=spec("tns_example"), labels=None, distribution=None, absent="no liris/", outputs=outputs)
+    assert lines(outputs["csv"])[0] | {"panel": ""} == {
+        "figure": "f_tns_example",
+        "status": "absent",
+        "panel": "",
+        "series": "absent",
+        "x": "",
+        "y": "",
+        "low": "",
+        "high": "",
+        "note": "no liris/",
+    }
+    assert outputs["png"].stat().st_size > 1000 and outputs["pdf"].stat().st_size > 1000
+
+
+def test_unknown_drawings_and_forms(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tns_example"):
+        render_figure(figure=spec("tns_exampel"), labels=None, distribution=None, outputs={})
+    with pytest.raises(UtopiaError, match="no form 'gif'"):
+        render_figure(
+            figure=spec("tns_example"), labels=None, distribution=None, absent="x", outputs={"gif": tmp_path / "f.gif"}
+        )

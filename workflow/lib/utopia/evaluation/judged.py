@@ -1,0 +1,101 @@
+"""What a prediction of an item is judged by, and the metrics that the item's protocol asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from utopia.errors import ComputeError
+from utopia.evaluation import metrics, summary
+from utopia.evaluation.rows import Row
+from utopia.labels.read import Labels, Shots
+
+OVER: Mapping[str, summary.Over] = {"summe": "max"}
+"""How F-scores against several users become one; `mean`, as on TVSum, where a data set is not named."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One item under one target: `label` [T] judges, the rest serves the summary protocol only.
+
+    consensus: [T], the mean of all annotators' votes (the label where single votes are not known), for rank
+    correlations.
+    """
+
+    protocol: str
+    label: NDArray[np.float64]
+    consensus: NDArray[np.float64] | None = None
+    shots: Shots | None = None
+    over: summary.Over = "mean"
+
+
+def judged(labels: Labels, target: str, item: str) -> Judged:
+    """Read what judges an item: the evaluation label where there is one, else the training label.
+
+    Raises:
+        InputError: the summary protocol lacks the item's shots or user summaries.
+    """
+    label = labels.evaluation(item, target).astype(np.float64)
+    if labels.protocol != "summary":
+        return Judged(labels.protocol, label)
+    shots, votes = labels.shots(item), labels.votes(item, target)
+    return Judged(
+        labels.protocol,
+        label,
+        consensus=label if votes is None else votes.astype(np.float64).mean(axis=0),
+        shots=shots,
+        over=OVER.get(labels.dataset, "mean"),
+    )
+
+
+def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
+    """The metrics of a prediction [T] of one item.
+
+    `affect`: mse, pcc. `summary`: f_score (per cent), kendall and spearman against the mean of the votes.
+    """
+    if item.protocol != "summary":
+        return {"mse": metrics.mse(prediction, item.label), "pcc": metrics.pcc(prediction, item.label)}
+    assert item.shots is not None and item.consensus is not None
+    mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
+    return {
+        "f_score": summary.over_users(summary.f_scores(mask, item.shots.user_summary), item.over),
+        "kendall": metrics.kendall(prediction, item.consensus),
+        "spearman": metrics.spearman(prediction, item.consensus),
+    }
+
+
+def replica_metrics(
+    items: Sequence[Judged],
+    predictions: Sequence[ArrayLike],
+    values: Sequence[Mapping[str, float]],
+    *,
+    double_rounding: bool = False,
+) -> dict[str, float]:
+    """The metrics of a replica over its test items, from the predictions [T] and the items' own metrics.
+
+    `affect`: mse and pcc_pooled over all frames of all items; mse_item and pcc, the means of the items' own.
+    `summary`: means of the items' own.
+
+    Raises:
+        ComputeError: there is no item.
+    """
+    if not items:
+        raise ComputeError("a replica without a test item has no metrics")
+    mean = {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+    if items[0].protocol != "summary":
+        p = np.concatenate([np.asarray(prediction, np.float64) for prediction in predictions])
+        y = np.concatenate([item.label for item in items])
+        return {"mse": metrics.mse(p, y), "mse_item": mean["mse"], "pcc": mean["pcc"], "pcc_pooled": metrics.pcc(p, y)}
+    mean["f_score"] = summary.split_mean([value["f_score"] for value in values], double_rounding=double_rounding)
+    return mean
+
+
+def rows(
+    target: str, fold: str, seed: str, replica: Mapping[str, float], values: Mapping[str, Mapping[str, float]]
+) -> list[Row]:
+    """Rows of one replica: its own metrics first, then those of each item."""
+    own = [Row(target, fold, seed, "", metric, value) for metric, value in replica.items()]
+    return own + [Row(target, fold, seed, item, metric, v) for item in values for metric, v in values[item].items()]

@@ -1,0 +1,124 @@
+"""Metrics of a run's stored predictions, by the protocol of its data set."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utopia import arrays
+from utopia.errors import InputError
+from utopia.evaluation import rows as metrics_file
+from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rows
+from utopia.evaluation.rows import Row
+from utopia.labels.read import Labels
+
+_AGAIN = "delete the predictions and run the same command again: they will be made anew"
+
+
+def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, output: Path) -> None:
+    """Write metrics.csv: the metrics of every replica of a run and of each of its test items.
+
+    Protocol `affect`: per replica `mse` (all frames pooled), `mse_item` and `pcc` (means over movies), `pcc_pooled`;
+    per item `mse`, `pcc`. [U] no paper says whether frames are pooled, so both readings are stored. Protocol
+    `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise.
+
+    Args:
+        run: `id`, `targets` and `repeats` of the run; optionally `double_rounding` (round a split's F-score to two
+            decimals).
+        labels: the data set's labels file.
+        predictions: the run's predictions file.
+        output: where metrics.csv goes.
+
+    Raises:
+        InputError: a replica or one of its test items is missing, a prediction does not fit the item's label grid or
+            is not finite, an item is not a test item of its fold, or shots are missing.
+    """
+    read, stored = Labels(labels), arrays.load(predictions)
+    replicas = replicas_of(stored)
+    _check_complete(run, read, stored, replicas)
+    known: dict[tuple[str, str], Judged] = {}
+    made: list[Row] = []
+    for (target, fold, seed), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
+        items, values, series = [], {}, []
+        for item in names:
+            if (target, item) not in known:
+                known[target, item] = judged(read, target, item)
+            prediction = stored[f"{target}/{fold}/{seed}/{item}"].astype(np.float64)
+            _check_series(predictions, f"{target}/{fold}/{seed}/{item}", prediction, known[target, item])
+            items.append(known[target, item])
+            series.append(prediction)
+            values[item] = item_metrics(known[target, item], prediction)
+        own = replica_metrics(
+            items, series, list(values.values()), double_rounding=bool(run.get("double_rounding", False))
+        )
+        made += rows(target, fold, seed, own, values)
+    metrics_file.write(output, made)
+
+
+def replicas_of(stored: Mapping[str, np.ndarray]) -> dict[tuple[str, str, str], list[str]]:
+    """(target, fold, seed) -> test items, from the names `<target>/<fold>/<seed>/<item>` of a predictions file."""
+    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for name in stored:
+        target, fold, seed, item = name.split("/", 3)
+        found[target, fold, seed].append(item)
+    return dict(found)
+
+
+def _order(run: Mapping[str, Any], labels: Labels, replica: tuple[str, str, str]) -> tuple[int, int, int, str]:
+    target, fold, seed = replica
+    folds = [known["name"] for known in labels.folds]
+    return run["targets"].index(target), folds.index(fold), int(seed) if seed.isdecimal() else 0, seed
+
+
+def _check_complete(
+    run: Mapping[str, Any], labels: Labels, stored: arrays.Arrays, replicas: Mapping[tuple[str, str, str], list[str]]
+) -> None:
+    """Refuse predictions with fewer replicas or test items than the run promises."""
+    tests = {fold["name"]: set(fold["test"]) for fold in labels.folds}
+    folds = [str(fold) for fold in stored.meta["folds"]]
+    seeds = {seed for _, _, seed in replicas}
+    # What one replica of a fold has predicted, all of them must have: a run may leave out items without features, and
+    # its training summary says which, but not another set in each replica.
+    items = {fold: set[str]().union(*(names for (_, f, _), names in replicas.items() if f == fold)) for fold in folds}
+    faults = []
+    if len(seeds) != int(run["repeats"]):
+        faults.append(f"{len(seeds)} seeds instead of {run['repeats']}")
+    for target in run["targets"]:
+        for fold in folds:
+            for seed in sorted(seeds):
+                there = set(replicas.get((target, fold, seed), ()))
+                if not there:
+                    faults.append(f"no replica {target}/{fold}/{seed}")
+                elif there != items[fold]:
+                    faults.append(
+                        f"{target}/{fold}/{seed} has other items: {', '.join(sorted(there ^ items[fold])[:5])}"
+                    )
+    for target, fold, _ in replicas:
+        if target not in run["targets"] or fold not in folds:
+            faults.append(f"{target}/{fold} is not part of the run")
+    for fold in folds:
+        if strangers := items[fold] - tests.get(fold, set()):
+            faults.append(f"fold {fold} has items that it does not test: {', '.join(sorted(strangers)[:5])}")
+    if faults:
+        raise InputError(
+            f"the predictions of {run['id']} are not what the run promises: {'; '.join(faults[:6])}",
+            where=stored.path,
+            why="metrics over less than promised would pass for the promised ones",
+            remedy=_AGAIN,
+        )
+
+
+def _check_series(path: Path, name: str, prediction: np.ndarray, item: Judged) -> None:
+    if prediction.shape != item.label.shape:
+        raise InputError(
+            f"{name} has shape {prediction.shape}, its label {item.label.shape}",
+            where=path,
+            why="labels and predictions share one time grid per item",
+            remedy=_AGAIN,
+        )
+    if not np.isfinite(prediction).all():
+        raise InputError(f"{name} holds values that are not finite", where=path, why="training diverged", remedy=_AGAIN)

@@ -1,0 +1,147 @@
+"""Rows that need no training: what chance scores, what people score against each other, and the labels themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utopia import seeds
+from utopia.errors import InputError
+from utopia.evaluation import metrics, summary
+from utopia.evaluation import rows as metrics_file
+from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rows
+from utopia.evaluation.rows import Row
+from utopia.labels.read import Labels
+
+DRAWS = 100
+"""Random scorings per item, fold and repeat."""
+
+Reference = Literal["random", "human", "oracle"]
+
+
+def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, Any], output: Path) -> None:
+    """Write metrics.csv of a reference, over the test items of every fold.
+
+    `random`: uniform scores at every step, each metric averaged over `draws` seeded draws; one replica per fold and
+    repeat. `human`: leave one out. Each annotator against the others: for summaries the F-score against each other
+    user (maximum or mean as the protocol says), for series the mean of the others' votes as the label; then the mean
+    over annotators. `oracle`: the training labels as predictions, the most that fitting them perfectly can give. These
+    two do not depend on a seed and have one replica per fold.
+
+    Args:
+        reference: which.
+        labels: the data set's labels file.
+        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`; optionally `draws`.
+        output: where metrics.csv goes.
+
+    Raises:
+        InputError: shots, user summaries or votes that the reference needs are missing.
+    """
+    makers: dict[str, Callable[[Labels, Mapping[str, Any], str, Mapping[str, Any]], Iterator[list[Row]]]] = {
+        "random": _random,
+        "human": _human,
+        "oracle": _oracle,
+    }
+    if reference not in makers:
+        raise InputError(f"there is no reference {reference!r}", remedy=f"use one of {', '.join(makers)}")
+    read = Labels(labels)
+    made: list[Row] = []
+    for target in run["targets"]:
+        for fold in read.folds:
+            if not fold["test"]:
+                raise InputError(f"fold {fold['name']} has no test item", where=labels)
+            for replica in makers[reference](read, run, target, fold):
+                made += replica
+    metrics_file.write(output, made)
+
+
+def _items(labels: Labels, target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
+    return {item: judged(labels, target, item) for item in fold["test"]}
+
+
+def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+    items, draws = _items(labels, target, fold), int(run.get("draws", DRAWS))
+    for seed in range(int(run["repeats"])):
+        streams = {
+            name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], seed, name))
+            for name in items
+        }
+        own: list[dict[str, float]] = []
+        each: dict[str, list[dict[str, float]]] = {name: [] for name in items}
+        for _ in range(draws):
+            scores = [streams[name].uniform(run["low"], run["high"], len(item.label)) for name, item in items.items()]
+            values = [item_metrics(item, series) for item, series in zip(items.values(), scores, strict=True)]
+            own.append(replica_metrics(list(items.values()), scores, values))
+            for name, value in zip(items, values, strict=True):
+                each[name].append(value)
+        yield rows(target, fold["name"], str(seed), _mean(own), {name: _mean(found) for name, found in each.items()})
+
+
+def _mean(values: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+
+def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+    items = _items(labels, target, fold)
+    series = [labels.label(name, target).astype(np.float64) for name in items]
+    values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
+    yield rows(
+        target,
+        fold["name"],
+        "0",
+        replica_metrics(list(items.values()), series, values),
+        dict(zip(items, values, strict=True)),
+    )
+
+
+def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+    items = _items(labels, target, fold)
+    if labels.protocol == "summary":
+        with_votes = [name for name in items if labels.votes(name, target) is not None]
+        ranks = {"kendall": metrics.kendall, "spearman": metrics.spearman} if with_votes else {}
+        values = {}
+        for name, item in items.items():
+            assert item.shots is not None
+            values[name] = {"f_score": summary.leave_one_out(item.shots.user_summary, item.over)}
+            if ranks:
+                values[name] |= _against_others(_votes(labels, name, target), ranks)
+        own = _mean(list(values.values()))
+    else:
+        values = {
+            name: _against_others(_votes(labels, name, target), {"mse": metrics.mse, "pcc": metrics.pcc})
+            for name in items
+        }
+        mean, frames = _mean(list(values.values())), [len(item.label) for item in items.values()]
+        pooled = float(np.average([value["mse"] for value in values.values()], weights=frames))
+        own = {"mse": pooled, "mse_item": mean["mse"], "pcc": mean["pcc"]}
+    yield rows(target, fold["name"], "0", own, values)
+
+
+def _votes(labels: Labels, item: str, target: str) -> NDArray[np.float64]:
+    votes = labels.votes(item, target)
+    if votes is None:
+        raise InputError(
+            f"{item} has no votes of single annotators on {target}",
+            where=labels.path,
+            why="how well people agree cannot be computed from their mean",
+        )
+    if len(votes) < 2:
+        raise InputError(
+            f"{item} has the votes of one annotator on {target}: none is left to compare with", where=labels.path
+        )
+    return votes.astype(np.float64)
+
+
+def _against_others(
+    votes: NDArray[np.float64], found: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]]
+) -> dict[str, float]:
+    """Each annotator's series [A, T] against the mean of the others', averaged over annotators."""
+    others = (votes.sum(axis=0) - votes) / (len(votes) - 1)
+    return {
+        name: float(np.mean([metric(mine, rest) for mine, rest in zip(votes, others, strict=True)]))
+        for name, metric in found.items()
+    }

@@ -1,0 +1,98 @@
+"""Figures as pdf, png and a csv of every plotted number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from utopia import arrays
+from utopia.config.suggest import nearest
+from utopia.errors import ConfigError
+from utopia.features.read import FeatureReader
+from utopia.files import write_text
+from utopia.labels.read import Labels
+from utopia.outputs import figure_distribution_shift, figure_label_distribution, figure_style, figure_tns_example
+from utopia.outputs.figure_data import Inputs, Point, points_csv
+
+DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
+    "label_distribution": figure_label_distribution.draw,
+    "tns_example": figure_tns_example.draw,
+    "distribution_shift": figure_distribution_shift.draw,
+}
+
+
+def render_figure(
+    *,
+    figure: Mapping[str, Any],
+    labels: Path | None,
+    distribution: Path | None,
+    features: Sequence[Path] = (),
+    feature_names: Sequence[str] = (),
+    predictions: Mapping[str, Path] | None = None,
+    absent: str | None = None,
+    outputs: Mapping[str, Path],
+    runs: Mapping[str, str] | None = None,
+    absent_runs: Mapping[str, str] | None = None,
+    feature_reason: str = "",
+) -> None:
+    """Draw a figure; the same inputs give the same bytes.
+
+    Args:
+        figure: {"id", "title", "caption", "draw": a name of `DRAWINGS`, "dataset", "target", "options"}.
+        labels: the data set's labels file.
+        distribution: its distribution file.
+        features: index files of its features; none for a data set of annotations alone.
+        feature_names: the features whose rows are concatenated.
+        predictions: run id -> predictions file.
+        absent: why the figure cannot be drawn; then it states that.
+        outputs: "pdf", "png", "csv" (any of them) -> path.
+        runs: role (`baseline`, `cwl`, `tns_cwl`) -> run id; without it the role is the treatment in the run's id.
+        absent_runs: role -> why there are no predictions.
+        feature_reason: why there are no features.
+
+    Raises:
+        ConfigError: there is no such drawing.
+        ComputeError: the labels have no training video to show.
+    """
+    if figure["draw"] not in DRAWINGS:
+        raise ConfigError(
+            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], DRAWINGS)}",
+            where=f"figure {figure['id']}",
+            remedy=f"use one of: {', '.join(DRAWINGS)}",
+        )
+    with figure_style.styled():
+        if absent or labels is None or distribution is None:
+            drawn, points = _absent(absent or "no labels")
+            status = "absent"
+        else:
+            by_role = _by_role(predictions or {}, runs or {})
+            inputs = Inputs(
+                figure,
+                Labels(labels),
+                arrays.load(distribution),
+                features=FeatureReader(features) if features and feature_names else None,
+                feature_names=tuple(feature_names),
+                feature_reason=feature_reason,
+                predictions={role: arrays.load(path) for role, path in by_role.items()},
+                absent_runs=absent_runs or {},
+            )
+            drawn, points = DRAWINGS[figure["draw"]](inputs)
+            status = "drawn"
+        figure_style.save(drawn, {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"})
+    if "csv" in outputs:
+        write_text(outputs["csv"], points_csv(figure["id"], status, points))
+
+
+def _by_role(predictions: Mapping[str, Path], runs: Mapping[str, str]) -> dict[str, Path]:
+    if runs:
+        return {role: predictions[run] for role, run in runs.items() if run in predictions}
+    return {run.split("@")[0].split(".")[-1]: path for run, path in predictions.items()}
+
+
+def _absent(reason: str) -> tuple[Figure, list[Point]]:
+    drawn = figure_style.blank(1.3)
+    figure_style.statement(drawn.subplots(), f"Not drawn: {reason}", width=100)
+    return drawn, [Point("", "absent", note=reason)]

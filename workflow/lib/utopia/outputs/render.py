@@ -1,0 +1,88 @@
+"""A table in four forms: csv (long, complete, full precision), Markdown, LaTeX and HTML (rounded once, for reading)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.files import write_text
+from utopia.outputs import render_html, render_markdown, render_tex
+from utopia.outputs.cells import Cell, build
+from utopia.outputs.render_layout import lay_out
+
+COLUMNS = (
+    "table",
+    "row",
+    "column",
+    "value",
+    "std",
+    "n",
+    "status",
+    "reason",
+    "published",
+    "decimals",
+    "verdict",
+    "verdict_reason",
+    "cell",
+    "runs",
+)
+
+
+def render_table(
+    *,
+    table: Mapping[str, Any],
+    runs: Mapping[str, Path | str],
+    absent: Mapping[str, str],
+    not_comparable: str | Mapping[str, str] = "",
+    outputs: Mapping[str, Path | str],
+    promised: Mapping[str, int] | None = None,
+) -> list[Cell]:
+    """Write a table; the same inputs give the same bytes.
+
+    Args:
+        table: {"id", "title", "source", "caption", "columns": [{"id", "title", "dataset", "target", "metric",
+            "decimals", "better": "lower" | "higher", "scale"}], "rows": [{"id", "title", "runs": {column: run id},
+            "published": {column: number | None}, "note"}], "untranscribed": reason}. A row without runs is quoted. A
+            published value of None is one that was printed and is not transcribed.
+        runs: run id -> its metrics.csv.
+        absent: run id -> why it was not made.
+        not_comparable: why our values cannot be compared with print: one reason for all, or run id -> reason.
+        outputs: "csv", "md", "tex", "html" (any of them) -> path.
+        promised: run id -> number of replicas of each target, to refuse a mean over fewer.
+
+    Raises:
+        ComputeError: see `utopia.outputs.cells.build`.
+        UtopiaError: an output of another kind is asked for.
+    """
+    cells = build(table, {run: Path(path) for run, path in runs.items()}, absent, not_comparable, promised)
+    layout = lay_out(table, cells)
+    texts = {"csv": lambda: long_csv(cells)} | {
+        kind: lambda form=form: form(layout)
+        for kind, form in (("md", render_markdown.text), ("tex", render_tex.text), ("html", render_html.text))
+    }
+    for kind, path in outputs.items():
+        if kind not in texts:
+            raise UtopiaError(f"a table has no form {kind!r}", where=path, remedy=f"ask for one of {', '.join(texts)}")
+        write_text(path, texts[kind]())
+    return cells
+
+
+def long_csv(cells: Sequence[Cell]) -> str:
+    """One line per cell; numbers keep every digit (repr of float64), what is not there is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for cell in cells:
+        line = {name: getattr(cell, name) for name in COLUMNS} | {"runs": " ".join(cell.runs)}
+        writer.writerow([_plain(line[name]) for name in COLUMNS])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,86 @@
+"""A table as one self-contained HTML page, readable in light and dark, on paper and by a screen reader."""
+
+from __future__ import annotations
+
+from html import escape
+
+from utopia.outputs.render_layout import Layout, Shown
+
+_CSS = """\
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #5c5c5c; --line: #b8b8b8; --page: #ffffff; --band: #f3f3f3; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --soft: #a8a8a8; --line: #555555; --page: #161616; --band: #222222; }
+}
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: var(--ink); background: var(--page);
+  font: 16px/1.45 system-ui, sans-serif; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: .8rem; }
+caption strong { display: block; font-size: 1.15rem; }
+th, td { padding: .35rem .8rem; text-align: right; white-space: nowrap; vertical-align: top; }
+th[scope=row], thead td { text-align: left; font-weight: normal; }
+thead { border-top: 2px solid var(--ink); border-bottom: 1px solid var(--ink); }
+tbody { border-bottom: 2px solid var(--ink); }
+tbody tr:nth-child(even) { background: var(--band); }
+.quoted, .absent, .published, .verdict { color: var(--soft); }
+.verdict { display: block; font-size: .8rem; }
+sup { line-height: 0; }
+.legend, .notes { font-size: .9rem; color: var(--soft); }
+@media print { body { margin: 0; max-width: none; } }
+"""
+
+
+def text(layout: Layout) -> str:
+    """The page."""
+    source = f" Published: {escape(layout.source)}." if layout.source else ""
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in layout.heads)
+    lines = [
+        "<!doctype html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(layout.title)}</title>",
+        f"<style>\n{_CSS}</style>",
+        "</head>",
+        "<body>",
+        '<div class="wide">',
+        f'<table id="{escape(layout.id)}">',
+        f"<caption><strong>{escape(layout.title)}</strong>{escape(layout.caption)}{source}</caption>",
+        f"<thead><tr><td></td>{heads}</tr></thead>",
+        "<tbody>",
+    ]
+    for line in layout.lines:
+        cells = "".join(_cell(layout, shown) for shown in line.cells)
+        lines.append(f'<tr><th scope="row">{escape(line.title)}{_marks(layout, line.notes)}</th>{cells}</tr>')
+    lines += ["</tbody>", "</table>", "</div>"]
+    if layout.legend:
+        lines.append(f'<p class="legend">{escape("; ".join(layout.legend))}.</p>')
+    if layout.notes:
+        notes = "".join(
+            f'<li id="{_anchor(layout, n)}">{escape(note)}</li>' for n, note in enumerate(layout.notes, start=1)
+        )
+        lines.append(f'<ol class="notes">{notes}</ol>')
+    lines += ["</body>", "</html>"]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(layout: Layout, shown: Shown) -> str:
+    if shown.status == "quoted":
+        return f'<td class="quoted">{escape(shown.main)}<sup>†</sup></td>'
+    words = [escape(shown.main) + (f" ± {escape(shown.spread)}" if shown.spread else "")]
+    if shown.published:
+        words.append(f'<span class="published">({escape(shown.published)})</span>')
+    if shown.sign:
+        words.append(escape(shown.sign))
+    verdict = f'<span class="verdict">{escape(shown.verdict)}</span>' if shown.verdict else ""
+    return f'<td class="{shown.status}">{" ".join(words)}{_marks(layout, shown.notes)}{verdict}</td>'
+
+
+def _marks(layout: Layout, notes: tuple[int, ...]) -> str:
+    links = ",".join(f'<a href="#{_anchor(layout, n)}">{n}</a>' for n in notes)
+    return f"<sup>{links}</sup>" if links else ""
+
+
+def _anchor(layout: Layout, note: int) -> str:
+    return escape(f"{layout.id}-note-{note}")

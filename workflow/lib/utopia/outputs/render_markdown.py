@@ -1,0 +1,47 @@
+"""A table as Markdown (GitHub's tables)."""
+
+from __future__ import annotations
+
+import re
+
+from utopia.outputs.render_layout import Layout, Shown
+
+
+def text(layout: Layout) -> str:
+    """The whole document: title, caption, table, legend, numbered notes."""
+    head = ["", *layout.heads]
+    body = [[escape(line.title) + _marks(line.notes), *map(_cell, line.cells)] for line in layout.lines]
+    parts = [f"# {escape(layout.title)}"]
+    caption = " ".join(
+        part for part in (layout.caption, f"Published: {layout.source}." if layout.source else "") if part
+    )
+    if caption:
+        parts.append(escape(caption))
+    rule = [":---", *["---:"] * len(layout.heads)]
+    parts.append("\n".join("| " + " | ".join(line) + " |" for line in ([escape(name) for name in head], rule, *body)))
+    if layout.legend:
+        parts.append(escape("; ".join(layout.legend) + "."))
+    if layout.notes:
+        parts.append("\n".join(f"{number}. {escape(note)}" for number, note in enumerate(layout.notes, start=1)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(shown: Shown) -> str:
+    words = [shown.main + ("†" if shown.status == "quoted" else "")]
+    if shown.spread:
+        words.append(f"± {shown.spread}")
+    if shown.published:
+        words.append(f"({shown.published})")
+    if shown.sign:
+        words.append(shown.sign)
+    return " ".join(words) + _marks(shown.notes)
+
+
+def _marks(notes: tuple[int, ...]) -> str:
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
+
+
+def escape(words: str) -> str:
+    """Text with Markdown's and HTML's special characters made literal, on one line."""
+    words = re.sub(r"\s+", " ", words).strip()
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,97 @@
+"""A table as LaTeX (booktabs), to be `\\input` into a document."""
+
+from __future__ import annotations
+
+import re
+
+from utopia.outputs.render_layout import Layout, Shown
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "†": r"$^\dagger$",
+    "—": "---",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≈": r"$\approx$",
+    "≠": r"$\neq$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
+    "σ": r"$\sigma$",
+    "δ": r"$\delta$",
+    "τ": r"$\tau$",
+    "ρ": r"$\rho$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "²": r"$^2$",
+    "\u00a0": "~",
+    "\u202f": r"\,",
+}
+
+
+def text(layout: Layout) -> str:
+    """A `table` environment. The document needs `\\usepackage{booktabs}`."""
+    head = " & ".join(["", *map(escape, layout.heads)])
+    body = [" & ".join([escape(line.title) + _marks(line.notes), *map(_cell, line.cells)]) for line in layout.lines]
+    source = f" Published: {layout.source}." if layout.source else ""
+    notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]
+    under = ([escape("; ".join(layout.legend) + ".")] if layout.legend else []) + notes
+    lines = [
+        f"% Table {layout.id}. Needs \\usepackage{{booktabs}}.",
+        r"\begin{table}[tbp]",
+        r"  \centering",
+        f"  \\caption{{{escape(f'{layout.title}. {layout.caption}{source}'.strip())}}}",
+        f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', layout.id)}}}",
+        f"  \\begin{{tabular}}{{@{{}}l{'r' * len(layout.heads)}@{{}}}}",
+        r"    \toprule",
+        f"    {head.strip()} \\\\",
+        r"    \midrule",
+        *[f"    {line} \\\\" for line in body],
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        *[rf"  \par\smallskip{{\footnotesize {note}}}" for note in under],
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(shown: Shown) -> str:
+    if shown.status == "quoted":
+        return f"${shown.main}^\\dagger$"
+    words = [escape(shown.main) if shown.status == "absent" else _number(shown.main, shown.spread)]
+    if shown.published:
+        words.append(f"({_number(shown.published)})")
+    if shown.sign:
+        words.append(escape(shown.sign))
+    return "~".join(words) + _marks(shown.notes)
+
+
+def _number(value: str, spread: str = "") -> str:
+    return f"${value} \\pm {spread}$" if spread else f"${value}$"
+
+
+def _marks(notes: tuple[int, ...]) -> str:
+    return f"$^{{{','.join(map(str, notes))}}}$" if notes else ""
+
+
+def escape(words: str) -> str:
+    """Text with LaTeX's special characters made literal and the few symbols used here as mathematics."""
+    return "".join(_SPECIAL.get(character, character) for character in re.sub(r"[ \t\r\n]+", " ", words))

@@ -1,0 +1,92 @@
+"""Does a measured value agree with the published one? Pure functions; a verdict never changes a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from utopia.evaluation.interval import t_half_width
+
+SAME = "rounds to the same"
+INSIDE = "inside our interval"
+OUTSIDE = "outside by"
+NOT_DISTINGUISHABLE = "not distinguishable"
+NOT_COMPARABLE = "not comparable"
+NOTHING_PUBLISHED = "no published value at hand"
+
+PUBLISHED_REPEATS = 3
+"""ULDA sec. 4.2 runs each test three times and prints the mean without its spread."""
+
+_SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison came to, and on what ground."""
+
+    text: str
+    reason: str = ""
+
+    @property
+    def sign(self) -> str:
+        """One character for tables: = same, ≈ inside, ≠ outside; empty where nothing was compared."""
+        return next((sign for start, sign in _SIGNS.items() if self.text.startswith(start)), "")
+
+
+def rounded(value: float, decimals: int) -> str:
+    """A value as it is printed: rounded once, half to even on the binary value, and never "-0"."""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if not float(text) else text
+
+
+def distance(value: float, std: float | None, n: int, published: float, decimals: int) -> float:
+    """How far the published value, known to its rounding interval, lies outside our interval; 0 where the two meet.
+
+    Our interval is value ± t(.975, n-1) · std · sqrt(1/n + 1/3): both numbers are means, ours of `n` repeats and the
+    published one of three, and ours is the only spread that is known. Without a spread it is the value alone.
+    """
+    half = t_half_width(std, n, other=PUBLISHED_REPEATS) if std is not None and n > 1 else 0.0
+    return max(0.0, abs(value - published) - half - 0.5 * 10.0**-decimals)
+
+
+def judge(
+    value: float,
+    std: float | None,
+    n: int,
+    published: float | None,
+    decimals: int,
+    not_comparable: str = "",
+) -> Verdict:
+    """The verdict on one measured cell.
+
+    Args:
+        value: mean over the repeats, in the unit of the published value.
+        std: deviation over the repeats (ddof 1); None with fewer than two.
+        n: number of repeats.
+        published: what was printed; None where it is not at hand.
+        decimals: decimals of the printed value.
+        not_comparable: why the two cannot be compared (other data, features or protocol); empty if they can.
+    """
+    if not_comparable:
+        return Verdict(NOT_COMPARABLE, not_comparable)
+    if published is None:
+        return Verdict(NOTHING_PUBLISHED)
+    if rounded(value, decimals) == rounded(published, decimals):
+        return Verdict(SAME, f"both print as {rounded(value, decimals)}")
+    away = distance(value, std, n, published, decimals)
+    if std is None or n < 2:
+        return Verdict(
+            f"{OUTSIDE} {_two_digits(away)}", "one repeat has no spread: distance to what rounds to the printed value"
+        )
+    half = t_half_width(std, n, other=PUBLISHED_REPEATS)
+    ground = f"our interval is {_two_digits(value)} ± {_two_digits(half)} ({n} repeats against {PUBLISHED_REPEATS})"
+    if away == 0:
+        return Verdict(INSIDE, ground)
+    return Verdict(f"{OUTSIDE} {_two_digits(away)}", ground)
+
+
+def _two_digits(value: float) -> str:
+    """A number in plain notation with at least two significant digits."""
+    if value == 0 or abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.{1 - math.floor(math.log10(abs(value)))}f}"
