@@ -1,6 +1,14 @@
 def extracted_features(wildcards):
-    chosen = PLAN.datasets[wildcards.dataset].features
-    return {name: STUDY.features[name].model_dump(mode="json") for name in chosen if STUDY.features[name].extractor != "hdf5"}
+    """Settings of the features to extract; `code` makes the store forget what other code extracted."""
+    chosen = {name: STUDY.features[name] for name in PLAN.datasets[wildcards.dataset].features}
+    return {
+        name: {
+            **feature.model_dump(mode="json", exclude={"normalise", "note"}),
+            "code": fingerprint.fingerprint(component("extractors", feature.extractor), "utopia.media.frames", "utopia.media.audio"),
+        }
+        for name, feature in chosen.items()
+        if feature.extractor != "hdf5"
+    }
 
 
 rule extract_features:

@@ -1,0 +1,1 @@
+"""Networks that turn decoded frames or sound into features, one file each."""

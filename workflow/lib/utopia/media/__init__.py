@@ -1,0 +1,1 @@
+"""Decoding and sampling of video and sound, and the log-mel front end."""

@@ -1,0 +1,110 @@
+"""The contract of `extractors/_common.py`, held against every extractor there is."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from utopia import registry
+from utopia.features import weights
+
+NAMES = registry.names("extractors")
+
+
+def frames(count: int = 5, height: int = 90, width: int = 120) -> list[np.ndarray]:
+    return list(np.random.default_rng(1).integers(0, 255, (count, height, width, 3), np.uint8))
+
+
+def sound(seconds: float = 3.0, rate: int = 16_000) -> np.ndarray:
+    return np.random.default_rng(2).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+
+
+def run(module: Any, network: Any) -> np.ndarray:
+    return network(frames()) if module.MEDIUM == "frames" else network(sound(rate=network.rate))[0]
+
+
+def config(module: Any) -> Any:
+    settings = {"weights": "random"}
+    return module.Config(**settings, **({"size": 64} if "size" in module.Config.model_fields else {}))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def module(request: pytest.FixtureRequest) -> Any:
+    return registry.load("extractors", request.param)
+
+
+@pytest.fixture(scope="module")
+def network(module: Any) -> Any:
+    return module.build(config(module), None, 7, "cpu")
+
+
+def test_constants(module: Any) -> None:
+    assert module.MEDIUM in ("frames", "audio")
+    assert isinstance(module.WIDTH, int) and module.WIDTH > 0
+    assert isinstance(module.VERSION, int)
+    if module.MEDIUM == "frames":
+        assert module.Config.model_fields["fps"].annotation is float
+
+
+def test_settings_are_read_without_importing_the_file(module: Any) -> None:
+    name = module.__name__.rpartition(".")[2]
+    light = registry.config_of("extractors", name)
+    assert light.model_json_schema()["properties"].keys() == module.Config.model_json_schema()["properties"].keys()
+    assert light().model_dump() == module.Config().model_dump()
+
+
+def test_weights_are_random_or_have_a_card(module: Any) -> None:
+    choices = get_args(module.Config.model_fields["weights"].annotation)
+    assert "random" in choices and len(choices) > 1
+    for name in set(choices) - {"random"}:
+        card = weights.card(name)
+        assert card.address.startswith("https://") and card.licence and card.citation
+        assert card.sha256_prefix in card.file or card.sha256
+
+
+def test_rows_are_finite_float32_and_tell_inputs_apart(module: Any, network: Any) -> None:
+    rows = run(module, network)
+    assert rows.dtype == np.float32 and rows.shape[1] == module.WIDTH and len(rows) >= 3
+    assert np.isfinite(rows).all()
+    assert 0.01 < rows.std() < 100, "activations vanish or explode"
+    assert (rows.std(axis=0) > 0).mean() > 0.3, "rows do not depend on the input"
+
+
+def test_random_weights_come_from_the_seed_alone(module: Any, network: Any) -> None:
+    expected = run(module, network)
+    torch.manual_seed(123)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2 if threads == 1 else 1)
+        again = module.build(config(module), None, 7, "cpu")
+        assert _parameters(again) == _parameters(network)
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(run(module, again), expected)
+    assert not np.allclose(run(module, module.build(config(module), None, 8, "cpu")), expected, rtol=0.1)
+
+
+def test_a_call_does_not_depend_on_its_companions(module: Any, network: Any) -> None:
+    if module.MEDIUM == "audio":
+        pytest.skip("a sound is one call")
+    together, alone = network(frames()), np.concatenate([network([frame]) for frame in frames()])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    mixed = [*frames(1, 90, 120), *frames(1, 64, 200)]
+    np.testing.assert_allclose(network(mixed)[:1], network(mixed[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_sound_shorter_than_a_row_gives_none(module: Any, network: Any) -> None:
+    if module.MEDIUM == "frames":
+        pytest.skip("not an extractor of sound")
+    features, times = network(sound(0.2, network.rate))
+    assert features.shape == (0, module.WIDTH) and times.shape == (0,)
+    features, times = network(sound(5, network.rate))
+    assert len(features) == len(times) and (np.diff(times) > 0).all() and times[0] == 0
+
+
+def _parameters(network: Any) -> list[bytes]:
+    inner = next(value for value in vars(network).values() if isinstance(value, torch.nn.Module))
+    return [value.contiguous().numpy().tobytes() for value in inner.state_dict().values()]

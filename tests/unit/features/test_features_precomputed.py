@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from utopia.errors import ChecksumError, InputError
+from utopia.features.precomputed import import_features
+from utopia.features.read import FeatureReader
+from utopia.files import read_json, sha256, write_json
+
+SETTINGS: dict[str, Any] = {"extractor": "hdf5", "files": ["f.h5"], "array": "features", "sha256": None, "note": ""}
+
+
+def item(number: int, name: str, fps: float | None = 25.0, frames: int | None = 100, **other: Any) -> dict[str, Any]:
+    facts = {"fps": fps, "frames": frames}
+    return {"id": f"id_{number}", "key": f"video_{number}", "name": name, "files": {}, "facts": facts} | other
+
+
+def write(path: Path, **groups: dict[str, Any]) -> Path:
+    with h5py.File(path, "w") as file:
+        for group, content in groups.items():
+            for name, value in content.items():
+                file[f"{group}/{name}"] = value
+    return path
+
+
+def run(folder: Path, items: list[dict[str, Any]], source: Path, **settings: Any) -> dict[str, Any]:
+    write_json(folder / "manifest.json", {"dataset": "movies", "items": items})
+    output = folder / "features" / "movies" / "pool5.json"
+    made = import_features(
+        manifest=folder / "manifest.json",
+        root=folder,
+        feature="pool5",
+        settings=SETTINGS | settings,
+        source=source,
+        store=folder / "features" / "store",
+        output=output,
+    )
+    index = read_json(output)
+    entries = {name: entry["pool5"] for name, entry in index["items"].items()}
+    assert made == sorted(folder / "features" / entry["file"] for entry in entries.values() if "file" in entry)
+    return entries
+
+
+def rows(count: int, width: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def test_groups_by_key_and_by_name(tmp_path: Path) -> None:
+    first, second = rows(7, seed=1), rows(3, seed=2)
+    source = write(
+        tmp_path / "f.h5",
+        video_1={"features": first},
+        other={"features": second, "picks": [0, 40, 90], "video_name": "Base jumping"},
+    )
+    entries = run(tmp_path, [item(1, "Cooking"), item(9, "base_Jumping")], source)
+    reader = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"])
+    features, times = reader.rows("id_1", "pool5")
+    assert np.array_equal(features, first) and times == pytest.approx(np.arange(0, 100, 15) / 25)
+    features, times = reader.rows("id_9", "pool5")
+    assert np.array_equal(features, second) and times == pytest.approx([0, 1.6, 3.6])
+    assert (entries["id_9"]["rows"], entries["id_9"]["width"]) == (3, 4)
+
+
+def test_groups_by_id(tmp_path: Path) -> None:
+    """TVSum: groups are numbered as the ids, and hold no names or those of the files."""
+    source = write(
+        tmp_path / "f.h5", video_1={"features": rows(2)}, video_2={"features": rows(3), "video_name": "98MoyGZKHXc"}
+    )
+    items = [
+        item(1, "#0001: FLAT TIRE", id="video_1", key="J0nA4VgnoCo"),
+        item(2, "How to use a tyre repair kit", id="video_2", key="98MoyGZKHXc"),
+    ]
+    entries = run(tmp_path, items, source)
+    assert [entries[name]["rows"] for name in ("video_1", "video_2")] == [2, 3]
+
+
+def test_the_frame_rate_of_the_annotations_comes_first(tmp_path: Path) -> None:
+    """Labels stand at picks / the annotations' rate: features on the same picks must stand there too."""
+    source = write(tmp_path / "f.h5", video_1={"features": rows(2)})
+    run(tmp_path, [item(1, "a", fps=29.97, annotations={"fps": 30.0, "frames": 100})], source)
+    assert FeatureReader([tmp_path / "features" / "movies" / "pool5.json"]).rows("id_1", "pool5")[1][1] == 0.5
+
+
+HOLE = rows(7)
+HOLE[3, 2] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("group", "facts", "words"),
+    [
+        ({"pca128": rows(7)}, {}, "video_1 has no array 'features'"),
+        ({"features": HOLE}, {}, "1 rows hold values that are not numbers"),
+        ({"features": rows(7), "picks": [0, 15, 30]}, {}, "7 rows but 3 picks"),
+        ({"features": rows(3), "picks": [0, 30, 15]}, {}, "do not rise"),
+        ({"features": rows(3), "picks": [0, 50, 100]}, {}, "row for frame 100, but the video has 100 frames"),
+        ({"features": rows(9)}, {}, "row for frame 120"),
+        ({"features": np.zeros(5, np.float32)}, {}, "not rows of numbers"),
+        ({"features": np.zeros((0, 4), np.float32)}, {}, "not rows of numbers"),
+        ({"features": rows(7)}, {"fps": None}, "frame rate is not known"),
+        ({"features": rows(7), "video_name": "Jumps"}, {}, "video_1 is of the video 'Jumps', not 'Cooking'"),
+    ],
+)
+def test_unusable_groups_are_absences(tmp_path: Path, group: dict, facts: dict, words: str) -> None:
+    source = write(tmp_path / "f.h5", video_1=group, video_2={"features": rows(7)})
+    entries = run(tmp_path, [item(2, "Fine"), item(1, "Cooking", **facts)], source)
+    assert words in entries["id_1"]["absent"] and entries["id_1"]["absent"].startswith("f.h5: ")
+    assert entries["id_2"]["rows"] == 7
+
+
+def test_missing_and_ambiguous_groups(tmp_path: Path) -> None:
+    twins = {"features": rows(2), "video_name": "Twins"}
+    source = write(tmp_path / "f.h5", a=twins, b=twins)
+    entries = run(tmp_path, [item(1, "Cooking"), item(2, "twins")], source)
+    assert "no group for id_1 alias video_1 alias Cooking" in entries["id_1"]["absent"]
+    assert "several groups" in entries["id_2"]["absent"]
+
+
+def test_all_groups_share_a_width(tmp_path: Path) -> None:
+    source = write(tmp_path / "f.h5", video_1={"features": rows(2, 4)}, video_2={"features": rows(2, 5)})
+    entries = run(tmp_path, [item(1, "a"), item(2, "b")], source)
+    assert entries["id_1"]["width"] == 4 and "5 columns, others have 4" in entries["id_2"]["absent"]
+
+
+def test_checksum(tmp_path: Path) -> None:
+    source = write(tmp_path / "f.h5", video_1={"features": rows(2)})
+    assert "file" in run(tmp_path, [item(1, "a")], source, sha256=sha256(source))["id_1"]
+    with pytest.raises(ChecksumError, match=r"f.h5: its sha256 is"):
+        run(tmp_path, [item(1, "a")], source, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None])
+def test_unreadable_files(tmp_path: Path, content: bytes | None) -> None:
+    source = tmp_path / "f.h5"
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(InputError, match=r"f.h5: .*HDF5"):
+        run(tmp_path, [item(1, "a")], source)
+
+
+def test_real_features_of_summe(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "summe" / "summe_dino_vitb16_cls.h5"
+    with h5py.File(shared_data / "summe" / "summe_labels.h5") as labels:
+        items = [
+            {
+                "id": group,
+                "key": group,
+                "name": labels[group]["video_name"][()].decode(),
+                "facts": {"fps": 25.0, "frames": int(labels[group]["n_frames"][()])},
+            }
+            for group in labels
+        ]
+    digest = "312a6d1cd66149b65efc434d2aee33630a3f564673c19e5e191082d1c7cf2d44"
+    entries = run(tmp_path, items, source, sha256=digest)
+    there = sorted((name for name, entry in entries.items() if "file" in entry), key=lambda name: int(name[6:]))
+    assert [int(name[6:]) for name in there] == [2, 3, 4, 8, 11, 12, 13, 16, 18, 19, 20, 23, 24, 25]
+    absent = {entry["absent"] for entry in entries.values() if "absent" in entry}
+    assert len(absent) == 11 and all("has no array 'features'" in reason for reason in absent)
+    reader = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"])
+    with h5py.File(source) as file:
+        for name in there:
+            features, times = reader.rows(name, "pool5")
+            assert np.array_equal(features, file[name]["features"][()])
+            assert np.array_equal(times, file[name]["picks"][()] / 25.0)

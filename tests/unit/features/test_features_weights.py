@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from utopia.errors import ChecksumError, ConfigError
+from utopia.features import weights
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file `net.pth` and cards `whole` and `prefix` that name it."""
+    content = b"weights"
+    digest = hashlib.sha256(content).hexdigest()
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    common = (
+        "title: t\naddress: https://example.org/net.pth\nfile: net.pth\nbytes: 7\npinned: p\nlicence: l\ncitation: c\n"
+    )
+    common += "parameters: names\n"
+    (cards / "whole.yaml").write_text(common + f'sha256: "{digest}"\nsha256_prefix: "{digest[:8]}"\n')
+    (cards / "prefix.yaml").write_text(common + f'sha256: null\nsha256_prefix: "{digest[:8]}"\n')
+    (cards / "wrong.yaml").write_text(common + f'sha256: null\nsha256_prefix: "{digest[:8]}"\nlicense: MIT\n')
+    monkeypatch.setattr(weights, "CARDS", cards)
+    weights.card.cache_clear()
+    (tmp_path / "net.pth").write_bytes(content)
+    yield tmp_path
+    weights.card.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["whole", "prefix"])
+def test_the_published_file_is_known_by_its_checksum(folder: Path, name: str) -> None:
+    found = weights.find(name, folder)
+    assert found.path == folder / "net.pth" and found.reason == ""
+    assert weights.identify(found) == hashlib.sha256(b"weights").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["whole", "prefix"])
+def test_another_file_is_refused(folder: Path, name: str) -> None:
+    (folder / "net.pth").write_bytes(b"weightz")
+    with pytest.raises(
+        ChecksumError, match=r"net.pth: its sha256 is .*\n.*\n.*download https://example.org/net.pth again"
+    ):
+        weights.identify(weights.find(name, folder))
+
+
+def test_absence_says_where_to_put_the_file(folder: Path) -> None:
+    (folder / "net.pth").unlink()
+    found = weights.find("whole", folder)
+    assert found.path is None
+    assert "download https://example.org/net.pth into <data>/weights/" in found.reason and str(folder) in found.reason
+    assert "set `data`" in weights.find("whole", None).reason
+
+
+def test_faults_of_cards(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no card of weights 'wole'.*whole"):
+        weights.card("wole")
+    with pytest.raises(ConfigError, match=r"wrong.yaml:11: not a valid card: license"):
+        weights.card("wrong")
+
+
+def test_the_cards_of_the_project_are_valid() -> None:
+    names = sorted(path.stem for path in weights.CARDS.glob("*.yaml"))
+    assert {"googlenet_imagenet", "vggish_audioset"} <= set(names)
+    for name in names:
+        assert weights.card(name).pinned

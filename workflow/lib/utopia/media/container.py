@@ -1,0 +1,91 @@
+"""Opening a media file with PyAV: which stream is meant, and what to say when the file is no good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+
+from utopia.errors import InputError
+
+_REPLACE = "get the file again from its source and compare its size and checksum with the published ones"
+
+
+def decoder() -> dict[str, str]:
+    """Name and versions of the decoder, for records and for the keys of what was decoded with it."""
+    version = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    return {"name": "pyav", "version": av.__version__, "libavcodec": version}
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """Open a media file for reading (an `av.container.InputContainer`).
+
+    Raises:
+        InputError: the file is missing, empty, unreadable, cut short before its index, or no media file.
+    """
+    path = Path(path)
+    try:
+        container = av.open(str(path), "r")
+    except (av.error.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+    with container:
+        yield container
+
+
+def video_stream(container: Any) -> Any | None:
+    """The main video stream as FFmpeg chooses it, single-threaded; None if there is none (a cover picture is none).
+
+    Single-threaded decoding gives the same bits everywhere; the pipeline runs one process per core instead.
+    """
+    stream = container.streams.best("video")
+    if stream is None or av.stream.Disposition.attached_pic in stream.disposition:
+        return None
+    stream.thread_type = "NONE"
+    return stream
+
+
+def audio_stream(container: Any) -> Any | None:
+    """The main audio stream as FFmpeg chooses it, or None."""
+    return container.streams.best("audio")
+
+
+def damaged(path: str | Path, what: str, time_s: float | None = None) -> InputError:
+    """The error for a file that is damaged at `time_s` seconds."""
+    at = "" if time_s is None else f" at {time_s:.2f} s"
+    return InputError(
+        f"{what}{at}",
+        where=path,
+        why="what comes after the damage would be missing from the features, or wrong",
+        remedy=_REPLACE,
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as cause:
+        return InputError(
+            f"cannot read the file ({cause.strerror or cause})",
+            where=path,
+            remedy="check the path and its permissions (`ls -l`)",
+        )
+    if not head:
+        return InputError("the file is empty", where=path, remedy=_REPLACE)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return InputError(
+            "the file is a web page, not media",
+            where=path,
+            why="the server answered the download with a page (an error, a login or a consent form)",
+            remedy="open the page to see what it says, then download the file itself",
+        )
+    if head[4:8] == b"ftyp":
+        return InputError(
+            "the MP4 file is cut short: its index (the 'moov' part) is missing or damaged", where=path, remedy=_REPLACE
+        )
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"the file is not readable as media ({reason})", where=path, remedy=_REPLACE)

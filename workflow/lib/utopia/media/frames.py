@@ -1,0 +1,239 @@
+"""Sampling frames from a video, in a stream: memory does not grow with the length of the video.
+
+Which frame is taken matters more than it seems: FFmpeg's own `fps` filter rounds to the nearest and so takes a frame
+half a period late. Here the sample at time t is the frame that is on screen at t: the last one whose presentation time,
+counted from the first frame, is at or before t.
+
+Decoding bounds the whole extraction. Two ways give the same bits:
+
+* plain: decode everything, in order. It is the fallback, and the oracle of the tests.
+* skipping: read the times of all packets first, then decode with pictures left out that no other picture refers to, and
+  nothing after the last wanted picture of a group, until decoding can start afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from utopia.errors import InputError
+from utopia.media import timeline
+from utopia.media.container import damaged, opened, video_stream
+from utopia.media.probe import upright
+from utopia.media.timeline import Timeline
+
+_SKIPPABLE = ("h264", "hevc", "mpeg4")
+
+Sample = tuple[float, np.ndarray]
+
+
+def sample_frames(
+    path: str | Path, *, fps: float | None = None, every: int | None = None, skip: bool = True
+) -> Iterator[Sample]:
+    """Sample a video's frames, either `fps` times per second or `every` so many frames.
+
+    Args:
+        path: the video.
+        fps: samples per second; sample i is the frame on screen at i / fps seconds after the first frame.
+        every: take frames 0, n, 2n, ... in display order (the field's HDF5 files: every 15th).
+        skip: leave out what need not be decoded, where that is known to be exact.
+
+    Yields:
+        Time in seconds since the first frame (`fps`: the sample time; `every`: the frame's own), and the frame upright
+        as uint8 RGB [height, width, 3] in its native size.
+
+    Raises:
+        InputError: no video, or the file breaks off or is damaged (naming the file and the time).
+        ValueError: not exactly one of `fps` and `every` is given, or it is not positive.
+    """
+    if (fps is None) == (every is None) or (fps is not None and fps <= 0) or (every is not None and every < 1):
+        raise ValueError("give exactly one of fps (> 0) and every (>= 1)")
+    return _sample(Path(path), fps, every, skip)
+
+
+def _sample(path: Path, fps: float | None, every: int | None, skip: bool) -> Iterator[Sample]:
+    with opened(path) as container:
+        stream = _video(path, container)
+        times = timeline.scan(path, container, stream)
+        codec = stream.codec_context.name
+    # 0.1 written in a file means one tenth, not the nearest binary fraction.
+    period = None if fps is None else 1 / (Fraction(str(fps)) * times.time_base)
+    done = 0
+    if skip and codec in _SKIPPABLE and times.complete and not times.discard.any():
+        for sample in _skipping(path, times, period, every):
+            if sample is None:
+                break
+            done += 1
+            yield sample
+        else:
+            return
+    yield from islice(_plain(path, times, period, every), done, None)
+
+
+def _plain(path: Path, times: Timeline, period: Fraction | None, every: int | None) -> Iterator[Sample]:
+    """Decode everything. `period` is the time between samples, in ticks."""
+    base = times.time_base
+    start = latest = index = due = 0
+    shown: _Picture | None = None
+    for count, frame in enumerate(_decoded(path, base)):
+        pts = frame.pts if times.timed else count * times.duration
+        if pts is None:
+            raise damaged(path, "a frame has no presentation time after", float((latest - start) * base))
+        start = pts if count == 0 else start
+        if count and pts < latest:
+            raise damaged(path, "presentation times run backwards", float((latest - start) * base))
+        if every is not None and count % every == 0:
+            yield float((pts - start) * base), _pixels(frame)
+        while period is not None and shown is not None and due < pts - start:
+            yield float(index * period * base), shown.pixels()
+            index += 1
+            due = _floor(index * period)
+        shown, latest = _Picture(frame), pts
+    end = times.end if times.end is not None else latest + times.duration
+    while period is not None and shown is not None and due < end - start:
+        yield float(index * period * base), shown.pixels()
+        index += 1
+        due = _floor(index * period)
+
+
+def _skipping(path: Path, times: Timeline, period: Fraction | None, every: int | None) -> Iterator[Sample | None]:
+    """Decode what is needed; None, as the last item, where this video is not of the kind that is known to be exact."""
+    base = times.time_base
+    shown = np.sort(times.pts)
+    if (np.diff(shown) <= 0).any():
+        yield None
+        return
+    start = int(shown[0])
+    if period is None:
+        wanted = shown[::every].tolist()
+        labels = [[float((pts - start) * base)] for pts in wanted]
+    else:
+        wanted, labels = _on_screen(shown - start, int(times.end or 0) - start, period, base)
+        wanted = [pts + start for pts in wanted]
+    at = 0
+    for frame in _needed(path, times, np.isin(times.pts, np.array(wanted, np.int64))):
+        if frame is None or frame.pts is None or frame.interlaced_frame or frame.is_corrupt:
+            yield None
+            return
+        if at < len(wanted) and frame.pts > wanted[at]:
+            yield None
+            return
+        if at < len(wanted) and frame.pts == wanted[at]:
+            pixels = _pixels(frame)
+            for time_s in labels[at]:
+                yield time_s, pixels
+            at += 1
+    if at < len(wanted):
+        yield None
+
+
+def _on_screen(shown: np.ndarray, end: int, period: Fraction, base: Fraction) -> tuple[list[int], list[list[float]]]:
+    """The frames on screen at multiples of `period` before `end`, and the times at which each is sampled."""
+    wanted: list[int] = []
+    labels: list[list[float]] = []
+    index = due = 0
+    while due < end:
+        pts = int(shown[np.searchsorted(shown, due, side="right") - 1])
+        if not wanted or wanted[-1] != pts:
+            wanted.append(pts)
+            labels.append([])
+        labels[-1].append(float(index * period * base))
+        index += 1
+        due = _floor(index * period)
+    return wanted, labels
+
+
+def _needed(path: Path, times: Timeline, wanted: np.ndarray) -> Iterator[Any]:
+    """Decode the wanted packets (a mask) and what they need; None where decoding fails."""
+    group = np.cumsum(_boundaries(times))
+    last = np.full(int(group[-1]) + 1, -1)
+    np.maximum.at(last, group[wanted], np.flatnonzero(wanted))
+    with opened(path) as container:
+        stream = _video(path, container)
+        decoder = stream.codec_context
+        drained = False
+        try:
+            at = -1
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                at += 1
+                if at > last[group[at]]:
+                    if not drained:
+                        yield from decoder.decode(None)
+                        drained = True
+                    continue
+                if drained:
+                    decoder.flush_buffers()
+                    drained = False
+                decoder.skip_frame = "DEFAULT" if wanted[at] else "NONREF"
+                yield from decoder.decode(packet)
+            if not drained:
+                yield from decoder.decode(None)
+        except av.error.FFmpegError:
+            yield None
+
+
+def _boundaries(times: Timeline) -> np.ndarray:
+    """[N] bool: packets where a group starts that shares nothing with what came before, in either order.
+
+    An entry whose leading pictures are shown before it (an open group) is none: those need the group before.
+    """
+    before = np.maximum.accumulate(times.pts)
+    after = np.minimum.accumulate(times.pts[::-1])[::-1]
+    clean = times.entry.copy()
+    clean[1:] &= (before[:-1] < times.pts[1:]) & (after[1:] == times.pts[1:])
+    clean[0] = False
+    return clean
+
+
+def _decoded(path: Path, base: Fraction) -> Iterator[Any]:
+    """Every frame, in display order.
+
+    Raises:
+        InputError: a frame cannot be decoded, or only by concealing damage.
+    """
+    latest = 0
+    with opened(path) as container:
+        try:
+            for frame in container.decode(_video(path, container)):
+                if frame.is_corrupt:
+                    raise damaged(path, "the video is damaged", float((frame.pts or latest) * base))
+                latest = frame.pts or latest
+                yield frame
+        except av.error.FFmpegError as error:
+            raise damaged(path, "the video cannot be decoded after", float(latest * base)) from error
+
+
+def _video(path: Path, container: Any) -> Any:
+    stream = video_stream(container)
+    if stream is None:
+        raise InputError("the file holds no video", where=path, remedy="check that it is the right file")
+    return stream
+
+
+class _Picture:
+    """A decoded frame whose pixels are converted once, and only if they are asked for."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._pixels: np.ndarray | None = None
+
+    def pixels(self) -> np.ndarray:
+        if self._pixels is None:
+            self._pixels = _pixels(self._frame)
+        return self._pixels
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), upright(frame)))
+
+
+def _floor(value: Fraction) -> int:
+    return value.numerator // value.denominator
