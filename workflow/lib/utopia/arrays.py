@@ -1,12 +1,14 @@
 """The one container for arrays: safetensors files with one JSON metadata value. Memory-mapped, never unpickled.
 
-Names inside a file are paths (`movie_03/valence`). The same arrays and metadata give the same bytes, so that records can
-compare files by hash (safetensors writes several metadata keys in no fixed order; we give it one).
+Names inside a file are paths (`movie_03/valence`). The same arrays and metadata give the same bytes, so that records
+can compare files by hash (safetensors writes several metadata keys in no fixed order; we give it one).
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,20 @@ from utopia.files import atomic
 
 
 def save(path: str | Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> None:
-    """Write arrays and JSON-able metadata to `path` atomically."""
-    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    """Write arrays and JSON-able metadata to `path` atomically.
+
+    Raises:
+        UtopiaError: the disk is full or the folder cannot be written.
+    """
+    contiguous = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     text = json.dumps(dict(meta or {}), sort_keys=True, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
-        save_file(contiguous, str(temporary), metadata={"utopia": text})
+        try:
+            save_file(contiguous, str(temporary), metadata={"utopia": text})
+        except SafetensorError as error:
+            if number := re.search(r"\(os error (\d+)\)", str(error)):  # a full disk comes as text only
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+            raise
 
 
 class Arrays(Mapping[str, np.ndarray]):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from typing import Any
 from utopia.errors import UtopiaError
 
 _BLOCK = 1 << 20
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -29,15 +33,64 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=f".tmp{path.suffix}")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _said_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=_mark(path.stem), suffix=f".tmp{path.suffix}")
+            os.close(handle)
+            temporary = Path(name)
+        try:
+            yield temporary
+        except OSError as error:
+            # The block may also have failed to read something else: that is not a fault of writing.
+            if error.errno in _DISK or error.filename == name:
+                with _said_of(path):
+                    raise
+            raise
+        with _said_of(path):
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _mark(stem: str) -> str:
+    """The beginning of a temporary name; it says whose it is, so that what a killed process leaves can be told."""
+    return f".{stem[:40]}.{os.getpid()}@{_host()}."
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:60]
+
+
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Remove the temporary files below `folder` of processes of this machine that are no more, and name them."""
+    mine = re.compile(rf"\..*\.(\d+)@{re.escape(_host())}\.[^.]+\.tmp(\..*)?")
+    removed = []
+    for path in sorted(Path(folder).rglob(".*.tmp*")):
+        match = mine.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UtopiaError(
             f"cannot write ({error.strerror or error})",
@@ -45,9 +98,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
             why="the result of this job is not stored; what stood there before is untouched",
             remedy="free disk space or make the folder writable (`df -h`, `ls -ld`), then run the same command again",
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -1,18 +1,22 @@
 """Components found by looking into a folder: `models/et.py` is the model `et`, and that file is its registration.
 
-A component file defines `Config` (its typed settings). `config_of` reads that class **without running the rest of the file**,
-because the file imports torch (three seconds) and the workflow needs only the settings. So a `Config` may use only names from
-the modules in `_LIGHT`; a test checks that both ways of loading agree. Files whose name starts with `_` are not components.
+A component file defines `Config` (its typed settings). `config_of` reads that class **without running the rest of the
+file**, because the file imports torch (three seconds) and the workflow needs only the settings. So a `Config` may use
+only names from the modules in `_LIGHT`; a test checks that both ways of loading agree. Files whose name starts with `_`
+are not components.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from utopia.config.base import Strict
 from utopia.config.suggest import nearest
@@ -55,8 +59,12 @@ def config_of(kind: str, name: str) -> type[Strict]:
     """The `Config` class of a component, without importing its module."""
     path = path_of(kind, name)
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    about = (ast.get_docstring(tree) or "").split("\n")[0]
     kept: list[ast.stmt] = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
-    namespace: dict[str, Any] = {"__name__": f"utopia.{kind}.{name}"}
+    for node in kept:
+        _describe_fields(node)
+    module = f"utopia.{kind}.{name}"
+    namespace: dict[str, Any] = {"__name__": module, "_Annotated": Annotated, "_Field": Field}
     try:
         # The source is this package's own file; only its light imports and the Config class are run.
         exec(compile(ast.Module(kept, []), str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
@@ -67,8 +75,8 @@ def config_of(kind: str, name: str) -> type[Strict]:
             why="the workflow reads Config without importing the rest of the file",
             remedy="import the name from one of these modules, or move it into Config",
         ) from error
-    config = namespace.get("Config", Strict)
-    config.__doc__ = config.__doc__ or (ast.get_docstring(tree) or "").split("\n")[0]
+    config: type[Strict] = namespace.get("Config") or type("Config", (Strict,), {"__module__": module})
+    config.__doc__ = config.__doc__ or about
     return config
 
 
@@ -82,3 +90,19 @@ def _is_light_import(node: ast.stmt) -> bool:
 
 def _is_config(node: ast.stmt) -> bool:
     return isinstance(node, ast.ClassDef) and node.name == "Config"
+
+
+def _describe_fields(node: ast.AST) -> None:
+    """Give each field of a `Config` (and of classes inside it) the docstring below it as its description.
+
+    Pydantic reads these docstrings from the source of the class's module, which it finds only once that is imported.
+    """
+    for parent in (found for found in ast.walk(node) if isinstance(found, ast.ClassDef)):
+        for field, below in zip(parent.body, parent.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                match below.value:
+                    case ast.Constant(value=str(text)):
+                        template = f"_Annotated[None, _Field(description={inspect.cleandoc(text)!r})]"
+                        described: Any = ast.parse(template, mode="eval").body
+                        described.slice.elts[0] = field.annotation
+                        field.annotation = ast.fix_missing_locations(ast.copy_location(described, field.annotation))

@@ -1,4 +1,4 @@
-"""Configuration layers: YAML files and the command line, laid over one another, each value knowing its file and line."""
+"""Configuration layers: YAML files and the command line, laid over one another; each value knows its file and line."""
 
 from __future__ import annotations
 
@@ -37,12 +37,10 @@ class Layer:
         """Whether the whole path stands in this layer."""
         value: Any = self.data
         for part in path:
-            if isinstance(value, Mapping) and part in value:
-                value = value[part]
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-                value = value[part]
-            else:
+            in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+            if not in_list and not (isinstance(value, Mapping) and part in value):
                 return False
+            value = value[part]
         return True
 
 
@@ -59,15 +57,22 @@ def read(path: Path) -> Layer:
         if node is not None:
             _refuse_repeated_keys(path, node)
         data = loader.construct_document(node) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"not valid YAML: {error.problem or error}", where=where) from error
+    except yaml.YAMLError as error:
+        raise _not_yaml(path, error) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read ({error})", where=path) from error
     if not isinstance(data, dict):
         raise ConfigError(f"must be a mapping of settings, found {type(data).__name__}", where=path)
     return Layer(str(path), data, node)
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:
+    start, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
+    what = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+    if mark and start and start.line != mark.line:
+        what += f" (in what begins in line {start.line + 1})"
+    mark = mark or start
+    return ConfigError(what, where=f"{path}:{mark.line + 1}" if mark else path)
 
 
 def merge(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -115,20 +120,32 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise ConfigError(
-                    f"the key {key.value!r} stands twice (first in line {seen[key.value]})",
-                    where=f"{path}:{line}",
-                    why="YAML would silently keep the second",
-                    remedy="remove one of them",
-                )
-            seen[key.value] = line
-            _refuse_repeated_keys(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_repeated_keys(path, value)
+def _refuse_repeated_keys(path: Path, root: yaml.Node) -> None:
+    visited: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in visited:
+            continue  # an anchor that is used again, perhaps inside itself
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            _refuse_repeats_in(path, node)
+            waiting += [value for _, value in node.value]
+
+
+def _refuse_repeats_in(path: Path, node: yaml.MappingNode) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError("a key must be a single word, found a list or a mapping", where=f"{path}:{line}")
+        if key.value in seen:
+            raise ConfigError(
+                f"the key {key.value!r} stands twice (first in line {seen[key.value]})",
+                where=f"{path}:{line}",
+                why="YAML would silently keep the second",
+                remedy="remove one of them",
+            )
+        seen[key.value] = line

@@ -1,16 +1,16 @@
-"""Reading a study's configuration; every fault is reported at once, with file, line, what is allowed and the nearest name."""
+"""Reading a study's configuration. Every fault is reported at once: file, line, what is allowed, the nearest name."""
 
 from __future__ import annotations
 
-import types
-import typing
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from utopia.config import layers
+from utopia.config.faults import Fault, of_pydantic
 from utopia.config.layers import COMMAND_LINE, Layer
 from utopia.config.study import StudyBase, study_model
 from utopia.config.suggest import nearest
@@ -21,92 +21,104 @@ RESOURCES = REPOSITORY / "workflow" / "resources"
 CONFIG = REPOSITORY / "config.yaml"
 
 
-def load(overrides: Mapping[str, Any] | None = None, files: Sequence[Path] = (), config: Path = CONFIG) -> StudyBase:
+def load(
+    overrides: Mapping[str, Any] | None = None,
+    files: Sequence[str | Path] = (),
+    config: Path = CONFIG,
+    studies: Path = RESOURCES / "studies",
+) -> StudyBase:
     """Read `config`, the overlay of the study it (or an override) names, then `files`, then `overrides`.
+
+    A relative `data` is taken from the folder of `config`, wherever the command runs.
 
     Raises:
         ConfigError: listing every fault.
     """
-    return validate(_stack(overrides or {}, files, config))
+    study = validate(_stack(overrides or {}, files, config, studies), base=config.parent)
+    return study if study.data is None else study.model_copy(update={"data": _absolute(study.data, config.parent)})
 
 
-def _stack(overrides: Mapping[str, Any], files: Sequence[Path], config: Path) -> list[Layer]:
+def _stack(overrides: Mapping[str, Any], files: Sequence[str | Path], config: Path, studies: Path) -> list[Layer]:
     base = layers.read(config)
     above = [layers.read(Path(file)) for file in files]
     if overrides:
         above.append(Layer(COMMAND_LINE, dict(overrides)))
-    name = layers.merge([base, *above]).get("study", "miniature")
-    overlays = {path.stem: path for path in sorted((RESOURCES / "studies").glob("*.yaml"))}
-    if name not in overlays:
+    name = layers.merge([base, *above]).get("study", StudyBase.model_fields["study"].default)
+    overlays = {path.stem: path for path in sorted(studies.glob("*.yaml"))}
+    if not isinstance(name, str) or name not in overlays:
         raise ConfigError(
             f"there is no study {name!r}{nearest(str(name), overlays)}",
             where=layers.locate([base, *above], ["study"]),
-            remedy=f"use one of: {', '.join(overlays)}; or add {RESOURCES.name}/studies/{name}.yaml",
+            remedy=f"use one of: {', '.join(overlays)}; or add {studies.name}/{name}.yaml",
         )
-    return [base, layers.read(overlays[name]), *above]
+    overlay = layers.read(overlays[name])
+    if overlay.data.get("study", name) != name:
+        raise ConfigError(
+            f"the overlay of the study {name!r} names another study, {overlay.data['study']!r}",
+            where=layers.locate([overlay], ["study"]),
+            why="its results would lie in the folder of the other study",
+            remedy="remove the key: an overlay is chosen by the name of its file",
+        )
+    return [base, overlay, *above]
 
 
-def validate(stack: Sequence[Layer]) -> StudyBase:
-    """Merge and validate layers.
+def validate(stack: Sequence[Layer], base: Path = REPOSITORY) -> StudyBase:
+    """Merge and validate layers; a relative `data` is taken from the folder `base`.
 
     Raises:
         ConfigError: listing every fault.
     """
+    merged = layers.merge(stack)
+    study, faults = None, [*_unknown_features(merged), *_data_folder(merged, base)]
     try:
-        return study_model().model_validate(layers.merge(stack))
+        study = study_model().model_validate(merged)
     except ValidationError as error:
-        faults = [_fault(stack, dict(detail)) for detail in error.errors(include_url=False)]
+        faults = [*of_pydantic(study_model(), error), *faults]
+    if study is None or faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(
-            f"the configuration has {count}:\n" + "\n".join(faults),
+            f"the configuration has {count}:\n" + "\n".join(fault.located(stack) for fault in faults),
             remedy="correct the lines named above; docs/configuration.md lists every setting",
-        ) from None
+        )
+    return study
 
 
-def _fault(stack: Sequence[Layer], detail: Mapping[str, Any]) -> str:
-    loc: tuple[str | int, ...] = detail["loc"]
-    dotted = ".".join(str(part) for part in loc)
-    where = layers.locate(stack, loc) if loc else stack[0].name
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        allowed = sorted(_fields_at(study_model(), loc[:-1]))
-        name = str(loc[-1])
-        return f"  {where}: {dotted}: unknown key{nearest(name, allowed)}\n      allowed here: {', '.join(allowed)}"
-    if kind == "missing":
-        return f"  {where}: {dotted}: this setting is required"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if isinstance(detail.get("input"), str | int | float | bool):
-        expected = detail.get("ctx", {}).get("expected")
-        words = [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")] if expected else []
-        hint = nearest(str(detail["input"]), words) if words else ""
-        return f"  {where}: {dotted}: found {detail['input']!r}: {message}{hint}"
-    return f"  {where}: {dotted or 'settings'}: {message}"
+def _unknown_features(merged: Mapping[str, Any]) -> list[Fault]:
+    """Data sets that are to be fed with features which nothing defines."""
+    known, datasets = merged.get("features"), merged.get("datasets")
+    if not isinstance(known, Mapping) or not isinstance(datasets, Mapping):
+        return []
+    return [
+        Fault(
+            ("datasets", name, "features", i, j),
+            f"found {feature!r}: no such entry in `features`",
+            f"allowed here: {', '.join(sorted(map(str, known)))}",
+            nearest(feature, map(str, known)),
+        )
+        for name, settings in datasets.items()
+        for i, choice in _enumerated(settings.get("features") if isinstance(settings, Mapping) else None)
+        for j, feature in _enumerated(choice)
+        if isinstance(feature, str) and feature not in known
+    ]
 
 
-def _fields_at(model: Any, path: Sequence[str | int]) -> set[str]:
-    """The field names allowed at `path` below a model; unions contribute the fields of the member that is tagged."""
-    if not path:
-        return set(model.model_fields) if _is_model(model) else set()
-    head, rest = path[0], path[1:]
-    if _is_model(model):
-        field = model.model_fields.get(str(head))
-        return _fields_at(field.annotation, rest) if field else set()
-    origin, arguments = typing.get_origin(model), typing.get_args(model)
-    if origin is typing.Annotated:
-        return _fields_at(arguments[0], path)
-    if origin in (dict, list):
-        return _fields_at(arguments[-1], rest)
-    if origin in (typing.Union, types.UnionType):
-        for member in arguments:
-            tag = member.model_fields.get("extractor") if _is_model(member) else None
-            if tag is not None and head in typing.get_args(tag.annotation):
-                return _fields_at(member, rest)
-        found: set[str] = set()
-        for member in arguments:
-            found |= _fields_at(member, path)
-        return found
-    return set()
+def _enumerated(value: Any) -> list[tuple[int, Any]]:
+    return list(enumerate(value)) if isinstance(value, list) else []
 
 
-def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
+def _data_folder(merged: Mapping[str, Any], base: Path) -> list[Fault]:
+    data = merged.get("data")
+    if not isinstance(data, str | Path):
+        return []
+    folder = _absolute(Path(data), base)
+    remedy = "name the folder that holds one folder per data set, or leave `data` out"
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "there is no such folder"
+        return [Fault(("data",), f"found {str(data)!r}: {what}", remedy)]
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return [Fault(("data",), f"found {str(data)!r}: the folder cannot be read (see `ls -ld`)", remedy)]
+    return []
+
+
+def _absolute(path: Path, base: Path) -> Path:
+    return Path(os.path.normpath(base / path.expanduser()))

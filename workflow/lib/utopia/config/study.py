@@ -1,7 +1,8 @@
 """The typed configuration of a study: config.yaml with an overlay, nothing else.
 
-The sections `datasets`, `features`, `models`, `losses` and `samplers` are typed by the components found in the folders of the
-same names (`utopia.registry`): a new file there is a new section here, in the JSON schema and on the reference page.
+The sections `datasets`, `features`, `models`, `losses` and `samplers` are typed by the components found in the folders
+of the same names (`utopia.registry`): a new file there is a new section here, in the JSON schema and on the reference
+page.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
 from utopia import registry
 from utopia.config.base import Strict
 from utopia.config.suggest import nearest
+
+Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+"""A name that becomes part of a file's name."""
+
+
+def _list(schema: Any, kind: str) -> None:
+    """Let editors offer the components that exist."""
+    schema.get("anyOf", [schema])[0]["enum"] = list(registry.names(kind))
 
 
 class Distribution(Strict):
@@ -38,6 +47,10 @@ class Distribution(Strict):
     """What lies beyond the label range: nothing (to the letter), the mirror image, or kernel taps renormalised [U]."""
     scope: Literal["video", "train_set"] = "video"
     """Counts per video (ULDA 3.2: "on each time-series data") or pooled over the training videos of a fold."""
+    extension: Literal["alternate", "right", "none"] = "alternate"
+    """Where a time slice shorter than T is extended: left and right in turn, to the right first, or not at all [U]."""
+    deviation: Literal["population", "sample"] = "population"
+    """Deviation s of Eq. 4 over all frames of a window, or with one degree of freedom less [U]."""
 
     @model_validator(mode="after")
     def _range(self) -> Distribution:
@@ -49,18 +62,19 @@ class Distribution(Strict):
 class Treatment(Strict):
     """What is done about the label distribution in training."""
 
-    loss: str = "mse"
+    loss: str = Field("mse", json_schema_extra=lambda schema: _list(schema, "losses"))
     """A file of `losses/`."""
-    sampler: str | None = None
+    sampler: str | None = Field(None, json_schema_extra=lambda schema: _list(schema, "samplers"))
     """A file of `samplers/`, or null."""
 
-    @model_validator(mode="after")
-    def _known(self) -> Treatment:
-        for kind, name in (("losses", self.loss), ("samplers", self.sampler)):
-            if name is not None and name not in registry.names(kind):
-                known = registry.names(kind)
-                raise ValueError(f"there is no {name!r} among {kind} ({', '.join(known)}){nearest(name, known)}")
-        return self
+    @field_validator("loss", "sampler")
+    @classmethod
+    def _known(cls, name: str | None, info: ValidationInfo) -> str | None:
+        kind = "losses" if info.field_name == "loss" else "samplers"
+        known = registry.names(kind)
+        if name is not None and name not in known:
+            raise ValueError(f"must be one of the {kind}: {', '.join(known) or 'none yet'}{nearest(name, known)}")
+        return name
 
 
 class Precomputed(Strict):
@@ -75,7 +89,7 @@ class Precomputed(Strict):
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
     normalise: Literal["none", "l2", "standardise"] = "none"
-    """`l2`: rows of unit norm; `standardise`: per dimension with the mean and deviation of the fold's training videos."""
+    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
     """Why results on these features are not comparable with print; empty: they are the published features."""
 
@@ -84,7 +98,7 @@ class ExtractedFeature(Strict):
     """Features that the pipeline extracts from the videos."""
 
     normalise: Literal["none", "l2", "standardise"] = "none"
-    """`l2`: rows of unit norm; `standardise`: per dimension with the mean and deviation of the fold's training videos."""
+    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
     """Why results on these features are not comparable with print; empty: they are the published features."""
 
@@ -137,7 +151,7 @@ class StudyBase(Strict):
     """Where networks run."""
     generated: Generated | None = None
     """Set by the miniature: generate the data instead of reading it."""
-    treatments: dict[str, Treatment]
+    treatments: dict[Name, Treatment]
     """Named combinations of a loss and a sampler."""
     tables: Literal["all"] | list[str] = "all"
     """Tables to make: `all`, or ids of workflow/resources/tables/."""
@@ -152,15 +166,6 @@ class StudyBase(Strict):
     def root(self) -> Path:
         """The study's own folder, `results/<study>`."""
         return self.results / self.study
-
-    @model_validator(mode="after")
-    def _features_exist(self) -> StudyBase:
-        known = set(self.features)  # type: ignore[attr-defined]
-        for name, dataset in self.datasets:  # type: ignore[attr-defined]
-            for feature in {feature for choice in dataset.features for feature in choice}:
-                if feature not in known:
-                    raise ValueError(f"datasets.{name}.features names {feature!r}, not defined{nearest(feature, known)}")
-        return self
 
 
 def _section(title: str, kind: str) -> Any:
@@ -187,34 +192,33 @@ def _datasets() -> Any:
 
 
 def _feature() -> Any:
-    kinds: list[Any] = [Precomputed]
+    union: Any = Precomputed
     for name in registry.names("extractors"):
         config = registry.config_of("extractors", name)
-        kinds.append(
-            create_model(
-                f"{name.title().replace('_', '')}Feature",
-                __base__=ExtractedFeature,
-                __doc__=config.__doc__,
-                extractor=(Literal[name], Field(..., description="A file of `extractors/`.")),
-                options=(config, Field(default_factory=config, description="Settings of the extractor.")),
-            )
+        tag: Any = Literal[name]
+        union |= create_model(
+            f"{name.title().replace('_', '')}Feature",
+            __base__=ExtractedFeature,
+            __doc__=config.__doc__,
+            extractor=(tag, Field(..., description="A file of `extractors/`.")),
+            options=(config, Field(default_factory=config, description="Settings of the extractor.")),
         )
-    union: Any = kinds[0]
-    for kind in kinds[1:]:
-        union = union | kind
-    return Annotated[union, Field(discriminator="extractor")]
+    return union if union is Precomputed else Annotated[union, Field(discriminator="extractor")]
 
 
 @cache
 def study_model() -> type[StudyBase]:
     """The `Study` model with a section for every component that exists."""
+    feature: Any = _feature()
+    features: Any = dict[Name, feature]
+    samplers = _section("Samplers", "samplers")
     return create_model(
         "Study",
         __base__=StudyBase,
         __doc__="A study: the published settings (config.yaml) with an overlay.",
         datasets=(_datasets(), Field(..., description="The data sets.")),
-        features=(dict[str, _feature()], Field(..., description="Named sources of features.")),
+        features=(features, Field(..., description="Named sources of features.")),
         models=(_section("Models", "models"), Field(default_factory=dict, description="Settings of each model.")),
         losses=(_section("Losses", "losses"), Field(default_factory=dict, description="Settings of each loss.")),
-        samplers=(_section("Samplers", "samplers"), Field(default_factory=dict, description="Settings of each sampler.")),
+        samplers=(samplers, Field(default_factory=dict, description="Settings of each sampler.")),
     )

@@ -8,5 +8,7 @@ from collections.abc import Iterable
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known name, or nothing."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    known = sorted(known)
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    matches = matches or [other for other in known if name and other.startswith(name)]
     return f"; did you mean {matches[0]!r}?" if matches else ""

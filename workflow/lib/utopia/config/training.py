@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from utopia.config.base import Strict
 
@@ -23,8 +23,17 @@ class Training(Strict):
     batching: Literal["per_video", "accumulate_all"] = "per_video"
     """One optimiser step per video, or one per epoch on gradients summed over all videos (full batch)."""
     selection: Literal["early_stopping", "last", "pgl_rule", "best_test"] = "early_stopping"
-    """Which epoch is reported. `pgl_rule` uses the training loss alone (METHODS 1.5); `best_test` is an oracle and says so."""
+    """Which epoch is reported. `early_stopping`: lowest validation loss; `last`; `pgl_rule`: the rule of PGL-SUM's
+    reference code on the training loss alone; `best_test`: lowest test error, an oracle that no table may compare with
+    print."""
     patience: int = Field(15, ge=1)
     """Early stopping: epochs without a better validation loss before the replica stops."""
     validation_share: float = Field(0.1, ge=0, lt=1)
-    """Share of the training videos (at least one) held out for early stopping; test videos are never used for it."""
+    """Share of the training videos (at least one) held out for `early_stopping`; test videos are never used for it. The
+    other selections train on all training videos."""
+
+    @model_validator(mode="after")
+    def _holds_out(self) -> Training:
+        if self.selection == "early_stopping" and self.validation_share == 0:
+            raise ValueError("selection: early_stopping needs a validation_share above 0")
+        return self

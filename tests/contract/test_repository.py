@@ -1,0 +1,166 @@
+"""What holds of every committed file."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LONGEST = 420
+# Written in pieces, so that this file does not name what it looks for.
+REGISTRIES = re.compile(r"\b(?:pypi|pythonhosted|npmjs|debian|anaconda|conda-forge)\." + r"(?:org|com|net|io)\b")
+MACHINE_PATHS = re.compile(r"(?<![\w/.~$}>-])/(?:work|farm|root|opt|tmp)/[\w.-]+|" + re.escape(str(Path.home())) + "/")
+FORBIDDEN = {
+    "unpickling": re.compile(r"\bpickle\." + r"loads?\(|weights_only\s*=\s*" + r"False|allow_pickle\s*=\s*" + r"True"),
+    "a shell": re.compile(r"shell\s*=\s*" + r"True|os\.(?:system|popen)" + r"\("),
+}
+
+
+@cache
+def committed() -> tuple[Path, ...]:
+    """Every file that git tracks or would track."""
+    words = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git repository: the list of its files is not known")
+    return tuple(path for name in sorted(listed.split("\0")) if name and (path := REPOSITORY / name).is_file())
+
+
+@cache
+def text(path: Path) -> str | None:
+    """A file's text; None for a binary file."""
+    data = path.read_bytes()
+    return None if b"\0" in data else data.decode("utf-8")
+
+
+def places(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()[:120]}"
+        for path in paths
+        for number, line in enumerate((text(path) or "").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def python_files() -> list[Path]:
+    return [path for path in committed() if path.suffix == ".py"]
+
+
+def test_there_are_files() -> None:
+    assert len(python_files()) > 20
+
+
+def test_text_files_are_utf_8_with_unix_line_ends() -> None:
+    assert [str(path) for path in committed() if "\r\n" in (text(path) or "")] == []
+
+
+def test_no_file_names_a_registry_host() -> None:
+    assert places(REGISTRIES, list(committed())) == []
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
+    assert places(MACHINE_PATHS, list(committed())) == []
+
+
+@pytest.mark.parametrize("what", sorted(FORBIDDEN))
+def test_no_code_uses(what: str) -> None:
+    """Tests are left out: they unpickle errors of our own, and run commands as a user's shell would."""
+    product = [path for path in python_files() if (REPOSITORY / "tests") not in path.parents]
+    assert places(FORBIDDEN[what], product) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "guilty", "innocent"),
+    [
+        (MACHINE_PATHS, "see /wo" + "rk/data", "https://example.org/work/x and results/tmp/y"),
+        (REGISTRIES, "files.python" + "hosted.org", "pip and conda-forge"),
+        (FORBIDDEN["unpickling"], "torch.load(f, weights_only=" + "False)", "weights_only=True"),
+        (FORBIDDEN["a shell"], "run(x, shell=" + "True)", "run(x, shell=False)"),
+    ],
+)
+def test_the_patterns_find_what_they_are_for(pattern: re.Pattern[str], guilty: str, innocent: str) -> None:
+    assert pattern.search(guilty)
+    assert not pattern.search(innocent)
+
+
+def test_python_files_parse() -> None:
+    for path in python_files():
+        ast.parse(text(path) or "", filename=str(path))
+
+
+def test_no_handler_swallows_every_exception() -> None:
+    """`except:` and `except Exception: pass` go on with holes."""
+    found = []
+    for path in python_files():
+        for node in ast.walk(ast.parse(text(path) or "")):
+            if isinstance(node, ast.ExceptHandler):
+                broad = node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
+                silent = all(isinstance(inner, ast.Pass | ast.Continue) for inner in node.body)
+                if node.type is None or (broad and silent):
+                    found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
+    assert found == []
+
+
+def test_files_are_short() -> None:
+    suffixes = (".py", ".smk", ".sh")
+    long = {
+        str(path.relative_to(REPOSITORY)): count
+        for path in committed()
+        if (path.suffix in suffixes or path.name in ("Snakefile", "Makefile"))
+        and (count := len((text(path) or "").splitlines())) > LONGEST
+    }
+    assert long == {}, "is there a second idea in them?"
+
+
+def test_yaml_files_parse() -> None:
+    for path in committed():
+        if path.suffix in (".yaml", ".yml", ".cff"):
+            assert yaml.safe_load(text(path) or "") is not None, path
+
+
+@pytest.mark.parametrize("kind", ["tables", "figures"])
+def test_every_table_and_figure_has_a_caption(kind: str) -> None:
+    layouts = sorted((REPOSITORY / "workflow" / "resources" / kind).glob("*.yaml"))
+    assert layouts
+    folder = REPOSITORY / "workflow" / "report"
+    missing = [path.stem for path in layouts if not (folder / f"{path.stem}.rst").is_file()]
+    assert missing == []
+
+
+def test_every_script_belongs_to_a_rule_of_the_same_name() -> None:
+    rules = {
+        name
+        for path in (REPOSITORY / "workflow" / "rules").glob("*.smk")
+        for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), re.MULTILINE)
+    }
+    scripts = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
+    assert scripts == rules
+
+
+def test_the_lock_pins_every_distribution_with_hashes() -> None:
+    for name in ("bootstrap", "requirements"):
+        lock = (REPOSITORY / "envs" / f"{name}.txt").read_text()
+        pins = re.split(r"\n(?=\S)", "\n" + lock.strip())[1:]
+        assert pins
+        bare = [pin.split("\n")[0] for pin in pins if "--hash=sha256:" not in pin or "==" not in pin.split("\n")[0]]
+        assert bare == []
+
+
+def test_the_lock_holds_what_is_asked_for() -> None:
+    for name in ("bootstrap", "requirements"):
+        asked = (REPOSITORY / "envs" / f"{name}.in").read_text().splitlines()
+        wanted = {line.split("#")[0].strip() for line in asked} - {""}
+        locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "envs" / f"{name}.txt").read_text(), re.MULTILINE))
+        for line in wanted:
+            package, _, version = line.partition("==")
+            assert package.lower() in locked, f"make lock: {package} is not locked"
+            assert not version or locked[package.lower()] == version, (
+                f"make lock: {package} is locked at another version"
+            )
