@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,8 @@ _COLOURS = {"baseline": style.GREY, "cwl": style.ORANGE, "tns_cwl": style.BLUE}
 _SHADES = {0: "#FFFFFF", 1: "#EFEFEF", 2: "#DADADA"}
 _REGION_NAMES = ("many", "few", "no")
 FEWEST_POINTS = 3
+_LINE = 100
+"""Characters to a line of the note below the panels."""
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
@@ -188,5 +191,5 @@ def _correlation(figure: Figure, inputs: Inputs) -> list[Point]:
     said = "not defined (one of them is constant)" if r is None else f"r = {r:.2f}".replace("-", "−")
     change = f"MSE ({_NAMES[treatment]} − without)"
     text = f"Change of distribution PCC against change of {change}: {said}, over {len(gains)} pairs of target and fold"
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=7)
+    figure.supxlabel(textwrap.fill(text, _LINE), x=0.01, ha="left", fontsize=7)
     return [*points, Point("d", "correlation of the changes", None, r, note=text)]

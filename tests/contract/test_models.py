@@ -1,0 +1,73 @@
+"""What every model must keep, whoever adds it: the tests run over the registry."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from utopia import registry
+from utopia.config.training import Training
+from utopia.models._common import Activation, Regressor
+from utopia.models._layers import use_generator
+
+D_IN = 32
+
+
+def build(name: str, activation: Activation = "sigmoid", seed: int = 0) -> Regressor:
+    torch.manual_seed(seed)
+    module = registry.load("models", name)
+    model: Regressor = module.build(module.Config(), D_IN, activation)
+    return model
+
+
+@pytest.fixture(params=registry.names("models"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_settings_nest_a_training_recipe_and_read_the_same_without_torch(name: str) -> None:
+    light, full = registry.config_of("models", name), registry.load("models", name).Config
+    assert light().model_dump() == full().model_dump()
+    assert isinstance(full().training, Training)
+
+
+@pytest.mark.parametrize(("activation", "low"), [("sigmoid", 0.0), ("tanh", -1.0)])
+def test_one_prediction_per_row_within_the_label_range(name: str, activation: Activation, low: float) -> None:
+    y_R = build(name, activation).eval()(10 * torch.randn(41, D_IN), [12, 29])
+    assert y_R.shape == (41,) and torch.isfinite(y_R).all()
+    assert (y_R >= low).all() and (y_R <= 1).all()
+
+
+def test_packed_videos_do_not_see_one_another(name: str) -> None:
+    model, lengths = build(name).eval(), [12, 29, 17]
+    x_RD = torch.randn(sum(lengths), D_IN)
+    alone = torch.cat([model(x_TD, [len(x_TD)]) for x_TD in x_RD.split(lengths)])
+    assert torch.allclose(model(x_RD, lengths), alone, atol=1e-5)
+
+
+def test_the_head_is_frame_wise(name: str) -> None:
+    model = build(name).eval()
+    f_Rd = model.encode(torch.randn(30, D_IN), [30])
+    turn = torch.randperm(30)
+    assert torch.allclose(model.head(f_Rd)[turn], model.head(f_Rd[turn]), atol=1e-6)
+    assert torch.allclose(model.head(f_Rd[:7]), model.head(f_Rd)[:7], atol=1e-6)
+
+
+def test_every_parameter_is_used(name: str) -> None:
+    model = build(name)
+    model(torch.randn(40, D_IN), [40]).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_a_seed_determines_parameters_and_training_passes(name: str) -> None:
+    x_RD = torch.randn(30, D_IN)
+
+    def forward(seed: int, stream: int) -> torch.Tensor:
+        model = build(name, seed=seed).train()
+        use_generator(model, torch.Generator().manual_seed(stream))
+        torch.manual_seed(stream)
+        return model(x_RD, [30]).detach()
+
+    assert torch.equal(forward(0, 1), forward(0, 1))
+    assert not torch.equal(forward(0, 1), forward(1, 1))
+    assert not torch.equal(forward(0, 1), forward(0, 2))

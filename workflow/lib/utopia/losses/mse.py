@@ -1,0 +1,25 @@
+"""Mean squared error: every frame counts alike (ULDA Eq. 8)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from utopia.config.base import Strict
+from utopia.losses._common import Batch, Loss
+
+
+class Config(Strict):
+    """Mean squared error: every frame counts alike (ULDA Eq. 8)."""
+
+
+class MeanSquaredError(Loss):
+    """1/m sum_t w_t (y_t - y^_t)^2 for each video, with w = 1."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `Loss.forward`."""
+        return (batch.weight_R * (batch.target_R - batch.prediction_R).square()).sum()
+
+
+def build(config: Config) -> Loss:
+    """The loss."""
+    return MeanSquaredError()

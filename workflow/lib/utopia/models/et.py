@@ -1,0 +1,106 @@
+"""ET: the encoder-only transformer of Park et al. (MuSe 2022), as ULDA uses it: an embedding, a causal encoder, a
+frame-wise head.
+
+embed: Linear(D, d/2) -> ReLU -> Linear(d/2, d), plus the sinusoidal table, dropout;
+encoder: post-norm layers with a causal mask; head: Linear(d, 64) -> ReLU -> dropout -> Linear(64, 1) -> output
+    function.
+2,642,753 parameters at D = 3968 and the defaults. TNS acts between encoder and head. Shapes as in `_common`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from utopia.config.base import Strict
+from utopia.config.training import Training
+from utopia.models._common import Activation, Regressor, activate
+from utopia.models._layers import Dropout, EncoderLayer, sinusoid
+
+
+class Config(Strict):
+    """Encoder-only transformer (Park et al., MuSe 2022)."""
+
+    d_model: int = Field(128, ge=2, multiple_of=2)
+    """Model width d (ULDA: 128)."""
+    heads: int = Field(8, ge=1)
+    """Attention heads (ULDA: 8)."""
+    layers: int = Field(4, ge=1)
+    """Encoder layers; the reference code ties them to half the heads."""
+    feedforward: int = Field(2048, ge=1)
+    """Hidden width of the layers' feed-forward part."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout after the embedding and in the encoder layers, attention weights included."""
+    head_hidden: int = Field(64, ge=1)
+    """Hidden width of the frame-wise regressor."""
+    head_dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout in the frame-wise regressor."""
+    pe: Literal["by_time", "none", "reference_batch_axis"] = "by_time"
+    """Sinusoidal table by frame; none; or, as the reference code does in effect, its first row added to every frame."""
+    causal: bool = True
+    """Whether a frame attends to itself and the past only."""
+    out_act: Literal["by_range", "tanh", "sigmoid", "linear"] = "by_range"
+    """Output function; `by_range`: tanh for labels in [-1, 1], sigmoid for [0, 1] [U]."""
+    training: Training = Field(default_factory=Training)
+    """The training recipe (ULDA: Adam, 1e-4, at most 200 epochs, early stopping)."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.d_model % self.heads:
+            raise ValueError(f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+class EncoderTransformer(Regressor):
+    """The network; see the module."""
+
+    def __init__(self, config: Config, d_in: int, activation: Activation) -> None:
+        super().__init__()
+        d = config.d_model
+        self.pe, self.activation = config.pe, activation
+        self.embed = nn.Sequential(nn.Linear(d_in, d // 2), nn.ReLU(), nn.Linear(d // 2, d))
+        self.embed_dropout = Dropout(config.dropout)
+        # nn.TransformerEncoder makes its layers as copies of one, so all start from the same values
+        layer = EncoderLayer(d, config.heads, config.feedforward, config.dropout, config.causal)
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(config.layers))
+        self.hidden, self.head_dropout = nn.Linear(d, config.head_hidden), Dropout(config.head_dropout)
+        self.out = nn.Linear(config.head_hidden, 1)
+        nn.init.zeros_(self.out.bias)
+        self._table = torch.empty(0, d)
+
+    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """See `Regressor.encode`."""
+        f_Rd = self.embed_dropout(self.embed(x_RD) + self._position(lengths, x_RD.device))
+        for layer in self.layers:
+            f_Rd = layer(f_Rd, lengths)
+        return f_Rd
+
+    def head(self, f_Rd: Tensor) -> Tensor:
+        """See `Regressor.head`."""
+        y_R1 = self.out(self.head_dropout(self.hidden(f_Rd).relu()))
+        return activate(y_R1.squeeze(1), self.activation)
+
+    def _position(self, lengths: Sequence[int], device: torch.device) -> Tensor | float:
+        if self.pe == "none":
+            return 0.0
+        if len(self._table) < max(lengths) or self._table.device != device:
+            self._table = sinusoid(max(lengths), self._table.shape[1], device)
+        if self.pe == "reference_batch_axis":
+            return self._table[:1]
+        return torch.cat([self._table[:frames] for frames in lengths])
+
+
+def build(config: Config, d_in: int, activation: Activation) -> Regressor:
+    """The model.
+
+    Args:
+        config: its settings.
+        d_in: width D of the input features.
+        activation: the output function that fits the label range, used with `out_act: by_range`.
+    """
+    return EncoderTransformer(config, d_in, activation if config.out_act == "by_range" else config.out_act)

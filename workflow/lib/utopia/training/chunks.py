@@ -1,0 +1,138 @@
+"""Chunks: videos that go through the network together, one after another, with their loss weights and their sampler.
+
+On a CPU packed rows without padding are the fastest, and a few hundred rows at a time stay in its cache. In shapes: R
+rows of a chunk, Q new samples, V videos, b bins.
+"""
+
+# ruff: noqa: N815 - fields carry their shape
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utopia.distribution.series import Series
+from utopia.losses._common import Batch, Loss
+from utopia.samplers._common import Sampler
+from utopia.training.network import Network
+
+ROWS = 512
+"""Most rows of a chunk of several videos."""
+
+MakeSampler = Callable[[Sequence[Series], Tensor, torch.device], Sampler]
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video of a replica."""
+
+    item: str
+    x_TD: Tensor
+    target_T: Tensor
+    series: Series | None = None
+    """Its label distribution; training videos only."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Videos packed for training, on the device."""
+
+    x_RD: Tensor
+    lengths: list[int]
+    target_R: Tensor
+    bin_R: Tensor
+    video_R: Tensor
+    weight_R: Tensor
+    new_weight_Vb: Tensor
+    sampler: Sampler | None
+
+
+def pack(videos: Iterable[Video], rows: int = ROWS) -> list[list[Video]]:
+    """Group videos, in order, so that a group has at most `rows` rows; a longer video is a group of its own."""
+    groups: list[list[Video]] = []
+    filled = rows + 1
+    for video in videos:
+        filled += len(video.x_TD)
+        if filled > rows:
+            groups.append([])
+            filled = len(video.x_TD)
+        groups[-1].append(video)
+    return groups
+
+
+def give_labels(function: Callable[..., Any], labels: Sequence[np.ndarray]) -> Callable[..., Any]:
+    """The function with the labels of all training videos filled in, if it takes them."""
+    return partial(function, labels=labels) if "labels" in inspect.signature(function).parameters else function
+
+
+def make_chunks(
+    groups: Sequence[Sequence[Video]], loss: Loss, make_sampler: MakeSampler | None, device: torch.device
+) -> list[Chunk]:
+    """Pack groups of training videos. The loss sees all of them at once, so that it may pool their statistics."""
+    series = [[video.series for video in group if video.series is not None] for group in groups]
+    target = [torch.cat([video.target_T for video in group]).to(device) for group in groups]
+    labels = [video.target_T.double().numpy() for group in groups for video in group]
+    build = give_labels(make_sampler, labels) if make_sampler else None
+    samplers = [build(*pair, device) for pair in zip(series, target, strict=True)] if build else None
+    needs = [need_b for sampler in samplers for need_b in sampler.needs] if samplers else None
+    weights = iter(give_labels(loss.weights, labels)([one for group in series for one in group], needs))
+    chunks = []
+    for number, group in enumerate(groups):
+        own = [next(weights) for _ in group]
+        lengths = [len(video.x_TD) for video in group]
+        chunks.append(
+            Chunk(
+                x_RD=torch.cat([video.x_TD for video in group]).to(device),
+                lengths=lengths,
+                target_R=target[number],
+                bin_R=torch.as_tensor(np.concatenate([one.bin for one in series[number]]), device=device),
+                video_R=torch.repeat_interleave(torch.arange(len(group)), torch.tensor(lengths)).to(device),
+                weight_R=torch.as_tensor(
+                    np.concatenate([one.frame_T for one in own]), dtype=torch.float32, device=device
+                ),
+                new_weight_Vb=torch.as_tensor(np.stack([one.new_b for one in own]), dtype=torch.float32, device=device),
+                sampler=samplers[number] if samplers else None,
+            )
+        )
+    return chunks
+
+
+def chunk_loss(network: Network, chunk: Chunk, loss: Loss, generator: torch.Generator) -> Tensor:
+    """The forward pass in training: encode, add new samples, regress, and sum the videos' losses (a scalar tensor)."""
+    feature_Rd = network.encode(chunk.x_RD, chunk.lengths)
+    target_R, video_R, bin_R, weight_R = chunk.target_R, chunk.video_R, chunk.bin_R, chunk.weight_R
+    size_V = torch.tensor(chunk.lengths, dtype=weight_R.dtype, device=weight_R.device)
+    if chunk.sampler is not None:
+        new = chunk.sampler.draw(feature_Rd, generator)
+        if new.count_R is not None:
+            weight_R = weight_R * new.count_R
+            size_V = torch.stack([count_T.sum() for count_T in new.count_R.split(chunk.lengths)])
+        size_V = (size_V + torch.bincount(new.video_Q, minlength=len(size_V))).clamp(min=1)
+        feature_Rd = torch.cat([feature_Rd, new.feature_Qd])
+        target_R, bin_R = torch.cat([target_R, new.target_Q]), torch.cat([bin_R, new.bin_Q])
+        video_R = torch.cat([video_R, new.video_Q])
+        weight_R = torch.cat([weight_R, chunk.new_weight_Vb[new.video_Q, new.bin_Q]])
+    batch = Batch(network.head(feature_Rd), target_R, weight_R / size_V[video_R], video_R, bin_R, feature_Rd)
+    value: Tensor = loss(batch)
+    return value
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, videos: Sequence[Video], device: torch.device) -> dict[str, np.ndarray]:
+    """Predictions y_T (float32) of each video by its id, in evaluation mode: no dropout, no new samples."""
+    network.eval()
+    found: dict[str, np.ndarray] = {}
+    for group in pack(videos):
+        lengths = [len(video.x_TD) for video in group]
+        y_R = network(torch.cat([video.x_TD for video in group]).to(device), lengths)
+        for video, y_T in zip(group, y_R.float().cpu().split(lengths), strict=True):
+            found[video.item] = y_T.numpy()
+    network.train()
+    return found

@@ -1,0 +1,137 @@
+"""What a run is trained on: features of the items that have them, labels, and the folds restricted to these items."""
+
+# ruff: noqa: N815 - fields carry their shape
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from utopia.errors import ConfigError, InputError
+from utopia.features.read import FeatureReader
+from utopia.labels.read import Labels
+from utopia.training.settings import Run
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A split into training and test items that both have features and labels."""
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass
+class Data:
+    """All that the replicas of a run share."""
+
+    labels: Labels
+    features: dict[str, Tensor] = field(default_factory=dict)
+    """x_TD of every item, float32, on its label grid; before standardisation, which depends on the fold."""
+    standardised_D: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Which feature dimensions are to be standardised."""
+    folds: list[Fold] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Items that are not used, with the reason."""
+    dropped_folds: dict[str, str] = field(default_factory=dict)
+    """Folds that are not trained, with the reason."""
+
+
+def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
+    """Read features and labels of a run.
+
+    Args:
+        run: the run.
+        labels: a labels file.
+        features: feature indexes.
+        fewest: training items that a fold needs (two where one is held out for early stopping).
+
+    Raises:
+        ConfigError: a target is not in the labels file.
+        InputError: features are not finite, or no fold is left.
+    """
+    file, reader = Labels(labels), FeatureReader(list(features))
+    for target in run.targets:
+        if target not in file.targets:
+            raise ConfigError(
+                f"there is no target {target!r} (known: {', '.join(file.targets)})", where=f"run {run.id}"
+            )
+    already = {fold["name"]: fold["reason"] for fold in file.meta.get("dropped_folds", [])}
+    data = Data(file, left_out=dict(file.absent), dropped_folds=already)
+    for item in file.items:
+        reason = reader.available(item, run.features)
+        if reason is not None:
+            data.left_out[item] = reason
+            continue
+        parts = [_read(reader, item, name, run.normalise.get(name, "none"), file.times(item)) for name in run.features]
+        data.features[item] = torch.from_numpy(np.concatenate(parts, axis=1))
+        if not len(data.standardised_D):
+            flags = [
+                np.full(part.shape[1], run.normalise.get(name) == "standardise")
+                for name, part in zip(run.features, parts, strict=True)
+            ]
+            data.standardised_D = np.concatenate(flags)
+        if data.features[item].shape[1] != len(data.standardised_D):
+            raise InputError(
+                f"features of {item} are {data.features[item].shape[1]} wide, "
+                f"those of other items {len(data.standardised_D)}",
+                where=f"features {', '.join(run.features)} of {run.dataset}",
+                remedy="these are not the same features: make all with one extractor, or take them from one file",
+            )
+    for fold in file.folds:
+        train = tuple(item for item in fold["train"] if item in data.features)
+        test = tuple(item for item in fold["test"] if item in data.features)
+        if len(train) < fewest or not test:
+            data.dropped_folds[fold["name"]] = (
+                f"{len(train)} of {len(fold['train'])} training items and {len(test)} of {len(fold['test'])} "
+                f"test items have features and labels; it needs {fewest} and 1"
+            )
+        else:
+            data.folds.append(Fold(fold["name"], train, test))
+    if not data.folds:
+        reasons = [f"fold {name}: {reason}" for name, reason in data.dropped_folds.items()]
+        reasons += [f"{item}: {reason}" for item, reason in list(data.left_out.items())[:5]]
+        raise InputError(
+            "no fold can be trained" + "".join(f"\n    {reason}" for reason in reasons),
+            where=f"run {run.id}",
+            remedy="make features of more items available; `utopia doctor` names what is missing",
+        )
+    return data
+
+
+def _read(reader: FeatureReader, item: str, name: str, normalise: str, time_T: np.ndarray) -> NDArray[np.float32]:
+    """One feature of one item on its label grid [T, width], rows scaled to unit norm with `l2`."""
+    x_TD = np.asarray(reader.aligned(item, [name], time_T), dtype=np.float32)
+    wrong_T = ~np.isfinite(x_TD).all(axis=1)
+    if wrong_T.any():
+        raise InputError(
+            f"feature {name} has {int(wrong_T.sum())} rows that are not finite, "
+            f"the first at {time_T[np.argmax(wrong_T)]:g} s",
+            where=item,
+            why="one such row makes every parameter NaN after one step",
+            remedy="delete this item's object in features/store and run again; if it comes back, check the video",
+        )
+    if normalise == "l2":
+        norm_T1 = np.linalg.norm(x_TD, axis=1, keepdims=True)
+        x_TD /= np.where(norm_T1 > 0, norm_T1, 1)
+    return x_TD
+
+
+def moments(videos: Sequence[Tensor], standardised_D: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each feature dimension over all frames of the videos; 0 and 1 where it is not standardised.
+
+    A dimension that does not vary gets deviation 1.
+    """
+    frames = sum(len(x_TD) for x_TD in videos)
+    mean_D = torch.stack([x_TD.double().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames
+    square_D = torch.stack([(x_TD.double() - mean_D).square().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames
+    deviation_D = torch.where(square_D > 1e-12, square_D.sqrt(), 1.0)
+    on_D = torch.from_numpy(standardised_D)
+    return torch.where(on_D, mean_D, 0.0).float(), torch.where(on_D, deviation_D, 1.0).float()

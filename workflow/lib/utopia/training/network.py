@@ -1,0 +1,33 @@
+"""What a checkpoint holds: a model with the scaling of its input, so that it can be fed with features as they are
+stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from utopia.models._common import Regressor
+
+
+class Network(nn.Module):
+    """A model on standardised features: x -> (x - mean) / deviation, with constants from the fitted training videos."""
+
+    def __init__(self, model: Regressor, mean_D: Tensor, deviation_D: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean_D", mean_D)
+        self.register_buffer("scale_D", 1 / deviation_D)
+
+    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """See `Regressor.encode`; x as stored."""
+        return self.model.encode((x_RD - self.get_buffer("mean_D")) * self.get_buffer("scale_D"), lengths)
+
+    def head(self, f_Rd: Tensor) -> Tensor:
+        """See `Regressor.head`."""
+        return self.model.head(f_Rd)
+
+    def forward(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Predictions y_R."""
+        return self.head(self.encode(x_RD, lengths))

@@ -1,0 +1,84 @@
+"""Which epoch of a training is reported, and which epochs' parameters may still be asked for.
+
+Epochs count from 0; epoch e stands for the parameters after its update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+Rule = Literal["early_stopping", "last", "pgl_rule", "best_test"]
+
+PGL_START = 15
+PGL_TOLERANCE = 1.0
+
+
+@dataclass
+class History:
+    """Losses by epoch: the mean training loss of the videos, and mean squared errors on held-out and test videos where
+    watched.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    test: list[float] = field(default_factory=list)
+
+
+def chosen_epoch(rule: Rule, history: History) -> int:
+    """The epoch that the rule reports, after the whole history."""
+    match rule:
+        case "early_stopping":
+            return int(np.argmin(history.validation))
+        case "best_test":
+            return int(np.argmin(history.test))
+        case "last":
+            return len(history.loss) - 1
+        case "pgl_rule":
+            return pgl_epoch(history.loss)
+
+
+def possible_epochs(rule: Rule, history: History) -> set[int]:
+    """The epochs so far that `chosen_epoch` may return now or after further epochs; the others can be forgotten."""
+    if rule != "pgl_rule":
+        return {chosen_epoch(rule, history)}
+    triggered = _pgl_candidate(history.loss)
+    candidates = {triggered[0]} if triggered else {0, len(history.loss) - 1}
+    return candidates | {int(np.argmin(history.loss))}
+
+
+def is_over(rule: Rule, history: History, patience: int) -> bool:
+    """Whether training stops here: early stopping, after `patience` epochs without a lower validation loss."""
+    return rule == "early_stopping" and len(history.validation) - 1 - int(np.argmin(history.validation)) >= patience
+
+
+def pgl_epoch(loss: Sequence[float]) -> int:
+    """The epoch selection of PGL-SUM's reference code, on the training loss alone, quirks included.
+
+    From epoch 15 on, the first relative change d = 100 (L[e+1] - L[e]) / L[e+1] of at least 1 per cent gives the
+    candidate (e + 1 if the loss fell, e if it rose); none: epoch 0, with change 0. The epoch of the lowest loss takes
+    its place if its own change from the epoch before (of epoch 0: from the last) is smaller in absolute value.
+    """
+    candidate, change = _pgl_candidate(loss) or (0, 0.0)
+    lowest = int(np.argmin(loss))
+    return lowest if abs(_change(loss[lowest - 1], loss[lowest])) < abs(change) else candidate
+
+
+def _pgl_candidate(loss: Sequence[float]) -> tuple[int, float] | None:
+    for epoch in range(PGL_START, len(loss) - 1):
+        change = _change(loss[epoch], loss[epoch + 1])
+        if change <= -PGL_TOLERANCE:
+            return epoch + 1, change
+        if change >= PGL_TOLERANCE:
+            return epoch, change
+    return None
+
+
+def _change(before: float, after: float) -> float:
+    """Relative change in per cent of the later value."""
+    if after == 0:
+        return 0.0 if before == 0 else -float("inf")
+    return 100 * (after - before) / after
