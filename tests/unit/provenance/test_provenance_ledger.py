@@ -1,0 +1,171 @@
+"""The ledger: every record found, none trusted blindly, and fast on the size of the whole study."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from utopia import files
+from utopia.errors import UtopiaError
+from utopia.provenance import environment, fingerprint
+from utopia.provenance.job import record
+from utopia.provenance.ledger import Ledger
+
+
+def make(output: str, *inputs: str, text: str = "x", roots: tuple[str, ...] = ("utopia.errors",), **more: Any) -> None:
+    snakemake = SimpleNamespace(
+        rule="make",
+        wildcards={"name": Path(output).stem},
+        input=list(inputs),
+        output=[output],
+        log=[f"results/mini/logs/make/{Path(output).stem}.log"],
+        params={"code": fingerprint.code(*roots)},
+        config=more.get("config", {}),
+    )
+    with record(snakemake):
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        Path(output).write_text(text)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two jobs in a row: a -> b."""
+    monkeypatch.chdir(tmp_path)
+    make("results/mini/a.txt", text="first")
+    make("results/mini/deep/b.txt", "results/mini/a.txt")
+    return Path("results/mini")
+
+
+def edit(path: Path, **changes: Any) -> None:
+    files.write_json(path, {**json.loads(path.read_text()), **changes})
+
+
+def test_records_are_found_by_what_they_made(study: Path) -> None:
+    ledger = Ledger.read(study)
+    assert [entry["path"] for entry in ledger.records[1].inputs] == ["results/mini/a.txt"]
+    for name in ("results/mini/deep/b.txt", study / "deep" / "b.txt", Path.cwd() / study / "deep" / "b.txt"):
+        found = ledger.by_output(name)
+        assert found is not None
+        assert found.wildcards == {"name": "b"}
+    assert ledger.by_output("results/mini/nothing") is None
+    assert ledger.damaged == []
+
+
+def test_a_file_in_a_folder_that_a_job_made_is_found(study: Path) -> None:
+    snakemake = SimpleNamespace(rule="folder", wildcards={}, input=[], output=["results/mini/raw"], log=[], params={})
+    with record(snakemake):
+        (study / "raw" / "deep").mkdir(parents=True)
+        (study / "raw" / "deep" / "v.mp4").write_text("v")
+    found = Ledger.read(study).by_output("results/mini/raw/deep/v.mp4")
+    assert found is not None
+    assert found.rule == "folder"
+
+
+def test_it_can_be_read_from_elsewhere(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = Path.cwd()
+    monkeypatch.chdir("/")
+    ledger = Ledger.read(base / study, base=base)
+    assert ledger.by_output(base / study / "a.txt") is not None
+    assert ledger.stale() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+        ("[]", "no JSON object"),
+        ("{}", "version None"),
+        ('{"schema": 99}', "version 99"),
+        ('{"schema": 1}', "without rule"),
+        ("\xff\xfe", ""),
+    ],
+)
+def test_a_damaged_record_is_reported_and_the_others_are_read(study: Path, content: str, reason: str) -> None:
+    (study / "a.txt.record.json").write_bytes(content.encode("latin-1"))
+    ledger = Ledger.read(study)
+    assert [record.wildcards["name"] for record in ledger.records] == ["b"]
+    assert [damaged.path.name for damaged in ledger.damaged] == ["a.txt.record.json"]
+    assert reason in ledger.damaged[0].reason
+
+
+@pytest.mark.parametrize("changes", [{"inputs": [{"path": "x"}]}, {"outputs": [3]}, {"code": {}}, {"code": None}])
+def test_a_record_of_another_shape_is_damaged(study: Path, changes: dict[str, Any]) -> None:
+    edit(study / "a.txt.record.json", **changes)
+    assert len(Ledger.read(study).damaged) == 1
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UtopiaError, match="no such folder"):
+        Ledger.read(tmp_path / "none")
+
+
+def test_a_part_on_another_disk_and_a_circle_of_links(study: Path, tmp_path: Path) -> None:
+    shutil.move(study / "deep", tmp_path / "scratch")
+    (study / "deep").symlink_to(tmp_path / "scratch")
+    (tmp_path / "scratch" / "circle").symlink_to(study.absolute())
+    names = [record.wildcards["name"] for record in Ledger.read(study).records]
+    assert sorted(set(names)) == ["a", "b"]
+
+
+def reasons(study: Path) -> dict[str, list[str]]:
+    return {stale.record.wildcards["name"]: list(stale.reasons) for stale in Ledger.read(study).stale()}
+
+
+def test_nothing_is_stale_after_a_run(study: Path) -> None:
+    assert reasons(study) == {}
+
+
+def test_an_input_made_anew_makes_its_consumer_stale(study: Path) -> None:
+    make("results/mini/a.txt", text="second")
+    assert reasons(study) == {"b": ["input: results/mini/a.txt was made anew"]}
+
+
+def test_a_missing_or_resized_output_is_stale(study: Path) -> None:
+    (study / "a.txt").write_text("longer than before")
+    (study / "deep" / "b.txt").unlink()
+    assert reasons(study) == {
+        "a": ["output: results/mini/a.txt has another size"],
+        "b": ["output: results/mini/deep/b.txt is missing"],
+    }
+
+
+def test_changed_code_is_named(study: Path) -> None:
+    path = study / "a.txt.record.json"
+    code = json.loads(path.read_text())["code"]
+    edit(path, code={**code, "modules": {**code["modules"], "utopia.errors": "0" * 64}})
+    assert reasons(study) == {"a": ["code: utopia.errors"]}
+    edit(path, code={**code, "roots": ["utopia.gone"]})
+    assert reasons(study) == {"a": ["code: there is no module 'utopia.gone'"]}
+
+
+def test_a_changed_lock_is_named(study: Path) -> None:
+    if environment.lock() is None:
+        pytest.skip("the package does not run from a checkout")
+    edit(study / "a.txt.record.json", lock={"path": "envs/requirements.txt", "sha256": "0" * 64})
+    assert reasons(study) == {"a": ["lock: envs/requirements.txt has changed"]}
+
+
+def test_three_thousand_records_are_read_within_a_second(study: Path) -> None:
+    facts = json.loads((study / "deep" / "b.txt.record.json").read_text())
+    facts["code"]["modules"] = {f"utopia.module_{number}": "0" * 64 for number in range(60)}
+    facts["inputs"] = [{"path": f"in/{number}", "sha256": "0" * 64, "bytes": 1} for number in range(20)]
+    many = study / "many"
+    for number in range(3000):
+        facts["outputs"] = [{"path": f"results/mini/many/{number}.txt", "sha256": "0" * 64, "bytes": 1}]
+        folder = many / str(number % 100)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.txt.record.json").write_text(json.dumps(facts, indent=1))
+    started = time.process_time()
+    ledger = Ledger.read(study)
+    assert ledger.by_output("results/mini/many/2999.txt") is not None
+    seconds = time.process_time() - started
+    assert len(ledger.records) == 3002
+    assert seconds < 2.5  # 0.5 s where it was measured; the rest is for slower machines
+    print(f"{seconds:.2f} s")

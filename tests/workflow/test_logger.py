@@ -1,0 +1,312 @@
+"""What a run looks like: the logger plugin under real runs of Snakemake, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+NOISE = (
+    "Building DAG",
+    "Select jobs",
+    "Job stats",
+    "rule build_labels:",
+    "Provided cores",
+    "jobid",
+    "reason:",
+    "SNAKEMAKE",
+)
+
+SNAKEFILE = """
+import os
+from utopia.provenance import fingerprint
+
+CODE = fingerprint.code("utopia.errors")
+
+rule all:
+    input:
+        expand("results/mini/tables/ulda_table_{d}.csv", d=range(3)),
+        "results/mini/figures/ulda_figure_2.pdf",
+
+rule build_labels:
+    output: "results/mini/labels/{d}.txt"
+    log: "results/mini/logs/build_labels/{d}.log"
+    params: code=CODE
+    script: "job.py"
+
+rule render_table:
+    input: "results/mini/labels/{d}.txt"
+    output: "results/mini/tables/ulda_table_{d}.csv", "results/mini/tables/ulda_table_{d}.md"
+    log: "results/mini/logs/render_table/{d}.log"
+    params: code=CODE
+    script: "job.py"
+
+rule render_figure:
+    input: "results/mini/labels/0.txt"
+    output: "results/mini/figures/ulda_figure_2.pdf"
+    shell: os.environ.get("FIGURE", "echo x > {output}")
+"""
+JOB = """
+import os, signal, time
+from pathlib import Path
+
+if os.environ.get("FAIL") == "import":
+    raise ImportError("no such library")
+
+from utopia.errors import InputError
+from utopia.provenance.job import record
+
+with record(snakemake):
+    print("job says", snakemake.rule)
+    time.sleep(float(os.environ.get("NAP", "0")))
+    d = snakemake.wildcards.d
+    fail = os.environ.get("FAIL") if snakemake.rule == "build_labels" and d in "12" else None
+    if fail == "same" or (fail == "mixed" and d == "1"):
+        raise InputError(f"damaged at frame {d}0", where=f"data/{d}.mp4", why="labels need it", remedy="fetch it again")
+    if fail == "mixed":
+        raise ValueError(f"shapes {d} and 4 differ")
+    if fail == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fail == "once" and not Path(f"tried_{d}").exists():
+        Path(f"tried_{d}").touch()
+        raise InputError("not there yet")
+    for output in snakemake.output:
+        Path(output).write_text("x")
+"""
+
+
+class Workflow:
+    """A small workflow in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "Snakefile").write_text(SNAKEFILE)
+        (folder / "job.py").write_text(JOB)
+
+    def command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--logger", "utopia", *options]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("UTOPIA_")}
+        return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+
+    def run(self, *options: str, code: int = 0, **variables: str) -> str:
+        done = subprocess.run(
+            self.command(*options),
+            cwd=self.folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        text = done.stdout + done.stderr
+        assert done.returncode == code, text
+        assert not (self.folder / ".snakemake" / "log" / "utopia-logger.log").exists(), text
+        assert not any(words in text for words in NOISE), text
+        return text
+
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(),
+            cwd=self.folder,
+            env=self.environment(**variables),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def state(self) -> dict[str, Any]:
+        return json.loads((self.folder / "results" / "mini" / "audit" / "run.json").read_text())
+
+    def outputs(self) -> set[str]:
+        found = (self.folder / "results").rglob("*.*")
+        return {path.name for path in found if path.suffix in (".txt", ".csv", ".md", ".pdf")}
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Workflow:
+    return Workflow(tmp_path)
+
+
+def test_a_run_is_short_and_the_next_one_says_there_is_nothing_to_do(workflow: Workflow) -> None:
+    plan = workflow.run("-n").splitlines()
+    assert plan[0] == "7 jobs would run (dry run: nothing is changed)"
+    assert [line.split() for line in plan[2:]] == [
+        ["build_labels", "3", "output", "is", "missing"],
+        ["render_figure", "1", "output", "is", "missing"],
+        ["render_table", "3", "output", "is", "missing"],
+    ]
+    assert not (workflow.folder / "results").exists()
+
+    text = workflow.run()
+    lines = text.splitlines()
+    assert lines[0] == "7 jobs to run"
+    assert re.fullmatch(r"done: 7 jobs in (\d+ min )?\d+ s", lines[-6])
+    assert lines[-5:] == [
+        "  jobs:     build_labels 3, render_figure 1, render_table 3",
+        "  tables:   ulda_table_0, ulda_table_1, ulda_table_2",
+        "            in results/mini/tables (csv, md)",
+        "  figures:  ulda_figure_2",
+        "            in results/mini/figures (pdf)",
+    ]
+    assert "job says" not in text
+    assert len(workflow.outputs()) == 10
+    state = workflow.state()
+    assert (state["state"], state["total"], state["done"], state["running"], state["failed"]) == ("done", 7, 7, [], [])
+    assert set(state["seconds_by_rule"]) == {"build_labels", "render_table", "render_figure"}
+
+    assert workflow.run() == "nothing to do: everything asked for is there and up to date\n"
+    assert workflow.state()["state"] == "done"
+    assert workflow.state()["seconds_by_rule"] == state["seconds_by_rule"]
+    assert workflow.run("-n") == "nothing to do: everything asked for is there and up to date\n"
+
+
+def test_failures_with_one_cause_are_told_once_and_a_later_success_clears_them(workflow: Workflow) -> None:
+    text = workflow.run("--keep-going", code=1, FAIL="same")
+    end = text[text.index("failed: 2 of 7 jobs") :]
+    assert end.splitlines()[0].startswith("failed: 2 of 7 jobs (3 done, 2 not run, ")
+    assert end.count("damaged at frame") == 1
+    assert "build_labels (d=1): data/1.mp4" in end
+    assert "build_labels (d=2): data/2.mp4" in end
+    assert "what to do:     fetch it again" in end
+    assert len(re.findall(r"snakemake --cores 1 --force -- results/mini/labels/[12]\.txt", end)) == 1
+    assert "Traceback" not in text
+    state = workflow.state()
+    assert state["state"] == "failed"
+    assert [failed["wildcards"]["d"] for failed in sorted(state["failed"], key=str)] == ["1", "2"]
+    assert not (workflow.folder / "results/mini/labels/1.txt").exists()
+
+    # The failures on disk are not taken for those of the next run.
+    text = workflow.run("--keep-going", code=1, FAIL="import")
+    assert "no such library" in text  # on the terminal, from the job itself
+    assert "exit status 1, before it wrote to a log: its own message is above" in text
+    assert "damaged" not in text
+
+    workflow.run("--keep-going")
+    assert list(workflow.folder.rglob("*.failed.json")) == []
+    assert workflow.state()["state"] == "done"
+
+
+def test_different_causes_are_told_apart_with_the_end_of_the_right_log(workflow: Workflow) -> None:
+    text = workflow.run("--keep-going", code=1, FAIL="mixed", FIGURE="echo shell words; exit 3")
+    end = text[text.index("failed: 3 of 7 jobs for 3 reasons") :]
+    assert "data/1.mp4: damaged at frame 10" in end
+    assert "ValueError: shapes 2 and 4 differ" in end
+    assert "end of results/mini/logs/build_labels/2.log:" in end
+    assert "| ValueError: shapes 2 and 4 differ" in end
+    assert "less results/mini/logs/build_labels/2.log" in end
+    assert "exit status 3, before it wrote to a log" in end
+    assert "snakemake --cores 1 --force -- results/mini/figures/ulda_figure_2.pdf" in end
+
+
+def test_a_killed_job_is_called_killed_although_it_left_no_word(workflow: Workflow) -> None:
+    text = workflow.run("--keep-going", code=1, FAIL="kill")
+    assert "killed from outside (SIGKILL), most often because memory ran out" in text
+    assert "build_labels (d=1)" in text
+    assert "build_labels (d=2)" in text
+
+
+def test_an_output_that_a_job_did_not_make_is_a_failure_of_that_job(workflow: Workflow) -> None:
+    text = workflow.run("--keep-going", "--latency-wait", "0", code=1, FIGURE="true")
+    assert "failed: 1 of 7 jobs" in text
+    assert "some output files are missing" in text
+    assert workflow.state()["failed"][0]["rule"] == "render_figure"
+
+
+def test_a_retry_that_succeeds_is_a_success(workflow: Workflow) -> None:
+    text = workflow.run("--retries", "1", FAIL="once")
+    assert "trying again: build_labels (d=1)" in text
+    assert "done: 7 jobs" in text
+    assert workflow.state()["failed"] == []
+
+
+def test_ctrl_c_is_an_interruption_that_can_be_resumed(workflow: Workflow) -> None:
+    process = workflow.start(NAP="30")
+    deadline = time.monotonic() + 60
+    while len(list(workflow.folder.rglob("*.log"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)  # two jobs and Snakemake's own log
+    time.sleep(1.5)
+    state = workflow.state()
+    assert state["state"] == "running"
+    assert state["pid"] == process.pid
+    assert {job["rule"] for job in state["running"]} == {"build_labels"}
+    os.killpg(process.pid, signal.SIGINT)
+    text = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "interrupted: 0 done, 7 not run" in text
+    assert "What is done stays done" in text
+    assert workflow.state()["state"] == "interrupted"
+    assert "done: 7 jobs" in workflow.run()
+
+
+def test_faulty_snakefiles_and_other_commands_speak_as_ever(workflow: Workflow) -> None:
+    assert "Unlocked working directory." in workflow.run("--unlock")
+    assert sorted(workflow.run("--list-rules").split()) == ["all", "build_labels", "render_figure", "render_table"]
+    assert "conda environment or container" in workflow.run("--lint", code=1)
+    assert "MissingRuleException" in workflow.run("--", "results/none.txt", code=1)
+    (workflow.folder / "Snakefile").write_text("raise ValueError('told as it is')\n")
+    assert "told as it is" in workflow.run(code=1)
+    assert not (workflow.folder / "results").exists()
+
+
+def test_quiet_runs_end_well_too(workflow: Workflow) -> None:
+    assert "done: 7 jobs" in workflow.run("--quiet")
+    assert workflow.state()["done"] == 7
+
+
+def test_on_a_terminal_one_line_is_rewritten(workflow: Workflow) -> None:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        workflow.command(),
+        cwd=workflow.folder,
+        env=workflow.environment(NAP="0.3", TERM="xterm"),
+        stderr=follower,
+        stdout=follower,
+        close_fds=True,
+    )
+    os.close(follower)
+    said = b""
+    while process.poll() is None or select.select([leader], [], [], 0.1)[0]:
+        try:
+            said += os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(leader)
+    text = said.decode()
+    assert process.wait() == 0, text
+    shown = [part for part in re.split(r"\r\x1b\[2K|\r?\n", text) if "/7 jobs" in part]
+    assert len(shown) > 5
+    assert text.count("\n") < 10  # the start and the summary; all else in one line
+    assert any(re.search(r"\[#+\.+\] \d/7 jobs, \d+ %, \d+ s, about \d+ s left: ", part) for part in shown)
+    assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", part)) < 80 for part in shown)
+    assert "\x1b[1;32mdone: 7 jobs" in text
+
+
+def test_a_fault_of_the_display_neither_ends_the_run_nor_stays_unsaid(workflow: Workflow) -> None:
+    audit = workflow.folder / "results" / "mini"
+    audit.mkdir(parents=True)
+    (audit / "audit").write_text("a file where a folder should be")
+    done = subprocess.run(
+        workflow.command(),
+        cwd=workflow.folder,
+        env=workflow.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(workflow.outputs()) == 10
+    assert "the progress display had" in done.stderr
+    assert "cannot write" in (workflow.folder / ".snakemake" / "log" / "utopia-logger.log").read_text()

@@ -1,0 +1,189 @@
+"""What is known about a run of the workflow: its jobs, how far it is and how long the rest will take."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utopia.provenance import failures
+from utopia.provenance.failures import Failure
+
+_CLOCK_SECONDS = 0.02  # by which a file system's clock may be behind
+TARGET = "all"
+"""The rule that only asks for the others' outputs."""
+
+
+@dataclass
+class JobState:
+    """A job that has started."""
+
+    jobid: int
+    rule: str
+    wildcards: dict[str, str]
+    outputs: list[str]
+    log: str | None
+    started: float
+    """Seconds since the epoch."""
+    seconds: float | None = None
+    """How long it took; None while it runs."""
+    stamps: dict[str, int] = field(default_factory=dict)
+    """Times of its log and failure file when it started: what was there before is not about this start."""
+
+    def has_written(self, path: str) -> bool:
+        """Whether a file is there and is not from before the job started."""
+        time_ns = _time(path)
+        return time_ns > 0 and (time_ns != self.stamps.get(path, 0) or time_ns / 1e9 >= self.started - _CLOCK_SECONDS)
+
+
+class Run:
+    """The state of a run, brought up to date by the events that Snakemake logs."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.total = 0
+        self.planned: dict[str, int] = {}
+        self.running: dict[int, JobState] = {}
+        self.finished: list[JobState] = []
+        self.failed: dict[int, Failure] = {}
+        self.former_seconds: dict[str, float] = {}
+        """Mean seconds by rule in an earlier run: all that is known before the first job of a rule has ended."""
+        self._said: list[str] = []
+        self._targets = 0
+
+    def plan(self, stats: Mapping[str, Any]) -> None:
+        """Take over the number of jobs by rule. The target rule, which makes nothing, is not counted."""
+        self.planned = {rule: int(count) for rule, count in stats.items() if rule not in ("total", TARGET)}
+        self.total = sum(self.planned.values())
+        self._targets = int(stats.get(TARGET, 0))
+
+    def start(self, event: Mapping[str, Any]) -> JobState:
+        """A job starts (again)."""
+        logs = [str(path) for path in event.get("log") or ()]
+        job = JobState(
+            jobid=int(event["jobid"]),
+            rule=str(event["rule_name"]),
+            wildcards={str(name): str(value) for name, value in dict(event.get("wildcards") or {}).items()},
+            outputs=[_plain(path) for path in event.get("output") or ()],
+            log=_plain(logs[0]) if logs else None,
+            started=float(event.get("created") or time.time()),
+        )
+        if job.log:
+            job.stamps = {path: _time(path) for path in (job.log, f"{job.log}{failures.SUFFIX}")}
+        self.running[job.jobid] = job
+        self.failed.pop(job.jobid, None)
+        return job
+
+    def finish(self, jobid: int) -> JobState | None:
+        """A job has succeeded."""
+        job = self.running.pop(jobid, None)
+        if job is not None and job.rule != TARGET:
+            job.seconds = time.time() - job.started
+            self.finished.append(job)
+        return job
+
+    @property
+    def done(self) -> int:
+        """Jobs that have succeeded."""
+        return len(self.finished)
+
+    def progress(self, total: int) -> None:
+        """Take over Snakemake's count of all jobs, which checkpoints change."""
+        self.total = total - self._targets
+
+    def hear(self, text: str) -> None:
+        """Keep what Snakemake says about an exception until it says which job failed."""
+        self._said.append(text)
+
+    def fail(self, event: Mapping[str, Any]) -> Failure:
+        """A job has failed."""
+        jobid = int(event["jobid"])
+        job = self.running.pop(jobid, None) or self.start(event)
+        self.running.pop(jobid, None)
+        failure = self._failure(job, list(event.get("log") or ()), self._said.pop(0) if self._said else "")
+        self.failed[jobid] = failure
+        return failure
+
+    def fail_without_event(self, text: str) -> Failure | None:
+        """A failure that Snakemake tells only in words, such as an output that a job has not made."""
+        match = re.search(r"^Job (\d+)\b", text, re.MULTILINE)
+        job = self.running.pop(int(match[1]), None) if match else None
+        if job is None:
+            return None
+        failure = failures.silent(job.rule, job.wildcards, None, job.outputs, text)
+        self.failed[job.jobid] = Failure(**{**vars(failure), "log": job.log})
+        return self.failed[job.jobid]
+
+    def retry(self, jobid: int) -> Failure | None:
+        """A job that failed will be tried again: it has not failed yet."""
+        return self.failed.pop(jobid, None)
+
+    def finish_all(self) -> None:
+        """The run has succeeded: what still counts as running has ended without being announced (`--quiet`)."""
+        for jobid in list(self.running):
+            self.finish(jobid)
+
+    def unclaimed(self) -> list[str]:
+        """What Snakemake said about exceptions of no job in particular."""
+        return self._said
+
+    def _failure(self, job: JobState, logs: list[str], said: str) -> Failure:
+        record = f"{job.log}{failures.SUFFIX}"
+        if job.log and job.has_written(record):
+            return failures.read(record)
+        log = next((log for log in map(_plain, logs) if job.has_written(log)), None)
+        return failures.silent(job.rule, job.wildcards, log, job.outputs, said)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run started."""
+        return time.time() - self.started
+
+    def seconds_by_rule(self) -> dict[str, float]:
+        """Mean seconds of a job by rule, from this run where it has any, else from an earlier one."""
+        taken: dict[str, list[float]] = {}
+        for job in self.finished:
+            taken.setdefault(job.rule, []).append(job.seconds or 0.0)
+        return {**self.former_seconds, **{rule: sum(each) / len(each) for rule, each in taken.items()}}
+
+    def remaining_seconds(self) -> float | None:
+        """An estimate of the time left: the work left by rule, over how many jobs have run at once so far.
+
+        None before the first job of all has ended.
+        """
+        means = self.seconds_by_rule()
+        if not means or not self.total:
+            return None
+        typical = sum(means.values()) / len(means)
+        now = time.time()
+        known = [*self.finished, *self.running.values()]
+        busy = sum(job.seconds or now - job.started for job in known)
+        span = now - min((job.started for job in known), default=now)
+        settled = Counter([job.rule for job in self.finished] + [failure.rule for failure in self.failed.values()])
+        left = 0.0
+        longest = 0.0
+        for rule, count in self.planned.items():
+            left += max(0, count - settled[rule]) * means.get(rule, typical)
+        for job in self.running.values():
+            mean = means.get(job.rule, typical)
+            rest = max(mean - (now - job.started), 0.1 * mean)
+            left -= mean - rest
+            longest = max(longest, rest)
+        at_once = max(1.0, busy / span if span > 0 else 1.0)
+        return max(longest, left / at_once, 0.0)
+
+
+def _plain(path: Any) -> str:
+    """A path without what Snakemake adds for display: `x.csv (send to storage)`."""
+    return re.sub(r" \((?:send to|retrieve from) storage\)$", "", str(path))
+
+
+def _time(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0

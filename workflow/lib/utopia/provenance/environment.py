@@ -1,0 +1,225 @@
+"""The facts about software and hardware that a record holds. All are cheap, and none imports torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from utopia import files
+from utopia.provenance.fingerprint import PACKAGE
+
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONHASHSEED",
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_CPUS_PER_TASK",
+    "SLURM_RESTART_COUNT",
+)
+"""The only environment variables that a record may hold: they steer numbers or say where a job ran; none is secret."""
+
+_LOCK = "envs/requirements.txt"
+_PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==", re.MULTILINE)
+_SECONDS = 10.0
+
+
+@cache
+def checkout() -> Path | None:
+    """The folder of the checkout that the package runs from; None where it is installed apart from one."""
+    for folder in PACKAGE.parents:
+        if (folder / _LOCK).is_file():
+            return folder
+    return None
+
+
+@cache
+def git() -> dict[str, Any] | None:
+    """`{commit, dirty, changed}` of the checkout, `changed` being the paths that differ from the commit.
+
+    The branch's name is left out: it says nothing about the content. None without git or without a repository.
+    """
+    folder = checkout()
+    if folder is None or shutil.which("git") is None:
+        return None
+    command = ["git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "-z"]
+    text = _output(command)
+    commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", (text or "").replace("\0", "\n"), re.MULTILINE)
+    if text is None or commit is None:
+        return None
+    changed = sorted(_changed(text))
+    return {"commit": commit[1], "dirty": bool(changed), "changed": changed}
+
+
+def _changed(text: str) -> list[str]:
+    """The paths in the output of `git status --porcelain=v2 -z`."""
+    paths: list[str] = []
+    entries = iter(text.split("\0"))
+    fields_before_path = {"1": 8, "2": 9, "u": 10, "?": 1}
+    for entry in entries:
+        before = fields_before_path.get(entry[:1])
+        if before is None:
+            continue
+        paths.append(entry.split(" ", before)[-1])
+        if entry.startswith("2"):  # a renamed file: its former path is the next entry
+            paths.append(next(entries, ""))
+    return paths
+
+
+@cache
+def lock() -> dict[str, str] | None:
+    """Path (below the checkout) and SHA-256 of the lock file; None where there is no checkout."""
+    folder = checkout()
+    return None if folder is None else {"path": _LOCK, "sha256": files.sha256(folder / _LOCK)}
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of the installed distributions that the lock names (of all installed ones where there is no lock)."""
+    folder = checkout()
+    wanted = None
+    if folder is not None:
+        wanted = {_normal(name) for name in _PINNED.findall((folder / _LOCK).read_text(encoding="utf-8"))}
+    found: dict[str, str] = {}
+    for name, version in _installed():
+        # The first one on the path is the one that is imported.
+        if (wanted is None or name in wanted) and name not in found:
+            found[name] = version
+    return dict(sorted(found.items()))
+
+
+def _installed() -> list[tuple[str, str]]:
+    """Name and version of every distribution on the path, by folder name (METADATA takes 20 times longer)."""
+    found = []
+    for entry in sys.path:
+        try:
+            names = sorted(path.name for path in Path(entry or ".").iterdir())
+        except OSError:
+            continue
+        for name in names:
+            stem = name.removesuffix(".dist-info")
+            if stem != name and "-" in stem:
+                distribution, version = stem.split("-", 1)
+                found.append((_normal(distribution), version))
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def snakemake_version() -> str | None:
+    """The version of the installed Snakemake; None where there is none."""
+    try:
+        return metadata.version("snakemake")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def cpu() -> dict[str, Any]:
+    """`{model, cores}`: the processor's name and how many of its cores this process may use."""
+    model = platform.processor() or platform.machine()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+        model = named[1].strip() if named else model
+    except OSError:
+        pass  # not Linux: the platform's own name stands
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {"model": model, "cores": len(affinity(0)) if affinity else os.cpu_count() or 1}
+
+
+@cache
+def host() -> str:
+    """The name of this machine."""
+    return socket.gethostname()
+
+
+@cache
+def _listed_gpus() -> tuple[dict[str, Any], ...]:
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    text = _output(["nvidia-smi", "--query-gpu=index,name,uuid,driver_version", "--format=csv,noheader"])
+    rows = [[cell.strip() for cell in line.split(",")] for line in (text or "").splitlines()]
+    return tuple(
+        {"index": int(row[0]), "name": row[1], "uuid": row[2], "driver": row[3]}
+        for row in rows
+        if len(row) == 4 and row[0].isdigit()
+    )
+
+
+def gpus() -> list[dict[str, Any]] | None:
+    """Every GPU of this machine: `{index, name, uuid, driver, used}`; None where there is none.
+
+    `used` says whether this process has allocated memory on it: False where torch, or its CUDA part, was never
+    started, and None where this cannot be told.
+    """
+    listed = _listed_gpus()
+    if not listed:
+        return None
+    used = _used_gpus()
+    return [{**gpu, "used": None if used is None else gpu["uuid"].removeprefix("GPU-") in used} for gpu in listed]
+
+
+def _used_gpus() -> set[str] | None:
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_initialized():
+            return set()
+        return {
+            str(torch.cuda.get_device_properties(index).uuid).removeprefix("GPU-")
+            for index in range(torch.cuda.device_count())
+            if torch.cuda.max_memory_reserved(index) > 0
+        }
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def determinism() -> dict[str, Any] | None:
+    """Torch's settings that decide whether a computation repeats to the bit; None where torch is not imported."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cuda": torch.version.cuda,
+    }
+
+
+def variables() -> dict[str, str]:
+    """The allow-listed environment variables that are set."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
+def _output(command: list[str]) -> str | None:
+    """What a command prints; None if it is missing, fails or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True, errors="replace")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

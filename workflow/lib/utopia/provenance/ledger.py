@@ -1,0 +1,216 @@
+"""The ledger: all job records of a study, read from disk, without Snakemake and without the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.provenance import environment, fingerprint
+from utopia.provenance.job import SCHEMA, SUFFIX
+from utopia.provenance.paths import Portable
+
+_Start = tuple[tuple[str, ...], tuple[str, ...]]
+_NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started", "ended", "seconds")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One job that has succeeded. `facts` holds everything; the properties are what is asked most."""
+
+    path: Path
+    """The record's own file."""
+    facts: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def rule(self) -> str:
+        """The rule that ran."""
+        return self.facts["rule"]
+
+    @property
+    def wildcards(self) -> Mapping[str, str]:
+        """Its wildcards."""
+        return self.facts["wildcards"]
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """Entries of what it read; a folder is one entry with `files`."""
+        return self.facts["inputs"]
+
+    @property
+    def outputs(self) -> list[dict[str, Any]]:
+        """Entries of what it made."""
+        return self.facts["outputs"]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A record that cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A record that no longer describes what is there, and why."""
+
+    record: Record
+    reasons: tuple[str, ...]
+
+
+class Ledger:
+    """All records below a study's folder.
+
+    Args:
+        records: in the order in which the jobs ended.
+        damaged: files that look like records but cannot be used.
+        portable: translates between paths of this machine and those in records.
+    """
+
+    def __init__(self, records: list[Record], damaged: list[Damaged], portable: Portable) -> None:
+        self.records = records
+        self.damaged = damaged
+        self.portable = portable
+
+    @classmethod
+    def read(
+        cls, folder: str | Path, *, base: str | Path | None = None, roots: Mapping[str, str | Path] | None = None
+    ) -> Ledger:
+        """Read every `*.record.json` below `folder`. A damaged one is kept in `damaged`, never fatal and never silent.
+
+        Args:
+            folder: the study's folder, `results/<study>`.
+            base: the working directory that relative paths in the records mean; the present one by default.
+            roots: the named folders, such as `data`, that paths in the records mean.
+
+        Raises:
+            UtopiaError: there is no such folder.
+        """
+        if not Path(folder).is_dir():
+            raise UtopiaError(
+                "there is no such folder", where=folder, remedy="run the study first, or name the folder of its results"
+            )
+        records: list[Record] = []
+        damaged: list[Damaged] = []
+        for path in _record_files(Path(folder)):
+            try:
+                records.append(Record(path, _checked(json.loads(path.read_bytes()))))
+            except (OSError, ValueError) as error:
+                damaged.append(Damaged(path, str(error)))
+        records.sort(key=lambda record: (record.facts["ended"], str(record.path)))
+        return cls(records, damaged, Portable(Path(base or Path.cwd()), roots))
+
+    def by_output(self, path: str | Path) -> Record | None:
+        """The record of the job that made a file (or a file inside a folder that a job made); None where there is none.
+
+        `path` is a path on this machine, or the text that a record holds.
+        """
+        found = self._makers.get(str(path)) or self._makers.get(self.portable.write(path))
+        return found[0] if found else None
+
+    @cached_property
+    def _makers(self) -> dict[str, tuple[Record, str | None]]:
+        """The last job that made each path, and the hash that it had then."""
+        return {
+            entry["path"]: (record, entry["sha256"])
+            for record in self.records
+            for entry in _with_members(record.outputs)
+        }
+
+    def stale(self) -> list[Stale]:
+        """The records that what is there now contradicts, by the cheap signs: nothing but code and lock is read again.
+
+        The signs: the code that the job covers has changed; the lock file has changed; an input was made anew since,
+        with other content; an output is missing or has another size. Whether any *byte* changed only hashing can tell.
+        """
+        lock = environment.lock()
+        now: dict[_Start, dict[str, str] | str] = {}
+        found = []
+        for record in self.records:
+            reasons = [*self._code_reasons(record, now), *self._file_reasons(record)]
+            recorded = record.facts.get("lock")
+            if lock and recorded and recorded["sha256"] != lock["sha256"]:
+                reasons.append(f"lock: {lock['path']} has changed")
+            if reasons:
+                found.append(Stale(record, tuple(reasons)))
+        return found
+
+    def _code_reasons(self, record: Record, now: dict[_Start, dict[str, str] | str]) -> Iterator[str]:
+        code = record.facts["code"]
+        start = tuple(code["roots"]), tuple(code.get("files", ()))
+        if start not in now:
+            try:
+                now[start] = fingerprint.closure(*start[0], files=[fingerprint.file_of(name) for name in start[1]])
+            except UtopiaError as error:
+                now[start] = error.what
+        current = now[start]
+        if isinstance(current, str):
+            yield f"code: {current}"
+            return
+        then = code["modules"]
+        changed = sorted(name for name in then.keys() | current.keys() if then.get(name) != current.get(name))
+        if changed:
+            yield f"code: {', '.join(changed)}"
+
+    def _file_reasons(self, record: Record) -> Iterator[str]:
+        for entry in record.inputs:
+            made = self._makers.get(entry["path"])
+            if made is not None and made[1] != entry["sha256"]:
+                yield f"input: {entry['path']} was made anew"
+        for entry in _with_members(record.outputs):
+            try:
+                status = self.portable.read(entry["path"]).stat()
+            except KeyError:
+                continue  # below a named root that the caller did not give: nothing can be said
+            except OSError:
+                yield f"output: {entry['path']} is missing"
+                continue
+            if "files" not in entry and status.st_size != entry["bytes"]:
+                yield f"output: {entry['path']} has another size"
+
+
+def _record_files(folder: Path) -> list[Path]:
+    found = []
+    waiting = [str(folder)]
+    seen: set[str] = set()
+    while waiting:
+        with os.scandir(waiting.pop()) as inside:
+            for entry in inside:
+                if entry.is_dir():
+                    # A part of the results may be a link to another disk; a link in a circle is followed once.
+                    real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                    if real not in seen:
+                        seen.add(real)
+                        waiting.append(entry.path)
+                elif entry.name.endswith(SUFFIX):
+                    found.append(Path(entry.path))
+    return sorted(found)
+
+
+def _checked(facts: Any) -> dict[str, Any]:
+    """The facts of a record. Raises ValueError where they are not one."""
+    if not isinstance(facts, dict):
+        raise ValueError("not a record: no JSON object")
+    if facts.get("schema") != SCHEMA:
+        raise ValueError(f"its format is version {facts.get('schema')!r}; this program reads {SCHEMA}")
+    missing = [name for name in _NEEDED if name not in facts]
+    if missing:
+        raise ValueError(f"without {', '.join(missing)}")
+    for name in ("inputs", "outputs"):
+        if not all(isinstance(entry, dict) and {"path", "sha256", "bytes"} <= entry.keys() for entry in facts[name]):
+            raise ValueError(f"{name} are not a list of files with path, sha256 and bytes")
+    if not isinstance(facts["code"], dict) or not {"fingerprint", "roots", "modules"} <= facts["code"].keys():
+        raise ValueError("code without fingerprint, roots or modules")
+    return facts
+
+
+def _with_members(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        yield entry
+        yield from entry.get("files", ())

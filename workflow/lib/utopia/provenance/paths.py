@@ -1,0 +1,99 @@
+"""Paths as records write them: true on every machine, and silent about whose machine it was.
+
+A path below the working directory is written relative to it; below a *named root* as `<data>/...`; below the home
+folder as `~/...`; anything else stays absolute. Named roots are folders outside the working directory: `data` from the
+configuration, what the parameter `roots` of a rule names, and environment variables `UTOPIA_ROOT_<NAME>`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_VARIABLE = "UTOPIA_ROOT_"
+
+
+class Portable:
+    """Translates paths to what a record holds, and back.
+
+    Args:
+        base: the working directory.
+        roots: named folders outside of it.
+        home: the home folder; None where there is none.
+    """
+
+    def __init__(self, base: Path, roots: Mapping[str, str | Path] | None = None, home: Path | None = None) -> None:
+        self.base = Path(os.path.normpath(Path.cwd() / base))
+        self.home = _home() if home is None else home
+        self.roots = {name: Path(os.path.normpath(self.base / folder)) for name, folder in (roots or {}).items()}
+        outside = {name: folder for name, folder in self.roots.items() if not folder.is_relative_to(self.base)}
+        # Nested roots: the innermost is tried first.
+        named = sorted(outside.items(), key=lambda item: -len(item[1].parts))
+        prefixes = [(self.base, ""), *((folder, f"<{name}>") for name, folder in named)]
+        if self.home is not None and self.home != Path(self.home.anchor):
+            prefixes.append((self.home, "~"))
+        # A link on the way (results on a scratch disk, /tmp) gives the same folder a second name.
+        self._prefixes = [
+            (spelling, mark)
+            for folder, mark in prefixes
+            for spelling in dict.fromkeys((folder, Path(os.path.realpath(folder))))
+        ]
+
+    def write(self, path: str | Path) -> str:
+        """The text that a record holds for a path."""
+        absolute = Path(os.path.normpath(self.base / path))
+        for folder, mark in self._prefixes:
+            if absolute.is_relative_to(folder):
+                rest = absolute.relative_to(folder).as_posix()
+                return "/".join(part for part in (mark, "" if rest == "." else rest) if part) or "."
+        return absolute.as_posix()
+
+    def read(self, text: str) -> Path:
+        """The path on this machine that a record's text names. Raises KeyError for a named root that is not known."""
+        if text.startswith("<") and ">" in text:
+            name, rest = text[1:].split(">", 1)
+            return self.roots[name] / rest.lstrip("/")
+        if text == "~" or text.startswith("~/"):
+            return (self.home or Path("/")) / text[2:]
+        return self.base / text
+
+    def redact(self, value: Any) -> Any:
+        """A JSON-able value in which every known folder inside a text is replaced by its portable name."""
+        if isinstance(value, str):
+            for folder, mark in self._prefixes:
+                if str(folder) in value and folder != Path(folder.anchor):
+                    value = self._replace(value, str(folder), mark)
+            return value
+        if isinstance(value, Mapping):
+            return {self.redact(key): self.redact(item) for key, item in value.items()}
+        return [self.redact(item) for item in value] if isinstance(value, list) else value
+
+    @staticmethod
+    def _replace(text: str, folder: str, mark: str) -> str:
+        def instead(match: re.Match[str]) -> str:
+            return (f"{mark}/" if mark else "") if match[1] else mark or "."
+
+        # Not inside a longer name: /home/me is not in /mnt/home/me, nor in /home/me-too.
+        return re.sub(rf"(?<![\w.~-]){re.escape(folder)}(/|(?![\w-]|\.\w))", instead, text)
+
+
+def roots_of(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """A job's named roots: the configuration's `data`, the parameter `roots`, the environment; the last one wins."""
+    roots: dict[str, str] = {}
+    if config.get("data"):
+        roots["data"] = str(config["data"])
+    roots.update({name: str(folder) for name, folder in dict(params.get("roots") or {}).items()})
+    for name, folder in os.environ.items():
+        if name.startswith(_VARIABLE) and folder:
+            roots[name.removeprefix(_VARIABLE).lower()] = folder
+    return roots
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # an account without a home folder, as some containers have
+        return None
