@@ -1,0 +1,54 @@
+# Two commands: `make results` and `make test`. Each sets up .venv first (once), from the hashed locks in envs/.
+#   make results STUDY=paper DATA=/path/to/data CORES=8
+
+STUDY ?= miniature
+DATA ?=
+CORES ?= all
+# More options for pytest: make test ARGS="-k config"
+ARGS ?=
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup results test lint lint-python lint-snakemake types schema lock clean
+
+# The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
+export UTOPIA_MAKE_STUDY := $(value STUDY)
+export UTOPIA_MAKE_DATA := $(value DATA)
+export UTOPIA_MAKE_CORES := $(value CORES)
+unexport STUDY DATA CORES ARGS
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
+
+setup: ## make or update .venv (the targets below do it themselves)
+	@envs/setup.sh
+
+results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES=all
+	@.venv/bin/utopia run --study "$$UTOPIA_MAKE_STUDY" --cores "$$UTOPIA_MAKE_CORES" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
+
+test: setup ## all tests (ARGS: more options for pytest)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
+
+lint: lint-python lint-snakemake types schema ## every check that runs nothing
+
+lint-python: setup ## ruff: faults and formatting
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+lint-snakemake: setup ## snakefmt and snakemake --lint
+	@.venv/bin/snakefmt --check Snakefile workflow
+	@.venv/bin/python .ci/lint_workflow.py
+
+types: setup ## mypy
+	@.venv/bin/mypy
+
+schema: setup ## whether the JSON schemas and docs/configuration.md are what the models say
+	@.venv/bin/python -m utopia.config.schema --check
+
+lock: setup ## resolve envs/*.in into the hashed locks, for every platform
+	cd envs && for name in bootstrap requirements; do \
+	  ../.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$$name.in" -o "$$name.txt" || exit 1; done
+
+clean: ## remove the miniature's results and the tools' caches; .venv and other studies stay
+	rm -rf results/miniature .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

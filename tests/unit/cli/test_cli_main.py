@@ -1,0 +1,120 @@
+"""The command as a program: start-up, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from utopia.cli import main as cli
+from utopia.errors import InputError
+
+UTOPIA = str(Path(sys.executable).parent / "utopia")
+
+
+def utopia(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([UTOPIA, *words], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_help_starts_fast() -> None:
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = utopia("--help")
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0
+    assert min(seconds) < 0.3
+    for name in cli.COMMANDS:
+        assert f"    {name} " in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom utopia.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'pydantic', 'snakemake', 'numpy', 'yaml', 'av'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_explains_itself(command: str) -> None:
+    done = utopia(command, "--help")
+    assert done.returncode == 0
+    assert "--study NAME" in done.stdout
+    assert "--debug" in done.stdout
+    assert ("--json" in done.stdout) == (command != "run")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["unheard-of"],
+        ["plan", "--unheard-of"],
+        ["plan", "--", "x"],
+        ["run", "--cores", "0"],
+        ["compare", "--json", "--markdown"],
+    ],
+)
+def test_wrong_use_exits_with_2(words: list[str]) -> None:
+    assert utopia(*words).returncode == 2
+
+
+def test_a_configuration_error_exits_with_2_and_without_a_traceback() -> None:
+    done = utopia("plan", "--study", "papper")
+    assert done.returncode == 2
+    assert "did you mean 'paper'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = utopia("plan", "--study", "papper", "--debug")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "ConfigError" in done.stderr
+
+
+def test_a_data_folder_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+    done = utopia("run", "--study", "paper", "--data", "no such folder", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"data: found {str(tmp_path / 'no such folder')!r}: there is no such folder" in done.stderr
+
+
+def test_commands_work_from_any_folder(tmp_path: Path) -> None:
+    done = utopia("status", "--json", cwd=tmp_path)
+    assert done.returncode in (0, 1)
+    assert json.loads(done.stdout)["study"] == "miniature"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_ours_give_their_exit_code(monkeypatch, capsys) -> None:
+    class Broken:
+        @staticmethod
+        def configure(parser) -> None:
+            pass
+
+        @staticmethod
+        def run(chosen) -> int:
+            raise InputError("it is damaged", where="a.mp4")
+
+    monkeypatch.setattr(cli, "_module", lambda command: Broken)
+    assert cli.main(["plan"]) == 1
+    assert capsys.readouterr().err == "a.mp4: it is damaged\n"
+    with pytest.raises(InputError):
+        cli.main(["plan", "--debug"])
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    process = subprocess.Popen([UTOPIA, "doctor", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said

@@ -1,0 +1,262 @@
+"""`utopia doctor`: whether this machine, its environment and its data are fit for a run.
+
+Keys of `--json`: `study` (null if the configuration is not valid), `state` (the worst of the checks), `checks` (list of
+{check, state: `ok`, `warn` or `fail`, found, remedy}).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from utopia.cli import options, show
+from utopia.errors import ConfigError, UtopiaError
+
+if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
+
+State = Literal["ok", "warn", "fail"]
+_LEVELS: tuple[State, ...] = ("ok", "warn", "fail")
+_GIGABYTE = 10**9
+_SET_UP = "make setup"
+_UNTRIED = (3, 14)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    options.add_study(parser)
+    options.add_json(parser)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print what was found; 1 if anything fails."""
+    study, checks = None, list(machine())
+    try:
+        study = options.load_study(chosen)
+    except ConfigError as error:
+        checks.append(Check("configuration", "fail", str(error)))
+    else:
+        checks += [Check("configuration", "ok", f"study {study.study}"), *of_study(study)]
+    worst = max((check.state for check in checks), key=_LEVELS.index)
+    if chosen.json:
+        name = study.study if study else None
+        show.print_json({"study": name, "state": worst, "checks": [asdict(check) for check in checks]})
+    else:
+        print("\n".join(in_words(checks)))
+    return 1 if worst == "fail" else 0
+
+
+def machine() -> Iterator[Check]:
+    """What does not depend on a study."""
+    yield python()
+    yield environment()
+    yield snakemake()
+    yield decoders()
+    yield git()
+
+
+def of_study(study: StudyBase) -> Iterator[Check]:
+    """What depends on the study. The repository must be the working directory."""
+    yield gpu(study.device)
+    yield writable(study.root)
+    yield disk(study.root)
+    yield from data(study)
+
+
+def python() -> Check:
+    """The interpreter."""
+    found = f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
+    if sys.version_info >= _UNTRIED:
+        return Check("python", "warn", found, "newer than this project was tried with: PYTHON=python3.11 make setup")
+    return Check("python", "ok", found)
+
+
+def environment() -> Check:
+    """Every distribution that the lock pins for this platform, against what is installed."""
+    from utopia.provenance import environment as installed
+
+    folder = installed.checkout()
+    if folder is None:
+        return Check(
+            "environment", "warn", "the package runs apart from its repository: there is no lock to compare with"
+        )
+    there = installed.packages()
+    different = [
+        f"{name} {there.get(name, 'is missing')}{f', not {version}' if name in there else f' ({version})'}"
+        for name, version in pins((folder / "envs" / "requirements.txt").read_text(encoding="utf-8")).items()
+        if there.get(name) != version
+    ]
+    if different:
+        return Check("environment", "fail", f"differs from the lock: {'; '.join(different)}", _SET_UP)
+    return Check("environment", "ok", f"{len(there)} distributions, all as envs/requirements.txt pins them")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Normalised name -> version of what a lock pins for this platform and Python."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, str] = {}
+    for line in lock.splitlines():
+        if line[:1].isalnum():
+            requirement = Requirement(line.rstrip(" \\"))
+            if requirement.marker is None or requirement.marker.evaluate():
+                (specifier,) = requirement.specifier
+                found[canonicalize_name(requirement.name)] = specifier.version
+    return found
+
+
+def snakemake() -> Check:
+    """Snakemake, beside this Python."""
+    from utopia.cli import engine
+    from utopia.provenance.environment import snakemake_version
+
+    try:
+        return Check("snakemake", "ok", f"Snakemake {snakemake_version()} ({engine.executable()})")
+    except UtopiaError as error:
+        return Check("snakemake", "fail", error.what, _SET_UP)
+
+
+def decoders() -> Check:
+    """PyAV, its FFmpeg, and the decoders of the official files."""
+    try:
+        import av
+        from av.codec.codec import Codec
+    except ImportError as error:
+        return Check("decoders", "fail", f"PyAV cannot be imported ({error})", _SET_UP)
+    missing = []
+    for name in ("h264", "mpeg4", "aac", "mp3"):
+        try:
+            Codec(name, "r")
+        except ValueError:
+            missing.append(name)
+    version = ".".join(map(str, av.library_versions.get("libavcodec", ())))
+    found = f"PyAV {av.__version__}, libavcodec {version}"
+    if missing:
+        return Check("decoders", "fail", f"{found}, without {', '.join(missing)}", _SET_UP)
+    return Check("decoders", "ok", f"{found}: H.264, MPEG-4, AAC, MP3")
+
+
+def git() -> Check:
+    """What the records of a run will say of the code."""
+    from utopia.provenance.environment import git as state
+
+    found = state()
+    if found is None:
+        return Check("git", "warn", "no repository, or no git: records will not name a commit", "work in a clone")
+    commit = found["commit"][:12]
+    if found["dirty"]:
+        count = len(found["changed"])
+        return Check(
+            "git", "warn", f"{commit}, {count} files changed: records will say so", "commit before runs that count"
+        )
+    return Check("git", "ok", f"{commit}, nothing changed")
+
+
+def gpu(device: str) -> Check:
+    """The GPUs, and whether the study asks for one."""
+    from utopia.provenance.environment import gpus
+
+    found = gpus()
+    if found:
+        return Check("gpu", "ok", ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in found))
+    if device == "cuda":
+        return Check(
+            "gpu", "fail", "none, and the study asks for `device: cuda`", "set `device: auto` or `device: cpu`"
+        )
+    return Check("gpu", "ok", "none; networks run on the CPU")
+
+
+def writable(folder: Path) -> Check:
+    """Whether results can be written."""
+    where = _existing(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=where, prefix=".utopia-doctor."):
+            return Check("results", "ok", f"{folder} can be written")
+    except OSError as error:
+        remedy = "make the folder writable (`ls -ld`), or set `results` to another one"
+        return Check("results", "fail", f"{folder} cannot be written ({error.strerror})", remedy)
+
+
+def disk(folder: Path) -> Check:
+    """Room where results go."""
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"{show.bytes_in_words(free)} free where {folder} goes"
+    if free < _GIGABYTE // 2:
+        return Check("disk", "fail", found, "free some space, or set `results` to a folder on another disk")
+    if free < 5 * _GIGABYTE:
+        return Check("disk", "warn", found, "the published study needs about 5 GB")
+    return Check("disk", "ok", found)
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def data(study: StudyBase) -> Iterator[Check]:
+    """What data the study finds, and which weights."""
+    from utopia.outputs.plan import Plan
+
+    try:
+        plan = Plan(study)
+    except (UtopiaError, OSError) as error:
+        yield Check("data", "fail", str(error), "" if isinstance(error, UtopiaError) else "make it readable (`ls -ld`)")
+        return
+    for name, there in plan.datasets.items():
+        state: State = "ok" if there.generated else "warn"
+        remedy = "its cells will be absent; docs/data.md says where the data come from"
+        if not there.available:
+            yield Check(f"data {name}", state, f"absent: {there.reason}", remedy)
+        elif not there.features:
+            yield Check(f"data {name}", state, f"{there.items} items without features: {there.feature_reason}", remedy)
+        else:
+            notes = "".join(f"; {note}" for note in there.notes)
+            yield Check(f"data {name}", "ok", f"{there.items} items, features {'+'.join(there.features)}{notes}")
+    yield from _weights(study)
+
+
+def _weights(study: StudyBase) -> Iterator[Check]:
+    from utopia.features.weights import find
+
+    named = {name: settings for name, settings in study.features.items() if settings.extractor != "hdf5"}  # type: ignore[attr-defined]
+    for name, settings in named.items():
+        weights = getattr(settings.options, "weights", "random")
+        if weights == "random":
+            yield Check(f"weights {name}", "ok", "random, from the study's seed")
+            continue
+        found = find(weights, study.data / "weights" if study.data else None)
+        if found.path is None:
+            yield Check(f"weights {name}", "warn", found.reason, "features that need them will be absent")
+        else:
+            yield Check(f"weights {name}", "ok", f"{found.path} (its checksum is looked at when it is used)")
+
+
+def in_words(checks: list[Check]) -> list[str]:
+    """The checks for people: one line each, a remedy below."""
+    width = max(len(check.check) for check in checks)
+    lines = []
+    for check in checks:
+        first, *more = check.found.splitlines()
+        lines.append(f"{check.state:<5} {check.check:<{width}}  {first}")
+        indent = " " * (width + 8)
+        lines += [indent + line for line in more]
+        if check.remedy and check.state != "ok":
+            lines.append(f"{indent}-> {check.remedy}")
+    counts = {state: sum(check.state == state for check in checks) for state in _LEVELS}
+    return [*lines, f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failures"]

@@ -1,0 +1,89 @@
+"""The `utopia` command. Nothing but the command asked for is imported, and no command imports torch.
+
+Exit codes: 0 all is well, 1 something is wrong, 2 the command line or the configuration is not valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from utopia.errors import UtopiaError
+
+COMMANDS = {
+    "run": "make all tables and figures of a study",
+    "plan": "what a run would do, and what will be absent and why",
+    "status": "done, running and failed jobs, and the next step",
+    "compare": "published values against measured ones",
+    "doctor": "whether this machine, its environment and its data are fit for a run",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    given, passed_on = _split(given)
+    parser = _parser(given)
+    chosen = parser.parse_args(given)
+    if chosen.command is None:
+        parser.print_help()
+        return 2
+    if passed_on and chosen.command != "run":
+        parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
+    chosen.passed_on = passed_on
+    try:
+        code = int(_module(chosen.command).run(chosen))
+        sys.stdout.flush()
+        return code
+    except UtopiaError as error:
+        if chosen.debug:
+            raise
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, and what after it."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser; only the command that is asked for describes its options."""
+    from utopia import __version__
+
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(
+        prog="utopia",
+        description="Regenerates every table and figure of two papers on subjective time-series regression.",
+        epilog="`utopia COMMAND --help` tells more. Exit codes: 0 fine, 1 something is wrong, 2 wrong command line or "
+        "configuration.",
+    )
+    parser.add_argument("--version", action="version", version=f"utopia {__version__}")
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND")
+    asked = next((word for word in arguments if word in COMMANDS), None)
+    for name, words in COMMANDS.items():
+        command = choices.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", parents=[debug])
+        if name == asked:
+            _module(name).configure(command)
+    return parser
+
+
+def _module(command: str):  # type: ignore[no-untyped-def]
+    return importlib.import_module(f"utopia.cli.{command}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""`utopia run`: what `make results` calls. It checks, takes the study's lock, and becomes Snakemake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from utopia.cli import engine, options, runlock
+from utopia.errors import UtopiaError
+from utopia.files import remove_leftovers
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    options.add_study(parser)
+    parser.add_argument("--cores", metavar="N", default="all", type=_cores, help="jobs at once (default: all cores)")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.epilog = "What stands after `--` is passed on to Snakemake: utopia run -- --forcerun render_table"
+
+
+def _cores(text: str) -> str:
+    if text != "all" and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a number of cores above 0, or `all`; found {text!r}")
+    return text
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check the configuration and run the study. Does not return: Snakemake takes this process over."""
+    from utopia.config.load import REPOSITORY
+
+    study = options.load_study(chosen)
+    settings = options.overrides(chosen)
+    more = ["--cores", chosen.cores, *(["--dry-run"] if chosen.dry_run else [])]
+    execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
+    raise AssertionError("unreachable: exec does not return")
+
+
+def execute(
+    repository: Path, folder: Path, settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str] = ()
+) -> None:
+    """Become Snakemake in `repository`, holding the lock of the study whose folder is `folder`.
+
+    The lock is this process's, so it lives as long as Snakemake does, and signals go straight to it.
+
+    Raises:
+        UtopiaError: a run of the study is going on.
+    """
+    os.chdir(repository)
+    if "--dry-run" not in more:
+        former = runlock.take(folder, settings.get("data"))
+        clear_up(repository, folder, settings, former)
+    command = engine.command(settings, *more, extra=passed_on)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
+def clear_up(repository: Path, folder: Path, settings: Mapping[str, str], former: runlock.Owner | None) -> None:
+    """Remove what a killed run has left: jobs at work, half-written files, Snakemake's lock. Needs the study's lock.
+
+    Raises:
+        UtopiaError: Snakemake cannot remove its lock.
+    """
+    locks = repository / ".snakemake" / "locks"
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return
+    if former is not None:
+        ended = runlock.end_orphans(former)
+        if ended:
+            print(f"ended the jobs of a killed run that were still at work: {_listed(ended)}", file=sys.stderr)
+    for path in remove_leftovers(folder):
+        print(f"removed what a killed job had half written: {path}", file=sys.stderr)
+    if runlock.others_at_work(repository, folder):
+        return  # the lock may be theirs; if it is in the way, Snakemake says so
+    command = engine.command(settings, "--unlock", "--cores", "1")
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise UtopiaError(
+            "Snakemake cannot remove the lock of a killed run:\n" + (done.stderr or done.stdout).strip(),
+            where=locks,
+            remedy=f"run in {repository}: {shlex.join(command)}",
+        )
+    print("removed the lock of a killed run", file=sys.stderr)
+
+
+def _listed(pids: Sequence[int]) -> str:
+    return ("process " if len(pids) == 1 else "processes ") + ", ".join(map(str, pids))

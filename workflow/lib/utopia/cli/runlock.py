@@ -1,0 +1,152 @@
+"""One run of a study at a time: a lock that the system drops when the run ends, however it ends.
+
+Snakemake's own lock stays behind when its process is killed, and cannot tell a dead run from a live one. This one can:
+it is an flock on `<study>/.run.lock`, held by the Snakemake process itself; the file's text says who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from utopia.errors import UtopiaError
+
+NAME = ".run.lock"
+VARIABLE = "UTOPIA_RUN_ID"
+"""Set in the environment of a run, so that the jobs of a killed one can be found."""
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds, or held, a lock."""
+
+    run: str
+    pid: int
+    host: str
+    started: str
+    data: str | None = None
+
+    @classmethod
+    def me(cls, data: str | None) -> Owner:
+        """This process, for a new run."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return cls(uuid.uuid4().hex, os.getpid(), socket.gethostname(), now, data)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.started}"
+
+
+def owner(folder: Path) -> Owner | None:
+    """Who holds the lock of a study, or held it last; None if that is not known."""
+    try:
+        return Owner(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run of the study is going on."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def take(folder: Path, data: str | None) -> Owner | None:
+    """Take the lock of a study for as long as this process lives, `exec` included, and say who held it before.
+
+    Raises:
+        UtopiaError: a run of the study is going on, or the folder cannot be written.
+    """
+    path = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UtopiaError(
+            f"cannot write ({error.strerror})",
+            where=folder,
+            why="results go there",
+            remedy="make the folder writable (`ls -ld`), or set `results` to another one",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        holder = owner(folder)
+        raise UtopiaError(
+            f"a run of this study is going on ({holder or 'it does not say whose'})",
+            where=path,
+            why="two runs at once would write the same files",
+            remedy=f"see how far it is (utopia status --study {folder.name}), wait for it, or end it with Ctrl-C there",
+        ) from None
+    former, mine = owner(folder), Owner.me(data)
+    text = (json.dumps(asdict(mine)) + "\n").encode()
+    os.pwrite(descriptor, text, 0)
+    os.ftruncate(descriptor, len(text))
+    os.set_inheritable(descriptor, True)
+    os.environ[VARIABLE] = mine.run
+    return former
+
+
+def end_orphans(former: Owner) -> list[int]:
+    """End the jobs of a killed run that are still at work on this machine, and give their process ids.
+
+    Their results would be thrown away, because Snakemake runs jobs anew whose end it has not seen.
+    """
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(VARIABLE) == former.run:
+                found.append(process)
+        except psutil.Error:
+            continue  # it has ended, or it is another user's
+    for process in found:
+        _signal(process, "terminate")
+    _, alive = psutil.wait_procs(found, timeout=_PATIENCE)
+    for process in alive:
+        _signal(process, "kill")
+    psutil.wait_procs(alive, timeout=_PATIENCE)
+    return [process.pid for process in found]
+
+
+def _signal(process, how: str) -> None:  # type: ignore[no-untyped-def]
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
+        getattr(process, how)()
+
+
+def others_at_work(repository: Path, folder: Path) -> bool:
+    """Whether Snakemake may be at work in the repository besides the run of this study, on this machine or another."""
+    if any(is_held(path.parent) for path in folder.parent.glob(f"*/{NAME}") if path.parent != folder):
+        return True
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if process.pid == os.getpid() or not any(Path(word).name == "snakemake" for word in words[:3]):
+                continue
+            if not {"-n", "--dry-run", "--dryrun"} & set(words) and Path(process.cwd()) == repository:
+                return True
+        except psutil.Error:
+            continue  # it has ended, or it is another user's
+    return False

@@ -1,0 +1,181 @@
+"""`utopia status`: how far a study is and what to do next; readable while a run is going on.
+
+Keys of `--json`: `study`, `state` (`never run`, `running`, `interrupted`, `failed`, `done`), `pid`, `host`, `started`,
+`updated`, `total`, `done`, `remaining_seconds`, `running` (list of {rule, wildcards, seconds, log}), `failed` (list of
+{cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `next`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from utopia.cli import options, runlock, show
+from utopia.files import read_json
+
+_SILENCE = 60.0
+"""Seconds without a sign of life after which a run on another machine is called silent."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    options.add_study(parser)
+    options.add_json(parser)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print how the study stands; 1 if its last run failed or was interrupted."""
+    study = options.load_study(chosen)
+    found = status(study.root, study.study, chosen.data)
+    if chosen.json:
+        show.print_json(found)
+    else:
+        print("\n".join(in_words(found)))
+    return 1 if found["state"] in ("failed", "interrupted") else 0
+
+
+def status(folder: Path, study: str, data: str | None = None) -> dict[str, Any]:
+    """How the study whose folder is `folder` stands (the keys are those of `--json`).
+
+    Raises:
+        UtopiaError: `audit/run.json` cannot be read.
+    """
+    path = folder / "audit" / "run.json"
+    facts = read_json(path) if path.is_file() else {}
+    owner = runlock.owner(folder)
+    held = runlock.is_held(folder)
+    if held and owner and facts.get("pid") != owner.pid:
+        facts = {}  # what the run before this one has left; this one has not begun to write
+    state = _state(facts, held)
+    now = time.time()
+    running = [
+        {key: job.get(key) for key in ("rule", "wildcards", "log")}
+        | {"seconds": round(_since(job.get("started"), now))}
+        for job in facts.get("running", [])
+    ]
+    found = {
+        "study": study,
+        "state": state,
+        "pid": facts.get("pid") or (owner.pid if held and owner else None),
+        "host": facts.get("host") or (owner.host if held and owner else None),
+        "started": facts.get("started"),
+        "updated": facts.get("updated"),
+        "total": facts.get("total", 0),
+        "done": facts.get("done", 0),
+        "remaining_seconds": facts.get("remaining_seconds") if state == "running" else None,
+        "running": running if state == "running" else [],
+        "failed": _failed(folder, facts),
+        "records": sum(1 for _ in folder.rglob("*.record.json")),
+        "tables": _names(folder / "tables", "csv"),
+        "figures": _names(folder / "figures", "png"),
+    }
+    return found | {"next": _next(found, data or (owner.data if owner else None), now)}
+
+
+def _state(facts: dict[str, Any], held: bool) -> str:
+    """The state that the last run's file gives, corrected by whether that run is alive."""
+    if not facts:
+        return "running" if held else "never run"
+    state = str(facts.get("state", "interrupted"))
+    if held:
+        return "running"
+    if state == "running" and facts.get("host") == socket.gethostname() and not _is_alive(facts.get("pid"), facts):
+        return "interrupted"
+    return state
+
+
+def _is_alive(pid: Any, facts: dict[str, Any]) -> bool:
+    """Whether a process is the one that wrote the file: it must not be younger than the run."""
+    import psutil
+
+    try:
+        return psutil.Process(int(pid)).create_time() <= time.time() - _since(facts.get("started"), time.time()) + 2
+    except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+def _since(moment: Any, now: float) -> float:
+    """Seconds from a time in ISO 8601 until `now`; 0 where it is not given."""
+    try:
+        return max(0.0, now - datetime.fromisoformat(moment).timestamp())
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _failed(folder: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Failures by cause: what jobs have left written, and what only the run has seen."""
+    from utopia.provenance import failures
+
+    found = failures.below(folder / "logs") if (folder / "logs").is_dir() else []
+    known = {failure.name for failure in found}
+    for seen in facts.get("failed", []):
+        if failures.job_name(seen["rule"], seen["wildcards"]) not in known:
+            fields = {key: seen.get(key) for key in ("rule", "wildcards", "log", "status", "message")}
+            found.append(failures.Failure(**fields, what=seen.get("message", "")))
+    return [
+        {
+            "cause": cause.headline,
+            "remedy": cause.first.remedy,
+            "log": cause.first.log,
+            "jobs": [failure.name for failure in cause.failures],
+        }
+        for cause in failures.group(found)
+    ]
+
+
+def _names(folder: Path, suffix: str) -> list[str]:
+    return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
+
+
+def _next(found: dict[str, Any], data: str | None, now: float) -> str:
+    command = f"make results STUDY={found['study']}" + (f" DATA={shlex.quote(data)}" if data else "")
+    if found["state"] == "running":
+        silent = _since(found["updated"], now)
+        if silent > _SILENCE and found["host"] != socket.gethostname():
+            return f"look on {found['host']} whether process {found['pid']} is alive: no sign of it for {silent:.0f} s"
+        return "wait; `utopia status` shows how far it is"
+    if found["state"] == "failed" or found["failed"]:
+        cause = next(iter(found["failed"]), {"remedy": "", "log": None})
+        remedy = cause["remedy"] or (f"read {cause['log']}" if cause["log"] else "see the failures above")
+        return f"{remedy}; then: {command}"
+    if found["state"] == "interrupted":
+        return f"{command}  (what is done stays done)"
+    return command if found["state"] == "never run" else f"utopia compare --study {found['study']}"
+
+
+def in_words(found: dict[str, Any]) -> list[str]:
+    """The status for people."""
+    from snakemake_logger_plugin_utopia.summary import duration
+
+    now = time.time()
+    words = [f"{found['study']}: {found['state']}"]
+    if found["total"]:
+        words.append(f"{found['done']} of {found['total']} jobs done")
+    if found["remaining_seconds"] is not None:
+        words.append(f"about {duration(found['remaining_seconds'])} left")
+    if found["started"]:
+        words.append(f"started {duration(_since(found['started'], now))} ago")
+    if found["state"] == "running" and found["pid"]:
+        words.append(f"process {found['pid']} on {found['host']}")
+    lines = [", ".join(words)]
+    lines += show.columns(["running", _job(job), duration(job["seconds"])] for job in found["running"])
+    for cause in found["failed"]:
+        count = len(cause["jobs"])
+        lines.append(f"  failed   {cause['cause']}")
+        lines.append(f"           {cause['jobs'][0]}" + (f" and {count - 1} more" if count > 1 else ""))
+        if cause["log"]:
+            lines.append(f"           log: {cause['log']}")
+    there = [f"{len(found[kind])} {kind}" for kind in ("tables", "figures")] + [f"{found['records']} job records"]
+    lines.append(f"  there    {', '.join(there)}")
+    return [*lines, f"next: {found['next']}"]
+
+
+def _job(job: dict[str, Any]) -> str:
+    from utopia.provenance.failures import job_name
+
+    return job_name(str(job["rule"]), job["wildcards"] or {})
