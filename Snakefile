@@ -16,7 +16,10 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 try:
-    STUDY = load(overrides=workflow.config_settings.config, files=workflow.config_settings.configfiles or ())
+    STUDY = load(
+        overrides=workflow.config_settings.config,
+        files=workflow.config_settings.configfiles or (),
+    )
     PLAN = Plan(STUDY)
 except UtopiaError as error:
     raise WorkflowError(str(error)) from None

@@ -1,12 +1,18 @@
 rule report_coverage:
     input:
-        manifests=[PLAN.manifest(name) for name, there in PLAN.datasets.items() if there.available],
-        indexes=[path for name, there in PLAN.datasets.items() if there.available for path in PLAN.feature_indexes(name)],
+        manifests=[
+            PLAN.manifest(name)
+            for name, there in PLAN.datasets.items()
+            if there.available
+        ],
+        indexes=[
+            path
+            for name, there in PLAN.datasets.items()
+            if there.available
+            for path in PLAN.feature_indexes(name)
+        ],
     output:
         f"{ROOT}/audit/coverage.csv",
-    params:
-        absent={name: there.reason for name, there in PLAN.datasets.items() if not there.available},
-        code=code("report_coverage", "utopia.inputs.coverage"),
     log:
         f"{ROOT}/logs/report_coverage/coverage.log",
     benchmark:
@@ -15,5 +21,12 @@ rule report_coverage:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        absent={
+            name: there.reason
+            for name, there in PLAN.datasets.items()
+            if not there.available
+        },
+        code=code("report_coverage", "utopia.inputs.coverage"),
     script:
         "../scripts/report_coverage.py"

@@ -31,6 +31,8 @@ def from_study(function):
         try:
             return function(wildcards)
         except KeyError as error:
-            raise WorkflowError(f"{error.args[0]!r} is not part of the study {STUDY.study!r}; `utopia plan` lists what is") from None
+            raise WorkflowError(
+                f"{error.args[0]!r} is not part of the study {STUDY.study!r}; `utopia plan` lists what is"
+            ) from None
 
     return called

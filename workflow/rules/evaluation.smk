@@ -4,9 +4,6 @@ rule evaluate_run:
         predictions=f"{ROOT}/runs/{{run}}/predictions.safetensors",
     output:
         f"{ROOT}/runs/{{run}}/metrics.csv",
-    params:
-        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
-        code=code("evaluate_run", "utopia.evaluation.protocols"),
     log:
         f"{ROOT}/logs/evaluate_run/{{run}}.log",
     benchmark:
@@ -15,6 +12,9 @@ rule evaluate_run:
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
+        code=code("evaluate_run", "utopia.evaluation.protocols"),
     script:
         "../scripts/evaluate_run.py"
 
@@ -24,9 +24,6 @@ rule evaluate_reference:
         labels=f"{ROOT}/labels/{{dataset}}/labels.safetensors",
     output:
         f"{ROOT}/runs/{{dataset}}.reference.{{reference}}/metrics.csv",
-    params:
-        run=from_study(lambda w: dict(PLAN.runs[f"{w.dataset}.reference.{w.reference}"].settings)),
-        code=code("evaluate_reference", "utopia.evaluation.references"),
     log:
         f"{ROOT}/logs/evaluate_reference/{{dataset}}-{{reference}}.log",
     benchmark:
@@ -35,5 +32,10 @@ rule evaluate_reference:
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        run=from_study(
+            lambda w: dict(PLAN.runs[f"{w.dataset}.reference.{w.reference}"].settings)
+        ),
+        code=code("evaluate_reference", "utopia.evaluation.references"),
     script:
         "../scripts/evaluate_reference.py"

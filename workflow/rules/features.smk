@@ -1,10 +1,16 @@
 def extracted_features(wildcards):
     """Settings of the features to extract; `code` makes the store forget what other code extracted."""
-    chosen = {name: STUDY.features[name] for name in PLAN.datasets[wildcards.dataset].features}
+    chosen = {
+        name: STUDY.features[name] for name in PLAN.datasets[wildcards.dataset].features
+    }
     return {
         name: {
             **feature.model_dump(mode="json", exclude={"normalise", "note"}),
-            "code": fingerprint.fingerprint(component("extractors", feature.extractor), "utopia.media.frames", "utopia.media.audio"),
+            "code": fingerprint.fingerprint(
+                component("extractors", feature.extractor),
+                "utopia.media.frames",
+                "utopia.media.audio",
+            ),
         }
         for name, feature in chosen.items()
         if feature.extractor != "hdf5"
@@ -17,6 +23,14 @@ rule extract_features:
         weights=from_study(lambda w: PLAN.weights(w.dataset)),
     output:
         f"{ROOT}/features/{{dataset}}/shard-{{shard}}.json",
+    log:
+        f"{ROOT}/logs/extract_features/{{dataset}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/extract_features/{{dataset}}-{{shard}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
     params:
         folder=from_study(dataset_folder),
         videos=from_study(lambda w: list(PLAN.datasets[w.dataset].shards[int(w.shard)])),
@@ -28,16 +42,11 @@ rule extract_features:
         code=lambda w: code(
             "extract_features",
             "utopia.features.extract",
-            *(component("extractors", feature["extractor"]) for feature in extracted_features(w).values()),
+            *(
+                component("extractors", feature["extractor"])
+                for feature in extracted_features(w).values()
+            ),
         ),
-    log:
-        f"{ROOT}/logs/extract_features/{{dataset}}-{{shard}}.log",
-    benchmark:
-        f"{ROOT}/benchmarks/extract_features/{{dataset}}-{{shard}}.jsonl"
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=240,
     script:
         "../scripts/extract_features.py"
 
@@ -45,14 +54,11 @@ rule extract_features:
 rule import_features:
     input:
         manifest=f"{ROOT}/inputs/{{dataset}}.json",
-        source=from_study(lambda w: str(PLAN.datasets[w.dataset].precomputed[w.feature])),
+        source=from_study(
+            lambda w: str(PLAN.datasets[w.dataset].precomputed[w.feature])
+        ),
     output:
         f"{ROOT}/features/{{dataset}}/{{feature}}.json",
-    params:
-        folder=from_study(dataset_folder),
-        settings=from_study(lambda w: STUDY.features[w.feature].model_dump(mode="json")),
-        store=f"{ROOT}/features/store",
-        code=code("import_features", "utopia.features.precomputed"),
     log:
         f"{ROOT}/logs/import_features/{{dataset}}-{{feature}}.log",
     benchmark:
@@ -61,6 +67,11 @@ rule import_features:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        folder=from_study(dataset_folder),
+        settings=from_study(lambda w: STUDY.features[w.feature].model_dump(mode="json")),
+        store=f"{ROOT}/features/store",
+        code=code("import_features", "utopia.features.precomputed"),
     script:
         "../scripts/import_features.py"
 

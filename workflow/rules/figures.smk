@@ -9,10 +9,6 @@ rule render_figure:
             caption="../report/caption.rst",
         ),
         csv=f"{ROOT}/figures/{{figure}}.csv",
-    params:
-        settings=from_study(lambda w: PLAN.figure_settings(w.figure)),
-        caption=lambda w: caption(w.figure),
-        code=code("render_figure", "utopia.outputs.figure"),
     log:
         f"{ROOT}/logs/render_figure/{{figure}}.log",
     benchmark:
@@ -21,5 +17,9 @@ rule render_figure:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=from_study(lambda w: PLAN.figure_settings(w.figure)),
+        caption=lambda w: caption(w.figure),
+        code=code("render_figure", "utopia.outputs.figure"),
     script:
         "../scripts/render_figure.py"

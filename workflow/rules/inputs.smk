@@ -1,6 +1,12 @@
 def card(wildcards):
     """A data set's card: its official list, folds and checksums."""
-    return str(Path(workflow.basedir) / "workflow" / "resources" / "datasets" / f"{wildcards.dataset}.yaml")
+    return str(
+        Path(workflow.basedir)
+        / "workflow"
+        / "resources"
+        / "datasets"
+        / f"{wildcards.dataset}.yaml"
+    )
 
 
 def manifest_inputs(wildcards):
@@ -18,6 +24,14 @@ def dataset_options(wildcards):
 rule generate_miniature:
     output:
         directory(f"{ROOT}/inputs/raw/{{dataset}}"),
+    log:
+        f"{ROOT}/logs/generate_miniature/{{dataset}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/generate_miniature/{{dataset}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         settings=from_study(
             lambda w: {
@@ -27,14 +41,6 @@ rule generate_miniature:
             }
         ),
         code=code("generate_miniature", "utopia.inputs.miniature"),
-    log:
-        f"{ROOT}/logs/generate_miniature/{{dataset}}.log",
-    benchmark:
-        f"{ROOT}/benchmarks/generate_miniature/{{dataset}}.jsonl"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     script:
         "../scripts/generate_miniature.py"
 
@@ -45,10 +51,6 @@ rule list_inputs:
         card=card,
     output:
         f"{ROOT}/inputs/{{dataset}}.json",
-    params:
-        folder=from_study(dataset_folder),
-        options=from_study(dataset_options),
-        code=lambda w: code("list_inputs", "utopia.inputs.manifest", component("datasets", w.dataset)),
     log:
         f"{ROOT}/logs/list_inputs/{{dataset}}.log",
     benchmark:
@@ -57,5 +59,11 @@ rule list_inputs:
     resources:
         mem_mb=1000,
         runtime=120,
+    params:
+        folder=from_study(dataset_folder),
+        options=from_study(dataset_options),
+        code=lambda w: code(
+            "list_inputs", "utopia.inputs.manifest", component("datasets", w.dataset)
+        ),
     script:
         "../scripts/list_inputs.py"

@@ -4,11 +4,6 @@ rule build_labels:
         card=card,
     output:
         f"{ROOT}/labels/{{dataset}}/labels.safetensors",
-    params:
-        folder=from_study(dataset_folder),
-        options=from_study(dataset_options),
-        distribution=from_study(lambda w: STUDY.dataset(w.dataset).distribution.model_dump(mode="json", include={"low", "high"})),
-        code=lambda w: code("build_labels", "utopia.labels.build", component("datasets", w.dataset)),
     log:
         f"{ROOT}/logs/build_labels/{{dataset}}.log",
     benchmark:
@@ -17,6 +12,17 @@ rule build_labels:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        folder=from_study(dataset_folder),
+        options=from_study(dataset_options),
+        distribution=from_study(
+            lambda w: STUDY.dataset(w.dataset).distribution.model_dump(
+                mode="json", include={"low", "high"}
+            )
+        ),
+        code=lambda w: code(
+            "build_labels", "utopia.labels.build", component("datasets", w.dataset)
+        ),
     script:
         "../scripts/build_labels.py"
 
@@ -26,9 +32,6 @@ rule approximate_distribution:
         labels=f"{ROOT}/labels/{{dataset}}/labels.safetensors",
     output:
         f"{ROOT}/labels/{{dataset}}/distribution.{{key}}.safetensors",
-    params:
-        settings=from_study(lambda w: PLAN.distributions()[PLAN.distribution(w.dataset, w.key)]),
-        code=code("approximate_distribution", "utopia.distribution.approximate"),
     log:
         f"{ROOT}/logs/approximate_distribution/{{dataset}}-{{key}}.log",
     benchmark:
@@ -37,5 +40,10 @@ rule approximate_distribution:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        settings=from_study(
+            lambda w: PLAN.distributions()[PLAN.distribution(w.dataset, w.key)]
+        ),
+        code=code("approximate_distribution", "utopia.distribution.approximate"),
     script:
         "../scripts/approximate_distribution.py"

@@ -11,11 +11,6 @@ rule render_table:
             category="Tables",
             caption="../report/caption.rst",
         ),
-    params:
-        settings=from_study(lambda w: PLAN.table_settings(w.table)),
-        runs=from_study(lambda w: list(PLAN.table_runs(w.table))),
-        caption=lambda w: caption(w.table),
-        code=code("render_table", "utopia.outputs.render", "utopia.outputs.comparability"),
     log:
         f"{ROOT}/logs/render_table/{{table}}.log",
     benchmark:
@@ -24,5 +19,12 @@ rule render_table:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        settings=from_study(lambda w: PLAN.table_settings(w.table)),
+        runs=from_study(lambda w: list(PLAN.table_runs(w.table))),
+        caption=lambda w: caption(w.table),
+        code=code(
+            "render_table", "utopia.outputs.render", "utopia.outputs.comparability"
+        ),
     script:
         "../scripts/render_table.py"

@@ -9,8 +9,16 @@ def training_inputs(wildcards):
 
 def training_code(wildcards):
     run = PLAN.runs[wildcards.run].settings
-    chosen = [("models", run["model"]), ("losses", run["loss"]), ("samplers", run["sampler"])]
-    return code("train_run", "utopia.training.run", *(component(kind, name) for kind, name in chosen if name))
+    chosen = [
+        ("models", run["model"]),
+        ("losses", run["loss"]),
+        ("samplers", run["sampler"]),
+    ]
+    return code(
+        "train_run",
+        "utopia.training.run",
+        *(component(kind, name) for kind, name in chosen if name),
+    )
 
 
 rule train_run:
@@ -19,10 +27,6 @@ rule train_run:
     output:
         predictions=f"{ROOT}/runs/{{run}}/predictions.safetensors",
         summary=f"{ROOT}/runs/{{run}}/training.json",
-    params:
-        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
-        folder=f"{ROOT}/runs/{{run}}",
-        code=from_study(training_code),
     log:
         f"{ROOT}/logs/train_run/{{run}}.log",
     benchmark:
@@ -31,5 +35,9 @@ rule train_run:
     resources:
         mem_mb=4000,
         runtime=720,
+    params:
+        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
+        folder=f"{ROOT}/runs/{{run}}",
+        code=from_study(training_code),
     script:
         "../scripts/train_run.py"

@@ -6,4 +6,6 @@ from utopia.inputs.miniature import generate
 from utopia.provenance.job import record
 
 with record(snakemake) as job:
-    job.made(*generate(dataset=snakemake.wildcards.dataset, folder=Path(snakemake.output[0]), **snakemake.params.settings))
+    job.made(
+        *generate(dataset=snakemake.wildcards.dataset, folder=Path(snakemake.output[0]), **snakemake.params.settings)
+    )

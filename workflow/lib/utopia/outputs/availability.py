@@ -106,7 +106,9 @@ def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
     if not count:
         return _absent(name, folder, "the miniature does not generate this data set")
     with_video = tuple(video_ids(name, count))
-    features, why, _ = _choose(study, settings, folder, bool(with_video), "the miniature generates no videos for this data set")
+    features, why, _ = _choose(
+        study, settings, folder, bool(with_video), "the miniature generates no videos for this data set"
+    )
     return DatasetPlan(
         name=name,
         folder=folder,
@@ -127,7 +129,9 @@ def _absent(name: str, folder: Path, reason: str) -> DatasetPlan:
     return DatasetPlan(name, folder, False, (), reason, (), (), (), reason)
 
 
-def _choose(study: StudyBase, settings: Any, folder: Path, videos: bool, no_videos: str) -> tuple[tuple[str, ...], str, dict[str, Path]]:
+def _choose(
+    study: StudyBase, settings: Any, folder: Path, videos: bool, no_videos: str
+) -> tuple[tuple[str, ...], str, dict[str, Path]]:
     """The first set of features all of whose members can be had; else why none can."""
     reasons = []
     for choice in settings.features:
@@ -167,7 +171,9 @@ def _notes(study: StudyBase, features: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(note for note in notes if note)
 
 
-def _shards(study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int) -> tuple[tuple[str, ...], ...]:
+def _shards(
+    study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int
+) -> tuple[tuple[str, ...], ...]:
     if not any(study.features[name].extractor != "hdf5" for name in features):  # type: ignore[attr-defined]
         return ()
     return tuple(ids[start : start + size] for start in range(0, len(ids), size))

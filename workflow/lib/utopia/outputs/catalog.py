@@ -26,7 +26,7 @@ class RunChoice(Strict):
     reference: Literal["random", "human", "oracle"] | None = None
     """Instead of a model: a row that needs no training."""
     set: dict[str, Scalar] = Field(default_factory=dict)
-    """Settings that differ from the configuration, by dotted name: `distribution.sigma`, `model.heads`, `sampler.window`."""
+    """Settings that differ from the configuration, by dotted name (`distribution.sigma`, `model.heads`)."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> RunChoice:
@@ -85,7 +85,9 @@ class Table(Strict):
         for row in self.rows:
             for name in [*row.published, *(row.columns or [])]:
                 if name not in columns:
-                    raise ValueError(f"row {row.id!r} names the column {name!r}, not in this table{nearest(name, columns)}")
+                    raise ValueError(
+                        f"row {row.id!r} names the column {name!r}, not in this table{nearest(name, columns)}"
+                    )
         return self
 
 

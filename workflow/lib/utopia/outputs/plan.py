@@ -1,9 +1,8 @@
-"""What is to be made: the union of the runs behind the cells of the tables and figures asked for, on the data that are there."""
+"""What is to be made: the union of the runs behind the tables and figures asked for, on the data that are there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from utopia import registry
@@ -48,7 +47,8 @@ class Plan:
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
-                role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}") for role, choice in figure.runs.items()
+                role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}")
+                for role, choice in figure.runs.items()
             }
             for name, figure in self.figures.items()
         }
@@ -128,12 +128,16 @@ class Plan:
 
     def table_runs(self, table: str) -> dict[str, str]:
         """The metrics file of every run of a table that can be made, by run id."""
-        ids = sorted({cell.run.id for cell in self.cells if cell.table == table and cell.run and cell.run.id in self.runs})
+        ids = sorted(
+            {cell.run.id for cell in self.cells if cell.table == table and cell.run and cell.run.id in self.runs}
+        )
         return {run: self.run_file(run, "metrics.csv") for run in ids}
 
     def table_summaries(self, table: str) -> list[str]:
         """The training summaries behind a table; they say which items each run could use."""
-        return [self.run_file(run, "training.json") for run in self.table_runs(table) if self.runs[run].reference is None]
+        return [
+            self.run_file(run, "training.json") for run in self.table_runs(table) if self.runs[run].reference is None
+        ]
 
     def figure_inputs(self, figure: str) -> dict[str, Any]:
         """The input files of a figure, by role; nothing where the data set is absent."""
@@ -224,6 +228,8 @@ def _selected(kind: str, known: dict[str, Any], wanted: Any) -> dict[str, Any]:
     for name in wanted:
         if name not in known:
             raise ConfigError(
-                f"there is no entry {name!r} in the {kind}{nearest(name, known)}", where=kind, remedy=f"use: {', '.join(known)}"
+                f"there is no entry {name!r} in the {kind}{nearest(name, known)}",
+                where=kind,
+                remedy=f"use: {', '.join(known)}",
             )
     return {name: known[name] for name in known if name in wanted}

@@ -1,4 +1,4 @@
-"""A run: data set, features, model, treatment and the settings that differ from the configuration; its id and its settings."""
+"""A run: data set, features, model, treatment and what differs from the configuration; its id and its settings."""
 
 from __future__ import annotations
 
@@ -45,11 +45,22 @@ def distribution_key(settings: Mapping[str, Any], window: int) -> str:
         for name, field in sorted(Distribution.model_fields.items())
         if not field.is_required() and settings[name] != field.default
     )
-    span = "" if (settings["low"], settings["high"]) in ((0, 1), (-1, 1)) else f"_{settings['low']:g}..{settings['high']:g}"
+    span = (
+        ""
+        if (settings["low"], settings["high"]) in ((0, 1), (-1, 1))
+        else f"_{settings['low']:g}..{settings['high']:g}"
+    )
     return f"b{settings['bins']}_d{settings['delta']:g}_s{settings['sigma']:g}_T{window}{span}{switches}"
 
 
-def resolve(study: StudyBase, dataset: str, features: tuple[str, ...], choice: RunChoice, extra: Mapping[str, Scalar], where: str) -> Run:
+def resolve(
+    study: StudyBase,
+    dataset: str,
+    features: tuple[str, ...],
+    choice: RunChoice,
+    extra: Mapping[str, Scalar],
+    where: str,
+) -> Run:
     """The run that a cell names on a data set.
 
     Raises:
@@ -70,10 +81,14 @@ def resolve(study: StudyBase, dataset: str, features: tuple[str, ...], choice: R
     if choice.reference:
         run_id = f"{dataset}.reference.{choice.reference}"
         settings = {"id": run_id, "reference": choice.reference, **common}
-        return Run(run_id, dataset, choice.reference, (), settings, low_high.model_dump(mode="json"), window, module.PROTOCOL)
+        return Run(
+            run_id, dataset, choice.reference, (), settings, low_high.model_dump(mode="json"), window, module.PROTOCOL
+        )
 
     if choice.treatment not in study.treatments:
-        raise ConfigError(f"there is no treatment {choice.treatment!r}{nearest(str(choice.treatment), study.treatments)}", where=where)
+        raise ConfigError(
+            f"there is no treatment {choice.treatment!r}{nearest(str(choice.treatment), study.treatments)}", where=where
+        )
     registry.path_of("models", str(choice.model))
     treatment = study.treatments[str(choice.treatment)]
     parts: dict[str, Any] = {
@@ -102,11 +117,20 @@ def resolve(study: StudyBase, dataset: str, features: tuple[str, ...], choice: R
         "normalise": {name: all_features[name].normalise for name in features},
         "device": study.device,
     }
-    return Run(run_id, dataset, None, features, settings, parts["distribution"].model_dump(mode="json"), window, module.PROTOCOL)
+    return Run(
+        run_id,
+        dataset,
+        None,
+        features,
+        settings,
+        parts["distribution"].model_dump(mode="json"),
+        window,
+        module.PROTOCOL,
+    )
 
 
 def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -> list[str]:
-    """Apply dotted overrides to the settings models; returns `name=value` of those that make a difference, for the id."""
+    """Apply dotted overrides to the settings; returns `name=value` of those that make a difference, for the id."""
     different = []
     for dotted, value in sorted(overrides.items()):
         section, _, rest = dotted.partition(".")

@@ -1,0 +1,146 @@
+"""The pipeline end to end: what is made, what reruns, what survives a kill. Outputs are asserted, not exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Checkout
+
+pytestmark = pytest.mark.workflow
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def reran(said: str) -> set[str]:
+    """The rules that a dry run would run."""
+    return set(re.findall(r"^\s*([a-z_]+)\s+\d+\s*$", said, flags=re.MULTILINE)) - {"all", "total"}
+
+
+def test_every_table_and_figure_of_the_catalogue_is_made(finished: Checkout) -> None:
+    resources = finished.folder / "workflow" / "resources"
+    for kind, suffixes in (("tables", ("csv", "md", "tex", "html")), ("figures", ("pdf", "png", "csv"))):
+        for entry in (resources / kind).glob("*.yaml"):
+            for suffix in suffixes:
+                made = finished.results / kind / f"{entry.stem}.{suffix}"
+                assert made.is_file() and made.stat().st_size > 50, made
+
+
+def test_et_rows_are_measured_and_the_rest_quoted_or_absent_with_a_reason(finished: Checkout) -> None:
+    table = rows(finished.results / "tables" / "ulda_table_1.csv")
+    et = [row for row in table if row["row"].startswith("et.")]
+    assert len(et) == 12
+    for row in et:
+        assert row["status"] == "measured" and row["n"] == "2", row
+        float(row["value"]), float(row["std"])
+        assert row["verdict"] == "not comparable" and "miniature" in row["verdict_reason"]
+    for row in table:
+        if row["status"] == "absent":
+            assert row["reason"], row
+        assert row["cell"] == f"ulda_table_1/{row['row']}/{row['column']}"
+    quoted = [row for row in table if row["status"] == "quoted"]
+    assert quoted and all(row["value"] == "" and row["published"] for row in quoted)
+
+
+def test_the_bad_video_of_each_data_set_is_a_declared_absence(finished: Checkout) -> None:
+    coverage = rows(finished.results / "audit" / "coverage.csv")
+    assert any("liris" in row.values() for row in coverage)
+    manifest = json.loads((finished.results / "inputs" / "liris.json").read_text())
+    reasons = [item.get("video_reason") or item.get("reason") for item in manifest["items"]]
+    assert sum(bool(reason) for reason in reasons) == 1
+
+
+def test_every_output_has_a_record_that_names_its_hash(finished: Checkout) -> None:
+    recorded: dict[str, str] = {}
+    for path in finished.results.rglob("*.record.json"):
+        record = json.loads(path.read_text())
+        assert record["status"] == "done" and record["code"]["fingerprint"]
+        recorded.update({output["path"]: output["sha256"] for output in record["outputs"]})
+    import hashlib
+
+    for path in [*finished.results.glob("tables/*.*"), *finished.results.glob("runs/*/*.safetensors")]:
+        if path.name.endswith(".record.json"):
+            continue
+        relative = str(path.relative_to(finished.folder))
+        assert recorded[relative] == hashlib.sha256(path.read_bytes()).hexdigest(), relative
+    text = "".join(path.read_text() for path in finished.results.rglob("*.record.json"))
+    assert str(Path.home()) not in text
+
+
+def test_a_second_run_does_nothing_and_says_so(finished: Checkout) -> None:
+    said = finished.snakemake()
+    assert "nothing to do" in said.lower(), said
+
+
+def test_a_comment_reruns_nothing_and_a_line_of_code_only_what_depends_on_it(finished: Checkout) -> None:
+    module = finished.folder / "workflow/lib/utopia/distribution/convolve.py"
+    text = module.read_text()
+    try:
+        module.write_text(text + "\n# a remark\n")
+        assert reran(finished.snakemake("--dry-run")) == set()
+        module.write_text(text + "\n_EXTRA = 1\n")
+        rules = reran(finished.snakemake("--dry-run"))
+    finally:
+        module.write_text(text)
+    assert "approximate_distribution" in rules
+    assert not rules & {"extract_features", "list_inputs", "generate_miniature", "build_labels"}, rules
+
+
+def test_a_setting_reruns_only_what_depends_on_it(finished: Checkout) -> None:
+    rules = reran(finished.snakemake("--dry-run", "--config", "models={'et': {'dropout': 0.25}}"))
+    assert {"train_run", "evaluate_run", "render_table"} <= rules
+    assert not rules & {"extract_features", "approximate_distribution", "build_labels"}
+
+
+def test_killed_in_the_middle_and_run_again_gives_identical_tables(fresh: Checkout, finished: Checkout) -> None:
+    process = fresh.start()
+    deadline = time.monotonic() + 600
+    try:
+        while not list(fresh.results.glob("runs/*/replicas/*.safetensors")):
+            assert process.poll() is None and time.monotonic() < deadline, "the run ended before it trained a replica"
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    half_written = [path for path in fresh.results.rglob("*.tmp*") if path.suffix in (".csv", ".json")]
+    assert not [path for path in half_written if not path.name.startswith(".")]
+    result = subprocess.run(
+        ["python", "-m", "utopia.cli.main", "run", "--cores", "2", "--", "--configfile", "tiny.yaml"],
+        cwd=fresh.folder,
+        env=fresh.environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert fresh.tables() == finished.tables()
+
+
+def test_plain_snakemake_refuses_a_misspelt_setting_with_file_line_and_suggestion(fresh: Checkout) -> None:
+    config = fresh.folder / "config.yaml"
+    config.write_text(config.read_text().replace("repeats: 3", "repeat: 3"))
+    line = next(i for i, text in enumerate(config.read_text().splitlines(), 1) if text.startswith("repeat:"))
+    said = fresh.snakemake(check=False)
+    assert f"config.yaml:{line}" in said and "'repeats'" in said, said
+    assert not fresh.results.exists() or not list(fresh.results.rglob("*.csv"))
+
+
+def test_tables_do_not_depend_on_cores_or_shards(fresh: Checkout, finished: Checkout) -> None:
+    shutil.copytree(finished.results / "features" / "store", fresh.results / "features" / "store")
+    settings = yaml.safe_load((fresh.folder / "tiny.yaml").read_text())
+    settings["datasets"] = {"liris": {"shard": 16}, "summe": {"shard": 1}}
+    (fresh.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    fresh.snakemake("--cores", "1")
+    assert fresh.tables() == finished.tables()
