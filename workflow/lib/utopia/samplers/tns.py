@@ -1,4 +1,4 @@
-"""Time-slice neighbour sampling (TNS): new samples for bins that are short, from Gaussians over time slices (ULDA sec.
+"""Time-slice Normal Sampling (TNS): new samples for bins that are short, from Gaussians over time slices (ULDA sec.
 3.3).
 
 For each sample that a bin lacks, a slice of that bin is picked with a probability proportional to its length (Eq. 3).
@@ -28,7 +28,7 @@ from utopia.samplers._common import Samples
 
 
 class Config(Strict):
-    """Time-slice neighbour sampling: new samples for bins that are short, drawn over time slices (ULDA Eqs. 3 to 5)."""
+    """Time-slice Normal Sampling: new samples for bins that are short, drawn over time slices (ULDA Eqs. 3 to 5)."""
 
     window: int = Field(10, ge=1)
     """T: slices shorter than this are extended to a window of T frames."""
