@@ -26,7 +26,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def reran(said: str) -> set[str]:
     """The rules that a dry run would run."""
-    return set(re.findall(r"^\s*([a-z_]+)\s+\d+\s*$", said, flags=re.MULTILINE)) - {"all", "total"}
+    rules = set(re.findall(r"^\s+([a-z_]+)\s+\d+\s", said, flags=re.MULTILINE)) - {"all"}
+    assert bool(rules) != ("nothing to do" in said.lower()), said
+    return rules
 
 
 def test_every_table_and_figure_of_the_catalogue_is_made(finished: Checkout) -> None:
@@ -67,6 +69,7 @@ def test_every_output_has_a_record_that_names_its_hash(finished: Checkout) -> No
     for path in finished.results.rglob("*.record.json"):
         record = json.loads(path.read_text())
         assert record["status"] == "done" and record["code"]["fingerprint"]
+        assert record["code"]["undeclared"] == [], f"{path.name}: loaded code that its fingerprint does not cover"
         recorded.update({output["path"]: output["sha256"] for output in record["outputs"]})
     import hashlib
 

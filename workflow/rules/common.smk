@@ -1,11 +1,17 @@
 import os
+import shlex
+import sys
 
 from utopia.provenance import fingerprint
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
+# Snakemake starts scripts by the path of Python, and does not quote it: from a folder with a blank in its name that fails.
+if shlex.quote(sys.executable) != sys.executable:
+    sys.executable = os.path.relpath(sys.executable)
+
 # The logger plugin and jobs learn from it where the study's own folder is.
-os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root.absolute())
+os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root)
 
 
 def code(script, *modules):

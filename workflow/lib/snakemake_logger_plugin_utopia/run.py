@@ -6,10 +6,12 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from utopia.errors import UtopiaError
 from utopia.provenance import failures
 from utopia.provenance.failures import Failure
 
@@ -134,7 +136,8 @@ class Run:
     def _failure(self, job: JobState, logs: list[str], said: str) -> Failure:
         record = f"{job.log}{failures.SUFFIX}"
         if job.log and job.has_written(record):
-            return failures.read(record)
+            with suppress(UtopiaError):  # damaged: the log tells more
+                return failures.read(record)
         log = next((log for log in map(_plain, logs) if job.has_written(log)), None)
         return failures.silent(job.rule, job.wildcards, log, job.outputs, said)
 

@@ -34,7 +34,7 @@ def report_coverage(
     features = _features(indexes)
     for path in manifests:
         manifest = read_json(path)
-        dataset, items = manifest["dataset"], manifest["items"]
+        dataset, items = manifest["dataset"], [_published(item, manifest["root"]) for item in manifest["items"]]
         rows += _rows(
             dataset, "annotations", items, {item["id"]: item["reason"] for item in items if not item["present"]}
         )
@@ -65,6 +65,12 @@ def _features(indexes: Iterable[Path]) -> dict[str, dict[str, dict[str, str]]]:
             for feature, entry in entries.items():
                 found[index["dataset"]][feature][item] = entry.get("absent", "")
     return found
+
+
+def _published(item: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """The item with `<data>` for the place of the user's data folder in its reasons: the table is published."""
+    folder = f"<data>/{Path(root).name}"
+    return {**item, **{name: item[name].replace(root, folder) for name in ("reason", "video_reason")}}
 
 
 def _why(item: Mapping[str, Any], found: Mapping[str, str]) -> str:
