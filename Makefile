@@ -18,7 +18,7 @@ export UTOPIA_MAKE_CORES := $(value CORES)
 unexport STUDY DATA CORES ARGS
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: ## make or update .venv (the targets below do it themselves)
 	@envs/setup.sh

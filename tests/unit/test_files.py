@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.errors import UtopiaError
-from utopia.files import atomic, digest, read_json, sha256, write_json, write_text
+from utopia.files import atomic, digest, read_json, remove_leftovers, sha256, write_json, write_text
 
 jsonable = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -112,6 +112,24 @@ def test_a_kill_leaves_the_old_or_the_new_file_never_half(tmp_path: Path) -> Non
         text = path.read_text()
         assert len(text) == size
         assert len(set(text)) == 1, "one write, whole"
+
+
+def test_what_a_killed_process_has_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom utopia.files import atomic\n"
+        "with atomic(sys.argv[1]) as temporary:\n    print(temporary.name, flush=True)\n    time.sleep(60)"
+    )
+    path = tmp_path / "below" / "a.csv"
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        assert remove_leftovers(tmp_path) == [], "its process is at work"
+        process.kill()
+    (tmp_path / ".mine.tmp.txt").write_text("a file of the user")
+    (tmp_path / f".a.{process.pid}@another-host.abc.tmp.csv").write_text("of another machine")
+    assert remove_leftovers(tmp_path) == [path.with_name(name)]
+    assert listing(tmp_path / "below") == []
+    assert len(listing(tmp_path)) == 3
 
 
 @given(jsonable)

@@ -1,4 +1,4 @@
-"""Bad input and bad machines, met by the whole pipeline: a clear error or a declared absence, and nothing half-written."""
+"""Bad input and bad machines, met by the whole pipeline: a clear error or a declared absence, nothing half-written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"cannot mount a small file system here: {made.stderr.strip()}")
     yield folder
@@ -46,7 +47,9 @@ def paper(checkout: Checkout, data: Path, *arguments: str) -> tuple[str, Path]:
     return said, checkout.folder / "results" / "paper"
 
 
-def test_a_full_disk_is_named_with_the_remedy_and_leaves_nothing_half_written(fresh: Checkout, small_disk: Path) -> None:
+def test_a_full_disk_is_named_with_the_remedy_and_leaves_nothing_half_written(
+    fresh: Checkout, small_disk: Path
+) -> None:
     wanted = f"{small_disk}/miniature/inputs/liris.json"
     said = fresh.snakemake("--config", f"results='{small_disk}'", "--", wanted, check=False)
     assert "No space left" in said, said

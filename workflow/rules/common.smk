@@ -42,3 +42,68 @@ def from_study(function):
             ) from None
 
     return called
+
+
+def card(wildcards):
+    """A data set's card: its official list, folds and checksums."""
+    return str(
+        Path(workflow.basedir)
+        / "workflow"
+        / "resources"
+        / "datasets"
+        / f"{wildcards.dataset}.yaml"
+    )
+
+
+def manifest_inputs(wildcards):
+    return [str(path) for path in PLAN.datasets[wildcards.dataset].inputs]
+
+
+def dataset_folder(wildcards):
+    return str(PLAN.datasets[wildcards.dataset].folder)
+
+
+def dataset_options(wildcards):
+    return STUDY.dataset(wildcards.dataset).options.model_dump(mode="json")
+
+
+def extracted_features(wildcards):
+    """Settings of the features to extract; `code` makes the store forget what other code extracted."""
+    chosen = {
+        name: STUDY.features[name] for name in PLAN.datasets[wildcards.dataset].features
+    }
+    return {
+        name: {
+            **feature.model_dump(mode="json", exclude={"normalise", "note"}),
+            "code": fingerprint.fingerprint(
+                component("extractors", feature.extractor),
+                "utopia.media.frames",
+                "utopia.media.audio",
+            ),
+        }
+        for name, feature in chosen.items()
+        if feature.extractor != "hdf5"
+    }
+
+
+def training_inputs(wildcards):
+    run = PLAN.runs[wildcards.run]
+    return {
+        "labels": PLAN.labels(run.dataset),
+        "distribution": PLAN.distribution(run.dataset, run.distribution_key),
+        "features": PLAN.feature_indexes(run.dataset),
+    }
+
+
+def training_code(wildcards):
+    run = PLAN.runs[wildcards.run].settings
+    chosen = [
+        ("models", run["model"]),
+        ("losses", run["loss"]),
+        ("samplers", run["sampler"]),
+    ]
+    return code(
+        "train_run",
+        "utopia.training.run",
+        *(component(kind, name) for kind, name in chosen if name),
+    )

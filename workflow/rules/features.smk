@@ -1,22 +1,3 @@
-def extracted_features(wildcards):
-    """Settings of the features to extract; `code` makes the store forget what other code extracted."""
-    chosen = {
-        name: STUDY.features[name] for name in PLAN.datasets[wildcards.dataset].features
-    }
-    return {
-        name: {
-            **feature.model_dump(mode="json", exclude={"normalise", "note"}),
-            "code": fingerprint.fingerprint(
-                component("extractors", feature.extractor),
-                "utopia.media.frames",
-                "utopia.media.audio",
-            ),
-        }
-        for name, feature in chosen.items()
-        if feature.extractor != "hdf5"
-    }
-
-
 rule extract_features:
     input:
         manifest=f"{ROOT}/inputs/{{dataset}}.json",

@@ -1,26 +1,3 @@
-def card(wildcards):
-    """A data set's card: its official list, folds and checksums."""
-    return str(
-        Path(workflow.basedir)
-        / "workflow"
-        / "resources"
-        / "datasets"
-        / f"{wildcards.dataset}.yaml"
-    )
-
-
-def manifest_inputs(wildcards):
-    return [str(path) for path in PLAN.datasets[wildcards.dataset].inputs]
-
-
-def dataset_folder(wildcards):
-    return str(PLAN.datasets[wildcards.dataset].folder)
-
-
-def dataset_options(wildcards):
-    return STUDY.dataset(wildcards.dataset).options.model_dump(mode="json")
-
-
 rule generate_miniature:
     output:
         directory(f"{ROOT}/inputs/raw/{{dataset}}"),

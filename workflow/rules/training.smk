@@ -1,26 +1,3 @@
-def training_inputs(wildcards):
-    run = PLAN.runs[wildcards.run]
-    return {
-        "labels": PLAN.labels(run.dataset),
-        "distribution": PLAN.distribution(run.dataset, run.distribution_key),
-        "features": PLAN.feature_indexes(run.dataset),
-    }
-
-
-def training_code(wildcards):
-    run = PLAN.runs[wildcards.run].settings
-    chosen = [
-        ("models", run["model"]),
-        ("losses", run["loss"]),
-        ("samplers", run["sampler"]),
-    ]
-    return code(
-        "train_run",
-        "utopia.training.run",
-        *(component(kind, name) for kind, name in chosen if name),
-    )
-
-
 rule train_run:
     input:
         unpack(from_study(training_inputs)),

@@ -94,6 +94,14 @@ def test_commands_work_from_any_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_data_folder_is_meant_from_where_the_command_is_given(tmp_path: Path) -> None:
+    (tmp_path / "it's mine").mkdir()
+    done = utopia("plan", "--study", "paper", "--data", "it's mine", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    reasons = [dataset["reason"] for dataset in json.loads(done.stdout)["datasets"]]
+    assert all("the data folder has no " in reason for reason in reasons)
+
+
 def test_errors_of_ours_give_their_exit_code(monkeypatch, capsys) -> None:
     class Broken:
         @staticmethod

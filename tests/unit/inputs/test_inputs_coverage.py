@@ -77,7 +77,7 @@ def test_ids_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
         }
         for n in (1, 10)
     ]
-    write_json(tmp_path / "summe.json", {"dataset": "summe", "items": items})
+    write_json(tmp_path / "summe.json", {"dataset": "summe", "root": "somewhere/summe", "items": items})
     report_coverage(manifests=[tmp_path / "summe.json"], indexes=[], output=tmp_path / "coverage.csv")
     (row,) = [row for row in rows(tmp_path / "coverage.csv") if row["subject"] == "annotations"]
     assert (row["reason"], row["items"]) == ("<item>: bad", "video_1 video_10")

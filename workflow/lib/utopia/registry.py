@@ -76,7 +76,7 @@ def config_of(kind: str, name: str) -> type[Strict]:
             remedy="import the name from one of these modules, or move it into Config",
         ) from error
     config: type[Strict] = namespace.get("Config") or type("Config", (Strict,), {"__module__": module})
-    config.__doc__ = config.__doc__ or about
+    config.__doc__ = inspect.cleandoc(config.__doc__ or about)  # Python 3.13 dedents docstrings, older ones do not
     return config
 
 

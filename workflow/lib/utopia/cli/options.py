@@ -25,23 +25,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def overrides(chosen: argparse.Namespace) -> dict[str, str]:
-    """What the options change in the configuration; the data folder as an absolute path."""
-    found = {}
-    if chosen.study:
-        found["study"] = chosen.study
-    if getattr(chosen, "data", None):
-        found["data"] = str(Path(os.path.abspath(os.path.expanduser(chosen.data))))  # noqa: PTH100, PTH111 (keeps links)
-    return found
+    """What the options change in the configuration."""
+    return {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
 
 
 def load_study(chosen: argparse.Namespace) -> StudyBase:
-    """The study that the options mean; from here on the repository is the working directory, as it is for Snakemake.
+    """The study that the options mean.
+
+    From here on the repository is the working directory, as it is for Snakemake, and `--data` is an absolute path.
 
     Raises:
         ConfigError: listing every fault of the configuration.
     """
     from utopia.config.load import REPOSITORY, load
 
+    if chosen.data:
+        chosen.data = str(Path(chosen.data).expanduser().absolute())
     study = load(overrides(chosen))
     os.chdir(REPOSITORY)
     return study

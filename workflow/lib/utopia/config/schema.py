@@ -24,7 +24,20 @@ PAGE = Path("docs/configuration.md")
 
 def study_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of config.yaml."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **study_model().model_json_schema()}
+    schema = _in_one_line(study_model().model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _in_one_line(value: Any) -> Any:
+    """The schema with every description in one line; editors wrap it."""
+    if isinstance(value, list):
+        return [_in_one_line(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: " ".join(member.split()) if key == "description" and isinstance(member, str) else _in_one_line(member)
+        for key, member in value.items()
+    }
 
 
 def overlay_schema() -> dict[str, Any]:
