@@ -1,0 +1,118 @@
+"""Multi-head attention of packed videos as one step of the computation graph, with its gradient written out.
+
+Left to the graph, the energies and weights of a video [h, T, T] are read and written about twenty times, and those of
+queries, keys and values are copied together once more; here it is about half of that. In shapes: R rows of all videos,
+T frames of one, h heads, c width of a head; e energies, w weights, d weights after dropout; a name that begins with g
+is the gradient by what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def attend(
+    qkv_RH: Tensor,
+    lengths: Sequence[int],
+    heads: int,
+    add_bias: Callable[[Tensor], None],
+    dropout: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """y = dropout(softmax(q k^T + bias)) v for every head of every video, [R, h c].
+
+    Args:
+        qkv_RH: queries, keys and values [R, 3 h c], in this order, each head after head.
+        lengths: frames of each video (or segment); they add up to R.
+        heads: h.
+        add_bias: adds a constant to energies [h, T, T] in place.
+        dropout: zeroes and scales weights.
+    """
+    attended: Tensor = _Attend.apply(qkv_RH, list(lengths), heads, add_bias, dropout)
+    return attended
+
+
+def _by_head(x_TH: Tensor, heads: int) -> Tensor:
+    """[T, n h c] -> [n, h, T, c], a view."""
+    return x_TH.view(len(x_TH), -1, heads, x_TH.shape[1] // heads).permute(1, 2, 0, 3)
+
+
+SMALLEST_NORM = 1e-12
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        qkv_RH: Tensor,
+        lengths: list[int],
+        heads: int,
+        add_bias: Callable[[Tensor], None],
+        dropout: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        width = qkv_RH.shape[1] // 3
+        y_RH = qkv_RH.new_empty(len(qkv_RH), width)
+        weights: list[Tensor] = []
+        for qkv_TH, y_TH in zip(qkv_RH.split(lengths), y_RH.split(lengths), strict=True):
+            q_hTc, k_hTc, v_hTc = qkv_TH.view(len(qkv_TH), 3, heads, width // heads).permute(1, 2, 0, 3)
+            e_hTT = torch.bmm(q_hTc, k_hTc.transpose(1, 2))
+            add_bias(e_hTT)
+            w_hTT = torch.softmax(e_hTT, dim=-1, out=e_hTT)
+            d_hTT = dropout(w_hTT)
+            torch.bmm(d_hTT, v_hTc, out=y_TH.view(len(y_TH), heads, width // heads).transpose(0, 1))
+            if ctx.needs_input_grad[0]:
+                weights += w_hTT, d_hTT
+        ctx.lengths, ctx.heads = lengths, heads
+        ctx.save_for_backward(qkv_RH, y_RH, *weights)
+        return y_RH
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy_RH: Tensor) -> tuple[Tensor | None, ...]:
+        qkv_RH, y_RH, *weights = ctx.saved_tensors
+        heads, lengths = ctx.heads, ctx.lengths
+        size = y_RH.shape[1] // heads
+        gqkv_RH = torch.empty_like(qkv_RH)
+        # softmax has ge = w (gw - sum_k w gw); that sum over keys is also the sum of y gy over the head's width
+        sum_Rh = (y_RH * gy_RH).view(-1, heads, size).sum(dim=2)
+        split = zip(
+            *(x.split(lengths) for x in (qkv_RH, gqkv_RH, gy_RH, sum_Rh)), weights[::2], weights[1::2], strict=True
+        )
+        for qkv_TH, gqkv_TH, gy_TH, sum_Th, w_hTT, d_hTT in split:
+            q_hTc, k_hTc, v_hTc = qkv_TH.view(-1, 3, heads, size).permute(1, 2, 0, 3)
+            gq_hTc, gk_hTc, gv_hTc = gqkv_TH.view(-1, 3, heads, size).permute(1, 2, 0, 3)
+            gy_hTc = gy_TH.view(-1, heads, size).transpose(0, 1)
+            torch.bmm(d_hTT.transpose(1, 2), gy_hTc, out=gv_hTc)
+            ge_hTT = torch.bmm(gy_hTc, v_hTc.transpose(1, 2)).mul_(d_hTT)
+            ge_hTT.addcmul_(w_hTT, sum_Th.T[:, :, None], value=-1)
+            torch.bmm(ge_hTT, k_hTc, out=gq_hTc)
+            torch.bmm(ge_hTT.transpose(1, 2), q_hTc, out=gk_hTc)
+        return gqkv_RH, None, None, None, None
+
+
+def unit_norm(x_Rd: Tensor) -> Tensor:
+    """x / max(|x|, 1e-12) for every row: `torch.nn.functional.normalize` with a third of its passes over memory."""
+    scaled: Tensor = _UnitNorm.apply(x_Rd)
+    return scaled
+
+
+class _UnitNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_Rd: Tensor) -> Tensor:
+        norm_R1 = torch.linalg.vector_norm(x_Rd, dim=1, keepdim=True)
+        factor_R1 = norm_R1.clamp(min=SMALLEST_NORM).reciprocal_()
+        y_Rd = x_Rd * factor_R1
+        # a row below the smallest norm is divided by a constant, so its gradient has no second term
+        ctx.save_for_backward(y_Rd, factor_R1, norm_R1 >= SMALLEST_NORM)
+        return y_Rd
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy_Rd: Tensor) -> Tensor:
+        y_Rd, factor_R1, moves_R1 = ctx.saved_tensors
+        along_R1 = torch.linalg.vecdot(y_Rd, gy_Rd)[:, None] * moves_R1
+        return torch.addcmul(gy_Rd, y_Rd, along_R1, value=-1).mul_(factor_R1)
