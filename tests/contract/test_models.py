@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from utopia import registry
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor
 from utopia.models._layers import use_generator
+from utopia.models._learner import Learns
 
 D_IN = 32
 
@@ -53,8 +56,35 @@ def test_the_head_is_frame_wise(name: str) -> None:
     assert torch.allclose(model.head(f_Rd[:7]), model.head(f_Rd)[:7], atol=1e-6)
 
 
+def learn(model: Regressor, stream: int) -> set[torch.nn.Parameter]:
+    """Let a model that learns in its own way see one video; the parameters that were given a gradient."""
+    assert isinstance(model, Learns)
+    met: set[torch.nn.Parameter] = set()
+
+    def make_update(parameters: Sequence[torch.nn.Parameter]) -> Callable[[], None]:
+        optimiser = torch.optim.SGD(list(parameters), lr=0.1)
+
+        def update() -> None:
+            met.update(parameter for parameter in parameters if parameter.grad is not None)
+            optimiser.step()
+            optimiser.zero_grad()
+
+        return update
+
+    label_T = torch.linspace(0, 1, 40)
+    learner = model.learner(make_update, torch.Generator().manual_seed(stream))
+    x_TD = torch.randn(40, D_IN, generator=torch.Generator().manual_seed(5))
+    for _ in range(3):
+        learner.fit_video(x_TD, label_T, torch.ones(40), lambda y, f, at: (y - label_T[at]).square().mean(), 0.0)
+    return met
+
+
 def test_every_parameter_is_used(name: str) -> None:
     model = build(name)
+    if isinstance(model, Learns):
+        met = learn(model, 1)
+        assert [n for n, p in model.named_parameters() if p not in met] == []
+        return
     model(torch.randn(40, D_IN), [40]).square().sum().backward()  # type: ignore[no-untyped-call]
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
@@ -64,6 +94,8 @@ def test_a_seed_determines_parameters_and_training_passes(name: str) -> None:
 
     def forward(seed: int, stream: int) -> torch.Tensor:
         model = build(name, seed=seed).train()
+        if isinstance(model, Learns):
+            learn(model, stream)
         use_generator(model, torch.Generator().manual_seed(stream))
         torch.manual_seed(stream)
         return model(x_RD, [30]).detach()

@@ -36,9 +36,9 @@ def attend(
     return attended
 
 
-def _by_head(x_TH: Tensor, heads: int) -> Tensor:
-    """[T, n h c] -> [n, h, T, c], a view."""
-    return x_TH.view(len(x_TH), -1, heads, x_TH.shape[1] // heads).permute(1, 2, 0, 3)
+def _by_head(x_TH: Tensor, kinds: int, heads: int) -> Tensor:
+    """[T, n h c] as [n, h, T, c], a view; n kinds: queries, keys and values, or results alone."""
+    return x_TH.view(len(x_TH), kinds, heads, -1).permute(1, 2, 0, 3)
 
 
 SMALLEST_NORM = 1e-12
@@ -54,16 +54,15 @@ class _Attend(torch.autograd.Function):
         add_bias: Callable[[Tensor], None],
         dropout: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        width = qkv_RH.shape[1] // 3
-        y_RH = qkv_RH.new_empty(len(qkv_RH), width)
+        y_RH = qkv_RH.new_empty(len(qkv_RH), qkv_RH.shape[1] // 3)
         weights: list[Tensor] = []
         for qkv_TH, y_TH in zip(qkv_RH.split(lengths), y_RH.split(lengths), strict=True):
-            q_hTc, k_hTc, v_hTc = qkv_TH.view(len(qkv_TH), 3, heads, width // heads).permute(1, 2, 0, 3)
+            q_hTc, k_hTc, v_hTc = _by_head(qkv_TH, 3, heads)
             e_hTT = torch.bmm(q_hTc, k_hTc.transpose(1, 2))
             add_bias(e_hTT)
             w_hTT = torch.softmax(e_hTT, dim=-1, out=e_hTT)
             d_hTT = dropout(w_hTT)
-            torch.bmm(d_hTT, v_hTc, out=y_TH.view(len(y_TH), heads, width // heads).transpose(0, 1))
+            torch.bmm(d_hTT, v_hTc, out=_by_head(y_TH, 1, heads)[0])
             if ctx.needs_input_grad[0]:
                 weights += w_hTT, d_hTT
         ctx.lengths, ctx.heads = lengths, heads
@@ -75,17 +74,16 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, gy_RH: Tensor) -> tuple[Tensor | None, ...]:
         qkv_RH, y_RH, *weights = ctx.saved_tensors
         heads, lengths = ctx.heads, ctx.lengths
-        size = y_RH.shape[1] // heads
         gqkv_RH = torch.empty_like(qkv_RH)
         # softmax has ge = w (gw - sum_k w gw); that sum over keys is also the sum of y gy over the head's width
-        sum_Rh = (y_RH * gy_RH).view(-1, heads, size).sum(dim=2)
+        sum_Rh = (y_RH * gy_RH).view(len(y_RH), heads, -1).sum(dim=2)
         split = zip(
             *(x.split(lengths) for x in (qkv_RH, gqkv_RH, gy_RH, sum_Rh)), weights[::2], weights[1::2], strict=True
         )
         for qkv_TH, gqkv_TH, gy_TH, sum_Th, w_hTT, d_hTT in split:
-            q_hTc, k_hTc, v_hTc = qkv_TH.view(-1, 3, heads, size).permute(1, 2, 0, 3)
-            gq_hTc, gk_hTc, gv_hTc = gqkv_TH.view(-1, 3, heads, size).permute(1, 2, 0, 3)
-            gy_hTc = gy_TH.view(-1, heads, size).transpose(0, 1)
+            q_hTc, k_hTc, v_hTc = _by_head(qkv_TH, 3, heads)
+            gq_hTc, gk_hTc, gv_hTc = _by_head(gqkv_TH, 3, heads)
+            gy_hTc = _by_head(gy_TH, 1, heads)[0]
             torch.bmm(d_hTT.transpose(1, 2), gy_hTc, out=gv_hTc)
             ge_hTT = torch.bmm(gy_hTc, v_hTc.transpose(1, 2)).mul_(d_hTT)
             ge_hTT.addcmul_(w_hTT, sum_Th.T[:, :, None], value=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from utopia.losses._common import Loss
 from utopia.models._common import Regressor, activation_for
 from utopia.models._layers import use_generator
 from utopia.training.adam import Adam
-from utopia.training.chunks import Chunk, Video, chunk_loss, make_chunks, pack, predict
+from utopia.training.chunks import Chunk, MakeSampler, Video, chunk_loss, make_chunks, pack, predict
 from utopia.training.data import Data, Fold, moments
 from utopia.training.network import Network
+from utopia.training.own_way import by_own_way
 from utopia.training.replica import Replica
 from utopia.training.selection import History, chosen_epoch, is_over, possible_epochs
 from utopia.training.settings import Run
@@ -124,8 +126,14 @@ def _chunks(
 ) -> list[Chunk]:
     videos = [_video(data, item, replica.target, distribution=distribution, fold=replica.fold) for item in train]
     groups = pack(videos) if parts.recipe.batching == "accumulate_all" else [[video] for video in videos]
-    make_sampler = partial(registry.load("samplers", run.sampler).build, parts.sampler) if run.sampler else None
-    return make_chunks(groups, loss, make_sampler, device)
+    return make_chunks(groups, loss, _make_sampler(run, parts) if run.sampler else None, device)
+
+
+def _make_sampler(run: Run, parts: Parts) -> MakeSampler:
+    """The sampler's `build` with its settings and, where it takes it, the span of the label range filled in."""
+    build = registry.load("samplers", str(run.sampler)).build
+    span = {"span": run.high - run.low} if "span" in inspect.signature(build).parameters else {}
+    return partial(build, parts.sampler, **span)
 
 
 def _video(
@@ -170,10 +178,16 @@ def _optimise(
         optimiser.step()
         of_loss.step()
 
+    own_way = by_own_way(network, loss, recipe, samples)
+
     network.train()
     for epoch in range(recipe.epochs):
         total = torch.zeros((), dtype=torch.float64, device=device)
         for number in torch.randperm(len(chunks), generator=order).tolist():
+            if own_way is not None:
+                total += own_way(chunks[number], epoch)
+                of_loss.step()
+                continue
             value = chunk_loss(network, chunks[number], loss, samples)
             value.backward()
             total += value.detach()

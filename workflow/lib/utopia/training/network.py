@@ -22,7 +22,11 @@ class Network(nn.Module):
 
     def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
         """See `Regressor.encode`; x as stored."""
-        return self.model.encode((x_RD - self.get_buffer("mean_D")) * self.get_buffer("scale_D"), lengths)
+        return self.model.encode(self.scaled(x_RD), lengths)
+
+    def scaled(self, x_RD: Tensor) -> Tensor:
+        """x as the model takes it."""
+        return (x_RD - self.get_buffer("mean_D")) * self.get_buffer("scale_D")
 
     def head(self, f_Rd: Tensor) -> Tensor:
         """See `Regressor.head`."""

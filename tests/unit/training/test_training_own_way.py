@@ -1,0 +1,52 @@
+"""A model that learns in its own way (RMN), trained by the engine through its hook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from utopia.errors import ConfigError
+
+SMALL = {"d_model": 8, "units": 4, "rows": 3, "clip": 5, "roll": 3, "head_hidden": 8, "writer_hidden": 8}
+
+
+def rmn(toy: Any, name: str, **changes: Any) -> Any:
+    """Train a small RMN on the toy."""
+    training = {"epochs": 3, "learning_rate": 3e-3} | changes.pop("training", {})
+    settings = {**SMALL, "critic_hidden": 8, "training": training}
+    return toy.train(name, id=f"toy.rmn.{name}", **{"model": "rmn", "model_config": settings, **changes})
+
+
+@pytest.fixture
+def named(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The toy, whose runs take model and settings as they are given."""
+    plain = toy.run()
+    monkeypatch.setattr(toy, "run", lambda **changes: plain | changes)
+    return toy
+
+
+def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
+    both, summary, _ = rmn(named, "both")
+    alone, _, _ = rmn(named, "alone", repeats=1)
+    assert summary["replicas"][0]["epochs"] == 3
+    for place in alone:
+        assert np.array_equal(alone[place], both[place]), place
+
+
+def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:
+    plain, _, _ = rmn(named, "plain")
+    weighed, _, _ = rmn(named, "weighed", loss="cwl")
+    assert any(not np.array_equal(plain[place], weighed[place]) for place in plain)
+
+
+def test_the_training_loss_falls(named: Any) -> None:
+    _, summary, _ = rmn(named, "falls", training={"epochs": 12}, repeats=1)
+    for replica in summary["replicas"]:
+        assert np.mean(replica["loss"][-3:]) < np.mean(replica["loss"][:3])
+
+
+def test_a_sampler_is_refused(named: Any) -> None:
+    with pytest.raises(ConfigError, match="learns along time"):
+        rmn(named, "sampled", loss="cwl", sampler="tns", sampler_config={"window": 10})

@@ -1,0 +1,292 @@
+"""RMN: the memory network of Zhang, Zhao and Qian (ACM MM 2022), written to by reinforcement learning. **Our** RMN.
+
+No public implementation is known, and of the paper only the abstract, two summaries by its authors' company and ULDA's
+description could be read. Any number of this model is therefore one of this reading, not of the published network.
+
+Documented: features of 10-second clips from an LSTM module of 2 layers; a memory bank of N = 10 rows of d = 128 that
+is read and written; writing is learnt by DDPG (a policy and a value network) with one-step temporal differences, in an
+update scheme of 32 steps, so that nothing is propagated back through long sequences; Adam with 1e-4 for everything.
+
+Undocumented [U], and thus our reading: what state, action and reward are; the read and the write operation; all layer
+sizes but the above; discount, target networks and exploration; that there is no replay buffer; that "32 steps" counts
+clips between updates (`roll`), not between writes (`write_every`). For clip t, with LSTM outputs o_j at its frames j:
+
+    read     h_t = mean_j o_j,  r_t = sum_i a_i W_v M_{t-1}[i],  a = softmax_i((W_k M_{t-1}[i]) . (W_q h_t) / sqrt(d))
+    predict  y_j = act(MLP([o_j; r_t]))
+    policy   g_t = softmax over rows i and "no write" of MLP([M_{t-1}[i]; h_t; M_{t-1}[i] h_t]) and a learned score
+    write    M_t[i] = (1 - g_t[i]) M_{t-1}[i] + g_t[i] tanh(W_c h_t),  M_0 = 0 for every video
+
+The module holds the encoder, the read and the prediction (learnt from labels), the write (the actor) and the critic;
+`_ddpg` trains them. The memory is detached at every step. The policy treats equal rows alike: with M_0 = 0 and soft
+writing, rows differ only by the noise of exploration, and without it (in evaluation) they stay equal, in effect a bank
+of one row. `start: distinct` and `hard_write` undo that.
+
+In shapes, besides those of `_common`: C clips of one or several videos, G = N + 1 gates, N rows of the memory.
+"""
+
+# ruff: noqa: N815 - fields carry their shape
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from utopia.config.base import Strict
+from utopia.config.training import Training
+from utopia.models._common import Activation, Regressor, activate
+from utopia.models._ddpg import DdpgLearner
+from utopia.models._learner import Learner, MakeUpdate
+
+
+class Config(Strict):
+    """Memory network with a writer learnt by reinforcement (our reading of Zhang et al., ACM MM 2022)."""
+
+    d_model: int = Field(128, ge=1)
+    """Width d of clip features and of the memory's rows."""
+    rows: int = Field(10, ge=1)
+    """Rows N of the memory."""
+    clip: int = Field(10, ge=1)
+    """Frames of a clip: 10 seconds at one frame per second."""
+    layers: int = Field(2, ge=1)
+    """Layers of the bidirectional LSTM."""
+    units: int = Field(64, ge=1)
+    """Its units per direction [U]; where both directions together are not d wide, a linear map to d follows."""
+    pool: Literal["mean", "last"] = "mean"
+    """Clip feature: the mean over the clip's frames, or the last state of each direction [U]."""
+    rate: Literal["per_frame", "per_clip"] = "per_frame"
+    """One prediction per frame (second), or one that holds for all frames of a clip [U]."""
+    head_hidden: int = Field(64, ge=1)
+    """Hidden width of the predictor [U]."""
+    start: Literal["zeros", "distinct"] = "zeros"
+    """The memory at the start of a video: zeros, or fixed random rows of unit norm, so that no two are alike [U]."""
+    hard_write: bool = False
+    """Overwrite the row with the highest gate, gradients passing as if it were soft [U]."""
+    write_every: int = Field(1, ge=1)
+    """Clips from one write to the next; 32 is the other reading of "every 32 steps" [U]."""
+    writer_hidden: int = Field(128, ge=1)
+    """Hidden width of the policy network [U]."""
+    critic_hidden: int = Field(128, ge=1)
+    """Width of the two hidden layers of the value network [U]."""
+    roll: int = Field(32, ge=1)
+    """Clips from one update of the parameters to the next."""
+    discount: float = Field(0.9, ge=0, lt=1)
+    """Discount of the temporal difference, per write [U]."""
+    tau: float = Field(0.005, gt=0, le=1)
+    """Share of the online networks that the target networks take over in each update [U]."""
+    reward: Literal["error", "improvement"] = "error"
+    """Minus the squared error of the clip that reads what was written; or how much the memory lowers that error [U]."""
+    reward_weighted: bool = False
+    """Whether the loss's weights (CWL) count in the reward too [U]."""
+    exploration: float = Field(0.2, ge=0)
+    """Deviation of the noise on the policy's scores at the start of the training [U]."""
+    exploration_end: float = Field(0.02, ge=0)
+    """The same in the last epoch; linear in between [U]."""
+    out_act: Literal["by_range", "tanh", "sigmoid", "linear"] = "by_range"
+    """Output function; `by_range`: tanh for labels in [-1, 1], sigmoid for [0, 1] [U]."""
+    training: Training = Field(default_factory=Training)
+    """The training recipe (Adam, 1e-4)."""
+
+    @model_validator(mode="after")
+    def _per_video(self) -> Self:
+        if self.training.batching != "per_video":
+            raise ValueError("training.batching must be per_video: this model learns within each video, roll by roll")
+        return self
+
+
+class ClipEncoder(nn.Module):
+    """Bidirectional LSTM within clips, each from a zero state."""
+
+    def __init__(self, config: Config, d_in: int) -> None:
+        super().__init__()
+        self.units, self.pool = config.units, config.pool
+        self.lstm = nn.LSTM(d_in, config.units, config.layers, bidirectional=True, batch_first=True)
+        same = 2 * config.units == config.d_model
+        self.project = nn.Identity() if same else nn.Linear(2 * config.units, config.d_model)
+
+    def forward(self, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Frame outputs o_Rd and clip features h_Cd; clips of equal length run together."""
+        pieces = list(x_RD.split(list(clips)))
+        pooled: list[Tensor] = list(pieces)
+        for length in sorted(set(clips)):
+            mine = [number for number, frames in enumerate(clips) if frames == length]
+            o_CLu, _ = self.lstm(torch.stack([pieces[number] for number in mine]))
+            if self.pool == "mean":
+                h_Cu = o_CLu.mean(dim=1)
+            else:
+                h_Cu = torch.cat([o_CLu[:, -1, : self.units], o_CLu[:, 0, self.units :]], dim=1)
+            for number, o_Lu, h_u in zip(mine, o_CLu.unbind(), h_Cu.unbind(), strict=True):
+                pieces[number], pooled[number] = o_Lu, h_u
+        return self.project(torch.cat(pieces)), self.project(torch.stack(pooled))
+
+
+class Reader(nn.Module):
+    """Reading by content: attention of a clip feature over the rows of the memory."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
+
+    def forward(self, m_CNd: Tensor, h_Cd: Tensor) -> Tensor:
+        """r_Cd, of a memory for each clip."""
+        e_CN1 = self.key(m_CNd) @ self.query(h_Cd)[:, :, None] / math.sqrt(h_Cd.shape[1])
+        r_C1d = e_CN1.softmax(dim=1).transpose(1, 2) @ self.value(m_CNd)
+        return r_C1d.squeeze(1)
+
+
+class Writer(nn.Module):
+    """The policy: how strongly each row is overwritten with a candidate; and the write itself."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        d = config.d_model
+        self.hard = config.hard_write
+        self.score = nn.Sequential(
+            nn.Linear(3 * d, config.writer_hidden), nn.ReLU(), nn.Linear(config.writer_hidden, 1)
+        )
+        self.stay = nn.Parameter(torch.zeros(1))
+        self.candidate = nn.Linear(d, d, bias=False)
+
+    def gate(self, m_CNd: Tensor, h_Cd: Tensor, noise_CG: Tensor | None = None) -> Tensor:
+        """The action g [C, N + 1]: a share for each row and, last, for no write; they add up to 1.
+
+        Args:
+            m_CNd: memory before the write, for each clip.
+            h_Cd: clip features.
+            noise_CG: added to the scores.
+        """
+        h_CNd = h_Cd[:, None].expand_as(m_CNd)
+        row_CN = self.score(torch.cat([m_CNd, h_CNd, m_CNd * h_CNd], dim=2)).squeeze(2)
+        score_CG = torch.cat([row_CN, self.stay.expand(len(row_CN), 1)], dim=1)
+        soft_CG = (score_CG if noise_CG is None else score_CG + noise_CG).softmax(dim=1)
+        if not self.hard:
+            return soft_CG
+        hard_CG = functional.one_hot(soft_CG.argmax(dim=1), soft_CG.shape[1]).to(soft_CG.dtype)
+        return hard_CG + (soft_CG - soft_CG.detach())
+
+    def write(self, m_CNd: Tensor, h_Cd: Tensor, gate_CG: Tensor) -> Tensor:
+        """The memory after the write."""
+        g_CN1 = gate_CG[:, :-1, None]
+        return (1 - g_CN1) * m_CNd + g_CN1 * torch.tanh(self.candidate(h_Cd))[:, None]
+
+
+class Critic(nn.Module):
+    """The value Q of an action: from the mean row after the write, the clip feature and the gates."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, hidden = 2 * config.d_model + config.rows + 1, config.critic_hidden
+        self.value = nn.Sequential(
+            nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1)
+        )
+
+    def forward(self, after_CNd: Tensor, h_Cd: Tensor, gate_CG: Tensor) -> Tensor:
+        """Q_C."""
+        value_C1: Tensor = self.value(torch.cat([after_CNd.mean(dim=1), h_Cd, gate_CG], dim=1))
+        return value_C1.squeeze(1)
+
+
+@dataclass(frozen=True)
+class Memories:
+    """What the memory holds over some consecutive clips, and what was done to it."""
+
+    all_TNd: Tensor
+    """Before the first clip and after each of them [C + 1, N, d]."""
+    gate_CG: Tensor
+    """The gates of the write after each clip [C, N + 1]; "no write" has all of it where none was due."""
+
+    @property
+    def before(self) -> Tensor:
+        """What each clip reads."""
+        return self.all_TNd[:-1]
+
+
+class MemoryNetwork(Regressor):
+    """The network; see the module."""
+
+    def __init__(self, config: Config, d_in: int, activation: Activation) -> None:
+        super().__init__()
+        d = config.d_model
+        self.config, self.activation = config, activation
+        self.clips, self.reader = ClipEncoder(config, d_in), Reader(d)
+        self.predictor = nn.Sequential(
+            nn.Linear(2 * d, config.head_hidden), nn.ReLU(), nn.Linear(config.head_hidden, 1)
+        )
+        self.writer, self.critic = Writer(config), Critic(config)
+        distinct_Nd = functional.normalize(torch.randn(config.rows, d), dim=1)
+        self.register_buffer("start_Nd", distinct_Nd if config.start == "distinct" else torch.zeros(config.rows, d))
+
+    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """[o_j; r_t] of every frame; see `Regressor.encode`."""
+        cut = [clip_lengths(frames, self.config.clip) for frames in lengths]
+        clips = [frames for video in cut for frames in video]
+        o_Rd, h_Cd = self.clips(x_RD, clips)
+        videos = h_Cd.split([len(video) for video in cut])
+        m_CNd = torch.cat([self.remember(h_Vd, self.start()).before for h_Vd in videos])
+        return self.features(o_Rd, h_Cd, m_CNd, clips)
+
+    def head(self, f_Rd: Tensor) -> Tensor:
+        """See `Regressor.head`."""
+        return activate(self.predictor(f_Rd).squeeze(1), self.activation)
+
+    def features(self, o_Rd: Tensor, h_Cd: Tensor, m_CNd: Tensor, clips: Sequence[int]) -> Tensor:
+        """What enters the predictor, given the memory before each clip."""
+        repeats_C = torch.tensor(clips, device=h_Cd.device)
+        r_Rd = self.reader(m_CNd, h_Cd).repeat_interleave(repeats_C, dim=0)
+        own_Rd = o_Rd if self.config.rate == "per_frame" else h_Cd.repeat_interleave(repeats_C, dim=0)
+        return torch.cat([own_Rd, r_Rd], dim=1)
+
+    def start(self) -> Tensor:
+        """The memory before the first clip of a video, M_0 [N, d]."""
+        return self.get_buffer("start_Nd")
+
+    def writes_after(self, number: int) -> bool:
+        """Whether the memory is written after this clip of a video (counted from 0)."""
+        return (number + 1) % self.config.write_every == 0
+
+    @torch.no_grad()
+    def remember(self, h_Cd: Tensor, m_Nd: Tensor, first: int = 0, noise_CG: Tensor | None = None) -> Memories:
+        """Write after each of some consecutive clips of a video.
+
+        Args:
+            h_Cd: their features.
+            m_Nd: memory before them.
+            first: number of the first of them in its video.
+            noise_CG: exploration, added to the policy's scores.
+        """
+        m_1Nd, memories, gates = m_Nd[None], [m_Nd], []
+        stay_1G = functional.one_hot(torch.tensor([len(m_Nd)], device=h_Cd.device)).to(h_Cd.dtype)
+        for number, h_1d in enumerate(h_Cd.split(1)):
+            gate_1G = stay_1G
+            if self.writes_after(first + number):
+                gate_1G = self.writer.gate(m_1Nd, h_1d, None if noise_CG is None else noise_CG[number : number + 1])
+                m_1Nd = self.writer.write(m_1Nd, h_1d, gate_1G)
+            gates.append(gate_1G[0])
+            memories.append(m_1Nd[0])
+        return Memories(torch.stack(memories), torch.stack(gates))
+
+    def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
+        """See `utopia.models._learner.Learns`."""
+        return DdpgLearner(self, make_update, generator)
+
+
+def clip_lengths(frames: int, clip: int) -> list[int]:
+    """Frames of each clip of a video; the last one may be shorter."""
+    return [min(clip, frames - start) for start in range(0, frames, clip)]
+
+
+def build(config: Config, d_in: int, activation: Activation) -> Regressor:
+    """The model.
+
+    Args:
+        config: its settings.
+        d_in: width D of the input features.
+        activation: the output function that fits the label range, used with `out_act: by_range`.
+    """
+    return MemoryNetwork(config, d_in, activation if config.out_act == "by_range" else config.out_act)
