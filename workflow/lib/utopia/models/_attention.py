@@ -38,7 +38,7 @@ def attend(
 
 def _by_head(x_TH: Tensor, kinds: int, heads: int) -> Tensor:
     """[T, n h c] as [n, h, T, c], a view; n kinds: queries, keys and values, or results alone."""
-    return x_TH.view(len(x_TH), kinds, heads, -1).permute(1, 2, 0, 3)
+    return x_TH.unflatten(1, (kinds, heads, -1)).permute(1, 2, 0, 3)
 
 
 SMALLEST_NORM = 1e-12
@@ -76,7 +76,7 @@ class _Attend(torch.autograd.Function):
         heads, lengths = ctx.heads, ctx.lengths
         gqkv_RH = torch.empty_like(qkv_RH)
         # softmax has ge = w (gw - sum_k w gw); that sum over keys is also the sum of y gy over the head's width
-        sum_Rh = (y_RH * gy_RH).view(len(y_RH), heads, -1).sum(dim=2)
+        sum_Rh = (y_RH * gy_RH).unflatten(1, (heads, -1)).sum(dim=2)
         split = zip(
             *(x.split(lengths) for x in (qkv_RH, gqkv_RH, gy_RH, sum_Rh)), weights[::2], weights[1::2], strict=True
         )
