@@ -4,11 +4,13 @@ every job.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn import Parameter
 from torch.optim.adam import adam
+
+from utopia.config.training import Training
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -48,3 +50,16 @@ class Adam:
         )
         for p in self.parameters:
             p.grad = None
+
+
+def make_update(parameters: Sequence[Parameter], recipe: Training) -> Callable[[], None]:
+    """An optimiser of some parameters by the recipe: what it returns clips their gradients, steps and forgets them."""
+    mine = list(parameters)
+    optimiser = Adam(mine, recipe.learning_rate, recipe.weight_decay)
+
+    def update() -> None:
+        if recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(mine, recipe.clip_norm)
+        optimiser.step()
+
+    return update

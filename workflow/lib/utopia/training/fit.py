@@ -20,7 +20,7 @@ from utopia.errors import ComputeError, InputError
 from utopia.losses._common import Loss
 from utopia.models._common import Regressor, activation_for
 from utopia.models._layers import use_generator
-from utopia.training.adam import Adam
+from utopia.training.adam import Adam, make_update
 from utopia.training.chunks import Chunk, MakeSampler, Video, chunk_loss, make_chunks, pack, predict
 from utopia.training.data import Data, Fold, moments
 from utopia.training.network import Network
@@ -166,16 +166,13 @@ def _optimise(
     """Run epochs until the recipe is done; the history, the selected epoch and its parameters."""
     order = torch.Generator().manual_seed(replica.stream(run, "order"))
     samples = torch.Generator(device).manual_seed(replica.stream(run, "samples"))
-    learned = list(network.parameters())
-    optimiser = Adam(learned, recipe.learning_rate, recipe.weight_decay)
+    of_network = make_update(list(network.parameters()), recipe)
     of_loss = Adam(list(loss.parameters()), loss.learning_rate or recipe.learning_rate)
     history, kept = History(), dict[int, Parameters]()
     videos = sum(len(chunk.lengths) for chunk in chunks)
 
     def update() -> None:
-        if recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(learned, recipe.clip_norm)
-        optimiser.step()
+        of_network()
         of_loss.step()
 
     own_way = by_own_way(network, loss, recipe, samples)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from utopia.config.training import Training
 from utopia.errors import ConfigError
 from utopia.losses._common import Batch, Loss
 from utopia.models._learner import Learns
-from utopia.training.adam import Adam
+from utopia.training.adam import make_update
 from utopia.training.chunks import Chunk
 from utopia.training.network import Network
 
@@ -34,18 +34,7 @@ def by_own_way(
     if not isinstance(network.model, Learns):
         return None
 
-    def make_update(parameters: Sequence[Parameter]) -> Callable[[], None]:
-        mine = list(parameters)
-        optimiser = Adam(mine, recipe.learning_rate, recipe.weight_decay)
-
-        def update() -> None:
-            if recipe.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(mine, recipe.clip_norm)
-            optimiser.step()
-
-        return update
-
-    learner = network.model.learner(make_update, generator)
+    learner = network.model.learner(partial(make_update, recipe=recipe), generator)
 
     def fit_video(chunk: Chunk, epoch: int) -> Tensor:
         if chunk.sampler is not None:
