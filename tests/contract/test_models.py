@@ -10,8 +10,11 @@ import torch
 from utopia import registry
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor
-from utopia.models._layers import use_generator
+from utopia.models._dropout import frame_keys, number_sites
+from utopia.models._layout import Packed, Padded
 from utopia.models._learner import Learns
+from utopia.training.network import Network
+from utopia.training.stack import Stack
 
 D_IN = 32
 
@@ -50,7 +53,7 @@ def test_packed_videos_do_not_see_one_another(name: str) -> None:
 
 def test_the_head_is_frame_wise(name: str) -> None:
     model = build(name).eval()
-    f_Rd = model.encode(torch.randn(30, D_IN), [30])
+    f_Rd = model.encode(torch.randn(30, D_IN), Packed([30]))
     turn = torch.randperm(30)
     assert torch.allclose(model.head(f_Rd)[turn], model.head(f_Rd[turn]), atol=1e-6)
     assert torch.allclose(model.head(f_Rd[:7]), model.head(f_Rd)[:7], atol=1e-6)
@@ -96,10 +99,35 @@ def test_a_seed_determines_parameters_and_training_passes(name: str) -> None:
         model = build(name, seed=seed).train()
         if isinstance(model, Learns):
             learn(model, stream)
-        use_generator(model, torch.Generator().manual_seed(stream))
+        number_sites(model)
         torch.manual_seed(stream)
-        return model(x_RD, [30]).detach()
+        return model(x_RD, [30], frame_keys([stream], [30])).detach()
 
     assert torch.equal(forward(0, 1), forward(0, 1))
     assert not torch.equal(forward(0, 1), forward(1, 1))
     assert not torch.equal(forward(0, 1), forward(0, 2))
+
+
+def test_stacked_replicas_are_the_same_function(name: str) -> None:
+    """K networks as one, on padded videos, dropout included: outputs and gradients of each alone."""
+    module = registry.load("models", name)
+    if not getattr(module, "STACKABLE", False):
+        pytest.skip(f"{name} says that it is trained one replica after another")
+    lengths, longest = [[13, 9, 5], [21, 4]], 21
+    networks = [Network(build(name, seed=k).double(), torch.zeros(D_IN), torch.ones(D_IN)).double() for k in (1, 2)]
+    stack = Stack(networks, Training())
+    frames_KV = torch.tensor([[13, 9, 5], [21, 4, 0]])
+    x_KPD = torch.randn(2, 3 * longest, D_IN, dtype=torch.double)
+    keys_KP = frame_keys([5, 6], [3 * longest] * 2).view(2, -1)
+    rows = Padded(frames_KV, longest)
+    weight_KP = torch.rand(2, 3 * longest) * rows.real_KVT.flatten(1)
+    y_KP = stack.network.head(stack.network.encode(x_KPD, rows, keys_KP), keys_KP)
+    (weight_KP * y_KP).sum().backward()
+    for k, network in enumerate(networks):
+        real_P = rows.real_KVT[k].flatten()
+        x_RD, keys_R = x_KPD[k][real_P], keys_KP[k][real_P]
+        y_R = network.head(network.encode(x_RD, Packed(lengths[k]), keys_R), keys_R)
+        torch.testing.assert_close(y_KP[k][real_P], y_R, rtol=0, atol=1e-12)
+        (weight_KP[k][real_P] * y_R).sum().backward()
+        gradient_N = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        torch.testing.assert_close(stack.gradient_KN[k], gradient_N, rtol=0, atol=1e-12)

@@ -135,11 +135,10 @@ def test_every_table_and_figure_has_a_caption(kind: str) -> None:
 
 
 def test_every_script_belongs_to_a_rule_of_the_same_name() -> None:
-    rules = {
-        name
-        for path in (REPOSITORY / "workflow" / "rules").glob("*.smk")
-        for name in re.findall(r"^(?:rule|checkpoint) (\w+):", path.read_text(), re.MULTILINE)
-    }
+    texts = [path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk")]
+    rules = {name for text in texts for name in re.findall(r"^(?:rule|checkpoint) (\w+):", text, re.MULTILINE)}
+    # a rule for each pack of runs is named `train_<pack>`, and its script `train_runs`
+    rules |= {f"{work}_runs" for text in texts for work in re.findall(r'^\s+f"(\w+)_\{pack\}",?$', text, re.MULTILINE)}
     scripts = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
     assert scripts == rules
 

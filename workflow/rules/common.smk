@@ -82,28 +82,37 @@ def extracted_features(wildcards):
             ),
         }
         for name, feature in chosen.items()
-        if feature.extractor != "hdf5"
+        if feature.extractor not in PRECOMPUTED
     }
 
 
-def training_inputs(wildcards):
-    run = PLAN.runs[wildcards.run]
+def shared_inputs(runs):
+    """The inputs that all runs of a pack stand on."""
+    dataset = runs[0].dataset
     return {
-        "labels": PLAN.labels(run.dataset),
-        "distribution": PLAN.distribution(run.dataset, run.distribution_key),
-        "features": PLAN.feature_indexes(run.dataset),
+        "labels": PLAN.labels(dataset),
+        "features": PLAN.feature_indexes(dataset),
+        "distributions": [
+            PLAN.distribution(dataset, run.distribution_key) for run in runs
+        ],
     }
 
 
-def training_code(wildcards):
-    run = PLAN.runs[wildcards.run].settings
+def training_modules(run):
+    """The modules that determine a run's numbers."""
     chosen = [
-        ("models", run["model"]),
-        ("losses", run["loss"]),
-        ("samplers", run["sampler"]),
+        (kind, run.settings[kind[:-1].replace("losse", "loss")])
+        for kind in ("models", "losses", "samplers")
     ]
-    return code(
-        "train_run",
+    return [
         "utopia.training.run",
         *(component(kind, name) for kind, name in chosen if name),
-    )
+    ]
+
+
+def trained_settings(runs):
+    """The settings of some runs; `code` makes a run forget the replicas that other code trained, and no others."""
+    return [
+        {**run.settings, "code": fingerprint.fingerprint(*training_modules(run))}
+        for run in runs
+    ]

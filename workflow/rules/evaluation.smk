@@ -1,22 +1,31 @@
-rule evaluate_run:
-    input:
-        labels=from_study(lambda w: PLAN.labels(PLAN.runs[w.run].dataset)),
-        predictions=f"{ROOT}/runs/{{run}}/predictions.safetensors",
-    output:
-        f"{ROOT}/runs/{{run}}/metrics.csv",
-    log:
-        f"{ROOT}/logs/evaluate_run/{{run}}.log",
-    benchmark:
-        f"{ROOT}/benchmarks/evaluate_run/{{run}}.jsonl"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
-    params:
-        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
-        code=code("evaluate_run", "utopia.evaluation.protocols"),
-    script:
-        "../scripts/evaluate_run.py"
+for pack, runs in PLAN.packs.items():
+
+    rule:
+        name:
+            f"evaluate_{pack}"
+        input:
+            labels=PLAN.labels(runs[0].dataset),
+            predictions=[
+                PLAN.run_file(run.id, "predictions.safetensors") for run in runs
+            ],
+        output:
+            [PLAN.run_file(run.id, "metrics.csv") for run in runs],
+        log:
+            f"{ROOT}/logs/evaluate/{pack}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/evaluate/{pack}.jsonl"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=60,
+        params:
+            runs=[
+                {name: run.settings[name] for name in ("id", "targets", "repeats")}
+                for run in runs
+            ],
+            code=code("evaluate_runs", "utopia.evaluation.protocols"),
+        script:
+            "../scripts/evaluate_runs.py"
 
 
 rule evaluate_reference:

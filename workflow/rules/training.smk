@@ -1,20 +1,30 @@
-rule train_run:
-    input:
-        unpack(from_study(training_inputs)),
-    output:
-        predictions=f"{ROOT}/runs/{{run}}/predictions.safetensors",
-        summary=f"{ROOT}/runs/{{run}}/training.json",
-    log:
-        f"{ROOT}/logs/train_run/{{run}}.log",
-    benchmark:
-        f"{ROOT}/benchmarks/train_run/{{run}}.jsonl"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=720,
-    params:
-        run=from_study(lambda w: dict(PLAN.runs[w.run].settings)),
-        folder=f"{ROOT}/runs/{{run}}",
-        code=from_study(training_code),
-    script:
-        "../scripts/train_run.py"
+# A rule per pack: runs that differ in treatment only share a job, its start, its data and, on a GPU, its kernels.
+for pack, runs in PLAN.packs.items():
+
+    rule:
+        name:
+            f"train_{pack}"
+        input:
+            **shared_inputs(runs),
+        output:
+            predictions=[
+                PLAN.run_file(run.id, "predictions.safetensors") for run in runs
+            ],
+            summaries=[PLAN.run_file(run.id, "training.json") for run in runs],
+        log:
+            f"{ROOT}/logs/train/{pack}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/train/{pack}.jsonl"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=720 * len(runs),
+        params:
+            runs=trained_settings(runs),
+            folders=[PLAN.run_file(run.id, "")[:-1] for run in runs],
+            code=code(
+                "train_runs",
+                *sorted({module for run in runs for module in training_modules(run)}),
+            ),
+        script:
+            "../scripts/train_runs.py"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from utopia.outputs.comparability import promised, reasons
+from utopia.outputs.comparability import frames, promised, reasons
 from utopia.outputs.render import render_table
 from utopia.provenance.job import record
 
@@ -15,5 +15,6 @@ with record(snakemake) as job:
         absent=settings["absent"],
         not_comparable=reasons(settings["notes"], summaries),
         promised=promised(summaries),
+        frames=frames(summaries),
         outputs={form: Path(path) for form, path in snakemake.output.items()},
     )

@@ -10,7 +10,6 @@ from torch import nn
 
 from utopia.models import et
 from utopia.models._common import activation_for
-from utopia.models._layers import Dropout, use_generator
 
 SMALL = et.Config(d_model=16, heads=4, layers=3, feedforward=24, head_hidden=8)
 
@@ -128,32 +127,3 @@ def test_out_act_overrides_the_range() -> None:
 def test_width_must_divide_by_heads() -> None:
     with pytest.raises(ValueError, match="multiple of heads"):
         et.Config(d_model=20, heads=8)
-
-
-def test_dropout_keeps_the_mean_and_the_rate() -> None:
-    layer = Dropout(0.2)
-    use_generator(layer, torch.Generator().manual_seed(0))
-    y = layer(torch.ones(999, 1001))
-    kept = (y != 0).double().mean().item()
-    assert kept == pytest.approx(0.8, abs=5 * math.sqrt(0.16 / 1e6))
-    assert set(y.unique().tolist()) == {0.0, y.max().item()}
-    assert y.max().item() == pytest.approx(1.25, rel=1e-4)
-    rows, columns = (y != 0).double().mean(dim=1), (y != 0).double().mean(dim=0)
-    for part in (rows, columns):  # no row, column or 16-bit lane is favoured
-        assert part.std().item() == pytest.approx(math.sqrt(0.16 / 1000), rel=0.15)
-    lanes = (y.flatten()[: 4 * (y.numel() // 4)] != 0).double().view(-1, 4).mean(dim=0)
-    assert lanes.tolist() == pytest.approx([0.8] * 4, abs=0.005)
-    assert torch.equal(layer.eval()(torch.ones(3)), torch.ones(3))
-
-
-def test_dropout_follows_its_generator() -> None:
-    layer, x = Dropout(0.5), torch.ones(10, 7)
-
-    def masks(seed: int) -> torch.Tensor:
-        use_generator(layer, torch.Generator().manual_seed(seed))
-        torch.rand(1)
-        return torch.stack([layer(x), layer(x)])
-
-    assert torch.equal(masks(1), masks(1))
-    assert not torch.equal(masks(1), masks(2))
-    assert not torch.equal(*masks(1))

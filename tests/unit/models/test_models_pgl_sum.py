@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from utopia import registry
 from utopia.errors import ConfigError
 from utopia.models._attention import attend, unit_norm
-from utopia.models._layers import use_generator
-from utopia.models.pgl_sum import Attention, Config, Positions, Summariser, build, segment_lengths
+from utopia.models._dropout import frame_keys, number_sites
+from utopia.models._layout import Packed, segment_lengths
+from utopia.models.pgl_sum import Attention, Config, Positions, Summariser, build
 
 D = 32
 
@@ -132,7 +133,9 @@ def test_forward_computed_by_hand() -> None:
     first = 1 / (1 + math.exp(energies[0][1] - energies[0][0]))
     second = 1 / (1 + math.exp(energies[1][1] - energies[1][0]))
     expected = [[2 * 3.0, -1 * first + 3 * (1 - first)], [2 * 3.0, -1 * second + 3 * (1 - second)]]
-    torch.testing.assert_close(model(x, [2]), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        model(x, Packed([2]), None), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-14
+    )
 
 
 def test_head_computed_by_hand() -> None:
@@ -221,12 +224,12 @@ def test_attention_gradient_by_finite_differences(frames: int) -> None:
     ).requires_grad_()
     positions = Positions("absolute", 4, 10000.0)
 
-    def drop(w: Tensor) -> Tensor:
+    def drop(w: Tensor, video: int) -> Tensor:
         mask = torch.rand(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(w.shape[1])) < 0.7
         return w * mask / 0.7
 
     def run(qkv_RH: Tensor) -> Tensor:
-        return attend(qkv_RH, [frames, 3], 2, positions.add_to, drop)
+        return attend(qkv_RH, [frames, 3], 2, 0.7, positions.add_to, drop)
 
     assert torch.autograd.gradcheck(run, (qkv,))
 
@@ -248,11 +251,13 @@ def test_unit_norm_and_its_gradient() -> None:
 
 def test_dropout_acts_on_the_attention_weights_and_twice_in_the_scorer() -> None:
     model = make(Config(dropout=0.5))
-    use_generator(model, torch.Generator().manual_seed(0))
-    x = videos([40])[0]
-    assert not torch.equal(model.encode(x, [40]), model.encode(x, [40]))  # on the weights
-    f = model.encode(x, [40]).detach()
-    assert not torch.equal(model.head(f), model.head(f))
+    number_sites(model)
+    x, rows = videos([40])[0], Packed([40])
+    one, two = frame_keys([1], [40]), frame_keys([2], [40])
+    assert torch.equal(model.encode(x, rows, one), model.encode(x, rows, one))
+    assert not torch.equal(model.encode(x, rows, one), model.encode(x, rows, two))  # on the weights
+    f = model.encode(x, rows).detach()
+    assert not torch.equal(model.head(f, one), model.head(f, two))
     model.eval()
     assert torch.equal(model(x, [40]), model(x, [40]))
     # with values of one, the output is the sum of the kept weights: mean 1, variance (1/p - 1) / T
@@ -262,19 +267,10 @@ def test_dropout_acts_on_the_attention_weights_and_twice_in_the_scorer() -> None
         cell.out.weight.copy_(torch.eye(D))
     qkv = torch.zeros(2000, 3 * D, dtype=torch.float64)
     qkv[:, 2 * D :] = 1
-    sums = attend(qkv, [2000], 1, lambda energies: None, cell.dropout)[:, 0]
+    drop = cell.dropout.of_videos(frame_keys([3], [2000]), [2000])
+    sums = attend(qkv, [2000], 1, 1.0, lambda energies: None, drop)[:, 0]
     assert abs(sums.mean().item() - 1) < 0.005
     assert abs(sums.std().item() / math.sqrt(1 / 2000) - 1) < 0.1
-
-
-def test_a_replica_repeats_itself_and_its_generator_decides() -> None:
-    results = []
-    for seed in (5, 5, 6):
-        model = make(Config(dropout=0.5))
-        use_generator(model, torch.Generator().manual_seed(seed))
-        results.append(model(videos([30])[0], [30]))
-    assert torch.equal(results[0], results[1])
-    assert not torch.equal(results[0], results[2])
 
 
 def test_output_function_follows_the_label_range() -> None:
@@ -319,14 +315,14 @@ def test_learns_a_planted_signal_with_its_own_recipe() -> None:
 
     train, test = [sample(int(40 + 3 * number)) for number in range(12)], [sample(50) for _ in range(8)]
     model = make(Config(d_model=32, dropout=0.1), d_in=24, dtype=torch.float32)
-    use_generator(model, torch.Generator().manual_seed(8))
     optimiser = torch.optim.Adam(model.parameters(), 2e-3, weight_decay=1e-5)
     lengths = [len(x) for x, _ in train]
     x_RD, y_R = torch.cat([x for x, _ in train]), torch.cat([y for _, y in train])
     weight_R = torch.cat([torch.full((frames,), 1 / frames) for frames in lengths])
-    for _ in range(60):
+    for epoch in range(60):
         optimiser.zero_grad()
-        (weight_R * (model(x_RD, lengths) - y_R) ** 2).sum().backward()
+        keys_R = frame_keys(range(epoch, epoch + 12), lengths)
+        (weight_R * (model(x_RD, lengths, keys_R) - y_R) ** 2).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
     model.eval()

@@ -14,6 +14,7 @@ from torch import nn
 
 from utopia import registry
 from utopia.models import pgl_sum
+from utopia.models._layout import Packed
 from utopia.models._learner import Learns
 from utopia.models.rmn import Config, MemoryNetwork, Reader, Writer, build, clip_lengths
 
@@ -47,7 +48,7 @@ def test_only_a_model_with_a_learner_says_that_it_learns_by_itself() -> None:
 def test_shapes_of_reading_and_writing() -> None:
     model = make()
     x, _ = video(4 * 5 + 2)
-    f = model.encode(x, [13, 9])
+    f = model.encode(x, Packed([13, 9]))
     assert f.shape == (22, 16) and model.head(f).shape == (22,)
     memories = model.remember(torch.zeros(6, 8, dtype=torch.float64), model.start())
     assert memories.all_TNd.shape == (7, 3, 8) and memories.before.shape == (6, 3, 8)

@@ -15,6 +15,7 @@ from utopia.distribution.series import describe_series
 from utopia.losses import cwl
 from utopia.losses._common import Batch
 from utopia.models._ddpg import DdpgLearner, Transitions, follow
+from utopia.models._layout import Packed
 from utopia.models.rmn import MemoryNetwork, clip_lengths
 
 
@@ -79,7 +80,7 @@ def test_rewards_by_their_switches(monkeypatch: pytest.MonkeyPatch) -> None:
             found[reward, weighted] = seen[0].reward_W
     error = (make()(x, [12]) - y).detach().square()
     model = make()
-    f = model.encode(x, [12])
+    f = model.encode(x, Packed([12]))
     f[:, 8:] = 0
     without = (model.head(f) - y).detach().square()
     clips = slice(4, 12)

@@ -16,7 +16,8 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.features import store
 from utopia.files import write_json
-from utopia.training.run import train_run
+from utopia.training.run import Task, train_runs
+from utopia.training.settings import parse_run
 
 SETTINGS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
 SMALL_ET = {
@@ -65,22 +66,24 @@ class Toy:
             "code": "abc",
         } | changes
 
+    def task(self, name: str = "run", **changes: Any) -> Task:
+        """A run with its places."""
+        folder = self.root / name
+        return Task(
+            parse_run(self.run(**changes)),
+            self.distribution,
+            folder,
+            folder / "predictions.safetensors",
+            folder / "training.json",
+        )
+
     def train(self, name: str = "run", **changes: Any) -> tuple[arrays.Arrays, dict[str, Any], list[Path]]:
         """Train; the predictions, the summary and the checkpoints."""
         from utopia.files import read_json
 
         folder = self.root / name
         progress = changes.pop("progress", lambda done, of, line: None)
-        made = train_run(
-            run=self.run(**changes),
-            labels=self.labels,
-            distribution=self.distribution,
-            features=self.features,
-            folder=folder,
-            predictions=folder / "predictions.safetensors",
-            summary=folder / "training.json",
-            progress=progress,
-        )
+        made = train_runs([self.task(name, **changes)], labels=self.labels, features=self.features, progress=progress)
         return arrays.load(folder / "predictions.safetensors"), read_json(folder / "training.json"), made
 
 

@@ -16,6 +16,7 @@ from utopia.config.study import Distribution
 from utopia.distribution.series import Series, describe_series
 from utopia.losses import cwl, mse
 from utopia.models._common import Regressor
+from utopia.models._layout import Layout
 from utopia.samplers import tns
 from utopia.samplers._common import Samples
 from utopia.training.chunks import Video, chunk_loss, give_labels, make_chunks, pack, predict
@@ -28,10 +29,10 @@ CPU = torch.device("cpu")
 class FirstColumn(Regressor):
     """Predicts the first feature."""
 
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         return x_RD
 
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         return f_Rd[:, 0]
 
 

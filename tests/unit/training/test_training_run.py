@@ -17,8 +17,11 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
 from utopia.files import sha256
-from utopia.training import fit
 from utopia.training import run as engine
+from utopia.training.chunks import pack
+from utopia.training.replica import Replica
+from utopia.training.settings import parse_run
+from utopia.training.trainee import Job, Trainee
 
 TREATMENTS: dict[str, dict[str, Any]] = {
     "baseline": {"loss": "mse", "sampler": None},
@@ -107,6 +110,16 @@ def test_treatments_start_from_the_same_parameters(toy: Toy) -> None:
         assert np.array_equal(base[name], treated[name])
 
 
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the replicas that are really trained from now on."""
+    trained: list[str] = []
+    original = engine.train_alone
+    monkeypatch.setattr(
+        engine, "train_alone", lambda job, *rest: trained.append(job.replica.name) or original(job, *rest)
+    )
+    return trained
+
+
 def test_a_stopped_job_goes_on_where_it_was(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _, _ = toy.train("whole")
 
@@ -122,11 +135,7 @@ def test_a_stopped_job_goes_on_where_it_was(toy: Toy, monkeypatch: pytest.Monkey
     assert not (folder / "predictions.safetensors").exists() and not (folder / "training.json").exists()
     stored[1].write_bytes(stored[1].read_bytes()[:500])  # as if the disk had lost the end of it
 
-    trained = []
-    original = fit.fit_replica
-    monkeypatch.setattr(
-        engine, "fit_replica", lambda replica, *rest: trained.append(replica.name) or original(replica, *rest)
-    )
+    trained = watch(monkeypatch)
     again, summary, made = toy.train("stopped")
     assert trained == ["importance.0.1", "importance.1.0", "importance.1.1"]
     assert (folder / "predictions.safetensors").read_bytes() == (
@@ -182,11 +191,7 @@ def test_changed_labels_are_trained_anew(toy: Toy, monkeypatch: pytest.MonkeyPat
     contents["v3/importance"] = contents["v3/importance"] * 0.5
     arrays.save(toy.labels, contents, meta)
     approximate_distribution(labels=toy.labels, settings=SETTINGS, window=10, output=toy.distribution)
-    trained = []
-    original = fit.fit_replica
-    monkeypatch.setattr(
-        engine, "fit_replica", lambda replica, *rest: trained.append(replica.name) or original(replica, *rest)
-    )
+    trained = watch(monkeypatch)
     toy.train(repeats=1, training={"epochs": 1})
     assert len(trained) == 2
 
@@ -241,7 +246,7 @@ def test_features_that_are_not_finite_name_the_item(toy: Toy, monkeypatch: pytes
 
 def test_standardisation_knows_only_the_fitted_videos(toy: Toy) -> None:
     _, summary, made = toy.train(repeats=1, training={"epochs": 1})
-    data = engine.load_data(engine.parse_run(toy.run()), toy.labels, toy.features, fewest=2)
+    data = engine.load_data(parse_run(toy.run()), toy.labels, toy.features, fewest=2)
     for replica, path in zip(summary["replicas"], made, strict=True):
         rows = np.concatenate([data.features[item].numpy() for item in replica["fitted"]]).astype(np.float64)
         stored = arrays.load(path).under("parameters")
@@ -253,7 +258,7 @@ def test_standardisation_knows_only_the_fitted_videos(toy: Toy) -> None:
 
 
 def test_unit_rows(toy: Toy) -> None:
-    run = engine.parse_run(toy.run(normalise={"plain": "l2"}))
+    run = parse_run(toy.run(normalise={"plain": "l2"}))
     data = engine.load_data(run, toy.labels, toy.features, fewest=2)
     assert torch.linalg.vector_norm(data.features["v0"], dim=1).numpy() == pytest.approx(np.ones(40), rel=1e-5)
     assert not data.standardised_D.any()
@@ -290,10 +295,11 @@ def test_full_batch_is_one_step_on_summed_gradients(toy: Toy) -> None:
     fresh = {"epochs": 1, "selection": "last", "learning_rate": 1e-30}
     _, _, (start, *_) = toy.train("start", repeats=1, training=fresh, model=still)
     _, _, (end, *_) = toy.train("end", repeats=1, training=recipe, model=still)
-    run = engine.parse_run(toy.run(training=recipe, model=still))
-    parts = fit.Parts.of(run, arrays.load(toy.distribution))
+    run = parse_run(toy.run(training=recipe, model=still))
+    plan = arrays.load(toy.distribution)
     data = engine.load_data(run, toy.labels, toy.features, fewest=1)
-    network = fit._network(run, parts, data, data.folds[0].train)
+    job = Job(Replica("importance", "0", 0), run, engine.Parts.of(run, plan), data, data.folds[0], plan)
+    network = Trainee(job, pack, torch.device("cpu")).network
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.load(start).under("parameters").items()})
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=0.1)
     for item in data.folds[0].train:

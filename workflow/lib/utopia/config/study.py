@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 
 from utopia import registry
 from utopia.config.base import Strict
+from utopia.config.engine import Engine
 from utopia.config.suggest import nearest
 
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
@@ -66,6 +67,9 @@ class Treatment(Strict):
     """A file of `losses/`."""
     sampler: str | None = Field(None, json_schema_extra=lambda schema: _list(schema, "samplers"))
     """A file of `samplers/`, or null."""
+    members: int = Field(1, ge=1)
+    """Networks of an ensemble: each replica is trained so many times from seeds of its own, and their predictions are
+    averaged."""
 
     @field_validator("loss", "sampler")
     @classmethod
@@ -77,6 +81,10 @@ class Treatment(Strict):
         return name
 
 
+PRECOMPUTED = ("hdf5", "csv")
+"""Values of `extractor` that extract nothing."""
+
+
 class Precomputed(Strict):
     """Features that somebody else extracted, taken from an HDF5 file in the field's layout (a group per video)."""
 
@@ -86,6 +94,25 @@ class Precomputed(Strict):
     """Where the file may lie below the data-set's folder, in order; the first one found is used."""
     array: str = "features"
     """Name of the (steps x width) array in each group."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
+    normalise: Literal["none", "l2", "standardise"] = "none"
+    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
+    note: str = ""
+    """Why results on these features are not comparable with print; empty: they are the published features."""
+
+
+class PrecomputedTable(Strict):
+    """Features that somebody else extracted, taken from a table: a row per item and time, a column per feature."""
+
+    extractor: Literal["csv"]
+    """`csv`: nothing is extracted."""
+    files: list[str] = Field(..., min_length=1)
+    """Where the file may lie below the data-set's folder, in order; the first one found is used."""
+    item: str = "musicId"
+    """The column that holds an item's key; the rows of an item stand together."""
+    time: str = "frameTime"
+    """The column that holds the time of a row, in seconds. All other columns are features."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
     normalise: Literal["none", "l2", "standardise"] = "none"
@@ -112,6 +139,8 @@ class DatasetSettings(Strict):
     """Sets of features (rows concatenated), best first: the first set that is available is used."""
     shard: int = Field(16, ge=1)
     """Videos per extraction job."""
+    models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)
+    """Settings of models that differ on this data set, by model and dotted name (`pgl_sum: {d_model: 128}`)."""
     distribution: Distribution
 
 
@@ -119,7 +148,9 @@ class Generated(Strict):
     """Size of the miniature's generated data. Only an overlay sets it; null means real data."""
 
     seconds: float = Field(60.0, gt=5)
-    """Mean length of a video."""
+    """Mean length of a video; a song is 15 s longer, which no label covers."""
+    seconds_of: dict[str, Annotated[float, Field(gt=5)]] = Field(default_factory=dict)
+    """Mean length by data set, where it differs."""
     width: int = Field(96, ge=32)
     """Frame width in pixels."""
     height: int = Field(72, ge=32)
@@ -132,6 +163,20 @@ class Generated(Strict):
     """How many of them make the training labels."""
     items: dict[str, int] = Field(default_factory=dict)
     """Number of videos by data set; a data set that is not named is not generated."""
+
+    @field_validator("items", "seconds_of")
+    @classmethod
+    def _data_sets(cls, given: dict[str, Any]) -> dict[str, Any]:
+        known = registry.names("datasets")
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{name!r} is not a data set: {', '.join(known)}{nearest(name, known)}")
+        return given
+
+    def size(self, dataset: str) -> dict[str, Any]:
+        """The settings that a data set is generated with, as `inputs.miniature.generate` takes them."""
+        own = {"seconds": self.seconds_of.get(dataset, self.seconds)}
+        return self.model_dump(mode="json", exclude={"items", "seconds_of"}) | own
 
 
 class StudyBase(Strict):
@@ -149,6 +194,8 @@ class StudyBase(Strict):
     """Seeds per run; values are means over them, with their standard deviation."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run."""
+    engine: Engine = Field(default_factory=Engine)
+    """How runs are trained."""
     generated: Generated | None = None
     """Set by the miniature: generate the data instead of reading it."""
     treatments: dict[Name, Treatment]
@@ -192,7 +239,7 @@ def _datasets() -> Any:
 
 
 def _feature() -> Any:
-    union: Any = Precomputed
+    union: Any = Precomputed | PrecomputedTable
     for name in registry.names("extractors"):
         config = registry.config_of("extractors", name)
         tag: Any = Literal[name]
@@ -203,7 +250,7 @@ def _feature() -> Any:
             extractor=(tag, Field(..., description="A file of `extractors/`.")),
             options=(config, Field(default_factory=config, description="Settings of the extractor.")),
         )
-    return union if union is Precomputed else Annotated[union, Field(discriminator="extractor")]
+    return Annotated[union, Field(discriminator="extractor")]
 
 
 @cache

@@ -52,6 +52,12 @@ class Loss(nn.Module):
 
     learning_rate: float | None = None
     """Of its own parameters; None: the model's."""
+    by_row: bool = False
+    """Whether the loss is sum w_r e(y_r, y^_r) with the error of `error`: replicas then share its kernels."""
+
+    def error(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """The error e of each row, of a loss that is `by_row`."""
+        raise NotImplementedError
 
     def weights(self, videos: Sequence[Series], needs: Sequence[NDArray[np.float64]] | None) -> list[Weights]:
         """Weights of every video; 1 unless a loss says otherwise.

@@ -15,9 +15,15 @@ class Config(Strict):
 class MeanSquaredError(Loss):
     """1/m sum_t w_t (y_t - y^_t)^2 for each video, with w = 1."""
 
+    by_row = True
+
+    def error(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """See `Loss.error`."""
+        return (target - prediction).square()
+
     def forward(self, batch: Batch) -> Tensor:
         """See `Loss.forward`."""
-        return (batch.weight_R * (batch.target_R - batch.prediction_R).square()).sum()
+        return (batch.weight_R * self.error(batch.target_R, batch.prediction_R)).sum()
 
 
 def build(config: Config) -> Loss:

@@ -37,6 +37,8 @@ class Config(Strict):
 class RankSimilarity(MeanSquaredError):  # noqa: N818 - no exception
     """For each video 1/m sum_t w_t (y_t - y^_t)^2 + gamma sum_i 1/M |rank(S^y_i) - rank(S^f_i)|^2."""
 
+    by_row = False
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config

@@ -20,19 +20,21 @@ def attend(
     qkv_RH: Tensor,
     lengths: Sequence[int],
     heads: int,
+    scale: float,
     add_bias: Callable[[Tensor], None],
-    dropout: Callable[[Tensor], Tensor],
+    dropout: Callable[[Tensor, int], Tensor] | None,
 ) -> Tensor:
-    """y = dropout(softmax(q k^T + bias)) v for every head of every video, [R, h c].
+    """y = dropout(softmax(scale q k^T + bias)) v for every head of every video, [R, h c].
 
     Args:
         qkv_RH: queries, keys and values [R, 3 h c], in this order, each head after head.
         lengths: frames of each video (or segment); they add up to R.
         heads: h.
+        scale: of the energies.
         add_bias: adds a constant to energies [h, T, T] in place.
-        dropout: zeroes and scales weights.
+        dropout: zeroes and scales the weights of a video, given with its number; None: nothing is dropped.
     """
-    attended: Tensor = _Attend.apply(qkv_RH, list(lengths), heads, add_bias, dropout)
+    attended: Tensor = _Attend.apply(qkv_RH, list(lengths), heads, scale, add_bias, dropout)
     return attended
 
 
@@ -51,21 +53,22 @@ class _Attend(torch.autograd.Function):
         qkv_RH: Tensor,
         lengths: list[int],
         heads: int,
+        scale: float,
         add_bias: Callable[[Tensor], None],
-        dropout: Callable[[Tensor], Tensor],
+        dropout: Callable[[Tensor, int], Tensor] | None,
     ) -> Tensor:
         y_RH = qkv_RH.new_empty(len(qkv_RH), qkv_RH.shape[1] // 3)
         weights: list[Tensor] = []
-        for qkv_TH, y_TH in zip(qkv_RH.split(lengths), y_RH.split(lengths), strict=True):
+        for number, (qkv_TH, y_TH) in enumerate(zip(qkv_RH.split(lengths), y_RH.split(lengths), strict=True)):
             q_hTc, k_hTc, v_hTc = _by_head(qkv_TH, 3, heads)
-            e_hTT = torch.bmm(q_hTc, k_hTc.transpose(1, 2))
+            e_hTT = torch.bmm(q_hTc if scale == 1 else q_hTc * scale, k_hTc.transpose(1, 2))
             add_bias(e_hTT)
             w_hTT = torch.softmax(e_hTT, dim=-1, out=e_hTT)
-            d_hTT = dropout(w_hTT)
+            d_hTT = w_hTT if dropout is None else dropout(w_hTT, number)
             torch.bmm(d_hTT, v_hTc, out=_by_head(y_TH, 1, heads)[0])
             if ctx.needs_input_grad[0]:
                 weights += w_hTT, d_hTT
-        ctx.lengths, ctx.heads = lengths, heads
+        ctx.lengths, ctx.heads, ctx.scale = lengths, heads, scale
         ctx.save_for_backward(qkv_RH, y_RH, *weights)
         return y_RH
 
@@ -87,30 +90,32 @@ class _Attend(torch.autograd.Function):
             torch.bmm(d_hTT.transpose(1, 2), gy_hTc, out=gv_hTc)
             ge_hTT = torch.bmm(gy_hTc, v_hTc.transpose(1, 2)).mul_(d_hTT)
             ge_hTT.addcmul_(w_hTT, sum_Th.T[:, :, None], value=-1)
+            if ctx.scale != 1:
+                ge_hTT.mul_(ctx.scale)
             torch.bmm(ge_hTT, k_hTc, out=gq_hTc)
             torch.bmm(ge_hTT.transpose(1, 2), q_hTc, out=gk_hTc)
-        return gqkv_RH, None, None, None, None
+        return gqkv_RH, None, None, None, None, None
 
 
-def unit_norm(x_Rd: Tensor) -> Tensor:
+def unit_norm(x: Tensor) -> Tensor:
     """x / max(|x|, 1e-12) for every row: `torch.nn.functional.normalize` with a third of its passes over memory."""
-    scaled: Tensor = _UnitNorm.apply(x_Rd)
+    scaled: Tensor = _UnitNorm.apply(x)
     return scaled
 
 
 class _UnitNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_Rd: Tensor) -> Tensor:
-        norm_R1 = torch.linalg.vector_norm(x_Rd, dim=1, keepdim=True)
-        factor_R1 = norm_R1.clamp(min=SMALLEST_NORM).reciprocal_()
-        y_Rd = x_Rd * factor_R1
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        factor = norm.clamp(min=SMALLEST_NORM).reciprocal_()
+        y = x * factor
         # a row below the smallest norm is divided by a constant, so its gradient has no second term
-        ctx.save_for_backward(y_Rd, factor_R1, norm_R1 >= SMALLEST_NORM)
-        return y_Rd
+        ctx.save_for_backward(y, factor, norm >= SMALLEST_NORM)
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gy_Rd: Tensor) -> Tensor:
-        y_Rd, factor_R1, moves_R1 = ctx.saved_tensors
-        along_R1 = torch.linalg.vecdot(y_Rd, gy_Rd)[:, None] * moves_R1
-        return torch.addcmul(gy_Rd, y_Rd, along_R1, value=-1).mul_(factor_R1)
+    def backward(ctx: Any, gy: Tensor) -> Tensor:
+        y, factor, moves = ctx.saved_tensors
+        along = torch.linalg.vecdot(y, gy)[..., None] * moves
+        return torch.addcmul(gy, y, along, value=-1).mul_(factor)

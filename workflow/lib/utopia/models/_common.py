@@ -13,28 +13,39 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from utopia.models._layout import Layout, Packed
+
 Activation = Literal["tanh", "sigmoid", "linear"]
 
 
 class Regressor(nn.Module):
-    """Base of the models: y = head(encode(x)). Rows of different videos never see one another."""
+    """Base of the models: y = head(encode(x)). Rows of different videos never see one another.
+
+    A module whose models may run as K replicas in one says `STACKABLE = True`: then every parameter belongs to a layer
+    of `_layers`, dropout is `_dropout`'s, what looks along time is left to the layout, and axes are counted from the
+    end. Such a model also takes x [K, P, D] with a padded layout, and gives f [K, P, d] and y [K, P]. Others are
+    trained one replica after another, and may be made of any layers.
+    """
 
     @abstractmethod
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """Features f_Rd that enter the frame-wise regressor; the only part that looks along time.
 
         Args:
-            x_RD: input features of all frames, video after video.
-            lengths: frames of each video; they add up to R.
+            x_RD: input features of all frames.
+            rows: how the rows are arranged; for a model that is not stackable always `Packed`, whose `lengths` are the
+                frames of each video, one after another.
+            keys_R: of the rows, for `Dropout`; None outside training.
         """
 
     @abstractmethod
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """Predictions y_R, each from its own row alone (a new sample is one more row)."""
 
-    def forward(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Predictions y_R."""
-        return self.head(self.encode(x_RD, lengths))
+    def forward(self, x_RD: Tensor, rows: Layout | Sequence[int], keys_R: Tensor | None = None) -> Tensor:
+        """Predictions y_R; `rows` may be the lengths of packed videos."""
+        layout: Layout = Packed(rows) if isinstance(rows, Sequence) else rows
+        return self.head(self.encode(x_RD, layout, keys_R), keys_R)
 
 
 def activation_for(low: float, high: float) -> Activation:

@@ -92,6 +92,11 @@ class DdpgLearner:
                 self._learn_to_write(transitions)
         return total / frames
 
+    def state(self) -> dict[str, Tensor]:
+        """See `Learner.state`: the target networks."""
+        kept = {"critic": self.target_critic, "writer": self.target_writer}
+        return {f"{name}.{key}": value for name, network in kept.items() for key, value in network.state_dict().items()}
+
     def _next_write(self, number: int) -> int:
         """The clip, at or after this one, after which the memory is written next."""
         every = self.model.config.write_every

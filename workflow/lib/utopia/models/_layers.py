@@ -1,49 +1,40 @@
-"""Layers shared by the models: dropout from a replica's own random stream, attention per video, the sinusoidal table.
-
-Shapes as in `_common`; e and w are attention energies and weights, one video at a time.
+"""Layers shared by the models. Each takes rows [R, d] of one replica, or [K, P, d] of K replicas with parameters that
+have a leading axis K too (`training.stack` makes such a network of K ordinary ones).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from utopia.models._dropout import Dropout
+from utopia.models._layout import Bias, Layout
 
-class Dropout(nn.Module):
-    """`nn.Dropout` whose masks come from a generator of the replica's own, where `use_generator` has set one.
 
-    The masks are made from 16 random bits per element, four elements to a 64-bit word, because `bernoulli_` takes a
-    third of the time of a training step on a CPU. p is rounded to a multiple of 2^-16 and kept elements are scaled by
-    exactly 1 / (1 - p).
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.generator: torch.Generator | None = None
+class Linear(nn.Linear):
+    """`nn.Linear`, for one replica or for K."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, with each element zeroed with probability p in training."""
-        if not self.training or self.p == 0:
-            return x
-        if self.generator is None:
-            return functional.dropout(x, self.p)
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), None, generator=self.generator)  # the whole range: every bit is random
-        kept = round((1 - self.p) * 2**16)
-        mask = words.view(torch.int16)[: x.numel()].view(x.shape) < kept - 2**15
-        return x * mask.to(x.dtype).mul_(2**16 / kept)
+        """x W^T + b."""
+        if self.weight.dim() == 2:
+            return functional.linear(x, self.weight, self.bias)
+        if self.bias is None:
+            return torch.bmm(x, self.weight.transpose(1, 2))
+        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
 
 
-def use_generator(module: nn.Module, generator: torch.Generator) -> None:
-    """Let every layer inside `module` that has a `generator`, as `Dropout` has, draw from this one (on its device)."""
-    for layer in module.modules():
-        if hasattr(layer, "generator"):
-            layer.generator = generator  # type: ignore[assignment]
+class LayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` over the last axis, for one replica or for K."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise, scale, shift."""
+        if self.weight.dim() == 1:
+            return super().forward(x)
+        normal = functional.layer_norm(x, self.normalized_shape, None, None, self.eps)
+        return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
 
 
 def sinusoid(length: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -54,46 +45,73 @@ def sinusoid(length: int, width: int, device: torch.device | None = None) -> Ten
     return table.to(device=device, dtype=torch.float32)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention over packed videos, parameters and initial values as `nn.MultiheadAttention`'s."""
+class NoBias:
+    """Nothing is added to the attention energies."""
 
-    def __init__(self, width: int, heads: int, dropout: float, causal: bool) -> None:
+    def add_to(self, e_hTT: Tensor) -> None:
+        """See `Bias.add_to`."""
+
+    def padded(self, frames_KV: Tensor, longest: int, like: Tensor) -> Tensor | None:
+        """See `Bias.padded`."""
+        return None
+
+
+class CausalMask:
+    """A frame attends to itself and the past only."""
+
+    def __init__(self) -> None:
+        self._mask = torch.empty(0, 0)
+
+    def add_to(self, e_hTT: Tensor) -> None:
+        """See `Bias.add_to`."""
+        frames = e_hTT.shape[1]
+        e_hTT.add_(self._of(frames, e_hTT)[:frames, :frames])
+
+    def padded(self, frames_KV: Tensor, longest: int, like: Tensor) -> Tensor | None:
+        """See `Bias.padded`."""
+        return self._of(longest, like)[:longest, :longest]
+
+    def _of(self, frames: int, like: Tensor) -> Tensor:
+        if len(self._mask) < frames or self._mask.dtype != like.dtype or self._mask.device != like.device:
+            self._mask = like.new_full((frames, frames), -torch.inf).triu_(1)
+        return self._mask
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, parameters and initial values as `nn.MultiheadAttention`'s."""
+
+    def __init__(self, width: int, heads: int, dropout: float, bias: Bias) -> None:
         super().__init__()
-        self.heads, self.causal = heads, causal
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.heads, self.bias, self.scale = heads, bias, (width // heads) ** -0.5
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         self.dropout = Dropout(dropout)
         nn.init.xavier_uniform_(self.qkv.weight)
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x_Rd: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The maps run over all rows at once, attention over one video at a time: no padding, no mask of others."""
-        videos = [self._attend(qkv_T3d) for qkv_T3d in self.qkv(x_Rd).split(list(lengths))]
-        return self.out(videos[0] if len(videos) == 1 else torch.cat(videos))
-
-    def _attend(self, qkv_T3d: Tensor) -> Tensor:
-        frames, width = qkv_T3d.shape[0], qkv_T3d.shape[1] // 3
-        q_hTc, k_hTc, v_hTc = qkv_T3d.view(frames, 3, self.heads, width // self.heads).permute(1, 2, 0, 3)
-        e_hTT = torch.bmm(q_hTc * (width // self.heads) ** -0.5, k_hTc.transpose(1, 2))
-        if self.causal:
-            e_hTT += torch.full((frames, frames), -torch.inf, device=e_hTT.device).triu_(1)
-        w_hTT = self.dropout(e_hTT.softmax(dim=-1))
-        return torch.bmm(w_hTT, v_hTc).transpose(0, 1).reshape(frames, width)
+    def forward(self, x: Tensor, rows: Layout, keys: Tensor | None = None) -> Tensor:
+        """The maps run over all rows at once, attention within each video."""
+        attended = rows.attend(
+            self.qkv(x), self.heads, scale=self.scale, bias=self.bias, dropout=self.dropout, keys=keys
+        )
+        return self.out(attended)
 
 
 class EncoderLayer(nn.Module):
-    """A post-norm transformer encoder layer on packed videos, as `nn.TransformerEncoderLayer` with its defaults."""
+    """A post-norm transformer encoder layer, as `nn.TransformerEncoderLayer` with its defaults."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, bias: Bias) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, dropout, causal)
-        self.widen = nn.Linear(width, feedforward)
-        self.narrow = nn.Linear(feedforward, width)
-        self.norm_attention, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.attention = SelfAttention(width, heads, dropout, bias)
+        self.widen = Linear(width, feedforward)
+        self.narrow = Linear(feedforward, width)
+        self.norm_attention, self.norm_feedforward = LayerNorm(width), LayerNorm(width)
+        self.dropout_attention, self.dropout_hidden = Dropout(dropout), Dropout(dropout)
+        self.dropout_feedforward = Dropout(dropout)
 
-    def forward(self, x_Rd: Tensor, lengths: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, rows: Layout, keys: Tensor | None = None) -> Tensor:
         """One layer; rows of different videos do not mix."""
-        x_Rd = self.norm_attention(x_Rd + self.dropout(self.attention(x_Rd, lengths)))
-        return self.norm_feedforward(x_Rd + self.dropout(self.narrow(self.dropout(self.widen(x_Rd).relu()))))
+        x = self.norm_attention(x + self.dropout_attention(self.attention(x, rows, keys), keys))
+        hidden = self.dropout_hidden(self.widen(x).relu(), keys)
+        return self.norm_feedforward(x + self.dropout_feedforward(self.narrow(hidden), keys))

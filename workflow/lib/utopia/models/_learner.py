@@ -39,6 +39,10 @@ class Learner(Protocol):
             The mean of the objective over the video's frames (scalar, no gradient), before each update.
         """
 
+    def state(self) -> dict[str, Tensor]:
+        """What it keeps from video to video besides the model and the optimisers (target networks): the tensors
+        themselves, so that a training that was stopped can go on."""
+
 
 @runtime_checkable
 class Learns(Protocol):

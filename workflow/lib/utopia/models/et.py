@@ -10,7 +10,6 @@ encoder: post-norm layers with a causal mask; head: Linear(d, 64) -> ReLU -> dro
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
@@ -20,7 +19,11 @@ from torch import Tensor, nn
 from utopia.config.base import Strict
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor, activate
-from utopia.models._layers import Dropout, EncoderLayer, sinusoid
+from utopia.models._dropout import Dropout
+from utopia.models._layers import CausalMask, EncoderLayer, Linear, NoBias, sinusoid
+from utopia.models._layout import Layout
+
+STACKABLE = True
 
 
 class Config(Strict):
@@ -63,36 +66,35 @@ class EncoderTransformer(Regressor):
         super().__init__()
         d = config.d_model
         self.pe, self.activation = config.pe, activation
-        self.embed = nn.Sequential(nn.Linear(d_in, d // 2), nn.ReLU(), nn.Linear(d // 2, d))
+        self.embed = nn.Sequential(Linear(d_in, d // 2), nn.ReLU(), Linear(d // 2, d))
         self.embed_dropout = Dropout(config.dropout)
         # nn.TransformerEncoder makes its layers as copies of one, so all start from the same values
-        layer = EncoderLayer(d, config.heads, config.feedforward, config.dropout, config.causal)
-        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(config.layers))
-        self.hidden, self.head_dropout = nn.Linear(d, config.head_hidden), Dropout(config.head_dropout)
-        self.out = nn.Linear(config.head_hidden, 1)
+        mask = CausalMask() if config.causal else NoBias()
+        layer = EncoderLayer(d, config.heads, config.feedforward, config.dropout, mask)
+        self.layers = nn.ModuleList(copy.deepcopy(layer, {id(mask): mask}) for _ in range(config.layers))
+        self.hidden, self.head_dropout = Linear(d, config.head_hidden), Dropout(config.head_dropout)
+        self.out = Linear(config.head_hidden, 1)
         nn.init.zeros_(self.out.bias)
         self._table = torch.empty(0, d)
 
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.encode`."""
-        f_Rd = self.embed_dropout(self.embed(x_RD) + self._position(lengths, x_RD.device))
+        f_Rd = self.embed_dropout(self.embed(x_RD) + self._position(rows, x_RD), keys_R)
         for layer in self.layers:
-            f_Rd = layer(f_Rd, lengths)
+            f_Rd = layer(f_Rd, rows, keys_R)
         return f_Rd
 
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
-        y_R1 = self.out(self.head_dropout(self.hidden(f_Rd).relu()))
-        return activate(y_R1.squeeze(1), self.activation)
+        y_R1 = self.out(self.head_dropout(self.hidden(f_Rd).relu(), keys_R))
+        return activate(y_R1.squeeze(-1), self.activation)
 
-    def _position(self, lengths: Sequence[int], device: torch.device) -> Tensor | float:
+    def _position(self, rows: Layout, like: Tensor) -> Tensor | float:
         if self.pe == "none":
             return 0.0
-        if len(self._table) < max(lengths) or self._table.device != device:
-            self._table = sinusoid(max(lengths), self._table.shape[1], device)
-        if self.pe == "reference_batch_axis":
-            return self._table[:1]
-        return torch.cat([self._table[:frames] for frames in lengths])
+        if len(self._table) < rows.longest() or self._table.device != like.device or self._table.dtype != like.dtype:
+            self._table = sinusoid(rows.longest(), self._table.shape[1], like.device).to(like.dtype)
+        return self._table[:1] if self.pe == "reference_batch_axis" else rows.by_frame(self._table)
 
 
 def build(config: Config, d_in: int, activation: Activation) -> Regressor:

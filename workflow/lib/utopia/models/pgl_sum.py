@@ -15,9 +15,9 @@ the width of a head.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,9 +25,13 @@ from torch import Tensor, nn
 from utopia.config.base import Strict
 from utopia.config.training import Training
 from utopia.errors import ConfigError
-from utopia.models._attention import attend, unit_norm
+from utopia.models._attention import unit_norm
 from utopia.models._common import Activation, Regressor, activate
-from utopia.models._layers import Dropout
+from utopia.models._dropout import Dropout
+from utopia.models._layers import LayerNorm, Linear
+from utopia.models._layout import Layout
+
+STACKABLE = True
 
 EPSILON = 1e-6
 """Of both LayerNorms."""
@@ -74,14 +78,6 @@ class Config(Strict):
     """The training recipe (reference code: Adam, 5e-5, L2 1e-5, clipped at 5, 200 full-batch steps)."""
 
 
-def segment_lengths(frames: int, number: int) -> list[int]:
-    """Frames of each segment: ceil(frames / number), the last one shorter; fewer than `number` segments where some
-    would be empty.
-    """
-    size = -(-frames // number)
-    return [min(size, frames - start) for start in range(0, frames, size)]
-
-
 class Positions:
     """The sinusoidal matrix that is added to the energies of every head, computed once."""
 
@@ -101,6 +97,19 @@ class Positions:
             else:  # columns go in pairs: the last one of an odd number has none, as in the reference code
                 paired = frames // 2 * 2
                 e_hTT[..., :paired].add_(self._absolute(frames, e_hTT)[:frames, :paired])
+
+    def padded(self, frames_KV: Tensor, longest: int, like: Tensor) -> Tensor | None:
+        """The matrix of each padded video [K, V, T, T]."""
+        if self.kind == "none":
+            return None
+        if self.kind == "relative":
+            whole = like.new_zeros(*frames_KV.shape, longest, longest)
+            for (replica, video), frames in np.ndenumerate(frames_KV.cpu().numpy()):
+                whole[replica, video, :frames, :frames] = self._relative(int(frames), like) if frames else 0.0
+            return whole
+        paired_KV = frames_KV.div(2, rounding_mode="floor") * 2
+        in_pair_KV1T = torch.arange(longest, device=frames_KV.device) < paired_KV[:, :, None, None]
+        return self._absolute(longest, like)[:longest, :longest] * in_pair_KV1T
 
     def _absolute(self, frames: int, like: Tensor) -> Tensor:
         """P[t, 2i] = sin(t / f^(2i/d)), P[t, 2i + 1] = cos(t / f^(2i/d)), of at least this many frames."""
@@ -124,18 +133,19 @@ class Positions:
 
 
 class Attention(nn.Module):
-    """A multi-head attention cell without biases and without scaling, on packed videos (or segments of videos)."""
+    """A multi-head attention cell without biases and without scaling, within videos or segments of videos."""
 
     def __init__(self, width: int, hidden: int, heads: int, dropout: float, positions: Positions) -> None:
         super().__init__()
         self.heads, self.size, self.positions = heads, hidden // heads, positions
-        self.qkv = nn.Linear(width, 3 * heads * self.size, bias=False)
-        self.out = nn.Linear(heads * self.size, width, bias=False)
+        self.qkv = Linear(width, 3 * heads * self.size, bias=False)
+        self.out = Linear(heads * self.size, width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_Rd: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The maps of all heads run over all rows at once, attention over one video at a time."""
-        return self.out(attend(self.qkv(x_Rd), lengths, self.heads, self.positions.add_to, self.dropout))
+    def forward(self, x_Rd: Tensor, rows: Layout, keys_R: Tensor | None) -> Tensor:
+        """The maps of all heads run over all rows at once, attention within each video."""
+        qkv = self.qkv(x_Rd)
+        return self.out(rows.attend(qkv, self.heads, scale=1.0, bias=self.positions, dropout=self.dropout, keys=keys_R))
 
 
 class Summariser(Regressor):
@@ -152,46 +162,38 @@ class Summariser(Regressor):
                 remedy="choose a larger d_model, or fewer heads, segments or segment_heads",
             )
         self.fusion, self.activation = config.fusion, activation
-        self.enter = nn.Linear(d_in, d) if d != d_in else nn.Identity()
+        self.enter = Linear(d_in, d) if d != d_in else nn.Identity()
         positions = Positions(config.position, d, config.frequency)
         self.whole = Attention(d, d, config.heads, config.dropout, positions)
         number = config.segments or 0
         self.parts = nn.ModuleList(
             Attention(d, d // number, config.segment_heads, config.dropout, positions) for _ in range(number)
         )
-        self.dropout, self.norm = Dropout(config.dropout), nn.LayerNorm(d, eps=EPSILON)
-        self.hidden, self.hidden_norm = nn.Linear(d, d), nn.LayerNorm(d, eps=EPSILON)
-        self.out = nn.Linear(d, 1)
+        self.dropout, self.norm = Dropout(config.dropout), LayerNorm(d, eps=EPSILON)
+        self.hidden, self.hidden_norm = Linear(d, d), LayerNorm(d, eps=EPSILON)
+        self.hidden_dropout, self.out = Dropout(config.dropout), Linear(d, 1)
         _initialise(self)
 
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.encode`."""
         x_Rd = self.enter(x_RD)
-        g_Rd = self.whole(x_Rd, lengths)
+        g_Rd = self.whole(x_Rd, rows, keys_R)
         if not self.parts:
             return g_Rd + x_Rd
-        return self._fuse(unit_norm(g_Rd), unit_norm(self._by_part(x_Rd, lengths))) + x_Rd
+        return self._fuse(unit_norm(g_Rd), unit_norm(self._by_part(x_Rd, rows, keys_R))) + x_Rd
 
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
-        h_Rd = self.hidden(self.norm(self.dropout(f_Rd))).relu()
-        y_R1 = self.out(self.hidden_norm(self.dropout(h_Rd)))
-        return activate(y_R1.squeeze(1), self.activation)
+        h_Rd = self.hidden(self.norm(self.dropout(f_Rd, keys_R))).relu()
+        y_R1 = self.out(self.hidden_norm(self.hidden_dropout(h_Rd, keys_R)))
+        return activate(y_R1.squeeze(-1), self.activation)
 
-    def _by_part(self, x_Rd: Tensor, lengths: Sequence[int]) -> Tensor:
+    def _by_part(self, x_Rd: Tensor, rows: Layout, keys_R: Tensor | None) -> Tensor:
         """The attentions within segments. Cell s runs over segment s of all videos at once."""
-        cut = [segment_lengths(frames, len(self.parts)) for frames in lengths]
-        where = [part for segments in cut for part in range(len(segments))]
-        pieces = list(x_Rd.split([frames for segments in cut for frames in segments]))
-        for part, cell in enumerate(self.parts):
-            mine = [place for place, of in enumerate(where) if of == part]
-            sizes = [len(pieces[place]) for place in mine]
-            y_Sd = cell(torch.cat([pieces[place] for place in mine]) if mine else x_Rd[:0], sizes)
-            for place, y_Td in zip(mine, y_Sd.split(sizes), strict=True):
-                pieces[place] = y_Td
-            if not mine:  # no rows, but the cell's gradient is then 0 and not missing
-                pieces.append(y_Sd)
-        return torch.cat(pieces)
+        cut = rows.cut(len(self.parts))
+        keys = [None] * len(self.parts) if keys_R is None else cut.split(keys_R)
+        inputs = zip(self.parts, cut.split(x_Rd), cut.parts, keys, strict=True)
+        return cut.join([cell(x_Sd, part, keys_S) for cell, x_Sd, part, keys_S in inputs])
 
     def _fuse(self, g_Rd: Tensor, l_Rd: Tensor) -> Tensor:
         match self.fusion:

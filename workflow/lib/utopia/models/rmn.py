@@ -42,6 +42,7 @@ from utopia.config.base import Strict
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor, activate
 from utopia.models._ddpg import DdpgLearner
+from utopia.models._layout import Layout, Packed
 from utopia.models._learner import Learner, MakeUpdate
 
 
@@ -222,16 +223,17 @@ class MemoryNetwork(Regressor):
         distinct_Nd = functional.normalize(torch.randn(config.rows, d), dim=1)
         self.register_buffer("start_Nd", distinct_Nd if config.start == "distinct" else torch.zeros(config.rows, d))
 
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """[o_j; r_t] of every frame; see `Regressor.encode`."""
-        cut = [clip_lengths(frames, self.config.clip) for frames in lengths]
+        assert isinstance(rows, Packed)  # the model is not stackable
+        cut = [clip_lengths(frames, self.config.clip) for frames in rows.lengths]
         clips = [frames for video in cut for frames in video]
         o_Rd, h_Cd = self.clips(x_RD, clips)
         videos = h_Cd.split([len(video) for video in cut])
         m_CNd = torch.cat([self.remember(h_Vd, self.start()).before for h_Vd in videos])
         return self.features(o_Rd, h_Cd, m_CNd, clips)
 
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
         return activate(self.predictor(f_Rd).squeeze(1), self.activation)
 

@@ -10,7 +10,7 @@ In shapes: R rows (frames) of the chunk, Q new samples, d feature width, b bins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,3 +41,18 @@ class Sampler(Protocol):
 
     def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:
         """New samples for these features; every random number comes from `generator` (on the features' device)."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A sampler that draws something once and keeps it: from seeds of its own, because streams start anew in every
+    epoch, so that a training that was stopped finds the same again.
+    """
+
+    def settle(self, common: int, own: int) -> None:
+        """Take its seeds.
+
+        Args:
+            common: of the replica, the same for all its chunks.
+            own: of this chunk.
+        """

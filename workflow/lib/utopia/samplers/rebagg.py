@@ -56,23 +56,29 @@ class Bag:
         shares = SHARES if config.rare == "variation" else (0.5,)
         each = [resampler.needs(self._ratios(share)) for share in shares]
         self.needs: list[Float] = [np.mean(one, axis=0) for one in zip(*each, strict=True)]
+        self._seeds = (0, 0)
         self._choice: Choice | None = None
 
+    def settle(self, common: int, own: int) -> None:
+        """See `utopia.samplers._common.Settles`."""
+        self._seeds, self._choice = (common, own), None
+
     def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:
-        """See `Sampler.draw`. What is in the bag is drawn in the first pass; new samples follow the features.
+        """See `Sampler.draw`. What is in the bag is drawn once; new samples follow the features.
 
         Args:
             feature_Rd: features of the chunk's rows.
-            generator: on the same device.
+            generator: not used.
         """
         config = self.config
         if self._choice is None:
+            common, own = self._seeds
             share = 0.5
-            if config.rare == "variation":
-                # of the seed, not of the stream: all chunks of a member have the same share
-                member = torch.Generator().manual_seed(generator.initial_seed())
+            if config.rare == "variation":  # all chunks of a member have the same share
+                member = torch.Generator().manual_seed(common)
                 share = SHARES[int(torch.randint(len(SHARES), (1,), generator=member))]
-            self._choice = self._resampler.choose(self._ratios(share), generator, feature_Rd.shape[1], config.fill)
+            once = torch.Generator(feature_Rd.device).manual_seed(own)
+            self._choice = self._resampler.choose(self._ratios(share), once, feature_Rd.shape[1], config.fill)
         return self._resampler.make(self._choice, feature_Rd.detach(), config.fill, config.k, config.delta)
 
     def _ratios(self, share: float) -> Float:

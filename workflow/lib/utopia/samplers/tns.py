@@ -85,7 +85,12 @@ class TimeSliceSampler:
         self._candidate_S2 = tensor(slice_S2 if config.candidates == "slice" else window_S2)
         self._row_R = torch.arange(len(target_R), device=device)
         self._fixed_G = None if config.rounding == "stochastic" else self._groups(self._need_G)
+        self._seed: int | None = None
         self._frozen: tuple[Tensor, Tensor] | None = None
+
+    def settle(self, common: int, own: int) -> None:
+        """See `utopia.samplers._common.Settles`; what `allocation: frozen` freezes."""
+        self._seed, self._frozen = own, None
 
     def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:
         """See `Sampler.draw`.
@@ -105,6 +110,8 @@ class TimeSliceSampler:
         """
         if self._frozen is not None:
             return self._frozen
+        if self.config.allocation == "frozen" and self._seed is not None:
+            generator = torch.Generator(generator.device).manual_seed(self._seed)
         if self._fixed_G is None:
             chance_G = torch.rand(
                 len(self._need_G), generator=generator, device=self._need_G.device, dtype=torch.float64

@@ -4,9 +4,10 @@ every job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adam import adam
 
@@ -51,15 +52,27 @@ class Adam:
         for p in self.parameters:
             p.grad = None
 
+    def state(self) -> dict[str, Tensor]:
+        """The moments and step counts: the tensors themselves."""
+        kinds = {"mean": self._mean, "square": self._square, "steps": self._steps}
+        return {f"{kind}.{i}": tensor for kind, tensors in kinds.items() for i, tensor in enumerate(tensors)}
 
-def make_update(parameters: Sequence[Parameter], recipe: Training) -> Callable[[], None]:
-    """An optimiser of some parameters by the recipe: what it returns clips their gradients, steps and forgets them."""
-    mine = list(parameters)
-    optimiser = Adam(mine, recipe.learning_rate, recipe.weight_decay)
 
-    def update() -> None:
-        if recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(mine, recipe.clip_norm)
-        optimiser.step()
+class Update:
+    """One step by the recipe: clip the gradients, step, forget them."""
 
-    return update
+    def __init__(self, parameters: Sequence[Parameter], recipe: Training) -> None:
+        self.parameters = list(parameters)
+        self.optimiser = Adam(self.parameters, recipe.learning_rate, recipe.weight_decay)
+        self._clip_norm = recipe.clip_norm
+
+    def __call__(self) -> None:
+        """Do it."""
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self._clip_norm)
+        self.optimiser.step()
+
+
+def make_update(parameters: Sequence[Parameter], recipe: Training) -> Update:
+    """An optimiser of some parameters by the recipe."""
+    return Update(parameters, recipe)

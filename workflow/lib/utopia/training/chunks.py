@@ -18,9 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from utopia import seeds
 from utopia.distribution.series import Series
 from utopia.losses._common import Batch, Loss
-from utopia.samplers._common import Sampler
+from utopia.models._dropout import counted, frame_keys, pass_keys
+from utopia.models._layout import Packed
+from utopia.samplers._common import Sampler, Samples
 from utopia.training.network import Network
 
 ROWS = 512
@@ -38,6 +41,8 @@ class Video:
     target_T: Tensor
     series: Series | None = None
     """Its label distribution; training videos only."""
+    number: int = 0
+    """What the keys of its frames start from: its own under its replica; training videos only."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,11 @@ class Chunk:
     """Videos packed for training, on the device."""
 
     x_RD: Tensor
-    lengths: list[int]
+    rows: Packed
+    key_R: Tensor
+    """Keys of the frames, the same in every epoch; `pass_keys` makes those of a pass."""
+    new_key: int
+    """What the keys of new samples start from."""
     target_R: Tensor
     bin_R: Tensor
     video_R: Tensor
@@ -90,7 +99,9 @@ def make_chunks(
         chunks.append(
             Chunk(
                 x_RD=torch.cat([video.x_TD for video in group]).to(device),
-                lengths=lengths,
+                rows=Packed(lengths),
+                key_R=frame_keys([video.number for video in group], lengths, device),
+                new_key=seeds.derive(group[0].number, "new samples"),
                 target_R=target[number],
                 bin_R=torch.as_tensor(np.concatenate([one.bin for one in series[number]]), device=device),
                 video_R=torch.repeat_interleave(torch.arange(len(group)), torch.tensor(lengths)).to(device),
@@ -104,22 +115,59 @@ def make_chunks(
     return chunks
 
 
-def chunk_loss(network: Network, chunk: Chunk, loss: Loss, generator: torch.Generator) -> Tensor:
-    """The forward pass in training: encode, add new samples, regress, and sum the videos' losses (a scalar tensor)."""
-    feature_Rd = network.encode(chunk.x_RD, chunk.lengths)
+@dataclass(frozen=True)
+class Labelled:
+    """What the loss compares predictions with: frames, then new samples."""
+
+    target_R: Tensor
+    weight_R: Tensor
+    """Divided by the number of rows of its video."""
+    video_R: Tensor
+    bin_R: Tensor
+
+
+def labelled(chunk: Chunk, new: Samples | None) -> Labelled:
+    """The labels of a chunk's frames and of the new samples that were drawn for it."""
     target_R, video_R, bin_R, weight_R = chunk.target_R, chunk.video_R, chunk.bin_R, chunk.weight_R
-    size_V = torch.tensor(chunk.lengths, dtype=weight_R.dtype, device=weight_R.device)
-    if chunk.sampler is not None:
-        new = chunk.sampler.draw(feature_Rd, generator)
+    size_V = torch.tensor(chunk.rows.lengths, dtype=weight_R.dtype, device=weight_R.device)
+    if new is not None:
         if new.count_R is not None:
             weight_R = weight_R * new.count_R
-            size_V = torch.stack([count_T.sum() for count_T in new.count_R.split(chunk.lengths)])
+            size_V = torch.stack([count_T.sum() for count_T in new.count_R.split(chunk.rows.lengths)])
         size_V = (size_V + torch.bincount(new.video_Q, minlength=len(size_V))).clamp(min=1)
-        feature_Rd = torch.cat([feature_Rd, new.feature_Qd])
         target_R, bin_R = torch.cat([target_R, new.target_Q]), torch.cat([bin_R, new.bin_Q])
         video_R = torch.cat([video_R, new.video_Q])
         weight_R = torch.cat([weight_R, chunk.new_weight_Vb[new.video_Q, new.bin_Q]])
-    batch = Batch(network.head(feature_Rd), target_R, weight_R / size_V[video_R], video_R, bin_R, feature_Rd)
+    return Labelled(target_R, weight_R / size_V[video_R], video_R, bin_R)
+
+
+def new_keys(chunk: Chunk, number: int, epoch_seed: int) -> Tensor:
+    """Keys of the chunk's new samples in a pass."""
+    return pass_keys(counted(chunk.new_key, torch.arange(number, device=chunk.key_R.device)), epoch_seed)
+
+
+def chunk_loss(
+    network: Network, chunk: Chunk, loss: Loss, generator: torch.Generator, epoch_seed: int | None = None
+) -> Tensor:
+    """The forward pass in training: encode, add new samples, regress, and sum the videos' losses (a scalar tensor).
+
+    Args:
+        network: in training mode.
+        chunk: videos.
+        loss: their loss.
+        generator: the replica's stream for new samples.
+        epoch_seed: the replica's seed of dropout in this epoch; None: dropout from torch's own stream.
+    """
+    keys_R = None if epoch_seed is None else pass_keys(chunk.key_R, epoch_seed)
+    feature_Rd = network.encode(chunk.x_RD, chunk.rows, keys_R)
+    new = None
+    if chunk.sampler is not None:
+        new = chunk.sampler.draw(feature_Rd, generator)
+        feature_Rd = torch.cat([feature_Rd, new.feature_Qd])
+        if keys_R is not None and epoch_seed is not None:
+            keys_R = torch.cat([keys_R, new_keys(chunk, len(new.target_Q), epoch_seed)])
+    y_R, known = network.head(feature_Rd, keys_R), labelled(chunk, new)
+    batch = Batch(y_R, known.target_R, known.weight_R, known.video_R, known.bin_R, feature_Rd)
     value: Tensor = loss(batch)
     return value
 

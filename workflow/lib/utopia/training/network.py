@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from utopia.models._common import Regressor
+from utopia.models._dropout import number_sites
+from utopia.models._layout import Layout
 
 
 class Network(nn.Module):
@@ -19,19 +21,21 @@ class Network(nn.Module):
         self.model = model
         self.register_buffer("mean_D", mean_D)
         self.register_buffer("scale_D", 1 / deviation_D)
+        number_sites(model)
 
-    def encode(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
+    def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.encode`; x as stored."""
-        return self.model.encode(self.scaled(x_RD), lengths)
+        return self.model.encode(self.scaled(x_RD), rows, keys_R)
 
     def scaled(self, x_RD: Tensor) -> Tensor:
         """x as the model takes it."""
         return (x_RD - self.get_buffer("mean_D")) * self.get_buffer("scale_D")
 
-    def head(self, f_Rd: Tensor) -> Tensor:
+    def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
-        return self.model.head(f_Rd)
+        return self.model.head(f_Rd, keys_R)
 
-    def forward(self, x_RD: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Predictions y_R."""
-        return self.head(self.encode(x_RD, lengths))
+    def forward(self, x_RD: Tensor, rows: Layout | Sequence[int]) -> Tensor:
+        """Predictions y_R, without keys."""
+        y_R: Tensor = self.model(self.scaled(x_RD), rows)
+        return y_R

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from utopia.config.training import Training
 from utopia.errors import ConfigError
 from utopia.losses._common import Batch, Loss
 from utopia.models._learner import Learns
-from utopia.training.adam import make_update
+from utopia.training.adam import Update
 from utopia.training.chunks import Chunk
 from utopia.training.network import Network
 
 
-def by_own_way(
-    network: Network, loss: Loss, recipe: Training, generator: torch.Generator
-) -> Callable[[Chunk, int], Tensor] | None:
-    """What trains the network on one video in an epoch and returns its loss; None for a model that the engine trains.
+class OwnWay:
+    """What trains such a network on one video in an epoch."""
 
-    Args:
-        network: model and input scaling.
-        loss: gives the objective; its weights are those of the chunk.
-        recipe: optimiser, clipping, number of epochs.
-        generator: the replica's stream for what the learner draws.
+    def __init__(
+        self, model: Learns, network: Network, loss: Loss, recipe: Training, generator: torch.Generator
+    ) -> None:
+        self._network, self._loss, self._recipe = network, loss, recipe
+        self._updates: list[Update] = []
+        self._learner = model.learner(self._make_update, generator)
 
-    Raises:
-        ConfigError: (when called) the run has a sampler; new samples have no place in a model that learns along time.
-    """
-    if not isinstance(network.model, Learns):
-        return None
+    def __call__(self, chunk: Chunk, epoch: int) -> Tensor:
+        """Train on a video; its loss.
 
-    learner = network.model.learner(partial(make_update, recipe=recipe), generator)
-
-    def fit_video(chunk: Chunk, epoch: int) -> Tensor:
+        Raises:
+            ConfigError: the run has a sampler; new samples have no place in a model that learns along time.
+        """
         if chunk.sampler is not None:
             raise ConfigError(
                 "this model learns along time, step by step: a sampler cannot add samples to it",
@@ -47,10 +43,33 @@ def by_own_way(
         def objective(y_R: Tensor, f_Rd: Tensor, frames: slice) -> Tensor:
             weight_R = chunk.weight_R[frames] / len(y_R)
             batch = Batch(y_R, chunk.target_R[frames], weight_R, chunk.video_R[frames], chunk.bin_R[frames], f_Rd)
-            value: Tensor = loss(batch)
+            value: Tensor = self._loss(batch)
             return value
 
-        progress = epoch / max(1, recipe.epochs - 1)
-        return learner.fit_video(network.scaled(chunk.x_RD), chunk.target_R, chunk.weight_R, objective, progress)
+        progress = epoch / max(1, self._recipe.epochs - 1)
+        x_TD = self._network.scaled(chunk.x_RD)
+        return self._learner.fit_video(x_TD, chunk.target_R, chunk.weight_R, objective, progress)
 
-    return fit_video
+    def state(self) -> dict[str, Tensor]:
+        """What moves besides the network: the optimisers' moments, what the learner keeps; the tensors themselves."""
+        moving = {f"learner/{name}": tensor for name, tensor in self._learner.state().items()}
+        for number, update in enumerate(self._updates):
+            moving |= {f"update{number}/{name}": tensor for name, tensor in update.optimiser.state().items()}
+        return moving
+
+    def _make_update(self, parameters: Sequence[Parameter]) -> Update:
+        self._updates.append(Update(parameters, self._recipe))
+        return self._updates[-1]
+
+
+def by_own_way(network: Network, loss: Loss, recipe: Training, generator: torch.Generator) -> OwnWay | None:
+    """What trains the network, if its model brings its own way; None for a model that the engine trains.
+
+    Args:
+        network: model and input scaling.
+        loss: gives the objective; its weights are those of the chunk.
+        recipe: optimiser, clipping, number of epochs.
+        generator: the replica's stream for what the learner draws.
+    """
+    model = network.model
+    return OwnWay(model, network, loss, recipe, generator) if isinstance(model, Learns) else None

@@ -16,11 +16,18 @@ class Replica:
     target: str
     fold: str
     repeat: int
+    member: int = 0
+    """Its number in an ensemble."""
 
     @property
     def name(self) -> str:
-        """`<target>.<fold>.<repeat>`, as in the name of its checkpoint."""
-        return f"{self.target}.{self.fold}.{self.repeat}"
+        """`<target>.<fold>.<repeat>`, as in the name of its checkpoint; further members of an ensemble add theirs."""
+        return f"{self.target}.{self.fold}.{self.repeat}" + (f".{self.member}" if self.member else "")
+
+    @property
+    def place(self) -> str:
+        """`<target>/<fold>/<repeat>`, where its predictions are; members share it."""
+        return f"{self.target}/{self.fold}/{self.repeat}"
 
     def seed(self, run: Run) -> int:
         """The seed from which all random numbers of this replica derive.
@@ -30,7 +37,8 @@ class Replica:
         numbers (common random numbers): their difference varies less than that of independent runs, while each run
         alone is as random as before.
         """
-        return seeds.derive(run.seed, run.dataset, run.model, self.target, self.fold, self.repeat)
+        member = (self.member,) if self.member else ()  # the first one starts as a replica without an ensemble does
+        return seeds.derive(run.seed, run.dataset, run.model, self.target, self.fold, self.repeat, *member)
 
     def stream(self, run: Run, purpose: str) -> int:
         """The seed of one of its streams (`parameters`, `order`, `dropout`, `samples`, `loss`), all independent."""

@@ -1,10 +1,11 @@
-"""The job that trains a run: all its replicas, one after another, each stored as soon as it is done."""
+"""The job that trains runs: all their replicas, each stored as soon as it is done."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +13,55 @@ import numpy as np
 import torch
 
 from utopia import arrays, files
-from utopia.errors import ComputeError
-from utopia.training.data import Data, Fold, load_data
-from utopia.training.fit import Fitted, Parts, fit_replica
+from utopia.errors import ComputeError, ConfigError
+from utopia.training.alone import train_alone
+from utopia.training.data import Data, load_data
+from utopia.training.parts import Parts
 from utopia.training.replica import Replica
-from utopia.training.settings import Run, parse_run
-from utopia.training.store import checkpoint_path, load_replica, save_replica
+from utopia.training.settings import Run
+from utopia.training.stacked import StackedTraining
+from utopia.training.store import Keeper, checkpoint_path, load_replica, save_replica
+from utopia.training.trainee import Fitted, Job
 
 Progress = Callable[[int, int, str], None]
 
 
-def train_run(
-    *,
-    run: dict[str, Any],
-    labels: Path,
-    distribution: Path,
-    features: list[Path],
-    folder: Path,
-    predictions: Path,
-    summary: Path,
-    progress: Progress | None = None,
-) -> list[Path]:
-    """Train all replicas (targets x folds x repeats) of a run and predict their test items.
+@dataclass(frozen=True)
+class Task:
+    """A run to be trained, its label distribution, and where its files go."""
 
-    A replica whose checkpoint is already there, made by the same settings, inputs and code, is not trained again. A
-    replica's numbers depend on its identity alone: trained by itself it is the same to the bit (on one kind of device
-    and library version).
+    run: Run
+    distribution: Path
+    folder: Path
+    """Checkpoints go to `replicas/` in it."""
+    predictions: Path
+    summary: Path
+
+
+@dataclass
+class _Open:
+    """A task in work."""
+
+    task: Task
+    parts: Parts
+    jobs: list[Job]
+    done: dict[Replica, tuple[Fitted, float | None]] = field(default_factory=dict)
+
+
+def train_runs(
+    tasks: Sequence[Task], *, labels: Path, features: list[Path], progress: Progress | None = None
+) -> list[Path]:
+    """Train all replicas (targets x folds x repeats) of some runs and predict their test items.
+
+    The runs stand on the same data and the same model; they differ in treatment. A replica whose checkpoint is already
+    there, made by the same settings, inputs and code, is not trained again; one that is half trained goes on. A
+    replica's numbers depend on its identity alone: trained one after another it is the same to the bit as by itself (on
+    one kind of device and library version), stacked with others up to the rounding of sums.
 
     Args:
-        run: a `utopia.training.settings.Run`, as a dictionary.
+        tasks: what to train.
         labels: a labels file.
-        distribution: its distribution file, with the sampler's window.
-        features: indexes that hold the run's features.
-        folder: the run's folder; checkpoints go to `replicas/` in it.
-        predictions: the predictions file to write.
-        summary: the training.json to write.
+        features: indexes that hold the runs' features.
         progress: called after each replica with the number done, the number of all and a line about it; default: print
             it.
 
@@ -54,84 +69,166 @@ def train_run(
         The checkpoints, one per replica.
 
     Raises:
-        ConfigError: the run is not valid.
+        ConfigError: the runs do not belong together.
         InputError: an input is damaged, or no fold has enough items.
-        ComputeError: a loss is not finite; names replica and epoch.
+        ComputeError: a loss is not finite; names run, replica and epoch. The other replicas have then been trained and
+            stored.
     """
-    chosen = parse_run(run)
-    device = _prepare(chosen.device)
-    plan = arrays.load(distribution)
-    parts = Parts.of(chosen, plan)
-    data = load_data(chosen, labels, features, fewest=2 if parts.recipe.selection == "early_stopping" else 1)
-    replicas = [
-        (Replica(target, fold.name, repeat), fold)
-        for fold in data.folds
-        for target in chosen.targets
-        for repeat in range(chosen.repeats)
-    ]
-    files.remove_leftovers(folder / "replicas")
-    inputs = [files.sha256(path) for path in (labels, distribution, *features)]
+    _check_together([task.run for task in tasks])
+    first = tasks[0].run
+    device = _prepare(first)
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
+    plans = {task.distribution: arrays.load(task.distribution) for task in tasks}
+    recipe = Parts.of(first, plans[tasks[0].distribution]).recipe
+    data = load_data(first, labels, features, fewest=2 if recipe.selection == "early_stopping" else 1)
+    work = [_opened(task, data, plans[task.distribution]) for task in tasks]
+    common = [files.sha256(path) for path in (labels, *features)]
+    ways = {task.distribution: files.sha256(task.distribution) for task in tasks}
 
-    collected: dict[str, np.ndarray] = {}
-    entries: list[dict[str, Any]] = []
-    paths: list[Path] = []
-    for done, (replica, fold) in enumerate(replicas, start=1):
-        path = checkpoint_path(folder, replica)
-        key = _key(chosen, replica, inputs, device)
-        start, fitted = time.perf_counter(), load_replica(path, key)
-        seconds = None
-        if fitted is None:
-            fitted = fit_replica(replica, chosen, parts, data, fold, plan, device)
-            seconds = time.perf_counter() - start
-            save_replica(path, key, replica, replica.seed(chosen), fitted)
-        paths.append(path)
-        place = f"{replica.target}/{replica.fold}/{replica.repeat}"
-        collected.update({f"{place}/{item}": y_T for item, y_T in fitted.predictions.items()})
-        entries.append(_entry(chosen, replica, fold, fitted, seconds, path, folder))
-        tell(done, len(replicas), _line(replica, fitted, seconds))
-    arrays.save(predictions, collected, _predictions_meta(chosen, data, entries))
-    files.write_json(summary, _summary(chosen, parts, data, entries, device))
+    queue: list[tuple[_Open, Job, str]] = []
+    total, number = sum(len(one.jobs) for one in work), 0
+    for one in work:
+        files.remove_leftovers(one.task.folder / "replicas")
+        for job in one.jobs:
+            key = _key(job.run, job.replica, [*common, ways[one.task.distribution]], device)
+            stored = load_replica(checkpoint_path(one.task.folder, job.replica), key)
+            if stored is None:
+                queue.append((one, job, key))
+                continue
+            one.done[job.replica] = stored, None
+            number += 1
+            tell(number, total, _line(job, stored, None))
+
+    failed: list[ComputeError] = []
+    owner = {id(job): (one, key) for one, job, key in queue}
+    keepers = ((job, Keeper(checkpoint_path(one.task.folder, job.replica), key)) for one, job, key in queue)
+    started = time.perf_counter()
+    for job, outcome in _trained(first, keepers, device):
+        number += 1
+        if isinstance(outcome, ComputeError):
+            failed.append(outcome)
+            continue
+        one, key = owner[id(job)]
+        path = checkpoint_path(one.task.folder, job.replica)
+        save_replica(path, key, job.replica, job.replica.seed(job.run), outcome)
+        Keeper(path, key).forget()
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        one.done[job.replica] = outcome, seconds
+        tell(number, total, _line(job, outcome, seconds))
+    if failed:
+        if len(failed) > 1:
+            print(f"{len(failed)} replicas could not be trained; the first one follows", flush=True)
+        raise failed[0]
+    return [path for one in work for path in _write(one, data, device)]
+
+
+def _check_together(runs: Sequence[Run]) -> None:
+    """Refuse runs that do not share data and model."""
+    for run in runs[1:]:
+        if run.shared() != runs[0].shared():
+            raise ConfigError(
+                f"{run.id} and {runs[0].id} cannot be trained in one job: they differ in more than their treatment",
+                why="a job loads its data once, and the replicas in it share a model",
+                remedy="train them in jobs of their own",
+            )
+
+
+def _trained(
+    run: Run, waiting: Iterator[tuple[Job, Keeper]], device: torch.device
+) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    """Every replica, as it is done, by the strategy that fits."""
+    if run.strategy(device.type) == "stacked":
+        engine = run.engine
+        compiled = engine.compile and device.type == "cuda"
+        precision = engine.precision if device.type == "cuda" else "float32"
+        yield from StackedTraining(waiting, engine.places, device, precision, compiled).outcomes()
+        return
+    for job, keeper in waiting:
+        try:
+            yield job, train_alone(job, device, keeper)
+        except ComputeError as error:
+            yield job, error
+
+
+def _opened(task: Task, data: Data, plan: arrays.Arrays) -> _Open:
+    parts, run = Parts.of(task.run, plan), task.run
+    replicas = [
+        (Replica(target, fold.name, repeat, member), fold)
+        for fold in data.folds
+        for target in run.targets
+        for repeat in range(run.repeats)
+        for member in range(run.members)
+    ]
+    return _Open(task, parts, [Job(replica, run, parts, data, fold, plan) for replica, fold in replicas])
+
+
+def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
+    """A run's predictions and summary, of all its replicas; its checkpoints."""
+    task, entries = one.task, []
+    paths = [checkpoint_path(task.folder, job.replica) for job in one.jobs]
+    by_place: dict[str, list[Fitted]] = {}
+    for job, path in zip(one.jobs, paths, strict=True):
+        fitted, seconds = one.done[job.replica]
+        by_place.setdefault(job.replica.place, []).append(fitted)
+        entries.append(_entry(job, fitted, seconds, path, task.folder))
+    collected = {
+        f"{place}/{item}": _mean([one.predictions[item] for one in members])
+        for place, members in by_place.items()
+        for item in members[0].predictions
+    }
+    arrays.save(task.predictions, collected, _predictions_meta(task.run, data, one.jobs, entries))
+    files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device))
     return paths
 
 
-def _prepare(wanted: str) -> torch.device:
+def _mean(members: list[np.ndarray]) -> np.ndarray:
+    """The mean of an ensemble's predictions, float32."""
+    return members[0] if len(members) == 1 else np.mean(members, axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _prepare(run: Run) -> torch.device:
     """Set what makes torch reproducible, and name the device."""
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if run.device == "cuda" and not torch.cuda.is_available():
         raise ComputeError(
             "the study asks for a GPU and torch finds none", remedy="set `device: auto` or `cpu`; see `nvidia-smi`"
         )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms does the same and imports the compiler
     torch.set_num_threads(1)
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = run.engine.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = run.engine.precision == "tf32"
+    return device
 
 
 def _key(run: Run, replica: Replica, inputs: list[str], device: torch.device) -> str:
     """Digest of everything that determines a replica's numbers."""
-    identity = [replica.target, replica.fold, replica.repeat]
-    return files.digest([run.determinants(), identity, inputs, device.type, torch.__version__], length=64)
+    identity = [replica.target, replica.fold, replica.repeat, replica.member]
+    return files.digest(
+        [run.determinants(), run.way(device.type), identity, inputs, device.type, torch.__version__], length=64
+    )
 
 
-def _line(replica: Replica, fitted: Fitted, seconds: float | None) -> str:
+def _line(job: Job, fitted: Fitted, seconds: float | None) -> str:
     history = fitted.history
     watched = history.validation or history.loss
     kind = "validation" if history.validation else "training"
     return (
-        f"{replica.name}: {kind} loss {watched[fitted.epoch]:.5f} "
+        f"{job.run.id} {job.replica.name}: {kind} loss {watched[fitted.epoch]:.5f} "
         f"after epoch {fitted.epoch + 1} of {len(history.loss)}, "
         + ("found stored" if seconds is None else f"{seconds:.1f} s")
     )
 
 
-def _entry(
-    run: Run, replica: Replica, fold: Fold, fitted: Fitted, seconds: float | None, path: Path, folder: Path
-) -> dict[str, Any]:
+def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: Path) -> dict[str, Any]:
+    replica = job.replica
     return {
         "target": replica.target,
         "fold": replica.fold,
         "repeat": replica.repeat,
-        "seed": replica.seed(run),
+        "member": replica.member,
+        "seed": replica.seed(job.run),
         "selected_epoch": fitted.epoch,
         "epochs": len(fitted.history.loss),
         "loss": fitted.history.loss,
@@ -142,18 +239,21 @@ def _entry(
         "sha256": files.sha256(path),
         "fitted": fitted.fitted,
         "held_out": fitted.held_out,
-        "test": list(fold.test),
+        "test": list(job.fold.test),
     }
 
 
-def _predictions_meta(run: Run, data: Data, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
+    epochs: dict[str, list[int]] = {}
+    for job, entry in zip(jobs, entries, strict=True):
+        epochs.setdefault(job.replica.place, []).append(entry["selected_epoch"])
     return {
         "run": run.id,
         "dataset": run.dataset,
         "targets": run.targets,
         "folds": [fold.name for fold in data.folds],
         "seeds": list(range(run.repeats)),
-        "epochs": {f"{one['target']}/{one['fold']}/{one['repeat']}": one["selected_epoch"] for one in entries},
+        "epochs": {place: of[0] if len(of) == 1 else of for place, of in epochs.items()},
     }
 
 
@@ -164,6 +264,7 @@ def _summary(run: Run, parts: Parts, data: Data, entries: list[dict[str, Any]], 
         "selection": parts.recipe.selection,
         "oracle": parts.recipe.selection == "best_test",
         "device": device.type,
+        "strategy": run.strategy(device.type),
         "items": {item: len(x_TD) for item, x_TD in data.features.items()},
         "left_out": data.left_out,
         "folds": {fold.name: {"train": list(fold.train), "test": list(fold.test)} for fold in data.folds},

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from utopia import registry
 from utopia.config.base import Strict
+from utopia.config.engine import Engine
 from utopia.errors import ConfigError
 
 
@@ -28,6 +30,8 @@ class Run(Strict):
     sampler: str | None = None
     """A file of `samplers/`, or null."""
     sampler_config: dict[str, Any] = Field(default_factory=dict)
+    members: int = Field(1, ge=1)
+    """Networks of an ensemble, whose predictions are averaged."""
     features: list[str] = Field(..., min_length=1)
     """Feature names; rows are concatenated in this order."""
     normalise: dict[str, Literal["none", "l2", "standardise"]] = Field(default_factory=dict)
@@ -40,12 +44,32 @@ class Run(Strict):
     low: float
     """Lower end of the label range; decides the output function, with `high`."""
     high: float
+    engine: Engine = Field(default_factory=Engine)
+    """How to train."""
     code: str = ""
     """Fingerprint of the code; a checkpoint made by other code is not reused."""
 
     def determinants(self) -> dict[str, Any]:
-        """All that a replica's numbers depend on, besides its own identity and the input files."""
-        return self.model_dump(by_alias=True, exclude={"id", "treatment", "repeats", "targets"})
+        """All that a replica's numbers depend on, besides its own identity, the input files and `way`."""
+        return self.model_dump(by_alias=True, exclude={"id", "treatment", "repeats", "members", "targets", "engine"})
+
+    def shared(self) -> dict[str, Any]:
+        """What runs of one job have in common: data, model, engine."""
+        own = {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members"}
+        return self.model_dump(by_alias=True, exclude=own | {"code"})
+
+    def strategy(self, device: str) -> Literal["alone", "stacked"]:
+        """How replicas are trained on this kind of device; a model that is not stackable is always trained alone."""
+        if not getattr(registry.load("models", self.model), "STACKABLE", False):
+            return "alone"
+        if self.engine.strategy == "auto":
+            return "stacked" if device == "cuda" else "alone"
+        return self.engine.strategy
+
+    def way(self, device: str) -> list[str | bool]:
+        """What of the engine a replica's numbers depend on, if only by rounding."""
+        gpu = [self.engine.precision, self.engine.compile] if device == "cuda" else []
+        return [self.strategy(device), *gpu]
 
 
 def parse_run(run: dict[str, Any]) -> Run:

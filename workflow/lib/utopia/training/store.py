@@ -1,16 +1,26 @@
-"""Checkpoints: each finished replica is stored at once, and a job that was killed goes on from what it finds."""
+"""Checkpoints: each finished replica is stored at once, a half-trained one every minute or two; a job that was killed
+goes on from what it finds.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from utopia import arrays
 from utopia.errors import InputError
-from utopia.training.fit import Fitted
 from utopia.training.replica import Replica
 from utopia.training.selection import History
+from utopia.training.trainee import Fitted, Standing
+
+KEEP_EVERY = 90.0
+"""Seconds of training from one half-way checkpoint to the next; no number depends on it."""
 
 
 def checkpoint_path(folder: Path, replica: Replica) -> Path:
@@ -36,13 +46,8 @@ def save_replica(path: Path, key: str, replica: Replica, seed: int, fitted: Fitt
 
 def load_replica(path: Path, key: str) -> Fitted | None:
     """The stored replica, if there is one that `key` determines; a file that cannot be read counts as none."""
-    if not path.is_file():
-        return None
-    try:
-        file = arrays.load(path)
-    except InputError:
-        return None
-    if file.meta.get("key") != key:
+    file = _read(path, key)
+    if file is None:
         return None
     meta = file.meta
     return Fitted(
@@ -53,3 +58,54 @@ def load_replica(path: Path, key: str) -> Fitted | None:
         meta["fitted"],
         meta["held_out"],
     )
+
+
+class Keeper:
+    """Stores a half-trained replica beside its checkpoint to be, `<name>.half.safetensors`, and finds it again."""
+
+    def __init__(self, checkpoint: Path, key: str, every: float = KEEP_EVERY) -> None:
+        self.path, self._key, self._every = checkpoint.with_suffix(".half.safetensors"), key, every
+        self._last = time.monotonic()
+
+    def resume(self, standing: Standing, live: Mapping[str, Tensor]) -> bool:
+        """Put a replica where it was, if it is found under its key: its standing, and the tensors that move."""
+        file = _read(self.path, self._key)
+        if file is None:
+            return False
+        stored = file.under("live")
+        if {name: list(value.shape) for name, value in stored.items()} != {n: list(t.shape) for n, t in live.items()}:
+            return False
+        with torch.no_grad():
+            for name, tensor in live.items():
+                tensor.copy_(torch.as_tensor(stored[name]))
+        standing.epoch, standing.history = file.meta["epoch"], History(**file.meta["history"])
+        for epoch in file.meta["kept"]:
+            kept = file.under(f"kept/{epoch}")
+            standing.kept[epoch] = {name: torch.as_tensor(value).clone() for name, value in kept.items()}
+        return True
+
+    def keep(self, standing: Standing, live: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Store the replica as it stands, if the last time is long enough ago."""
+        if time.monotonic() - self._last < self._every:
+            return
+        contents = {f"live/{name}": tensor.detach().cpu().numpy() for name, tensor in live().items()}
+        for epoch, parameters in standing.kept.items():
+            contents |= {f"kept/{epoch}/{name}": value.cpu().numpy() for name, value in parameters.items()}
+        history = asdict(standing.history)
+        meta = {"key": self._key, "epoch": standing.epoch, "kept": list(standing.kept), "history": history}
+        arrays.save(self.path, contents, meta)
+        self._last = time.monotonic()
+
+    def forget(self) -> None:
+        """Remove what was kept: the replica is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path, key: str) -> arrays.Arrays | None:
+    if not path.is_file():
+        return None
+    try:
+        file = arrays.load(path)
+    except InputError:
+        return None
+    return file if file.meta.get("key") == key else None

@@ -1,0 +1,228 @@
+"""The training engine against a plain loop of the same model, one video at a time: `python benchmarks/engine.py`.
+
+Same data, same process, in turns, so that other load hits all alike; ratios are medians of five. On a CPU: CPU seconds
+of an epoch of one replica, and what CWL and TNS add. On any machine: kernels of a round of 16 stacked replicas, counted
+with torch's profiler. On a GPU: replica-epochs per second of the stack against the loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _plain import PlainEt, plain_epoch, plain_pgl_sum
+from _study import Study
+
+from utopia.training.alone import train_alone
+from utopia.training.stacked import StackedTraining
+from utopia.training.trainee import Job, Trainee
+
+ROUNDS = 5
+REPLICAS = 16
+LAST = {"selection": "last"}
+CPU = torch.device("cpu")
+VIEWS = [
+    "view",
+    "reshape",
+    "_reshape_alias",
+    "_unsafe_view",
+    "t",
+    "transpose",
+    "permute",
+    "expand",
+    "squeeze",
+    "unsqueeze",
+    "select",
+    "slice",
+    "split",
+    "chunk",
+    "split_with_sizes",
+    "unbind",
+    "unflatten",
+    "flatten",
+    "narrow",
+    "as_strided",
+    "detach",
+    "detach_",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "alias",
+    "resize_",
+    "item",
+    "_local_scalar_dense",
+    "is_nonzero",
+    "lift_fresh",
+    "set_",
+    "result_type",
+    "to",
+    "_to_copy",
+    "unsafe_split",
+    "numpy_T",
+    "mT",
+    "real",
+    "contiguous",
+    "broadcast_tensors",
+    "expand_as",
+    "view_as",
+    "movedim",
+    "resolve_conj",
+    "resolve_neg",
+]
+"""Operations that launch nothing on a GPU."""
+
+
+def epoch_seconds(job: Job) -> float:
+    """CPU seconds of the engine's second epoch."""
+    marks: list[float] = []
+    original = Trainee.begin_epoch
+
+    def mark(self: Trainee) -> list[int]:
+        marks.append(time.process_time())
+        return original(self)
+
+    Trainee.begin_epoch = mark  # type: ignore[method-assign]
+    try:
+        train_alone(job, CPU)
+    finally:
+        Trainee.begin_epoch = original  # type: ignore[method-assign]
+    return marks[2] - marks[1]
+
+
+def cpu_time(function: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def compare(name: str, target: float, plain: Callable[[], None], jobs: dict[str, Job]) -> None:
+    """Print CPU seconds per epoch and ratios to the plain loop, and among treatments."""
+    plain()
+    seconds: dict[str, list[float]] = {"plain loop": [], **{key: [] for key in jobs}}
+    for _ in range(ROUNDS):
+        seconds["plain loop"].append(cpu_time(plain))
+        for key, job in jobs.items():
+            seconds[key].append(epoch_seconds(job))
+    first = next(iter(jobs))
+    print(f"\n{name}: CPU seconds per epoch (median of {ROUNDS}), one thread")
+    for key, values in seconds.items():
+        against = "plain loop" if key in ("plain loop", first) else first
+        ratio = statistics.median(a / b for a, b in zip(values, seconds[against], strict=True))
+        wanted = f"  (target {target})" if key == first else "  (target 1.25)" if "tns" in key else ""
+        print(f"  {key:24s} {statistics.median(values):8.3f}   {ratio:6.3f} of {against}{wanted}")
+
+
+def kernels(function: Callable[[], object]) -> int:
+    """Operations of a call that would launch a kernel: those that hold no other and are not views."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        function()
+    found = 0
+    for event in profiler.events() or ():
+        name = event.name.removeprefix("aten::")
+        if event.name.startswith("aten::") and not any(c.name.startswith("aten::") for c in event.cpu_children):
+            found += name not in VIEWS
+    return found
+
+
+def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job]) -> None:
+    """Print kernels of a round of a stack and of the same work in the plain loop."""
+    training = StackedTraining(iter([(job, None) for job in jobs]), len(jobs), CPU)
+    for place in training._places:
+        place.order = place.trainee.begin_epoch()
+    training._round()
+    for place in training._places:
+        place.order = place.order or place.trainee.begin_epoch()
+    stack = kernels(training._round)
+    plain()
+    loop = kernels(plain) / plain_steps * len(jobs)
+    print(
+        f"{name}: kernels of a step of {len(jobs)} replicas: stack {stack}, plain loop {loop:.0f}, {loop / stack:.1f}x"
+    )
+
+
+def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
+    """Print replica-epochs per second on the GPU."""
+    device = torch.device("cuda")
+
+    def clock(function: Callable[[], object]) -> float:
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        function()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    plain()
+    loop = statistics.median(1 / clock(plain) for _ in range(ROUNDS))
+    training = StackedTraining(iter([(job, None) for job in jobs]), len(jobs), device)
+    marks: list[float] = []
+
+    def run() -> None:
+        epochs = 0
+        while epochs < ROUNDS + 1:
+            for place in training._places:
+                place.order = place.order or place.trainee.begin_epoch()
+            start = time.perf_counter()
+            while all(place.order for place in training._places):
+                training._round()
+            torch.cuda.synchronize()
+            marks.append(time.perf_counter() - start)
+            epochs += 1
+
+    run()
+    stack = statistics.median(len(jobs) / seconds for seconds in marks[1:])
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    print(
+        f"{name}: replica-epochs per second: stack of {len(jobs)} {stack:.1f}, plain loop {loop:.2f}, "
+        f"{stack / loop:.1f}x (target 15); {peak:.1f} GiB at most"
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--videos", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=470)
+    parser.add_argument("--only", choices=("cpu", "kernels", "gpu"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(Path(folder), chosen.videos, chosen.frames, 1024)
+        print(f"{chosen.videos} videos, {sum(map(len, study.features.values()))} steps of 1024 values")
+        models: list[tuple[str, str, dict[str, Any], float, Callable[[], torch.nn.Module]]] = [
+            ("ET", "et", {}, 0.85, lambda: PlainEt(1024)),
+            ("PGL-SUM, 128 wide", "pgl_sum", {"d_model": 128}, 0.85, lambda: plain_pgl_sum(1024, 128)),
+            ("PGL-SUM", "pgl_sum", {}, 0.75, lambda: plain_pgl_sum(1024, None)),
+        ]
+        for title, model, settings, target, build in models:
+            training = LAST | {"epochs": 3}
+            run = study.run(model, settings | {"training": training})
+            full = model == "pgl_sum"
+            if chosen.only in (None, "cpu"):
+                jobs = {"baseline": study.job(run)}
+                if title != "PGL-SUM":
+                    jobs["cwl"] = study.job(study.run(model, settings | {"training": training}, loss="cwl"))
+                    tns = study.run(model, settings | {"training": training}, loss="cwl", sampler="tns")
+                    jobs["tns_cwl"] = study.job(tns)
+                compare(title, target, plain_epoch(build(), study.job(run), full_batch=full), jobs)
+            replicas = [study.job(run, repeat) for repeat in range(REPLICAS)]
+            if chosen.only in (None, "kernels"):
+                steps = 1 if full else chosen.videos
+                plain = plain_epoch(
+                    build(), study.job(run), full_batch=full, fused=True
+                )  # as few kernels as it can have
+                count(title, plain, steps, replicas)
+            if torch.cuda.is_available() and chosen.only in (None, "gpu"):
+                device = torch.device("cuda")
+                gpu(title, plain_epoch(build(), study.job(run), device, full_batch=full), replicas)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Settings of the training engine: how runs are trained, not what is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from utopia.config.base import Strict
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+class Engine(Strict):
+    """How runs are trained. On one device all settings but `precision` and `compile` give the same numbers, up to the
+    rounding of sums.
+    """
+
+    strategy: Literal["auto", "alone", "stacked"] = "auto"
+    """`alone`: one replica after another on packed rows, the fastest on a CPU; `stacked`: as many replicas at once as
+    there are places, padded, in one network, the fastest on a GPU. `auto` chooses by the device."""
+    places: int = Field(16, ge=1)
+    """Replicas that are trained at once by `stacked`."""
+    runs: int = Field(12, ge=1)
+    """Most runs of one training job. Runs that differ in treatment only share a job: its start, its data and its
+    places."""
+    precision: Precision = "float32"
+    """Of matrix products on a GPU: full float32, tensor cores with 10 bits of mantissa (`tf32`), or `bfloat16`."""
+    compile: bool = False
+    """Let `torch.compile` fuse kernels on a GPU: minutes at the start of a job, fewer launches after."""

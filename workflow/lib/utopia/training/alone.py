@@ -1,0 +1,73 @@
+"""Training one replica after another, with packed rows: the fastest on a CPU, and the only way for a model that is not
+stackable.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from utopia.training.adam import Adam, make_update
+from utopia.training.chunks import chunk_loss, pack, predict
+from utopia.training.own_way import by_own_way
+from utopia.training.store import Keeper
+from utopia.training.trainee import Fitted, Job, Trainee
+
+
+def train_alone(job: Job, device: torch.device, keeper: Keeper | None = None) -> Fitted:
+    """Train a replica, or go on with it where `keeper` finds it half trained.
+
+    Raises:
+        ComputeError: a loss or a prediction is not finite; names the replica and the epoch.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        return _train(Trainee(job, pack, device), keeper)
+
+
+def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
+    network, loss, recipe = trainee.network, trainee.loss, trainee.recipe
+    of_network = make_update(list(network.parameters()), recipe)
+    of_loss = Adam(list(loss.parameters()), loss.learning_rate or recipe.learning_rate)
+    own_way = by_own_way(network, loss, recipe, trainee.samples)
+
+    def live() -> dict[str, Tensor]:
+        """All that moves, as the tensors that do."""
+        moving = _named("network", network.state_dict()) | _named("loss", loss.state_dict())
+        moving |= _named("of_loss", of_loss.state())
+        return moving | (own_way.state() if own_way else _named("of_network", of_network.optimiser.state()))
+
+    def update() -> None:
+        of_network()
+        of_loss.step()
+
+    if keeper is not None:
+        keeper.resume(trainee.standing, live())
+    network.train()
+    predict_now = partial(predict, network, device=trainee.device)
+    while not trainee.is_over:
+        order = trainee.begin_epoch()
+        torch.manual_seed(trainee.epoch_seed)  # for layers that take no keys
+        total = torch.zeros((), dtype=torch.float64, device=trainee.device)
+        for number in order:
+            chunk = trainee.chunks[number]
+            if own_way is not None:
+                total += own_way(chunk, trainee.standing.epoch)
+                of_loss.step()
+                continue
+            value = chunk_loss(network, chunk, loss, trainee.samples, trainee.epoch_seed)
+            value.backward()
+            total += value.detach()
+            if recipe.batching == "per_video":
+                update()
+        if recipe.batching == "accumulate_all":
+            update()
+        trainee.end_epoch(total.item(), predict_now, network.state_dict)
+        if keeper is not None and not trainee.is_over:
+            keeper.keep(trainee.standing, live)
+    return trainee.result()
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}

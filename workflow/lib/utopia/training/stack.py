@@ -1,0 +1,120 @@
+"""K networks of one shape as one network whose parameters have a leading axis K, and their optimiser.
+
+Parameters, gradients and both moments are one buffer [K, N] each, so that an update of all replicas is a handful of
+kernels, and a replica's norm is a norm over one axis. Replicas count their steps alone: one may start when others are
+half done.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from utopia.config.training import Training
+from utopia.training.adam import BETAS, EPSILON
+from utopia.training.network import Network
+
+
+class Stack:
+    """K stacked networks. In shapes: N values of one network's parameters."""
+
+    def __init__(self, networks: Sequence[Network], recipe: Training) -> None:
+        first = networks[0]
+        self._shapes = {name: parameter.shape for name, parameter in first.named_parameters()}
+        # views of one buffer are not laid out as autograd would choose; that costs it nothing here
+        warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+        self._buffers = [name for name, _ in first.named_buffers()]
+        self._recipe = recipe
+        self.network = copy.deepcopy(first)
+        """All K, in training mode; gradients gather in `gradient_KN`."""
+        self._some = copy.deepcopy(first).eval()
+        self.value_KN = torch.stack([_flat(network) for network in networks])
+        self.buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name in self._buffers}
+        self.mean_KN, self.square_KN = torch.zeros_like(self.value_KN), torch.zeros_like(self.value_KN)
+        self.steps_K1 = self.value_KN.new_zeros(len(networks), 1)
+        self._bind()
+
+    def some(self, places: Sequence[int]) -> Network:
+        """The networks at some places, in evaluation mode, as they are now."""
+        index = torch.tensor(places, device=self.value_KN.device)
+        self._set(self._some, self.value_KN.index_select(0, index), {n: b[index] for n, b in self.buffers.items()})
+        return self._some
+
+    def parameters_of(self, place: int) -> dict[str, Tensor]:
+        """The state of one network, by the names of `Network.state_dict`; views of what moves."""
+        state = dict(zip(self._shapes, _unflat(self.value_KN[place], list(self._shapes.values())), strict=True))
+        return state | {name: self.buffers[name][place] for name in self._buffers}
+
+    def live(self, place: int) -> dict[str, Tensor]:
+        """All that moves at a place: views."""
+        kinds = {"value": self.value_KN, "mean": self.mean_KN, "square": self.square_KN, "steps": self.steps_K1}
+        return {f"stack/{kind}": tensor[place] for kind, tensor in kinds.items()}
+
+    @torch.no_grad()
+    def put(self, place: int, network: Network) -> None:
+        """Let a new replica take a place."""
+        self.value_KN[place] = _flat(network)
+        for tensor in (self.mean_KN, self.square_KN, self.steps_K1, self.gradient_KN):
+            tensor[place] = 0
+        for name in self._buffers:
+            self.buffers[name][place] = network.get_buffer(name)
+
+    @torch.no_grad()
+    def keep(self, places: Sequence[int]) -> None:
+        """Give up all other places."""
+        index = torch.tensor(places, device=self.value_KN.device)
+        self.value_KN, self.mean_KN = self.value_KN[index], self.mean_KN[index]
+        self.square_KN, self.steps_K1 = self.square_KN[index], self.steps_K1[index]
+        self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
+        self._bind()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step of every replica by the recipe (see `adam.Adam`): clip its gradient, step, forget it."""
+        recipe, g_KN = self._recipe, self.gradient_KN
+        if recipe.clip_norm is not None:
+            norm_K1 = torch.linalg.vector_norm(g_KN, dim=1, keepdim=True)
+            g_KN.mul_((recipe.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
+        if recipe.weight_decay:
+            g_KN.add_(self.value_KN, alpha=recipe.weight_decay)
+        self.steps_K1 += 1
+        self.mean_KN.lerp_(g_KN, 1 - BETAS[0])
+        self.square_KN.mul_(BETAS[1]).addcmul_(g_KN, g_KN, value=1 - BETAS[1])
+        root_KN = self.square_KN.sqrt().div_((1 - BETAS[1] ** self.steps_K1).sqrt_()).add_(EPSILON)
+        self.value_KN.addcdiv_(self.mean_KN * (-recipe.learning_rate / (1 - BETAS[0] ** self.steps_K1)), root_KN)
+        g_KN.zero_()
+
+    def _bind(self) -> None:
+        """Make the network's parameters and gradients views of the buffers."""
+        self.gradient_KN = torch.zeros_like(self.value_KN)
+        self._set(self.network, self.value_KN, self.buffers)
+        views = _unflat(self.gradient_KN, list(self._shapes.values()))
+        for parameter, view in zip(self.network.parameters(), views, strict=True):
+            parameter.grad = view
+
+    def _set(self, network: Network, value_KN: Tensor, buffers: dict[str, Tensor]) -> None:
+        for name, view in zip(self._shapes, _unflat(value_KN, list(self._shapes.values())), strict=True):
+            owner, leaf = _owner(network, name)
+            owner._parameters[leaf] = nn.Parameter(view)
+        for name in self._buffers:
+            owner, leaf = _owner(network, name)
+            owner._buffers[leaf] = buffers[name][:, None]
+
+
+def _flat(network: Network) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def _unflat(value: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Views of the last axis in these shapes."""
+    pieces = value.split([shape.numel() for shape in shapes], dim=-1)
+    return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _owner(network: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, leaf = name.rpartition(".")
+    return network.get_submodule(path), leaf
