@@ -86,6 +86,8 @@ def _encode_sound(output, audio, sound: np.ndarray, rate: int, delay_s: float) -
         block = sound[:, start : start + 1024]
         if name.startswith("s16"):
             block = np.round(block * 32768).clip(-32768, 32767).astype(np.int16)
+        elif name.startswith("s32"):
+            block = np.round(block.astype(np.float64) * 2**31).clip(-(2**31), 2**31 - 1).astype(np.int32)
         values = np.ascontiguousarray(block if planar else block.T.reshape(1, -1))
         frame = av.AudioFrame.from_ndarray(values, format=name, layout=layout)
         frame.sample_rate, frame.time_base = rate, Fraction(1, rate)

@@ -47,6 +47,7 @@ def limits(dataset: str) -> Limits:
 
 def test_offers_the_protocol(module: Any) -> None:
     assert module.PROTOCOL in ("affect", "summary")
+    assert _common.medium(module) in _common.MEDIA.values()
     assert module.TARGETS and all(isinstance(target, str) for target in module.TARGETS)
     for name in ("locate", "items", "describe", "read_labels", "folds"):
         assert callable(getattr(module, name))
@@ -61,7 +62,7 @@ def test_an_empty_or_missing_folder_is_a_reason_not_an_error(dataset: str, modul
     for place in (tmp_path, tmp_path / "nowhere"):
         located = module.locate(place, module.Config())
         assert not located.files
-        assert {"annotations", "videos"} <= set(located.missing)
+        assert {"annotations", _common.medium(module).files} <= set(located.missing)
         assert str(place) in located.missing["annotations"]
         items = module.items(located, module.Config())
         assert [item.id for item in items] == [item.id for item in _common.card(dataset).items]
@@ -75,7 +76,7 @@ def test_the_generated_folder_is_found_whole(dataset: str, module: Any, folder: 
     items = module.items(located, module.Config())
     assert located.generated and "annotations" not in located.missing
     assert [item.id for item in items] == item_ids(dataset, COUNT)
-    assert [item.id for item in items if "video" in item.files] == video_ids(dataset, COUNT)
+    assert [item.id for item in items if _common.medium(module).role in item.files] == video_ids(dataset, COUNT)
     assert all(path.is_file() for item in items for path in item.files.values())
 
 
@@ -114,8 +115,6 @@ def test_folds_part_the_items(dataset: str, module: Any, folder: Path) -> None:
 
 def test_the_damaged_video_is_only_trained_on(dataset: str, module: Any, folder: Path) -> None:
     bad = damaged_id(dataset, COUNT)
-    if bad is None:
-        pytest.skip(f"the miniature makes no videos for {dataset}")
     folds = module.folds(module.locate(folder, module.Config()), item_ids(dataset, COUNT), module.Config())
     assert all(bad in fold["train"] for fold in folds)
 

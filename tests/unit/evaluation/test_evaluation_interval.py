@@ -31,17 +31,33 @@ def test_t_interval_covers_as_often_as_it_says() -> None:
         t_interval([1.0])
 
 
+def mean_of(x: np.ndarray, seed: int, draws: int = 10_000) -> tuple[float, float]:
+    return bootstrap_interval([len(x)], lambda counts: counts[0] @ x / len(x), seed=seed, draws=draws)
+
+
 def test_bootstrap_is_seeded_and_covers() -> None:
     rng = np.random.default_rng(6)
     x = rng.normal(size=40)
-    assert bootstrap_interval(x, seed=1) == bootstrap_interval(x, seed=1)
-    assert bootstrap_interval(x, seed=1) != bootstrap_interval(x, seed=2)
-    low, high = bootstrap_interval(x, seed=1)
+    assert mean_of(x, 1) == mean_of(x, 1)
+    assert mean_of(x, 1) != mean_of(x, 2)
+    low, high = mean_of(x, 1)
     assert high - low == pytest.approx(2 * 1.96 * x.std() / math.sqrt(40), rel=0.1)
-    inside = [
-        low <= 0 <= high
-        for low, high in (bootstrap_interval(rng.normal(size=40), seed=i, draws=500) for i in range(300))
-    ]
+    inside = [low <= 0 <= high for low, high in (mean_of(rng.normal(size=40), seed=i, draws=500) for i in range(300))]
     assert np.mean(inside) == pytest.approx(0.94, abs=0.04)
-    with pytest.raises(ComputeError):
-        bootstrap_interval([], seed=1)
+    for sizes in ([], [3, 0]):
+        with pytest.raises(ComputeError):
+            bootstrap_interval(sizes, lambda counts: counts[0].sum(axis=1), seed=1)
+
+
+def test_every_draw_has_as_many_items_as_its_group() -> None:
+    def check(counts: list[np.ndarray]) -> np.ndarray:
+        assert [count.shape for count in counts] == [(50, 4), (50, 2)]
+        assert all((count.sum(axis=1) == count.shape[1]).all() for count in counts)
+        return counts[0][:, 0]
+
+    bootstrap_interval([4, 2], check, seed=3, draws=50)
+
+
+def test_two_items_by_hand() -> None:
+    """0 and 1 drawn twice: means 0, 1/2, 1 with 1/4, 1/2, 1/4, so both tails of 2.5 % lie at the ends."""
+    assert mean_of(np.array([0.0, 1.0]), 4) == (0.0, 1.0)

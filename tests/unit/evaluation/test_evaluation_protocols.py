@@ -74,11 +74,17 @@ def test_affect_by_hand(affect: Path, tmp_path: Path) -> None:
     assert found["0", "0", "b", "mse"] == pytest.approx(1.0)
     assert found["0", "0", "", "mse"] == pytest.approx(4 / 6)
     assert found["0", "0", "", "mse_item"] == pytest.approx(0.75)
+    assert found["0", "0", "a", "rmse"] == pytest.approx(0.5**0.5)
+    assert found["0", "0", "b", "rmse"] == pytest.approx(1.0)
+    assert found["0", "0", "", "rmse"] == pytest.approx((4 / 6) ** 0.5)
+    # The mean of roots, (0.7071 + 1) / 2, is neither the root of the mean nor that of the pooled error.
+    assert found["0", "0", "", "rmse_item"] == pytest.approx(0.8535533905932737)
     assert found["0", "0", "a", "pcc"] == pytest.approx(r)
     assert found["0", "0", "b", "pcc"] == 0.0
     assert found["0", "0", "", "pcc"] == pytest.approx(r / 2)
     pooled = np.corrcoef([0, 2, 2, 4, 0, 0], [0, 1, 2, 3, 1, -1])[0, 1]
     assert found["0", "0", "", "pcc_pooled"] == pytest.approx(pooled)
+    assert found["0", "1", "", "rmse"] == found["0", "1", "", "rmse_item"] == 0.0
     assert found["0", "1", "", "mse"] == 0.0 and found["0", "1", "", "pcc"] == pytest.approx(1.0)
 
 

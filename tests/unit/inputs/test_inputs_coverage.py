@@ -81,3 +81,23 @@ def test_ids_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
     report_coverage(manifests=[tmp_path / "summe.json"], indexes=[], output=tmp_path / "coverage.csv")
     (row,) = [row for row in rows(tmp_path / "coverage.csv") if row["subject"] == "annotations"]
     assert (row["reason"], row["items"]) == ("<item>: bad", "video_1 video_10")
+
+
+def test_a_key_that_is_a_number_is_found_as_a_file_or_a_song_only(tmp_path: Path) -> None:
+    def item(number: int, reason: str) -> dict[str, object]:
+        return {
+            "id": f"song_{number}",
+            "key": str(number),
+            "present": True,
+            "reason": "",
+            "files": {},
+            "video_reason": reason.format(number),
+        }
+
+    reasons = ("/d/pmemo/chorus/{}.mp3: breaks off at 15.45 s", "no song {} below /d/pmemo")
+    items = [item(number, reasons[number == 45]) for number in (5, 15, 45)]
+    manifest = {"dataset": "pmemo", "medium": "audio", "root": "/d/pmemo", "items": items}
+    write_json(tmp_path / "pmemo.json", manifest)
+    report_coverage(manifests=[tmp_path / "pmemo.json"], indexes=[], output=tmp_path / "coverage.csv")
+    found = {row["items"]: row["reason"] for row in rows(tmp_path / "coverage.csv") if row["subject"] == "songs"}
+    assert found == {"song_5 song_15": "<item>: breaks off at 15.45 s", "song_45": "no song <item> below <data>/pmemo"}

@@ -24,7 +24,7 @@ SIZE = {"seconds": 20.0, "width": 48, "height": 40, "fps": 10, "annotators": 24,
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("miniature")
-    for dataset in ("liris", "summe", "tvsum"):
+    for dataset in ("liris", "pmemo", "summe", "tvsum"):
         written = generate(dataset=dataset, count=8, settings=SIZE, seed=2307, folder=root / dataset)
         assert sorted(written) == sorted(path for path in (root / dataset).rglob("*") if path.is_file())
     return root
@@ -51,7 +51,7 @@ def fitted(features: np.ndarray, truth: np.ndarray) -> float:
 
 
 class TestDeterminism:
-    @pytest.mark.parametrize("dataset", ["liris", "summe", "tvsum"])
+    @pytest.mark.parametrize("dataset", ["liris", "pmemo", "summe", "tvsum"])
     def test_equal_arguments_give_equal_bytes(self, dataset: str, made: Path, tmp_path: Path) -> None:
         again = generate(dataset=dataset, count=8, settings=SIZE, seed=2307, folder=tmp_path)
         for path in again:
@@ -86,6 +86,32 @@ class TestScience:
         assert fitted(colour, arousal) > 0.5
         assert correlation(np.log(np.square(blocks).mean(axis=1)), arousal) > 0.5
         assert correlation(crossings, valence) > 0.5
+
+    @pytest.mark.parametrize("number", [1, 3, 6])
+    def test_truth_shows_in_the_loudness_and_pitch_of_songs(self, made: Path, number: int) -> None:
+        from utopia.media.audio import read_audio
+
+        truth = arrays.load(made / "pmemo" / "truth.safetensors")
+        valence, arousal = truth[f"song_{number}/valence"], truth[f"song_{number}/arousal"]
+        sound = read_audio(made / "pmemo" / "chorus" / f"{number}.mp3")[15 * scene.SAMPLE_RATE :]
+        blocks = sound[: len(valence) * scene.SAMPLE_RATE // 2].reshape(len(valence), -1)
+        crossings = (np.diff(np.signbit(blocks), axis=1) != 0).mean(axis=1)
+        assert correlation(np.log(np.square(blocks).mean(axis=1)), arousal) > 0.8
+        assert correlation(crossings, valence) > 0.8
+
+    def test_training_songs_are_labelled_by_few_and_test_songs_by_all(self, made: Path) -> None:
+        truth = arrays.load(made / "pmemo" / "truth.safetensors")
+        folder = made / "pmemo" / "annotations"
+        means = np.loadtxt(folder / "dynamic_annotations.csv", skiprows=1, delimiter=",")
+        deviations = np.loadtxt(folder / "dynamic_annotations_std.csv", skiprows=1, delimiter=",")
+        for song in range(1, 9):
+            rows = means[:, 0] == song
+            for column, target in ((2, "arousal"), (3, "valence")):
+                votes = truth[f"song_{song}/{target}.votes"]
+                of_all = np.abs(means[rows, column] - (votes.mean(axis=0) + 1) / 2).max() < 1e-5
+                assert of_all == (song % 3 == 0)
+                if of_all:
+                    np.testing.assert_allclose(deviations[rows, column], votes.std(axis=0), atol=1e-5)
 
     def test_truth_shows_in_motion(self, made: Path) -> None:
         truth = arrays.load(made / "summe" / "truth.safetensors")
@@ -159,18 +185,70 @@ class TestScience:
 
 class TestOfficialLayouts:
     def test_mp4_files_hold_h264_and_aac_and_end_on_a_second(self, made: Path) -> None:
-        whole = [path for path in made.rglob("*.mp4") if path.stem not in ("MEDIAEVAL18_05", "Miniature_08")]
-        assert len(whole) == 14
+        bad = ("MEDIAEVAL18_05", "Miniature_08", "Miniature08")
+        whole = [path for path in made.rglob("*.mp4") if path.stem not in bad]
+        assert len(whole) == 21
         for path in whole:
             facts = probe(path)
             assert (facts.video_codec, facts.audio_codec, facts.fps) == ("h264", "aac", 10)
             assert (facts.width, facts.height, facts.sample_rate) == (48, 40, scene.SAMPLE_RATE)
             assert facts.frames == facts.duration_s * 10 and facts.duration_s == int(facts.duration_s)
 
-    @pytest.mark.parametrize(("dataset", "name"), [("liris", "MEDIAEVAL18_05"), ("summe", "Miniature_08")])
+    @pytest.mark.parametrize(
+        ("dataset", "name"), [("liris", "MEDIAEVAL18_05"), ("summe", "Miniature_08"), ("tvsum", "Miniature08")]
+    )
     def test_one_video_is_cut_short(self, made: Path, dataset: str, name: str) -> None:
         with pytest.raises(InputError, match="cut short"):
             probe(next((made / dataset).rglob(f"{name}.mp4")))
+
+    def test_one_song_is_cut_short_and_the_others_are_mp3_of_their_length(self, made: Path, shared_data: Path) -> None:
+        lines = (made / "pmemo" / "metadata.csv").read_text().splitlines()
+        assert lines[0] == (shared_data / "pmemo" / "metadata.csv").read_text().splitlines()[0]
+        for line in lines[1:]:
+            name, seconds = line.split(",")[1], float(line.split(",")[5])
+            song = made / "pmemo" / "chorus" / name
+            if name == "8.mp3":
+                with pytest.raises(InputError, match=rf"its header declares {seconds:.2f} s"):
+                    probe(song)
+                continue
+            facts = probe(song)
+            assert (facts.audio_codec, facts.frames) == ("mp3float", None)
+            assert facts.duration_s == pytest.approx(seconds, abs=0.15)
+
+    def test_the_song_tables_have_the_official_columns_and_half_second_rows(
+        self, made: Path, shared_data: Path
+    ) -> None:
+        for name in ("dynamic_annotations", "dynamic_annotations_std", "static_annotations"):
+            ours = (made / "pmemo" / "annotations" / f"{name}.csv").read_text().splitlines()
+            real = (shared_data / "pmemo" / "annotations" / f"{name}.csv").read_text().splitlines()
+            assert ours[0] == real[0]
+        table = np.loadtxt(made / "pmemo" / "annotations" / "dynamic_annotations.csv", skiprows=1, delimiter=",")
+        for song in range(1, 9):
+            times = table[table[:, 0] == song, 1]
+            np.testing.assert_array_equal(times, 15.5 + 0.5 * np.arange(len(times)))
+            lines = (made / "pmemo" / "metadata.csv").read_text().splitlines()
+            assert times[-1] == float(lines[song].split(",")[5])
+        assert table[:, 2:].min() >= 0 and table[:, 2:].max() <= 1
+
+    def test_user_summaries_are_the_knapsack_of_the_users_own_votes(self, made: Path) -> None:
+        from utopia.evaluation import summary
+
+        truth = arrays.load(made / "tvsum" / "truth.safetensors")
+        with h5py.File(made / "tvsum" / "tvsum_labels.h5") as file:
+            assert "features" not in file["video_1"]
+            for item in item_ids("tvsum", 8):
+                group, votes = file[item], truth[f"{item}/importance.votes"]
+                points, frames = group["change_points"][()], int(group["n_frames"][()])
+                assert votes.shape == (20, frames) and group["user_summary"].shape == (20, frames)
+                for user, chosen in zip(votes, group["user_summary"][()], strict=True):
+                    means = np.array([user[a : b + 1].mean() for a, b in points])
+                    lengths = points[:, 1] - points[:, 0] + 1
+                    best = summary.knapsack(means, lengths, int(0.15 * frames))
+                    kept = [index for index, (a, _) in enumerate(points) if chosen[a]]
+                    assert chosen.sum() == lengths[kept].sum() <= 0.15 * frames
+                    assert means[kept].sum() == pytest.approx(means[best].sum())
+                picks = group["picks"][()]
+                np.testing.assert_allclose(group["gtscore"][()], (votes.mean(axis=0)[picks] - 1) / 4, atol=1e-6)
 
     def test_annotations_have_the_official_columns(self, made: Path) -> None:
         for path in made.glob("liris/*/annotations/*.txt"):
@@ -232,9 +310,14 @@ class TestCounts:
         assert numbers == [*range(development), *range(54, 54 + test)]
         assert int(str(damaged_id("liris", count))[-2:]) == development - 1
 
-    def test_tvsum_has_no_videos(self) -> None:
-        assert video_ids("tvsum", 8) == [] and damaged_id("tvsum", 8) is None
-        assert video_ids("summe", 8) == item_ids("summe", 8)
+    @pytest.mark.parametrize("dataset", ["liris", "pmemo", "summe", "tvsum"])
+    def test_every_item_has_a_video_or_a_song(self, dataset: str) -> None:
+        assert video_ids(dataset, 8) == item_ids(dataset, 8)
+        assert damaged_id(dataset, 8) in item_ids(dataset, 8)
+
+    @pytest.mark.parametrize(("count", "bad"), [(6, "song_5"), (8, "song_8"), (9, "song_8")])
+    def test_the_damaged_song_is_the_last_that_trains(self, count: int, bad: str) -> None:
+        assert damaged_id("pmemo", count) == bad
 
     @pytest.mark.parametrize(("dataset", "count"), [("liris", 5), ("liris", 49), ("summe", 0)])
     def test_counts_that_make_no_folds_are_refused(self, dataset: str, count: int) -> None:
@@ -254,8 +337,10 @@ class TestCounts:
 def test_the_configuration_s_fields_are_the_settings(tmp_path: Path) -> None:
     from utopia.config.study import Generated
 
-    settings: dict[str, Any] = Generated(seconds=6).model_dump(mode="json", exclude={"items"})
+    generated = Generated(seconds=60, seconds_of={"tvsum": 6})
+    settings: dict[str, Any] = generated.size("tvsum")
     assert set(settings) == set(Size.__dataclass_fields__)
+    assert settings["seconds"] == 6 and generated.size("liris")["seconds"] == 60
     assert generate(dataset="tvsum", count=6, settings=settings, seed=1, folder=tmp_path)
 
 

@@ -90,3 +90,28 @@ def test_file_cut_in_the_middle_names_the_time(tmp_path: Path, name: str, settin
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     with pytest.raises(InputError, match=r"breaks off.* at [1234]\.\d\d s"):
         probe(cut)
+
+
+def test_an_mp3_that_tells_its_length_is_known_to_be_cut(tmp_path: Path) -> None:
+    whole = make(tmp_path / "song.mp3", frames=0, sound=tone(8), sound_codec="libmp3lame")
+    assert probe(whole).duration_s == pytest.approx(8, abs=0.1)
+    cut = tmp_path / "cut.mp3"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"its header declares 8\.\d\d s, its data end at [34]\.\d\d s"):
+        probe(cut)
+
+
+def test_an_mp3_without_that_header_is_as_long_as_its_frames(tmp_path: Path) -> None:
+    """FFmpeg's guess of such a file's length, from its first frames, must not pass for a declared one."""
+    bare = make(
+        tmp_path / "bare.mp3",
+        frames=0,
+        sound=tone(8),
+        sound_codec="libmp3lame",
+        container={"write_xing": "0", "id3v2_version": "0"},
+    )
+    assert probe(bare).duration_s == pytest.approx(8, abs=0.1)
+    quiet = tmp_path / "long.mp3"
+    content = bare.read_bytes()
+    quiet.write_bytes(content[: len(content) // 2])
+    assert probe(quiet).duration_s == pytest.approx(4, abs=0.2)

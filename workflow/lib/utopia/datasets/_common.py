@@ -1,6 +1,7 @@
 """What every data set is made of: the files found below its folder, its items, their labels, and its card.
 
-A data-set file offers `Config`, `PROTOCOL`, `TARGETS` and five functions; `tests/contract/test_datasets.py` holds all
+A data-set file offers `Config`, `PROTOCOL`, `TARGETS`, where its media are sound without pictures also
+`MEDIUM = "audio"`, and five functions; `tests/contract/test_datasets.py` holds all
 of them to it:
 
 * `locate(folder, options) -> Located`: which files are there, by name alone (no hashing, no decoding);
@@ -30,6 +31,7 @@ from utopia.errors import ConfigError, InputError
 from utopia.files import read_json
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
+AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".wma")
 EXPECTED = "expected.json"
 CARDS = registry.PACKAGE.parents[1] / "resources" / "datasets"
 _DEPTH = 5
@@ -75,8 +77,11 @@ class Defect(Strict):
 
     id: str
     kind: str
-    """`short_labels`: labelled for less than its length. `feature_gap`: only the provided features have a hole."""
+    """`short_labels`: labelled for less than its length. `late_labels`: beyond its end. `few_labels`: hardly labelled.
+    `feature_gap`: only the provided features have a hole. `same_recording`: listed again, as `other`."""
     note: str
+    other: str = ""
+    """The other item of a defect that concerns two."""
 
 
 class Expected(Strict):
@@ -156,6 +161,25 @@ class LabelledItem:
     shots: Mapping[str, np.ndarray] = field(default_factory=dict)
     annotators: Sequence[int] = ()
     notes: Sequence[str] = ()
+
+
+class Medium(NamedTuple):
+    """What an item is decoded from."""
+
+    role: str
+    """The role of an item's own file."""
+    files: str
+    """The role of all of them."""
+    word: str
+    """What one is called in messages."""
+
+
+MEDIA = {"video": Medium("video", "videos", "video"), "audio": Medium("audio", "songs", "song")}
+
+
+def medium(module: Any) -> Medium:
+    """The medium of a data-set file: video, unless it says otherwise."""
+    return MEDIA[getattr(module, "MEDIUM", "video")]
 
 
 class Limits(NamedTuple):
@@ -332,3 +356,31 @@ def refuse_bad_values(values: np.ndarray, limits: Limits, target: str, where: Ca
             why="it has no bin in the label distribution",
             remedy="check the file, or the `distribution` range (low, high) of this data set in config.yaml",
         )
+
+
+def refuse_uneven_grid(times: np.ndarray, step: float, where: Callable[[int], str], remedy: str) -> None:
+    """Refuse times [T] that are not one row every `step` seconds, in order, none missing, none repeated.
+
+    Args:
+        where: index -> file and row, for the message.
+
+    Raises:
+        InputError: naming the first bad row and how many there are.
+    """
+    bad = np.flatnonzero(~(np.abs(np.diff(times) - step) < 1e-3))
+    if np.isfinite(times[0]) and not bad.size:
+        return
+    row = int(bad[0]) + 1 if bad.size else 0
+    before, after = float(times[max(row - 1, 0)]), float(times[row])
+    what = (
+        f"the times {before:g} s and {after:g} s repeat or go back"
+        if after <= before
+        else f"rows are missing: {before:g} s is followed by {after:g} s"
+    )
+    raise InputError(
+        f"{what} ({bad.size} such places)",
+        where=where(row),
+        why=f"labels are one per {'second' if step == 1 else f'{step:g} s'}; with a hole or a double they would belong "
+        "to the wrong time",
+        remedy=remedy,
+    )

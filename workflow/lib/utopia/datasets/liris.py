@@ -94,7 +94,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
     """
     path = _annotations(item)
     times, values, lines = _read(path)
-    _refuse_uneven_grid(path, times, lines)
+    _common.refuse_uneven_grid(times, _STEP, lambda row: f"{path}:{lines[row]}", _REMEDY)
     notes = _check_length(path, times, item, located, options)
     for column, target in enumerate(TARGETS):
         _common.refuse_bad_values(values[:, column], limits, target, lambda row: f"{path}:{lines[row]}")
@@ -162,26 +162,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _refuse_uneven_grid(path: Path, times: np.ndarray, lines: Sequence[int]) -> None:
-    """One row per second, in order, none missing, none repeated."""
-    bad = np.flatnonzero(~(np.abs(np.diff(times) - _STEP) < 1e-3))
-    if not np.isfinite(times[0]) or bad.size:
-        row = int(bad[0]) + 1 if bad.size else 0
-        before, after = float(times[max(row - 1, 0)]), float(times[row])
-        step = after - before
-        what = (
-            f"the times {before:g} s and {after:g} s repeat or go back"
-            if step <= 0
-            else f"rows are missing: {before:g} s is followed by {after:g} s"
-        )
-        raise InputError(
-            f"{what} ({bad.size} such places)",
-            where=f"{path}:{lines[row]}",
-            why="labels are one per second; with a hole or a double they would belong to the wrong frames",
-            remedy=_REMEDY,
-        )
 
 
 def _check_length(path: Path, times: np.ndarray, item: Item, located: Located, options: Config) -> list[str]:

@@ -2,7 +2,8 @@
 
 Layout: `ydata-tvsum50.mat` (MATLAB v7.3, that is HDF5: a struct `tvsum50` of references, one per video, with `video`,
 `nframes`, `length`, `user_anno` [20, frames]), the videos as `<YouTube id>.mp4`, and the field's HDF5 file with a group
-`video_<i>` per video in the same order, the only source of shots and user summaries for the F-score protocol.
+`video_<i>` per video in the same order, the only source of shots and user summaries for the F-score protocol. A file
+`tvsum_labels.h5` of that layout without features serves as well.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from utopia.errors import InputError
 PROTOCOL = "summary"
 TARGETS = ("importance",)
 _ANNOTATIONS = ("ydata-tvsum50.mat",)
-_SHOTS = ("eccv16_dataset_tvsum_google_pool5.h5",)
+_SHOTS = ("eccv16_dataset_tvsum_google_pool5.h5", "tvsum_labels.h5")
 _LOWEST, _HIGHEST = 1.0, 5.0
 
 
@@ -59,7 +60,7 @@ def locate(folder: Path, options: Config) -> Located:
 
     remedies = {
         "annotations": f"no {_ANNOTATIONS[0]} below {folder}: it is in the TVSum repository, folder matlab",
-        "shots": f"no {_SHOTS[0]} below {folder}: without shots and user summaries there is no F-score",
+        "shots": f"neither {' nor '.join(_SHOTS)} below {folder}: without shots and user summaries there is no F-score",
         "videos": f"none of the 50 videos (<YouTube id>.mp4) below {folder}: TVSum is given out on request",
     }
     return _common.assemble("tvsum", folder, choose, remedies)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from utopia.errors import ComputeError
+
+DRAWS = 10_000
+"""Bootstrap samples: the ends of a 95 % interval then repeat to about 1 % of its width."""
 
 
 def t_quantile(degrees: int, level: float = 0.95) -> float:
@@ -47,22 +51,28 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    values: ArrayLike, *, seed: int, draws: int = 10_000, level: float = 0.95
+    sizes: Sequence[int],
+    statistic: Callable[[list[NDArray[np.float64]]], NDArray[np.float64]],
+    *,
+    seed: int,
+    draws: int = DRAWS,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean over items [n]: items are drawn with replacement.
+    """The percentile bootstrap interval of a statistic over items: they are drawn with replacement within each group.
 
     Args:
-        values: one number per item (for a paired comparison, the differences).
+        sizes: items of each group (fold) [G].
+        statistic: from how often each item was drawn, [draws, n_g] for each group, to the statistic [draws].
         seed: same seed, same interval.
         draws: bootstrap samples.
         level: coverage.
 
     Raises:
-        ComputeError: there is no item.
+        ComputeError: a group has no item.
     """
-    x = np.asarray(values, np.float64)
-    if not x.size:
-        raise ComputeError("a bootstrap needs at least one item")
-    means = x[np.random.default_rng(seed).integers(x.size, size=(draws, x.size))].mean(axis=1)
-    low, high = np.quantile(means, (0.5 - level / 2, 0.5 + level / 2))
+    if not sizes or min(sizes) < 1:
+        raise ComputeError("a bootstrap needs at least one item in each group")
+    rng = np.random.default_rng(seed)
+    counts = [rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64) for n in sizes]
+    low, high = np.quantile(statistic(counts), (0.5 - level / 2, 0.5 + level / 2))
     return float(low), float(high)

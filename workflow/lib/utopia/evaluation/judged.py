@@ -54,10 +54,11 @@ def judged(labels: Labels, target: str, item: str) -> Judged:
 def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     """The metrics of a prediction [T] of one item.
 
-    `affect`: mse, pcc. `summary`: f_score (per cent), kendall and spearman against the mean of the votes.
+    `affect`: mse, rmse, pcc. `summary`: f_score (per cent), kendall and spearman against the mean of the votes.
     """
     if item.protocol != "summary":
-        return {"mse": metrics.mse(prediction, item.label), "pcc": metrics.pcc(prediction, item.label)}
+        error = metrics.mse(prediction, item.label)
+        return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(prediction, item.label)}
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
     return {
@@ -76,8 +77,8 @@ def replica_metrics(
 ) -> dict[str, float]:
     """The metrics of a replica over its test items, from the predictions [T] and the items' own metrics.
 
-    `affect`: mse and pcc_pooled over all frames of all items; mse_item and pcc, the means of the items' own.
-    `summary`: means of the items' own.
+    `affect`: mse, rmse and pcc_pooled over all frames of all items; mse_item, rmse_item and pcc, the means of the
+    items' own. `summary`: means of the items' own.
 
     Raises:
         ComputeError: there is no item.
@@ -88,7 +89,15 @@ def replica_metrics(
     if items[0].protocol != "summary":
         p = np.concatenate([np.asarray(prediction, np.float64) for prediction in predictions])
         y = np.concatenate([item.label for item in items])
-        return {"mse": metrics.mse(p, y), "mse_item": mean["mse"], "pcc": mean["pcc"], "pcc_pooled": metrics.pcc(p, y)}
+        error = metrics.mse(p, y)
+        return {
+            "mse": error,
+            "mse_item": mean["mse"],
+            "rmse": float(np.sqrt(error)),
+            "rmse_item": mean["rmse"],
+            "pcc": mean["pcc"],
+            "pcc_pooled": metrics.pcc(p, y),
+        }
     mean["f_score"] = summary.split_mean([value["f_score"] for value in values], double_rounding=double_rounding)
     return mean
 

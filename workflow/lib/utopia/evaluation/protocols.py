@@ -22,8 +22,9 @@ _AGAIN = "delete the predictions and run the same command again: they will be ma
 def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, output: Path) -> None:
     """Write metrics.csv: the metrics of every replica of a run and of each of its test items.
 
-    Protocol `affect`: per replica `mse` (all frames pooled), `mse_item` and `pcc` (means over movies), `pcc_pooled`;
-    per item `mse`, `pcc`. [U] no paper says whether frames are pooled, so both readings are stored. Protocol
+    Protocol `affect`: per replica `mse`, `rmse` and `pcc_pooled` (all frames pooled; `rmse` is the root of `mse`),
+    `mse_item`, `rmse_item` and `pcc` (means over movies or songs); per item `mse`, `rmse`, `pcc`. [U] no paper says
+    whether frames are pooled, so both readings are stored; PMEmo's authors report both RMSE. Protocol
     `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise.
 
     Args:

@@ -112,12 +112,14 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
         own = _mean(list(values.values()))
     else:
         values = {
-            name: _against_others(_votes(labels, name, target), {"mse": metrics.mse, "pcc": metrics.pcc})
+            name: _against_others(
+                _votes(labels, name, target), {"mse": metrics.mse, "rmse": metrics.rmse, "pcc": metrics.pcc}
+            )
             for name in items
         }
         mean, frames = _mean(list(values.values())), [len(item.label) for item in items.values()]
         pooled = float(np.average([value["mse"] for value in values.values()], weights=frames))
-        own = {"mse": pooled, "mse_item": mean["mse"], "pcc": mean["pcc"]}
+        own = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"], "pcc": mean["pcc"]}
     yield rows(target, fold["name"], "0", own, values)
 
 

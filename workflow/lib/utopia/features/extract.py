@@ -153,7 +153,7 @@ def _extract_item(
     for maker in makers:
         role = _role(entry, maker.module.MEDIUM)
         if maker.absent or role is None:
-            reason = maker.absent or entry.get("video_reason") or entry.get("reason") or "there is no video"
+            reason = maker.absent or entry.get("video_reason") or entry.get("reason") or "there is nothing to decode"
             result[maker.name] = {"absent": reason}
             continue
         identity = maker.identity(entry["id"], entry["files"][role]["sha256"])

@@ -1,13 +1,13 @@
-"""Features that somebody else extracted, in the field's HDF5 layout.
+"""Features that somebody else extracted: in the field's HDF5 layout, or in a table (`utopia.features.table`).
 
-A group `video_<i>` per video holds an array of features, optionally `picks` (the frame number of each row; every 15th
-frame otherwise) and `video_name`.
+In an HDF5 file, a group `video_<i>` per video holds an array of features, optionally `picks` (the frame number of each
+row; every 15th frame otherwise) and `video_name`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from utopia.errors import ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
+from utopia.features import table
 from utopia.files import read_json, sha256, write_json
 
 _STEP = 15
@@ -28,17 +29,18 @@ class _AbsentError(Exception):
 def import_features(
     *, manifest: Path, root: Path, feature: str, settings: Mapping[str, Any], source: Path, store: Path, output: Path
 ) -> list[Path]:
-    """Bring the features of an HDF5 file into the store and write their index.
+    """Bring the features of a file into the store and write their index.
 
-    A group belongs to the item whose id or key it bears, or else whose name it holds. Rows stand at `picks` / frame
-    rate seconds. An item that is not in the file, or not usably, is recorded as absent with the reason.
+    A group of an HDF5 file belongs to the item whose id or key it bears, or else whose name it holds; its rows stand at
+    `picks` / frame rate seconds. A row of a table belongs to the item whose key or id it bears. An item that is not in
+    the file, or not usably, is recorded as absent with the reason.
 
     Args:
         manifest: the data set's manifest.
         root: the data set's folder.
         feature: the feature's name.
-        settings: `array`, the name of the array in each group, and `sha256`, the published checksum or None.
-        source: the HDF5 file.
+        settings: of `config.study.Precomputed` (`extractor` hdf5) or `PrecomputedTable` (csv).
+        source: the file.
         store: the object store, `<features>/store`.
         output: the index to write.
 
@@ -50,27 +52,11 @@ def import_features(
         InputError: the file cannot be read.
     """
     listed = read_json(manifest)
-    index: dict[str, dict[str, Any]] = {}
-    try:
-        digest = sha256(source)
-        _refuse_other(source, digest, settings.get("sha256"))
-        with h5py.File(source, "r") as file:
-            names = {group: _video_name(file[group]) for group in file if isinstance(file[group], h5py.Group)}
-            widths: set[int] = set()
-            for item in listed["items"]:
-                try:
-                    index[item["id"]] = {
-                        feature: _import_item(item, file, names, settings["array"], digest, store, widths)
-                    }
-                except (_AbsentError, ComputeError) as error:
-                    reason = error.what if isinstance(error, ComputeError) else str(error)
-                    index[item["id"]] = {feature: {"absent": f"{source.name}: {reason}"}}
-    except (OSError, RuntimeError) as error:  # what h5py raises for damaged files
-        raise InputError(
-            f"not a readable HDF5 file ({error})",
-            where=source,
-            remedy="get the file again and compare its size and checksum with the published ones",
-        ) from error
+    read, kind = (table.read_items, "table") if settings["extractor"] == "csv" else (_read_hdf5, "HDF5 file")
+    digest = _digest(source, kind)
+    _refuse_other(source, digest, settings.get("sha256"))
+    found = read(listed["items"], source, settings, digest, store)
+    index = {item["id"]: {feature: found[item["id"]]} for item in listed["items"]}
     origin = {
         "kind": "precomputed",
         "file": os.path.relpath(source, root),
@@ -79,6 +65,39 @@ def import_features(
     }
     write_json(output, {"dataset": listed["dataset"], "items": index, "decoder": None, "weights": {feature: origin}})
     return sorted({store.parent / entry[feature]["file"] for entry in index.values() if "file" in entry[feature]})
+
+
+def _digest(source: Path, kind: str) -> str:
+    try:
+        return sha256(source)
+    except OSError as error:
+        raise InputError(
+            f"not a readable {kind} ({error.strerror})", where=source, remedy="check its name and permissions (`ls -l`)"
+        ) from error
+
+
+def _read_hdf5(
+    items: Sequence[Mapping[str, Any]], source: Path, settings: Mapping[str, Any], digest: str, store: Path
+) -> dict[str, dict[str, Any]]:
+    """The index entry of each item, from an HDF5 file."""
+    found: dict[str, dict[str, Any]] = {}
+    widths: set[int] = set()
+    try:
+        with h5py.File(source, "r") as file:
+            names = {group: _video_name(file[group]) for group in file if isinstance(file[group], h5py.Group)}
+            for item in items:
+                try:
+                    found[item["id"]] = _import_item(item, file, names, settings["array"], digest, store, widths)
+                except (_AbsentError, ComputeError) as error:
+                    reason = error.what if isinstance(error, ComputeError) else str(error)
+                    found[item["id"]] = {"absent": f"{source.name}: {reason}"}
+    except (OSError, RuntimeError) as error:  # what h5py raises for damaged files
+        raise InputError(
+            f"not a readable HDF5 file ({error})",
+            where=source,
+            remedy="get the file again and compare its size and checksum with the published ones",
+        ) from error
+    return found
 
 
 def _refuse_other(source: Path, digest: str, published: str | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utopia.datasets._common import card
+from utopia.datasets._common import MEDIA, card
 from utopia.files import atomic, read_json
 
 COLUMNS = ("dataset", "subject", "expected", "obtained", "missing", "reason", "items")
@@ -20,9 +20,9 @@ def report_coverage(
 ) -> None:
     """Write the coverage table: per data set and subject one row per reason, or one row if nothing is missing.
 
-    Subjects are `annotations`, `videos` and `feature:<name>`. `missing` counts the items of that row's reason, `items`
-    names them (separated by spaces); in a reason, the item's own name and path are written `<item>`, so that equal
-    causes count together.
+    Subjects are `annotations`, `videos` (`songs`, of a data set of sound) and `feature:<name>`. `missing` counts the
+    items of that row's reason, `items` names them (separated by spaces); in a reason, the item's own name and path are
+    written `<item>`, so that equal causes count together.
 
     Args:
         manifests: manifests of the data sets that are there.
@@ -35,14 +35,15 @@ def report_coverage(
     for path in manifests:
         manifest = read_json(path)
         dataset, items = manifest["dataset"], [_published(item, manifest["root"]) for item in manifest["items"]]
+        medium = MEDIA[manifest.get("medium", "video")]
         rows += _rows(
             dataset, "annotations", items, {item["id"]: item["reason"] for item in items if not item["present"]}
         )
         rows += _rows(
             dataset,
-            "videos",
+            medium.files,
             items,
-            {item["id"]: item["video_reason"] for item in items if "video" not in item["files"]},
+            {item["id"]: item["video_reason"] for item in items if medium.role not in item["files"]},
         )
         for feature, found in sorted(features[dataset].items()):
             lacking = {item["id"]: _why(item, found) for item in items if found.get(item["id"]) != ""}
@@ -95,5 +96,7 @@ def _rows(
 
 def _general(reason: str, item: Mapping[str, Any]) -> str:
     """The reason with every word that holds the item's key or id (paths among them) written `<item>`, on one line."""
-    names = "|".join(re.escape(name) for name in (item["key"], item["id"]))
+    # A key that is a number names the item only where it is a file's stem or is called a song.
+    key = rf"(?<=/){item['key']}(?=\.\D)|(?<=song ){item['key']}" if item["key"].isdecimal() else re.escape(item["key"])
+    names = f"{key}|{re.escape(item['id'])}"
     return re.sub(rf"[^\s:,;()]*(?:{names})(?!\w)[^\s:,;()]*", "<item>", " ".join(reason.split()))

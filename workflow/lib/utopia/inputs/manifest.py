@@ -20,8 +20,8 @@ _FRAMES_APART = 0.01
 def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], output: Path) -> list[Path]:
     """Write the manifest of a data set; what cannot be read is a declared absence.
 
-    An item is present when its annotations can be read. A video that is not there or is damaged leaves the item
-    present, without `files.video`, and `video_reason` says why.
+    An item is present when its annotations can be read. A video (a song, of a data set of sound) that is not there or
+    is damaged leaves the item present, without `files.video` (`files.audio`), and `video_reason` says why.
 
     Args:
         dataset: a file of `datasets/`.
@@ -41,19 +41,21 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
     located: Located = module.locate(Path(folder), config)
     card = _common.card(dataset)
     files = _Files(located, card, getattr(config, "checksums", "refuse"))
+    medium = _common.medium(module)
     items = [_entry(module, located, item, config, files) for item in module.items(located, config)]
     write_json(
         output,
         {
             "dataset": dataset,
             "card": {"title": card.title, "licence": card.licence, "citation": card.citation},
+            "medium": medium.role,
             "root": str(folder),
             "generated": located.generated,
             "missing": dict(located.missing),
             "duplicates": [path.relative_to(located.folder).as_posix() for path in located.duplicates],
             "items": [item for item, _, _ in items],
             "coverage": _coverage([cause for _, cause, _ in items])
-            | {"videos": _coverage([cause for _, _, cause in items])},
+            | {medium.files: _coverage([cause for _, _, cause in items])},
         },
     )
     return files.hashed
@@ -75,15 +77,15 @@ def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files
         "facts": {},
         "annotations": {},
     }
-    reason, cause = "", ""
+    reason, cause, medium = "", "", _common.medium(module)
     try:
-        entry["files"] = {role: files.entry(path) for role, path in item.files.items() if role != "video"}
+        entry["files"] = {role: files.entry(path) for role, path in item.files.items() if role != medium.role}
         entry["annotations"] = entry["facts"] = module.describe(located, item, config)
     except ChecksumError:
         raise
     except InputError as error:
         reason, cause = _told(error, located.missing.get("annotations", ""))
-    video_reason, video_cause, notes = _video(entry, item, located, files)
+    video_reason, video_cause, notes = _media(entry, item, located, files, medium)
     return (
         entry | {"present": not cause, "reason": reason, "video_reason": video_reason, "notes": notes},
         cause,
@@ -91,29 +93,32 @@ def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files
     )
 
 
-def _video(entry: dict[str, Any], item: Item, located: Located, files: _Files) -> tuple[str, str, list[str]]:
-    """Add the item's video to its entry; why it is not used, the cause in general terms, and notes."""
+def _media(
+    entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium
+) -> tuple[str, str, list[str]]:
+    """Add the item's video or song to its entry; why it is not used, the cause in general terms, and notes."""
     from utopia.media.probe import probe
 
-    path = item.files.get("video")
+    path = item.files.get(medium.role)
     if path is None:
-        reason = located.missing.get("videos", f"no video {item.key} below {located.folder}")
-        return reason, "the video is not there", []
+        reason = located.missing.get(medium.files, f"no {medium.word} {item.key} below {located.folder}")
+        return reason, f"the {medium.word} is not there", []
     try:
         file = files.entry(path)
     except InputError as error:
         return *_told(error), []
     try:
         facts = probe(path).as_dict()
-        if not facts["frames"]:
-            raise InputError("the file holds sound only", where=path, remedy="check that it is the right file")
+        if not facts["frames" if medium.role == "video" else "audio_codec"]:
+            only = "sound" if medium.role == "video" else "pictures"
+            raise InputError(f"the file holds {only} only", where=path, remedy="check that it is the right file")
     except InputError as error:
-        entry["damaged"] = {"video": file}
+        entry["damaged"] = {medium.role: file}
         return *_told(error), []
-    entry["files"]["video"] = file
+    entry["files"][medium.role] = file
     entry["facts"] = facts
     annotated = entry["annotations"].get("frames")
-    if annotated and abs(facts["frames"] - annotated) > _FRAMES_APART * annotated:
+    if medium.role == "video" and annotated and abs(facts["frames"] - annotated) > _FRAMES_APART * annotated:
         return "", "", [f"the video has {facts['frames']} frames, its annotations {annotated}"]
     return "", "", []
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays, registry
-from utopia.datasets._common import Item, LabelledItem, Limits, card
+from utopia.datasets._common import Item, LabelledItem, Limits, card, medium
 from utopia.errors import InputError
 from utopia.files import read_json
 
@@ -90,8 +90,8 @@ def _read(
 ) -> LabelledItem:
     if entry is None or not entry["present"]:
         raise InputError(entry["reason"] if entry else "the manifest does not list it", remedy="")
-    # Only a probed video tells the length that the labels must have.
-    facts = entry["facts"] if "video" in entry["files"] else {}
+    # Only a probed video or song tells the length that the labels must have.
+    facts = entry["facts"] if medium(module).role in entry["files"] else {}
     return module.read_labels(located, replace(item, facts=dict(facts)), config, limits)
 
 

@@ -110,7 +110,22 @@ def _declared_s(container: Any, stream: Any) -> float | None:
         return float(container.duration / av.time_base)
     if container.format.name == "avi" and stream.type == "video" and stream.frames and stream.average_rate:
         return float(stream.frames / stream.average_rate)
+    # Without that header FFmpeg guesses an mp3's length from its first frames: wrong where the bit rate varies.
+    if container.format.name == "mp3" and container.duration and _tells_length(Path(container.name)):
+        return float(container.duration / av.time_base)
     return None
+
+
+def _tells_length(mp3: Path) -> bool:
+    """Whether the first frame is the header "Xing" or "Info", which holds the number of frames."""
+    with mp3.open("rb") as file:
+        head = file.read(10)
+        start = 0
+        if head[:3] == b"ID3" and len(head) == 10:  # its length in four bytes, of which seven bits count
+            start = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        file.seek(start)
+        frame = file.read(200)
+    return b"Xing" in frame or b"Info" in frame
 
 
 def _seconds(ticks: int | None, base: Fraction) -> float:

@@ -2,8 +2,8 @@
 
 A latent signal per target drives a video's colour, motion, loudness and pitch; many simulated annotators vote on it
 with bias, lag and noise, few of them make the training labels. `truth.safetensors`, outside the official layouts, holds
-the signal and all votes for tests; no stage reads it. One video of each data set with videos is cut short, so that
-every study exercises an absence.
+the signal and all votes for tests; no stage reads it. One video (or song) of each data set is cut short, so that every
+study exercises an absence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from utopia.errors import ConfigError
 
 FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
-_MOST = {"liris": 48, "summe": 999, "tvsum": 999}
+_MOST = {"liris": 48, "pmemo": 999, "summe": 999, "tvsum": 999}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Size:
 
 
 def item_ids(dataset: str, count: int) -> list[str]:
-    """Ids of the items that `generate` makes: for LIRIS three quarters development movies, the rest test movies.
+    """Ids of the items that `generate` makes: for LIRIS three quarters development movies, the rest test movies; of
+    PMEmo's songs every third is a test song.
 
     Raises:
         ConfigError: there is no generator for the data set, or it cannot make so many or so few items.
@@ -53,21 +54,23 @@ def item_ids(dataset: str, count: int) -> list[str]:
         tested = round(count / 4)
         numbers = [*range(count - tested), *range(54, 54 + tested)]
         return [f"MEDIAEVAL18_{number:02d}" for number in numbers]
-    return [f"video_{number}" for number in range(1, count + 1)]
+    word = "song" if dataset == "pmemo" else "video"
+    return [f"{word}_{number}" for number in range(1, count + 1)]
 
 
 def video_ids(dataset: str, count: int) -> list[str]:
-    """Ids of the items that get a video file, the damaged one included; TVSum gets annotations alone."""
-    ids = item_ids(dataset, count)
-    return [] if dataset == "tvsum" else ids
+    """Ids of the items that get a video file (PMEmo: a song), the damaged one included."""
+    return item_ids(dataset, count)
 
 
-def damaged_id(dataset: str, count: int) -> str | None:
+def damaged_id(dataset: str, count: int) -> str:
     """The item whose video is cut short: one that is only ever trained on."""
     ids = video_ids(dataset, count)
-    if not ids:
-        return None
-    return ids[-1] if dataset == "summe" else next(item for item in reversed(ids) if int(item[-2:]) < 54)
+    if dataset == "pmemo":
+        from utopia.inputs.miniature.pmemo import tested
+
+        return next(item for item in reversed(ids) if not tested(item))
+    return next(item for item in reversed(ids) if int(item[-2:]) < 54) if dataset == "liris" else ids[-1]
 
 
 def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int, folder: Path) -> list[Path]:
@@ -77,7 +80,7 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
     the count.
 
     Args:
-        dataset: `liris`, `summe` or `tvsum`.
+        dataset: `liris`, `pmemo`, `summe` or `tvsum`.
         count: number of items.
         settings: the fields of `config.study.Generated` (seconds, width, height, fps, annotators, label_annotators).
         seed: the study's root seed.
@@ -89,7 +92,7 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
     Raises:
         ConfigError: the settings are not valid.
     """
-    from utopia.inputs.miniature import liris, summe, tvsum
+    from utopia.inputs.miniature import liris, pmemo, summe, tvsum
 
     size = Size(**settings)
     if size.label_annotators > size.annotators:
@@ -98,5 +101,5 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
             remedy="lower one or raise the other",
         )
     ids = item_ids(dataset, count)
-    write = {"liris": liris.write, "summe": summe.write, "tvsum": tvsum.write}[dataset]
+    write = {"liris": liris.write, "pmemo": pmemo.write, "summe": summe.write, "tvsum": tvsum.write}[dataset]
     return write(ids=ids, damaged=damaged_id(dataset, count), size=size, seed=seed, folder=Path(folder))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import av
+import h5py
 import numpy as np
 
 from utopia.datasets._common import EXPECTED, CardFold, CardItem, Expected
+from utopia.datasets._summary import STEP
 from utopia.files import atomic, write_json
 from utopia.inputs.miniature.scene import SAMPLE_RATE
 
@@ -49,8 +51,29 @@ def write_mp4(path: Path, pictures: np.ndarray, sound: np.ndarray, fps: int) -> 
     return path
 
 
+def write_mp3(path: Path, sound: np.ndarray) -> Path:
+    """Write an mp3 (LAME, constant bit rate, with the header that tells its length) of sound [samples] float32."""
+    with (
+        atomic(path) as temporary,
+        av.open(str(temporary), "w", format="mp3", options={"fflags": "+bitexact"}) as container,
+    ):
+        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
+        stream.codec_context.options = {"flags": "+bitexact", "compression_level": "7"}
+        stream.bit_rate = 48_000
+        block = stream.codec_context.frame_size or 576
+        for start in range(0, len(sound), block):
+            frame = av.AudioFrame.from_ndarray(sound[None, start : start + block], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
 def cut_short(path: Path) -> Path:
-    """Keep the first three fifths of a file, as a broken download does; an mp4 then lacks its index."""
+    """Keep the first three fifths of a file, as a broken download does.
+
+    An mp4 then lacks its index, an mp3 the length that its header declares.
+    """
     content = path.read_bytes()
     with atomic(path) as temporary:
         temporary.write_bytes(content[: len(content) * 3 // 5])
@@ -66,6 +89,37 @@ def write_mat(path: Path, content: Mapping[str, Any]) -> Path:
         with temporary.open("rb+") as file:
             file.write(_HEADER)
     return path
+
+
+def write_hdf5(path: Path, groups: Mapping[str, Mapping[str, np.ndarray | bytes]]) -> Path:
+    """Write a group per video, as `field_group` makes it."""
+    with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
+        for item, arrays_of_item in groups.items():
+            group = file.create_group(item)
+            for name, values in arrays_of_item.items():
+                compression = "gzip" if isinstance(values, np.ndarray) and values.ndim == 2 else None
+                group.create_dataset(name, data=values, compression=compression, track_times=False)
+    return path
+
+
+def field_group(shots: np.ndarray, summary: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray | bytes]:
+    """A video's group in the summarisation field's layout.
+
+    Args:
+        shots: [shots, 2] first and last frame, inclusive.
+        summary: [users, frames] 0/1.
+        score: [frames], of which the label grid takes every 15th.
+    """
+    picks = np.arange(0, summary.shape[1], STEP, dtype=np.int64)
+    return {
+        "change_points": shots,
+        "n_frame_per_seg": shots[:, 1] - shots[:, 0] + 1,
+        "n_frames": np.array(summary.shape[1], dtype=np.int64),
+        "n_steps": np.array(len(picks), dtype=np.int64),
+        "picks": picks,
+        "gtscore": score[picks].astype(np.float32),
+        "user_summary": summary,
+    }
 
 
 def write_expected(folder: Path, dataset: str, items: Sequence[CardItem], folds: Mapping[str, Sequence[str]]) -> Path:

@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from utopia import arrays
 from utopia.datasets._common import CardItem
-from utopia.files import atomic
 from utopia.inputs.miniature import Size, latent, scene
-from utopia.inputs.miniature.files import cut_short, overlapping_folds, write_expected, write_mat, write_mp4
+from utopia.inputs.miniature.files import (
+    cut_short,
+    field_group,
+    overlapping_folds,
+    write_expected,
+    write_hdf5,
+    write_mat,
+    write_mp4,
+)
 
-_STEP = 15
 _SHORTEST_S = 1.0
 _BUDGET = (0.08, 0.18)
 
@@ -43,7 +48,8 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
         chosen = [_summary(series, budget, size.fps) for series, budget in zip(felt, budgets, strict=True)]
         files.append(_write_annotations(folder / "GT" / f"{name}.mat", chosen, planted))
         summary = np.stack([segments > 0 for segments in chosen]).astype(np.uint8)
-        groups[item] = _group(name, planted, summary)
+        shown = field_group(planted.shots, summary, summary.mean(axis=0))
+        groups[item] = {**shown, "video_name": name.encode()}
         truth |= {f"{item}/importance": planted.signals["importance"], f"{item}/importance.votes": summary}
         items.append(CardItem(id=item, name=name, key=name, fps=size.fps, frames=planted.frames))
     sidecar = folder / "truth.safetensors"
@@ -52,7 +58,7 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
     folds = overlapping_folds(whole, latent.generator(seed, "summe", "folds"))
     return [
         *files,
-        _write_hdf5(folder / "summe_labels.h5", groups),
+        write_hdf5(folder / "summe_labels.h5", groups),
         sidecar,
         write_expected(folder, "summe", items, folds),
     ]
@@ -91,30 +97,3 @@ def _write_annotations(path: Path, chosen: Sequence[np.ndarray], planted: latent
         "user_score": scores,
     }
     return write_mat(path, content)
-
-
-def _group(name: str, planted: latent.Planted, summary: np.ndarray) -> dict[str, np.ndarray | bytes]:
-    """A video's group in the field's layout."""
-    picks = np.arange(0, planted.frames, _STEP, dtype=np.int64)
-    return {
-        "change_points": planted.shots,
-        "n_frame_per_seg": planted.shots[:, 1] - planted.shots[:, 0] + 1,
-        "n_frames": np.array(planted.frames, dtype=np.int64),
-        "n_steps": np.array(len(picks), dtype=np.int64),
-        "picks": picks,
-        "gtscore": summary[:, picks].mean(axis=0).astype(np.float32),
-        "user_summary": summary,
-        "video_name": name.encode(),
-    }
-
-
-def _write_hdf5(path: Path, groups: dict[str, dict[str, np.ndarray | bytes]]) -> Path:
-    with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
-        for item, arrays_of_item in groups.items():
-            group = file.create_group(item)
-            for name, values in arrays_of_item.items():
-                if isinstance(values, np.ndarray) and values.ndim == 2:
-                    group.create_dataset(name, data=values, compression="gzip", track_times=False)
-                else:
-                    group.create_dataset(name, data=values, track_times=False)
-    return path
