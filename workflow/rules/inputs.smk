@@ -13,7 +13,7 @@ rule generate_miniature:
         settings=from_study(
             lambda w: {
                 "count": STUDY.generated.items[w.dataset],
-                "settings": STUDY.generated.model_dump(mode="json", exclude={"items"}),
+                "settings": STUDY.generated.size(w.dataset),
                 "seed": STUDY.seed,
             }
         ),

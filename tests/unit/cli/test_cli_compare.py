@@ -11,16 +11,15 @@ import pytest
 from utopia.cli import compare as command
 from utopia.cli.compare import compare
 from utopia.errors import UtopiaError
-from utopia.outputs import verdict
+from utopia.outputs import catalog, render, verdict
 
-NAMES = "table,row,column,value,std,n,status,reason,published,decimals,verdict,verdict_reason,cell,runs"
-COLUMNS = NAMES.split(",")
+COLUMNS = list(render.COLUMNS)
 
 
 def cell(row: str, **facts: object) -> dict[str, object]:
     usual = {"table": "t1", "row": row, "column": "c", "cell": f"t1/{row}/c", "runs": "x.y.z", "status": "measured"}
     numbers = {"value": 0.1234, "std": 0.01, "n": 3, "published": 0.12, "decimals": 2}
-    return usual | numbers | {"reason": "", "verdict_reason": ""} | facts
+    return dict.fromkeys(COLUMNS, "") | usual | numbers | facts
 
 
 NOTHING = {"value": "", "std": "", "n": 0, "verdict": ""}
@@ -30,7 +29,8 @@ CELLS = [
     cell("outside", verdict=f"{verdict.OUTSIDE} 0.10", published=0.3),
     cell("other data", verdict=verdict.NOT_COMPARABLE, verdict_reason="other | features"),
     cell("unknown", verdict=verdict.NOTHING_PUBLISHED, published=""),
-    cell("one seed", verdict=verdict.NOT_DISTINGUISHABLE, std="", n=1),
+    cell("gain", verdict=verdict.NOT_DISTINGUISHABLE, verdict_reason="it covers 0", std="", n=1),
+    cell("treated", verdict=verdict.NOTHING_PUBLISHED, published="", difference=-0.0213, difference_verdict="better"),
     cell("hole 1", status="absent", reason="no videos", **NOTHING),
     cell("hole 2", status="absent", reason="no videos", **NOTHING),
     cell("theirs", status="quoted", **NOTHING),
@@ -53,10 +53,12 @@ def folder(tmp_path: Path) -> Path:
 def test_every_cell_is_counted_once(folder: Path) -> None:
     found = compare(folder, "tiny")
     assert found["summary"] == {
-        "same": 1, "inside": 1, "outside": 1, "not comparable": 2, "not transcribed": 1, "absent": 2, "quoted": 1,
+        "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "not comparable": 1, "not transcribed": 2,
+        "absent": 2, "quoted": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
-    assert set(found) == {"study", "tables", "summary"}
+    assert set(found) == {"study", "tables", "summary", "published"}
+    assert found["published"] == {"values": 8, "measured": 5}
     assert found["tables"][0]["table"] == "t1"
     json.dumps(found, allow_nan=False)
 
@@ -70,7 +72,7 @@ def test_numbers_come_through_unrounded(folder: Path) -> None:
         0.12,
         2,
     )
-    hole = compare(folder, "tiny")["tables"][0]["cells"][6]
+    hole = compare(folder, "tiny")["tables"][0]["cells"][7]
     assert (hole["value"], hole["std"], hole["reason"]) == (None, None, "no videos")
 
 
@@ -78,20 +80,21 @@ def test_what_people_read(folder: Path) -> None:
     text = "\n".join(command._plain(compare(folder, "tiny")))
     assert "0.12 ± 0.01 (n=3)" in text
     assert "not comparable: other | features" in text
-    assert "absent (2): no videos" in text
+    assert "absent: no videos" in text and "only quoted: no run of ours" in text, "published, so a line of their own"
+    assert "not distinguishable: it covers 0" in text and "−0.021 better" in text
     last = text.splitlines()[-1]
     assert last.startswith(
-        "6 cells measured (1 round to the same, 1 inside our interval, 1 outside it, 2 not comparable"
+        "7 cells measured (1 round to the same, 1 inside our interval, 1 outside it, 1 not distinguishable"
     )
-    assert last.endswith("2 absent, 1 only quoted")
+    assert last.endswith("2 absent, 1 only quoted; 5 of 8 published values are beside one of ours")
 
 
 def test_markdown(folder: Path) -> None:
     lines = command._markdown(compare(folder, "tiny"))
     assert "### t1" in lines
     rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + 6, "a head, a rule and the measured cells"
-    assert all(row.replace("\\|", "").count("|") == 6 for row in rows), "text with a bar stays in its cell"
+    assert len(rows) == 2 + 10, "a head, a rule and every cell that is measured or published"
+    assert all(row.replace("\\|", "").count("|") == 7 for row in rows), "text with a bar stays in its cell"
 
 
 def test_nothing_yet(tmp_path: Path) -> None:
@@ -111,7 +114,6 @@ def test_a_file_that_is_no_table(tmp_path: Path) -> None:
 def test_tables_of_the_project_can_be_read(tmp_path: Path) -> None:
     """What the tables package writes is what this command reads."""
     from utopia.outputs import cells as ours
-    from utopia.outputs import render
 
     made = [
         ours.Cell("t1", "r", "c", 0.5, 0.1, 3, "measured", "", 0.5, 2, verdict.SAME, "", ["a.b.c"]),
@@ -121,3 +123,24 @@ def test_tables_of_the_project_can_be_read(tmp_path: Path) -> None:
     found = compare(tmp_path, "tiny")
     assert (found["summary"]["same"], found["summary"]["absent"]) == (1, 1)
     assert found["tables"][0]["cells"][1]["reason"] == 'no "videos", none'
+
+
+def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folder: Path) -> None:
+    known = catalog.tables()
+    found = compare(folder, "tiny", known)
+    listed = {cell["cell"]: cell for table in found["tables"] for cell in table["cells"]}
+    printed = {
+        f"{name}/{row.id}/{column}": value
+        for name, table in known.items()
+        for row in table.rows
+        for column, value in row.published.items()
+    }
+    assert len(printed) >= 35
+    assert {name: listed[name]["published"] for name in printed} == printed
+    for name in printed:
+        assert listed[name]["status"] in ("absent", "quoted")
+        assert listed[name]["status"] == "quoted" or "make results STUDY=tiny" in listed[name]["reason"]
+    text = "\n".join(command._plain(found))
+    for name in ("ulda_table_4: ", "ulda_claims: "):
+        assert name in text
+    json.dumps(found, allow_nan=False)

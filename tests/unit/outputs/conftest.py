@@ -29,7 +29,7 @@ def write_labels(folder: Path, contents: dict[str, np.ndarray], meta: dict[str, 
 
 @pytest.fixture(scope="session")
 def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten movies with smooth valence and arousal, their features, and predictions of a baseline and a treated run."""
+    """Ten movies with smooth valence (and votes on it) and arousal, their features, and predictions of two runs."""
     folder, rng = tmp_path_factory.mktemp("movies"), np.random.default_rng(3)
     items = [f"MEDIAEVAL18_{i:02d}" for i in range(10)]
     contents: dict[str, np.ndarray] = {}
@@ -42,6 +42,9 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for target in ("valence", "arousal"):
             walk = np.convolve(rng.normal(size=frames + 30), np.ones(31) / 31, "valid")
             contents[f"{item}/{target}"] = np.clip(walk, -1, 1)
+            if target == "valence":
+                apart = np.random.default_rng(frames).normal(scale=0.2, size=(8, frames))
+                contents[f"{item}/{target}.votes"] = np.clip(walk + apart, -1, 1)
             for fold in folds:
                 if item in fold["test"]:
                     for seed in range(2):

@@ -12,7 +12,7 @@ import pytest
 
 from utopia.errors import ComputeError, UtopiaError
 from utopia.evaluation.rows import Row, write
-from utopia.outputs.cells import Measurement, build, measure
+from utopia.outputs.cells import Measurement, Results, build, measure
 from utopia.outputs.render import COLUMNS, render_table
 
 RANDOM = "liris.reference.random"
@@ -52,6 +52,7 @@ def table(**more: Any) -> dict[str, Any]:
                 "title": "Random",
                 "runs": {"v": RANDOM},
                 "published": {"v": None, "w": None},
+                "printed": False,
             },
         ],
         "untranscribed": "printed, not yet transcribed",
@@ -127,17 +128,18 @@ def test_the_csv_keeps_every_digit(made: dict[str, str]) -> None:
 def test_markdown(made: dict[str, str]) -> None:
     text = made["md"]
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[2] == "| ET | 0.073 ± 0.004 (0.079) ≈ | — (0.100)<sup>1</sup> |"
-    assert rows[3] == r"| RMN \| x<sup>2</sup> | 0.068† | —<sup>3</sup> |"
-    assert rows[4] == "| Random | 0.073 ± 0.004 | —<sup>4</sup> |"
-    assert "1. the data folder has no liris/\n2. a note\n3. printed, not yet transcribed" in text
+    assert rows[2] == "| ET | 0.073 ± 0.004 (0.079) ≈<sup>1</sup> | — (0.100)<sup>2</sup> |"
+    assert rows[3] == r"| RMN \| x<sup>3</sup> | 0.068† | —<sup>4</sup> |"
+    assert rows[4] == "| Random | 0.073 ± 0.004<sup>1</sup> | —<sup>5</sup> |"
+    assert "2. the data folder has no liris/\n3. a note\n4. printed, not yet transcribed" in text
+    assert "1. No interval over test items: the number of frames of each item is not at hand" in text
     assert "† quoted from the publication" in text and "<b>" not in text and r"\_" in text
 
 
 def test_latex_is_escaped_and_balanced(made: dict[str, str]) -> None:
     text = made["tex"]
     assert r"A \& B\_\{1\} \textless{}b\textgreater{}100 \%" in text
-    assert r"ET & $0.073 \pm 0.004$~($0.079$)~$\approx$ & ---~($0.100$)$^{1}$ \\" in text
+    assert r"ET & $0.073 \pm 0.004$~($0.079$)~$\approx$$^{1}$ & ---~($0.100$)$^{2}$ \\" in text
     assert r"$0.068^\dagger$" in text
     body = text.replace(r"\{", "").replace(r"\}", "")
     assert body.count("{") == body.count("}")
@@ -176,7 +178,7 @@ def test_html_is_escaped_nested_and_labelled(made: dict[str, str]) -> None:
     assert sorted(attrs.get("scope") or "" for tag, attrs in page.seen if tag == "th") == ["col"] * 2 + ["row"] * 3
     links = {attrs["href"] for tag, attrs in page.seen if tag == "a"}
     anchors = {f"#{attrs['id']}" for tag, attrs in page.seen if tag == "li"}
-    assert links == anchors and len(links) == 4
+    assert links == anchors and len(links) == 5
     assert "prefers-color-scheme: dark" in made["html"]
     assert "http" not in made["html"], "the page must not load anything"
 
@@ -195,10 +197,10 @@ def test_same_inputs_same_bytes(tmp_path: Path, run: Path, made: dict[str, str])
 
 def test_not_comparable_is_said_for_all_or_for_one_run(run: Path) -> None:
     runs = {"r1": run, "r2": run, RANDOM: run}
-    cells = {cell.cell: cell for cell in build(table(), runs, {}, "generated miniature data")}
+    cells = {cell.cell: cell for cell in build(table(), Results(runs, {}, "generated miniature data"))}
     assert cells["t_1/et/v"].verdict == "not comparable"
     assert cells["t_1/rnd/v"].verdict_reason == "generated miniature data"
-    cells = {cell.cell: cell for cell in build(table(), runs, {}, {"r1": "other features, 14 of 25 videos"})}
+    cells = {cell.cell: cell for cell in build(table(), Results(runs, {}, {"r1": "other features, 14 of 25 videos"}))}
     assert cells["t_1/et/v"].verdict_reason == "other features, 14 of 25 videos"
     assert cells["t_1/et/w"].verdict.startswith("outside by") or cells["t_1/et/w"].verdict == "inside our interval"
     assert cells["t_1/rnd/v"].verdict == "no published value at hand" and cells["t_1/rnd/v"].verdict_reason == ""
@@ -206,14 +208,14 @@ def test_not_comparable_is_said_for_all_or_for_one_run(run: Path) -> None:
 
 def test_an_untranscribed_value_beside_a_measured_one(run: Path) -> None:
     one = table(rows=[{"id": "et", "title": "ET", "runs": {"v": "r1"}, "published": {"v": None, "w": None}}])
-    cells = build(one, {"r1": run}, {})
+    cells = build(one, Results({"r1": run}, {}))
     assert cells[0].verdict == "no published value at hand"
     assert cells[0].verdict_reason == cells[1].reason == "printed, not yet transcribed"
 
 
 def test_a_run_is_made_or_declared_absent(run: Path) -> None:
     with pytest.raises(ComputeError, match="run r2 of cell t_1/et/w is neither made nor declared absent"):
-        build(table(), {"r1": run}, {})
+        build(table(), Results({"r1": run}, {}))
 
 
 def test_only_known_forms(tmp_path: Path, run: Path) -> None:

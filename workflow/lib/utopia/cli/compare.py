@@ -1,8 +1,10 @@
-"""`utopia compare`: every published value beside the measured one.
+"""`utopia compare`: every published value beside the measured one, and every measured one beside what is published.
 
-Keys of `--json`: `study`, `tables` (list of {table, cells: list of {cell, row, column, status, value, std, n,
-published, decimals, verdict, verdict_reason, reason, runs}}), `summary` ({`same`, `inside`, `outside`,
-`not comparable`, `not transcribed`, `absent`, `quoted`}: number of cells).
+Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, column, status, value,
+std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict, published,
+decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
+distinguishable`, `not comparable`, `not transcribed`, `absent`, `quoted`}: number of cells), `published` ({`values`:
+published values in all tables, `measured`: those with a value of ours}).
 """
 
 from __future__ import annotations
@@ -10,24 +12,34 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utopia.cli import options, show
 from utopia.errors import UtopiaError
 
-KINDS = ("same", "inside", "outside", "not comparable", "not transcribed", "absent", "quoted")
+if TYPE_CHECKING:
+    from utopia.outputs.catalog import Table
+
+KINDS = (
+    "same", "inside", "outside", "not distinguishable", "not comparable", "not transcribed", "absent", "quoted",
+)  # fmt: skip
 _WORDS = {
     "same": "round to the same",
     "inside": "inside our interval",
     "outside": "outside it",
+    "not distinguishable": "not distinguishable from no gain",
     "not transcribed": "without a published value at hand",
     "quoted": "only quoted",
 }
-_COLUMNS = (
-    "table", "row", "column", "value", "std", "n", "status", "reason", "published", "decimals", "verdict",
-    "verdict_reason", "cell", "runs",
+_NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+_WHOLE = ("n", "decimals")
+_TEXTS = (
+    "cell", "row", "column", "status", "interval", "against", "difference_verdict", "verdict", "verdict_reason",
+    "reason", "note", "runs",
 )  # fmt: skip
+_NOT_MADE = "this table has not been made; run: make results STUDY={study}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the comparison."""
+    from utopia.outputs import catalog
+
     study = options.load_study(chosen)
-    found = compare(study.root / "tables", study.study)
+    found = compare(study.root / "tables", study.study, catalog.tables())
     if chosen.json:
         show.print_json(found)
     else:
@@ -49,8 +63,13 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def compare(folder: Path, study: str) -> dict[str, Any]:
+def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) -> dict[str, Any]:
     """Read all tables below `folder` (the keys are those of `--json`).
+
+    Args:
+        folder: where the tables' csv files are.
+        study: the study's name.
+        known: tables of the catalogue, by id. The published values of those that have not been made are listed too.
 
     Raises:
         UtopiaError: there are none yet, or one of them is not a table of ours.
@@ -59,18 +78,49 @@ def compare(folder: Path, study: str) -> dict[str, Any]:
     if not paths:
         raise UtopiaError("there are no tables yet", where=folder, remedy=f"run: make results STUDY={study}")
     cells = {path.stem: [_cell(path, line, row) for line, row in _rows(path)] for path in paths}
-    counts = Counter(kind(cell) for found in cells.values() for cell in found)
+    known = known or {}
+    cells |= {name: _not_made(name, table, study) for name, table in known.items() if name not in cells}
+    every = [cell for found in cells.values() for cell in found]
+    counts = Counter(kind(cell) for cell in every)
+    printed = [cell for cell in every if cell["published"] is not None]
     return {
         "study": study,
-        "tables": [{"table": name, "cells": found} for name, found in cells.items()],
+        "tables": [
+            {
+                "table": name,
+                "title": known[name].title if name in known else "",
+                "source": known[name].source if name in known else "",
+                "cells": found,
+            }
+            for name, found in sorted(cells.items())
+        ],
         "summary": {name: counts[name] for name in KINDS},
+        "published": {"values": len(printed), "measured": sum(cell["status"] == "measured" for cell in printed)},
     }
+
+
+def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
+    """The published values of a table that has not been made."""
+    nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_NUMBERS) | {"n": 0}
+    return [
+        nothing
+        | {"cell": f"{name}/{row.id}/{column.id}", "row": row.id, "column": column.id, "decimals": column.decimals}
+        | {"published": row.published[column.id], "note": row.note}
+        | (
+            {"status": "absent", "reason": _NOT_MADE.format(study=study)}
+            if row.run is not None or row.change is not None
+            else {"status": "quoted"}
+        )
+        for row in table.rows
+        for column in table.columns
+        if column.id in row.published
+    ]
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in ("table", *_NUMBERS, *_WHOLE, *_TEXTS) if name not in (reader.fieldnames or ())]
         if missing:
             raise UtopiaError(
                 f"not a table of this project: without the columns {', '.join(missing)}",
@@ -82,12 +132,11 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _cell(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
     try:
-        numbers: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in ("value", "std", "published")}
-        numbers |= {key: int(row[key]) for key in ("n", "decimals")}
+        numbers: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in _NUMBERS}
+        numbers |= {key: int(row[key]) for key in _WHOLE}
     except (ValueError, TypeError) as error:
         raise UtopiaError(f"not a table of this project: {error}", where=f"{path}:{line}") from error
-    words = ("cell", "row", "column", "status", "verdict", "verdict_reason", "reason", "runs")
-    return {key: row[key] for key in words} | numbers
+    return {key: row[key] for key in _TEXTS} | numbers
 
 
 def kind(cell: dict[str, Any]) -> str:
@@ -100,6 +149,7 @@ def kind(cell: dict[str, Any]) -> str:
         (verdict.SAME, "same"),
         (verdict.INSIDE, "inside"),
         (verdict.OUTSIDE, "outside"),
+        (verdict.NOT_DISTINGUISHABLE, "not distinguishable"),
         (verdict.NOTHING_PUBLISHED, "not transcribed"),
     ):
         if cell["verdict"].startswith(text):
@@ -110,23 +160,38 @@ def kind(cell: dict[str, Any]) -> str:
 def _summary(found: dict[str, Any]) -> str:
     counts = found["summary"]
     measured = sum(counts[name] for name in KINDS if name not in ("absent", "quoted"))
-    parts = [f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[:5] if counts[name]]
-    rest = ", ".join(f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[5:])
-    return f"{measured} cells measured" + (f" ({', '.join(parts)})" if parts else "") + f", {rest}"
+    parts = [f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[:-2] if counts[name]]
+    rest = ", ".join(f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[-2:])
+    printed = found["published"]
+    return (
+        f"{measured} cells measured"
+        + (f" ({', '.join(parts)})" if parts else "")
+        + f", {rest}; {printed['measured']} of {printed['values']} published values are beside one of ours"
+    )
 
 
 def _lines(table: dict[str, Any]) -> list[list[str]]:
-    """Row, column, ours, published, verdict of each cell that is measured."""
+    """Row, column, ours, gain or loss, published, verdict of each cell that is measured or published."""
     return [
-        [cell["row"], cell["column"], _ours(cell), _number(cell["published"], cell), _verdict(cell)]
+        [cell["row"], cell["column"], _ours(cell), _change(cell), _number(cell["published"], cell), _verdict(cell)]
         for cell in table["cells"]
-        if cell["status"] == "measured"
+        if cell["status"] == "measured" or cell["published"] is not None
     ]
 
 
 def _ours(cell: dict[str, Any]) -> str:
+    if cell["status"] != "measured":
+        return "-"
     spread = f" ± {_number(cell['std'], cell)}" if cell["std"] is not None else ""
     return f"{_number(cell['value'], cell)}{spread} (n={cell['n']})"
+
+
+def _change(cell: dict[str, Any]) -> str:
+    from utopia.outputs.render_layout import signed
+
+    if cell["difference"] is None:
+        return "-"
+    return f"{signed(cell['difference'], cell['decimals'] + 1)} {cell['difference_verdict']}".strip()
 
 
 def _number(value: float | None, cell: dict[str, Any]) -> str:
@@ -137,24 +202,33 @@ def _number(value: float | None, cell: dict[str, Any]) -> str:
 
 def _verdict(cell: dict[str, Any]) -> str:
     name = kind(cell)
-    reason = cell["verdict_reason"] if name in ("not comparable", "not transcribed") else ""
+    if name == "quoted":
+        return "only quoted: no run of ours is behind this row"
+    if name == "absent":
+        return f"absent: {cell['reason']}"
+    reason = cell["verdict_reason"] if name in ("not comparable", "not distinguishable", "not transcribed") else ""
     return f"{cell['verdict']}: {reason}" if reason else str(cell["verdict"])
 
 
 def _absences(table: dict[str, Any]) -> list[str]:
-    reasons = Counter(cell["reason"] for cell in table["cells"] if cell["status"] == "absent")
-    return [f"absent ({count}): {reason}" for reason, count in reasons.most_common()]
+    """The reasons of absent cells of which nothing is published; the others have a line of their own."""
+    absent = [cell for cell in table["cells"] if cell["status"] == "absent" and cell["published"] is None]
+    return [f"absent ({count}): {reason}" for reason, count in Counter(cell["reason"] for cell in absent).most_common()]
 
 
-_HEAD = ["row", "column", "ours", "published", "verdict"]
+def _name(table: dict[str, Any]) -> str:
+    return f"{table['table']}: {table['title']} ({table['source']})" if table["title"] else str(table["table"])
+
+
+_HEAD = ["row", "column", "ours", "against baseline", "published", "verdict"]
 
 
 def _plain(found: dict[str, Any]) -> list[str]:
     lines = []
     for table in found["tables"]:
-        lines.append(table["table"])
-        measured = _lines(table)
-        lines += show.columns([_HEAD, *measured]) if measured else ["  nothing measured"]
+        lines.append(_name(table))
+        shown = _lines(table)
+        lines += show.columns([_HEAD, *shown]) if shown else ["  nothing measured"]
         lines += [f"  {text}" for text in _absences(table)] + [""]
     return [*lines, _summary(found)]
 
@@ -162,10 +236,10 @@ def _plain(found: dict[str, Any]) -> list[str]:
 def _markdown(found: dict[str, Any]) -> list[str]:
     lines = []
     for table in found["tables"]:
-        lines += [f"### {table['table']}", ""]
-        measured = _lines(table)
-        if measured:
-            rows = [_HEAD, ["---"] * len(_HEAD), *measured]
+        lines += [f"### {_name(table)}", ""]
+        shown = _lines(table)
+        if shown:
+            rows = [_HEAD, ["---"] * len(_HEAD), *shown]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
         lines += [f"- {text}" for text in _absences(table)] + [""]
     return [*lines, _summary(found)]

@@ -232,9 +232,10 @@ def data(study: StudyBase) -> Iterator[Check]:
 
 
 def _weights(study: StudyBase) -> Iterator[Check]:
+    from utopia.config.study import PRECOMPUTED
     from utopia.features.weights import find
 
-    named = {name: settings for name, settings in study.features.items() if settings.extractor != "hdf5"}  # type: ignore[attr-defined]
+    named = {name: own for name, own in study.features.items() if own.extractor not in PRECOMPUTED}  # type: ignore[attr-defined]
     for name, settings in named.items():
         weights = getattr(settings.options, "weights", "random")
         if weights == "random":

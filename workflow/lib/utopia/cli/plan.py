@@ -75,9 +75,9 @@ def _count(plan: Plan, table: str) -> dict[str, int]:
 
 
 def _kind(plan: Plan, cell: Cell) -> str:
-    if cell.run is None:
+    if not cell.runs:
         return "absent" if cell.row.published.get(cell.column.id) is None else "quoted"
-    return "measured" if cell.run.id in plan.runs else "absent"
+    return "measured" if all(run.id in plan.runs for run in cell.runs) else "absent"
 
 
 def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from utopia import registry
-from utopia.config.study import StudyBase
+from utopia.config.study import PRECOMPUTED, StudyBase
+from utopia.datasets import _common
+from utopia.fetch import recipe
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class DatasetPlan:
     item_ids: tuple[str, ...]
     """Every expected item."""
     with_video: tuple[str, ...]
-    """Items that have a video."""
+    """Items that have a video (of a data set of sound: a song)."""
     features: tuple[str, ...]
     """The chosen set of features; empty if none is available."""
     feature_reason: str
@@ -57,10 +59,16 @@ def survey(study: StudyBase, name: str) -> DatasetPlan:
     data = str(study.data)
     return replace(
         there,
-        reason=there.reason.replace(data, "<data>"),
-        feature_reason=there.feature_reason.replace(data, "<data>"),
-        missing={role: reason.replace(data, "<data>") for role, reason in there.missing.items()},
+        reason=_remedied(there.reason, name, "annotations").replace(data, "<data>"),
+        feature_reason=_remedied(there.feature_reason, name).replace(data, "<data>"),
+        missing={role: _remedied(why, name, role).replace(data, "<data>") for role, why in there.missing.items()},
     )
+
+
+def _remedied(reason: str, name: str, role: str = "") -> str:
+    """The reason of an absence with the command that gets what is missing, where there is one."""
+    command = recipe.command(name, role) if reason else ""
+    return reason if not command or command in reason else f"{reason} (to get it: {command})"
 
 
 def _survey(study: StudyBase, name: str) -> DatasetPlan:
@@ -77,8 +85,10 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     if "annotations" in located.missing:
         return _absent(name, folder, located.missing["annotations"])
     items = module.items(located, settings.options)
-    with_video = tuple(item.id for item in items if "video" in item.files)
-    features, why, precomputed = _choose(study, settings, folder, bool(with_video), located.missing.get("videos", ""))
+    medium = _common.medium(module)
+    with_video = tuple(item.id for item in items if medium.role in item.files)
+    no_video = located.missing.get(medium.files, "")
+    features, why, precomputed = _choose(study, settings, folder, bool(with_video), no_video)
     files = sorted({path for paths in located.files.values() for path in paths})
     return DatasetPlan(
         name=name,
@@ -120,7 +130,6 @@ def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
         features=features,
         feature_reason=why,
         notes=("generated miniature data",),
-        missing={} if with_video else {"shots": "the miniature generates annotations only for this data set: no shots"},
         shards=_shards(study, with_video, features, settings.shard),
     )
 
@@ -150,7 +159,7 @@ def _choose(
 
 def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_videos: str) -> tuple[str, Path | None]:
     settings = study.features[feature]  # type: ignore[attr-defined]
-    if settings.extractor == "hdf5":
+    if settings.extractor in PRECOMPUTED:
         for name in settings.files:
             if (folder / name).is_file():
                 return "", folder / name
@@ -162,7 +171,7 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
         from utopia.features.weights import find
 
         reason = find(weights, study.data / "weights" if study.data else None).reason
-        return reason, None
+        return _remedied(reason, weights), None
     return "", None
 
 
@@ -174,6 +183,6 @@ def _notes(study: StudyBase, features: tuple[str, ...]) -> tuple[str, ...]:
 def _shards(
     study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int
 ) -> tuple[tuple[str, ...], ...]:
-    if not any(study.features[name].extractor != "hdf5" for name in features):  # type: ignore[attr-defined]
+    if all(study.features[name].extractor in PRECOMPUTED for name in features):  # type: ignore[attr-defined]
         return ()
     return tuple(ids[start : start + size] for start in range(0, len(ids), size))

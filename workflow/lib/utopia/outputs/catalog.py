@@ -35,6 +35,17 @@ class RunChoice(Strict):
         return self
 
 
+class Change(Strict):
+    """A cell that is computed from other runs: the mean, over models, of the relative change against a treatment."""
+
+    models: list[str] = Field(..., min_length=1)
+    """Files of `models/`, averaged over."""
+    treatment: str
+    """The treatment whose gain is asked for."""
+    against: str = "baseline"
+    """The treatment that it is compared with."""
+
+
 class Column(Strict):
     """A column: what is measured, on which data set."""
 
@@ -55,11 +66,28 @@ class Row(Strict):
     id: str
     title: str
     run: RunChoice | None = None
+    change: Change | None = None
+    """Instead of a run: cells derived from the runs of several models, in per cent; positive is better."""
+    against: str | None = None
+    """The row without the treatment: cells get the paired difference to it."""
+    printed: bool = True
+    """Whether the paper has this row; of one that it has not, nothing is left to transcribe."""
     columns: list[str] | None = None
     """Columns in which this row has a run; null: all."""
     published: dict[str, float] = Field(default_factory=dict)
     """Printed values by column."""
     note: str = ""
+    """What a reader must know about the row: a numbered note below the table, and a column of its csv."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Row:
+        if self.run is not None and self.change is not None:
+            raise ValueError("name either `run` or `change`")
+        if self.against is not None and self.run is None:
+            raise ValueError("`against` compares runs, and this row has none")
+        if self.published and not self.printed:
+            raise ValueError("`published` gives printed values, and `printed: false` says that there are none")
+        return self
 
 
 class Table(Strict):
@@ -82,7 +110,13 @@ class Table(Strict):
             doubled = sorted({name for name in ids if ids.count(name) > 1})
             if doubled:
                 raise ValueError(f"{kind} ids stand twice: {', '.join(doubled)}")
+        with_run = [row.id for row in self.rows if row.run is not None]
         for row in self.rows:
+            if row.against is not None and (row.against not in with_run or row.against == row.id):
+                raise ValueError(
+                    f"row {row.id!r} is compared with {row.against!r}, no other row with a run"
+                    f"{nearest(row.against, with_run)}"
+                )
             for name in [*row.published, *(row.columns or [])]:
                 if name not in columns:
                     raise ValueError(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
 from utopia.evaluation import rows as metrics
-from utopia.outputs.verdict import judge
+from utopia.outputs.uncertainty import Interval, Items, change_interval, interval, paired, read_items, relative_change
+from utopia.outputs.verdict import NOT_COMPARABLE, judge, judge_claim, judge_difference
 
 Status = Literal["measured", "quoted", "absent"]
 
@@ -39,6 +41,21 @@ class Cell:
     verdict: str = ""
     verdict_reason: str = ""
     runs: list[str] = field(default_factory=list)
+    low: float | None = None
+    high: float | None = None
+    """Ends of the 95 % interval over test items."""
+    interval: str = ""
+    """How the interval was made, or why there is none; empty unless measured."""
+    against: str = ""
+    """The row (of a derived cell: the treatment) that `difference` is taken to; empty where there is none."""
+    difference: float | None = None
+    """This cell's value less that of `against`, on the same seeds and test items."""
+    difference_low: float | None = None
+    difference_high: float | None = None
+    difference_verdict: str = ""
+    """Whether the difference is a gain, a loss or neither; see `utopia.outputs.verdict.judge_difference`."""
+    note: str = ""
+    """What is to be known about the row."""
 
     @property
     def cell(self) -> str:
@@ -54,10 +71,10 @@ class Measurement(NamedTuple):
     n: int
 
 
-def measure(
+def seed_means(
     metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
-) -> Measurement:
-    """Mean over folds for each seed, then mean and deviation (ddof 1) over the seeds.
+) -> NDArray[np.float64]:
+    """Mean over folds for each seed [S].
 
     Args:
         metrics_csvs: metrics files of the run (of several, when its replicas are spread over files).
@@ -96,55 +113,92 @@ def measure(
             why="a mean over fewer replicas than promised would pass for the promised one",
             remedy="delete the file and run the same command again: the missing replicas will be made",
         )
-    means = np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_seed.items())]) * scale
-    std = float(means.std(ddof=1)) if len(means) > 1 else None
-    return Measurement(float(means.mean()), std, len(means))
+    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_seed.items())]) * scale
 
 
-def build(
-    table: Mapping[str, Any],
-    runs: Mapping[str, Path],
-    absent: Mapping[str, str],
-    not_comparable: str | Mapping[str, str] = "",
-    promised: Mapping[str, int] | None = None,
-) -> list[Cell]:
+def measure(
+    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
+) -> Measurement:
+    """Mean over folds for each seed, then mean and deviation (ddof 1) over the seeds; see `seed_means`."""
+    return _over_seeds(seed_means(metrics_csvs, target, metric, promised=promised, scale=scale))
+
+
+def _over_seeds(values: NDArray[np.float64]) -> Measurement:
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Measurement(float(values.mean()), std, len(values))
+
+
+@dataclass(frozen=True)
+class Results:
+    """What has been made for a table: where a run's metrics are, and what else is known about runs.
+
+    metrics: run id -> its metrics file. absent: run id -> why it could not be made. not_comparable: why measured cells
+    cannot be compared with print: one reason for all, or run id -> reason. promised: run id -> replicas that each of
+    its targets promises. frames: run id -> frames of each of its items.
+    """
+
+    metrics: Mapping[str, Path]
+    absent: Mapping[str, str]
+    not_comparable: str | Mapping[str, str] = ""
+    promised: Mapping[str, int] = field(default_factory=dict)
+    frames: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def ground(self, runs: Iterable[str]) -> str:
+        """Why none of these runs can be compared with print; empty if all can."""
+        if isinstance(self.not_comparable, str):
+            return self.not_comparable
+        return "; ".join(dict.fromkeys(why for run in runs if (why := self.not_comparable.get(run, ""))))
+
+    def values(self, run: str, column: Mapping[str, Any]) -> NDArray[np.float64]:
+        """The column's metric of a run for each seed."""
+        return seed_means(
+            [self.metrics[run]],
+            column["target"],
+            column["metric"],
+            promised=self.promised.get(run),
+            scale=float(column.get("scale", 1)),
+        )
+
+    def items(self, run: str, column: Mapping[str, Any]) -> Items | str:
+        """The column's metric of a run at each test item, or why there is none."""
+        return read_items(self.metrics[run], run, column["target"], column["metric"], self.frames.get(run))
+
+
+def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
     """All cells of a table, row by row.
 
     Args:
         table: the table's layout, runs and published values (see `render_table`).
-        runs: run id -> its metrics file.
-        absent: run id -> why it could not be made.
-        not_comparable: why measured cells cannot be compared with print: one reason for all, or run id -> reason.
-        promised: run id -> replicas that each of its targets promises.
+        results: what has been made.
 
     Raises:
-        ComputeError: a run of the table is neither made nor declared absent; or see `measure`.
+        ComputeError: a run of the table is neither made nor declared absent; or see `seed_means`.
     """
-    cells = []
-    for row in table["rows"]:
-        for column in table["columns"]:
-            cells.append(_cell(table, row, column, runs, absent, not_comparable, promised or {}))
-    return cells
+    rows = {row["id"]: row for row in table["rows"]}
+    return [
+        _cell(table, row, column, results, rows.get(row.get("against")))
+        for row in table["rows"]
+        for column in table["columns"]
+    ]
 
 
 def _cell(
     table: Mapping[str, Any],
     row: Mapping[str, Any],
     column: Mapping[str, Any],
-    runs: Mapping[str, Path],
-    absent: Mapping[str, str],
-    not_comparable: str | Mapping[str, str],
-    promised: Mapping[str, int],
+    results: Results,
+    against: Mapping[str, Any] | None,
 ) -> Cell:
-    runs_of_row, printed = row.get("runs") or {}, row.get("published") or {}
-    run, published = runs_of_row.get(column["id"]), printed.get(column["id"])
-    # Rows of references (random scores, humans) are not in print: nothing of them is left to transcribe.
-    ours = bool(runs_of_row) and all(".reference." in name for name in runs_of_row.values())
-    untranscribed = "" if ours else table.get("untranscribed") or "the published value is not transcribed"
+    name = column["id"]
+    run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
+    published = (row.get("published") or {}).get(name)
+    untranscribed = table.get("untranscribed") or "the published value is not transcribed"
+    if not row.get("printed", True):
+        untranscribed = ""
     bare = Cell(
         table=table["id"],
         row=row["id"],
-        column=column["id"],
+        column=name,
         value=None,
         std=None,
         n=0,
@@ -152,24 +206,99 @@ def _cell(
         reason="",
         published=published,
         decimals=int(column["decimals"]),
-        runs=[run] if run else [],
+        runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)),
+        note=row.get("note") or "",
     )
-    if run is None:
+    if not bare.runs:
         if published is not None:
             return replace(bare, status="quoted")
         return replace(bare, reason=untranscribed or "this row is not measured on this data set")
-    if run in absent:
-        return replace(bare, reason=absent[run])
-    if run not in runs:
-        raise ComputeError(
-            f"the run {run} of cell {bare.cell} is neither made nor declared absent",
-            where=f"table {bare.table}",
-            why="the cell would be empty without a reason",
-        )
-    found = measure(
-        [runs[run]], column["target"], column["metric"], promised=promised.get(run), scale=float(column.get("scale", 1))
-    )
-    ground = not_comparable if isinstance(not_comparable, str) else not_comparable.get(run, "")
-    verdict = judge(found.value, found.std, found.n, published, bare.decimals, ground)
+    if holes := dict.fromkeys(results.absent[one] for one in bare.runs if one in results.absent):
+        return replace(bare, reason="; ".join(holes))
+    for one in bare.runs:
+        if one not in results.metrics:
+            raise ComputeError(
+                f"the run {one} of cell {bare.cell} is neither made nor declared absent",
+                where=f"table {bare.table}",
+                why="the cell would be empty without a reason",
+            )
+    seed = int(table.get("seed", 0))
+    if pairs:
+        found = _changed(bare, pairs, column, results, seed)
+    else:
+        found = _measured(bare, run := bare.runs[0], column, results, seed)
+        other = (against.get("runs") or {}).get(name, "") if against is not None else ""
+        if against is not None and other in results.metrics:
+            found = _compared(found, run, other, against["id"], column, results, seed)
+    if found.value is None:
+        return found
+    verdict = judge(found.value, found.std, found.n, published, bare.decimals, results.ground(bare.runs))
+    if pairs and published is not None and verdict.text != NOT_COMPARABLE:
+        verdict = judge_claim(verdict, found.difference_verdict, found.low, found.high)
     why = verdict.reason or (untranscribed if published is None else "")
-    return replace(bare, **found._asdict(), status="measured", verdict=verdict.text, verdict_reason=why)
+    return replace(found, verdict=verdict.text, verdict_reason=why)
+
+
+def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results, seed: int) -> Cell:
+    found = _over_seeds(results.values(run, column))
+    items = results.items(run, column)
+    around = (
+        Interval(None, None, items)
+        if isinstance(items, str)
+        else interval(items, (run, column["target"], column["metric"]), seed).scaled(float(column.get("scale", 1)))
+    )
+    return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
+
+
+def _compared(
+    cell: Cell, run: str, other: str, against: str, column: Mapping[str, Any], results: Results, seed: int
+) -> Cell:
+    """The cell with the paired difference to the run of another row."""
+    values, without = results.values(run, column), results.values(other, column)
+    if values.shape != without.shape:
+        return cell
+    items, base = results.items(run, column), results.items(other, column)
+    if isinstance(items, str) or isinstance(base, str):
+        around = Interval(None, None, items if isinstance(items, str) else str(base))
+    else:
+        identity = (run, other, column["target"], column["metric"])
+        around = paired(items, base, identity, seed).scaled(float(column.get("scale", 1)))
+    return replace(
+        cell,
+        against=against,
+        difference=float((values - without).mean()),
+        difference_low=around.low,
+        difference_high=around.high,
+        difference_verdict=judge_difference(around.low, around.high, values - without, column["better"]),
+    )
+
+
+def _changed(
+    bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results, seed: int
+) -> Cell:
+    """A derived cell: the mean over models of the relative change against a treatment."""
+    values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
+    try:
+        gains = relative_change(values, column["better"])
+    except ComputeError as error:
+        return replace(bare, reason=error.what)
+    found = _over_seeds(gains)
+    items = [(results.items(treated, column), results.items(without, column)) for treated, without in pairs]
+    known = [(a, b) for a, b in items if not isinstance(a, str) and not isinstance(b, str)]
+    if len(known) < len(items):
+        around = Interval(None, None, next(one for pair in items for one in pair if isinstance(one, str)))
+    else:
+        around = change_interval(known, column["better"], (bare.cell, column["target"], column["metric"]), seed)
+    return replace(
+        bare,
+        **found._asdict(),
+        status="measured",
+        low=around.low,
+        high=around.high,
+        interval=around.method,
+        against=pairs[0][1].split("@")[0].split(".")[-1],
+        difference=found.value,
+        difference_low=around.low,
+        difference_high=around.high,
+        difference_verdict=judge_difference(around.low, around.high, gains, "higher"),
+    )

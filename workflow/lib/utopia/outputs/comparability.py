@@ -32,6 +32,11 @@ def promised(summaries: Sequence[Path]) -> dict[str, int]:
     return counts
 
 
+def frames(summaries: Sequence[Path]) -> dict[str, dict[str, int]]:
+    """Frames of each item, by run id: what a metric over all frames weighs items by."""
+    return {summary["run"]: dict(summary["items"]) for summary in map(read_json, summaries)}
+
+
 def _shortfall(summary: Mapping[str, Any]) -> list[str]:
     short = []
     used, left_out = len(summary["items"]), len(summary["left_out"])

@@ -14,10 +14,17 @@ from utopia.errors import ConfigError
 from utopia.features.read import FeatureReader
 from utopia.files import write_text
 from utopia.labels.read import Labels
-from utopia.outputs import figure_distribution_shift, figure_label_distribution, figure_style, figure_tns_example
+from utopia.outputs import (
+    figure_distribution_shift,
+    figure_label_distribution,
+    figure_style,
+    figure_tns_example,
+    figure_votes,
+)
 from utopia.outputs.figure_data import Inputs, Point, points_csv
 
 DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
+    "votes": figure_votes.draw,
     "label_distribution": figure_label_distribution.draw,
     "tns_example": figure_tns_example.draw,
     "distribution_shift": figure_distribution_shift.draw,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from utopia.evaluation.metrics import is_constant, pcc
 from utopia.outputs import figure_style as style
 from utopia.outputs.figure_data import Inputs, Point, bin_centres, bin_edges, occupied
-from utopia.outputs.figure_shift_data import REGIONS, Errors, Fold, errors, folds, region_of, share
+from utopia.outputs.figure_shift_data import REGIONS, Errors, Fold, errors, folds, item_gain, region_of, share
 
 BASELINE = "baseline"
 _NAMES = {"baseline": "without ULDA", "cwl": "CWL", "tns_cwl": "TNS + CWL"}
@@ -66,6 +67,9 @@ def _distributions(before: Axes, after: Axes, inputs: Inputs, known: list[Fold])
     edges, centres = bin_edges(inputs.settings), bin_centres(inputs.settings)
     points, top = [], 0.0
     shown = occupied(*(count for fold in known for count in (fold.train_convolved, fold.test)))
+    # The legend goes to the side that has less below it.
+    high = np.max([fold.test for fold in known] + [fold.train_convolved for fold in known], axis=0)[shown]
+    left = bool(high[: len(high) // 2].sum() < high[len(high) // 2 :].sum())
     for axes, when in ((before, "before"), (after, "after")):
         train = np.mean([share(fold.train if when == "before" else fold.train_convolved) for fold in known], axis=0)
         test = np.mean([share(fold.test) for fold in known], axis=0)
@@ -81,8 +85,10 @@ def _distributions(before: Axes, after: Axes, inputs: Inputs, known: list[Fold])
         else:
             said = f"PCC {np.mean([fold.after for fold in known]):.4f}\n"
             said += f"(both convolved {np.mean([fold.both for fold in known]):.4f})"
-        legend = axes.legend(loc="upper right", borderaxespad=0.1, title=said, alignment="right")
-        legend.get_title().set_multialignment("right")
+        side: Literal["left", "right"] = "left" if left else "right"
+        corner: Literal["upper left", "upper right"] = "upper left" if left else "upper right"
+        legend = axes.legend(loc=corner, borderaxespad=0.1, title=said, alignment=side)
+        legend.get_title().set_multialignment(side)
         points += [Point(f"a {when}", "training", float(x), float(y)) for x, y in zip(centres, train, strict=True)]
         points += [Point(f"a {when}", "test", float(x), float(y)) for x, y in zip(centres, test, strict=True)]
     for name, correlations in (
@@ -121,6 +127,11 @@ def _by_label(axes: Axes, inputs: Inputs, known: list[Fold], found: dict[str, Er
             Point(
                 "b", role, float(centres[k]), float(mean[k]), float(low[k]), float(high[k]), f"{int(tested[k])} errors"
             )
+            for k in np.flatnonzero(there)
+        ]
+        least, most = error.extremes(len(train))
+        points += [
+            Point("b", f"{role}, whole range", float(centres[k]), None, float(least[k]), float(most[k]))
             for k in np.flatnonzero(there)
         ]
     axes.set(xlim=(edges[shown.start], edges[shown.stop]), ylim=(0, 1.3 * top))
@@ -169,9 +180,12 @@ def _by_region(axes: Axes, inputs: Inputs, found: dict[str, Errors]) -> list[Poi
 
 
 def _correlation(figure: Figure, inputs: Inputs) -> list[Point]:
-    """Whether a gain in distribution PCC goes with a fall of the MSE, over targets and folds; said from three on."""
+    """Whether a gain in distribution PCC goes with a fall of the MSE: over targets and folds, and over test items."""
     treatment = _roles(inputs)[-1]
-    points, gains, falls = [], [], []
+    pairs: dict[str, list[tuple[float, float, str]]] = {
+        "pairs of target and fold": [],
+        "pairs of target and test item": [],
+    }
     for target in inputs.labels.targets:
         known = folds(inputs.labels, target, inputs.settings)
         stored = [inputs.predictions[role] for role in (BASELINE, treatment)]
@@ -180,16 +194,25 @@ def _correlation(figure: Figure, inputs: Inputs) -> list[Point]:
         without, treated = (errors(inputs.labels, file, target, inputs.settings, known) for file in stored)
         for fold in known:
             if fold.name in without.by_fold and fold.name in treated.by_fold:
-                gains.append(fold.after - fold.before)
-                falls.append(treated.by_fold[fold.name] - without.by_fold[fold.name])
-                points.append(
-                    Point("d", "change of PCC (x) and of MSE (y)", gains[-1], falls[-1], note=f"{target}/{fold.name}")
-                )
-    if len(gains) < FEWEST_POINTS:
-        return points
-    r = None if is_constant(gains) or is_constant(falls) else pcc(gains, falls)
-    said = "not defined (one of them is constant)" if r is None else f"r = {r:.2f}".replace("-", "−")
-    change = f"MSE ({_NAMES[treatment]} − without)"
-    text = f"Change of distribution PCC against change of {change}: {said}, over {len(gains)} pairs of target and fold"
-    figure.supxlabel(textwrap.fill(text, _LINE), x=0.01, ha="left", fontsize=7)
-    return [*points, Point("d", "correlation of the changes", None, r, note=text)]
+                change = treated.by_fold[fold.name] - without.by_fold[fold.name]
+                pairs["pairs of target and fold"].append((fold.after - fold.before, change, f"{target}/{fold.name}"))
+            for name, item in without.by_item:
+                if name == fold.name and (name, item) in treated.by_item:
+                    gain = item_gain(inputs.labels, item, target, inputs.settings, fold)
+                    change = treated.by_item[name, item] - without.by_item[name, item]
+                    pairs["pairs of target and test item"].append((gain, change, f"{target}/{fold.name}/{item}"))
+    points, said = [], []
+    for over, found in pairs.items():
+        points += [Point("d", f"change of PCC (x) and of MSE (y), {over}", x, y, note=name) for x, y, name in found]
+        if len(found) < FEWEST_POINTS:
+            continue
+        gains, falls = [x for x, _, _ in found], [y for _, y, _ in found]
+        r = None if is_constant(gains) or is_constant(falls) else pcc(gains, falls)
+        value = "not defined (one of them is constant)" if r is None else f"r = {r:.2f}".replace("-", "−")
+        said.append(f"{value} over {len(found)} {over}")
+        points.append(Point("d", f"correlation of the changes, {over}", None, r, note=said[-1]))
+    if said:
+        change_of = f"Change of distribution PCC against change of MSE ({_NAMES[treatment]} − without)"
+        text = f"{change_of}: {', '.join(said)}"
+        figure.supxlabel(textwrap.fill(text, _LINE), x=0.01, ha="left", fontsize=7)
+    return points

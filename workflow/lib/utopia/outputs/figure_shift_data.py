@@ -96,6 +96,8 @@ class Errors:
     """Region of that bin in its fold [N]."""
     by_fold: Mapping[str, float]
     """Pooled MSE of each fold, mean over seeds."""
+    by_item: Mapping[tuple[str, str], float]
+    """MSE of each test item of a fold, mean over seeds."""
 
     def by_bin(self, bins: int) -> tuple[Float, Float, Float]:
         """Mean, 5 % and 95 % quantile of the squared error in each bin [b]; NaN where there is no test frame."""
@@ -105,6 +107,14 @@ class Errors:
             mean[index] = here.mean()
             low[index], high[index] = np.quantile(here, (0.05, 0.95))
         return mean, low, high
+
+    def extremes(self, bins: int) -> tuple[Float, Float]:
+        """Smallest and largest squared error in each bin [b]; NaN where there is no test frame."""
+        low, high = np.full(bins, np.nan), np.full(bins, np.nan)
+        for index in np.unique(self.bin):
+            here = self.squared[self.bin == index]
+            low[index], high[index] = here.min(), here.max()
+        return low, high
 
     def by_region(self) -> list[tuple[float, int]]:
         """MSE and number of test frames of each region; NaN where there is none."""
@@ -128,6 +138,7 @@ def errors(
     regions = {fold.name: region_of(fold.train, many) for fold in known}
     squared, bins, region = [], [], []
     mse: dict[str, list[float]] = {}
+    of_item: dict[tuple[str, str], list[float]] = {}
     for (replica_target, fold, seed), items in sorted(replicas_of(stored).items()):
         if replica_target != target:
             continue
@@ -135,6 +146,7 @@ def errors(
         for item in sorted(items):
             label = labels.evaluation(item, target).astype(np.float64)
             own.append((stored[f"{target}/{fold}/{seed}/{item}"].astype(np.float64) - label) ** 2)
+            of_item.setdefault((fold, item), []).append(float(own[-1].mean()))
             bins.append(bin_index(label, settings))
             region.append(regions[fold][bins[-1]])
         squared += own
@@ -144,4 +156,11 @@ def errors(
         np.concatenate(bins),
         np.concatenate(region),
         {fold: float(np.mean(values)) for fold, values in mse.items()},
+        {key: float(np.mean(values)) for key, values in of_item.items()},
     )
+
+
+def item_gain(labels: Labels, item: str, target: str, settings: Distribution, fold: Fold) -> float:
+    """What convolving the training labels adds to the PCC of their distribution with that of one test item."""
+    test = share(_pooled([labels.evaluation(item, target)], settings))
+    return pcc(share(fold.train_convolved), test) - pcc(share(fold.train), test)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from utopia import registry
-from utopia.config.study import StudyBase
+from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.outputs import catalog
 from utopia.outputs.availability import DatasetPlan, survey
 from utopia.outputs.catalog import Column, Figure, Row, RunChoice, Table
+from utopia.outputs.packs import packs
 from utopia.outputs.runs import Run, distribution_key, resolve
 
 TABLE_SUFFIXES = ("csv", "md", "tex", "html")
@@ -26,11 +27,18 @@ class Cell:
     row: Row
     column: Column
     run: Run | None
+    pairs: tuple[tuple[Run, Run], ...] = ()
+    """Of a derived cell: the run with the treatment and the one without, for each model."""
 
     @property
     def id(self) -> str:
         """`table/row/column`."""
         return f"{self.table}/{self.row.id}/{self.column.id}"
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run behind the cell; none of one that is only quoted."""
+        return (self.run,) if self.run is not None else tuple(run for pair in self.pairs for run in pair)
 
 
 class Plan:
@@ -52,15 +60,25 @@ class Plan:
             }
             for name, figure in self.figures.items()
         }
+        self.packs: dict[str, list[Run]] = packs(self.runs.values(), study.engine.runs)
 
     def _cells(self, name: str, table: Table) -> list[Cell]:
         cells = []
         for row in table.rows:
             for column in table.columns:
-                run = None
-                if row.run is not None and (row.columns is None or column.id in row.columns):
-                    run = self._run(column.dataset, row.run, column.set, f"table {name}, row {row.id!r}")
-                cells.append(Cell(name, row, column, run))
+                run, pairs, where = None, [], f"table {name}, row {row.id!r}"
+                if row.columns is None or column.id in row.columns:
+                    if row.run is not None:
+                        run = self._run(column.dataset, row.run, column.set, where)
+                    if row.change is not None:
+                        for model in row.change.models:
+                            choices = (
+                                RunChoice(model=model, treatment=treatment)
+                                for treatment in (row.change.treatment, row.change.against)
+                            )
+                            treated, without = (self._run(column.dataset, one, column.set, where) for one in choices)
+                            pairs.append((treated, without))
+                cells.append(Cell(name, row, column, run, tuple(pairs)))
         return cells
 
     def _run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
@@ -128,9 +146,7 @@ class Plan:
 
     def table_runs(self, table: str) -> dict[str, str]:
         """The metrics file of every run of a table that can be made, by run id."""
-        ids = sorted(
-            {cell.run.id for cell in self.cells if cell.table == table and cell.run and cell.run.id in self.runs}
-        )
+        ids = sorted({run.id for cell in self.cells if cell.table == table for run in cell.runs if run.id in self.runs})
         return {run: self.run_file(run, "metrics.csv") for run in ids}
 
     def table_summaries(self, table: str) -> list[str]:
@@ -158,7 +174,7 @@ class Plan:
         from utopia.features.weights import find
 
         chosen = (self.study.features[name] for name in self.datasets[dataset].features)  # type: ignore[attr-defined]
-        names = {feature.options.weights for feature in chosen if feature.extractor != "hdf5"} - {"random"}
+        names = {feature.options.weights for feature in chosen if feature.extractor not in PRECOMPUTED} - {"random"}
         folder = self.study.data / "weights" if self.study.data else None
         return sorted(str(find(name, folder).path) for name in names)
 
@@ -173,20 +189,27 @@ class Plan:
     def table_settings(self, name: str) -> dict[str, Any]:
         """A table as the rendering job needs it (JSON-able)."""
         table = self.tables[name]
-        cells = {(cell.row.id, cell.column.id): cell.run for cell in self.cells if cell.table == name}
+        cells = {(cell.row.id, cell.column.id): cell for cell in self.cells if cell.table == name}
         rows = []
         for row in table.rows:
-            runs = {column.id: cells[row.id, column.id] for column in table.columns}
+            own = {column.id: cells[row.id, column.id] for column in table.columns}
             rows.append(
                 {
                     "id": row.id,
                     "title": row.title,
-                    "note": row.note,
-                    "runs": {column: run.id for column, run in runs.items() if run is not None},
+                    "note": row.note if row.printed else f"Not in the paper. {row.note}".strip(),
+                    "against": row.against,
+                    "printed": row.printed,
+                    "runs": {column: cell.run.id for column, cell in own.items() if cell.run is not None},
+                    "changes": {
+                        column: [[treated.id, without.id] for treated, without in cell.pairs]
+                        for column, cell in own.items()
+                        if cell.pairs
+                    },
                     "published": {column.id: row.published.get(column.id) for column in table.columns},
                 }
             )
-        mentioned = {run.id: run for run in cells.values() if run is not None}
+        mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
         return {
             "table": {
                 "id": name,
@@ -200,6 +223,7 @@ class Plan:
             "absent": {run: self.absent_runs[run] for run in sorted(mentioned) if run in self.absent_runs},
             "notes": {run: self.not_comparable(mentioned[run]) for run in sorted(mentioned)},
             "repeats": self.study.repeats,
+            "seed": self.study.seed,
         }
 
     def not_comparable(self, run: Run) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from utopia.errors import UtopiaError
 from utopia.files import write_text
 from utopia.outputs import render_html, render_markdown, render_tex
-from utopia.outputs.cells import Cell, build
+from utopia.outputs.cells import Cell, Results, build
 from utopia.outputs.render_layout import lay_out
 
 COLUMNS = (
@@ -21,12 +21,21 @@ COLUMNS = (
     "value",
     "std",
     "n",
+    "low",
+    "high",
+    "interval",
     "status",
     "reason",
+    "against",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_verdict",
     "published",
     "decimals",
     "verdict",
     "verdict_reason",
+    "note",
     "cell",
     "runs",
 )
@@ -40,25 +49,30 @@ def render_table(
     not_comparable: str | Mapping[str, str] = "",
     outputs: Mapping[str, Path | str],
     promised: Mapping[str, int] | None = None,
+    frames: Mapping[str, Mapping[str, int]] | None = None,
 ) -> list[Cell]:
     """Write a table; the same inputs give the same bytes.
 
     Args:
         table: {"id", "title", "source", "caption", "columns": [{"id", "title", "dataset", "target", "metric",
             "decimals", "better": "lower" | "higher", "scale"}], "rows": [{"id", "title", "runs": {column: run id},
-            "published": {column: number | None}, "note"}], "untranscribed": reason}. A row without runs is quoted. A
-            published value of None is one that was printed and is not transcribed.
+            "changes": {column: [[run id, run id compared with] for each model]}, "against": id of the row without the
+            treatment, "published": {column: number | None}, "printed": whether the paper has the row, "note"}],
+            "untranscribed": reason, "seed": root seed of the bootstrap}. A row without runs is quoted. A published
+            value of None is one that was printed and is not transcribed.
         runs: run id -> its metrics.csv.
         absent: run id -> why it was not made.
         not_comparable: why our values cannot be compared with print: one reason for all, or run id -> reason.
         outputs: "csv", "md", "tex", "html" (any of them) -> path.
         promised: run id -> number of replicas of each target, to refuse a mean over fewer.
+        frames: run id -> frames of each item, for intervals of metrics over all frames.
 
     Raises:
         ComputeError: see `utopia.outputs.cells.build`.
         UtopiaError: an output of another kind is asked for.
     """
-    cells = build(table, {run: Path(path) for run, path in runs.items()}, absent, not_comparable, promised)
+    made = {run: Path(path) for run, path in runs.items()}
+    cells = build(table, Results(made, absent, not_comparable, promised or {}, frames or {}))
     layout = lay_out(table, cells)
     texts = {"csv": lambda: long_csv(cells)} | {
         kind: lambda form=form: form(layout)

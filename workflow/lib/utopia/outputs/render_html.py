@@ -11,19 +11,19 @@ _CSS = """\
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e8; --soft: #a8a8a8; --line: #555555; --page: #161616; --band: #222222; }
 }
-body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: var(--ink); background: var(--page);
+body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: var(--ink); background: var(--page);
   font: 16px/1.45 system-ui, sans-serif; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .8rem; }
 caption strong { display: block; font-size: 1.15rem; }
-th, td { padding: .35rem .8rem; text-align: right; white-space: nowrap; vertical-align: top; }
+th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; vertical-align: top; }
 th[scope=row], thead td { text-align: left; font-weight: normal; }
 thead { border-top: 2px solid var(--ink); border-bottom: 1px solid var(--ink); }
 tbody { border-bottom: 2px solid var(--ink); }
 tbody tr:nth-child(even) { background: var(--band); }
-.quoted, .absent, .published, .verdict { color: var(--soft); }
-.verdict { display: block; font-size: .8rem; }
+.quoted, .absent, .published, .interval, .change, .verdict { color: var(--soft); }
+.interval, .change, .verdict { display: block; font-size: .8rem; }
 sup { line-height: 0; }
 .legend, .notes { font-size: .9rem; color: var(--soft); }
 @media print { body { margin: 0; max-width: none; } }
@@ -71,10 +71,10 @@ def _cell(layout: Layout, shown: Shown) -> str:
     words = [escape(shown.main) + (f" ± {escape(shown.spread)}" if shown.spread else "")]
     if shown.published:
         words.append(f'<span class="published">({escape(shown.published)})</span>')
-    if shown.sign:
-        words.append(escape(shown.sign))
-    verdict = f'<span class="verdict">{escape(shown.verdict)}</span>' if shown.verdict else ""
-    return f'<td class="{shown.status}">{" ".join(words)}{_marks(layout, shown.notes)}{verdict}</td>'
+    words += [escape(sign) for sign in (shown.sign, shown.mark) if sign]
+    below = (("interval", shown.interval), ("change", shown.change and f"Δ {shown.change}"), ("verdict", shown.verdict))
+    spans = "".join(f'<span class="{kind}">{escape(text)}</span>' for kind, text in below if text)
+    return f'<td class="{shown.status}">{" ".join(words)}{_marks(layout, shown.notes)}{spans}</td>'
 
 
 def _marks(layout: Layout, notes: tuple[int, ...]) -> str:

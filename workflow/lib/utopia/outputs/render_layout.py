@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from utopia.outputs.cells import Cell
-from utopia.outputs.verdict import NOT_COMPARABLE, Verdict, rounded
+from utopia.outputs.verdict import (
+    BETTER,
+    MARKS,
+    NOT_COMPARABLE,
+    NOT_DISTINGUISHABLE,
+    NOTHING_PUBLISHED,
+    WORSE,
+    Verdict,
+    rounded,
+)
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _LEGEND = {
     "=": "rounds to the published value",
     "≈": "the published value lies inside our 95 % interval",
     "≠": "it lies outside",
+    MARKS[
+        BETTER
+    ]: "better than {against}: the paired 95 % interval of the difference Δ excludes 0, and all seeds agree",
+    MARKS[WORSE]: "worse than {against}",
+    MARKS[NOT_DISTINGUISHABLE]: "not distinguishable from {against}",
 }
 
 
@@ -27,6 +41,12 @@ class Shown:
     published: str = ""
     """Beside a measured value or a hole."""
     sign: str = ""
+    interval: str = ""
+    """95 % over the test items, `[low, high]`."""
+    change: str = ""
+    """Difference to the row without the treatment, with its paired interval."""
+    mark: str = ""
+    """Whether that is a gain, a loss or neither."""
     verdict: str = ""
     notes: tuple[int, ...] = ()
 
@@ -83,17 +103,21 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
         title=table["title"],
         source=table.get("source", ""),
         caption=table.get("caption", ""),
-        heads=tuple(
-            f"{column['title']} {_ARROWS.get(column.get('better', ''), '')}".strip() for column in table["columns"]
-        ),
+        heads=tuple(f"{column['title']} {_arrow(table, column)}".strip() for column in table["columns"]),
         lines=tuple(lines),
         notes=tuple(notes.texts),
-        legend=tuple(_legend(every)),
+        legend=tuple(_legend(every, _against(table, cells))),
     )
 
 
+def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    """Which way is better: as the column says, but upwards for gains, whatever they are gains of."""
+    gains = any(row.get("changes") for row in table["rows"])
+    return _ARROWS.get("higher" if gains else column.get("better", ""), "")
+
+
 def _show(cell: Cell, notes: _Notes) -> Shown:
-    published = "" if cell.published is None else rounded(cell.published, cell.decimals)
+    published = "" if cell.published is None else minus(rounded(cell.published, cell.decimals))
     if cell.status == "quoted":
         return Shown("quoted", published)
     if cell.status == "absent":
@@ -102,26 +126,70 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
     verdict = Verdict(cell.verdict, cell.verdict_reason)
     return Shown(
         "measured",
-        rounded(cell.value, cell.decimals),
+        minus(rounded(cell.value, cell.decimals)),
         spread="" if cell.std is None else rounded(cell.std, cell.decimals),
         published=published,
         sign=verdict.sign,
-        verdict=cell.verdict,
-        notes=notes.number(
-            f"Not comparable with print: {cell.verdict_reason}" if cell.verdict == NOT_COMPARABLE else ""
-        ),
+        interval="" if cell.low is None or cell.high is None else _ends(cell.low, cell.high, cell.decimals),
+        change=_change(cell),
+        mark=MARKS.get(cell.difference_verdict, ""),
+        verdict="" if verdict.text in (NOT_COMPARABLE, NOTHING_PUBLISHED) else cell.verdict,
+        notes=tuple(number for text in _remarks(cell) for number in notes.number(text)),
     )
 
 
-def _legend(every: Sequence[Shown]) -> list[str]:
+def _remarks(cell: Cell) -> Iterator[str]:
+    if cell.verdict == NOT_COMPARABLE:
+        yield f"Not comparable with print: {cell.verdict_reason}"
+    if cell.low is None and cell.interval:
+        yield f"No interval over test items: {cell.interval}"
+
+
+def _change(cell: Cell) -> str:
+    """The difference, to one more decimal than the value; empty where the cell's own value is one."""
+    if cell.difference is None or len(cell.runs) > 1:
+        return ""
+    decimals = cell.decimals + 1
+    text = signed(cell.difference, decimals)
+    if cell.difference_low is None or cell.difference_high is None:
+        return text
+    return f"{text} {_ends(cell.difference_low, cell.difference_high, decimals, signed)}"
+
+
+def _ends(low: float, high: float, decimals: int, show: Callable[[float, int], str] = rounded) -> str:
+    return f"[{minus(show(low, decimals))}, {minus(show(high, decimals))}]"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A rounded number with its sign, which 0 has not."""
+    text = rounded(value, decimals)
+    return minus(text) if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def minus(text: str) -> str:
+    """With a minus sign for the hyphen."""
+    return text.replace("-", "−")
+
+
+def _against(table: Mapping[str, Any], cells: Sequence[Cell]) -> str:
+    """What differences are taken to, in words."""
+    titles = {row["id"]: row["title"] for row in table["rows"]}
+    found = list(dict.fromkeys(titles.get(cell.against, cell.against) for cell in cells if cell.against))
+    return found[0] if len(found) == 1 else "the same model without the treatment"
+
+
+def _legend(every: Sequence[Shown], against: str) -> list[str]:
     legend = []
     if any(shown.spread for shown in every):
         legend.append("value ± standard deviation over the seeds")
+    if any(shown.interval for shown in every):
+        legend.append("[95 % interval over the test items]")
     if any(shown.published for shown in every):
         legend.append("(published value)")
     if any(shown.status == "quoted" for shown in every):
         legend.append("† quoted from the publication, not measured here")
     if any(shown.status == "absent" for shown in every):
         legend.append("— absent, the note says why")
-    legend += [f"{sign} {meaning}" for sign, meaning in _LEGEND.items() if any(shown.sign == sign for shown in every)]
+    signs = {sign for shown in every for sign in (shown.sign, shown.mark)}
+    legend += [f"{sign} {meaning.format(against=against)}" for sign, meaning in _LEGEND.items() if sign in signs]
     return legend

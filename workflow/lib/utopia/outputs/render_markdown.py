@@ -32,9 +32,9 @@ def _cell(shown: Shown) -> str:
         words.append(f"± {shown.spread}")
     if shown.published:
         words.append(f"({shown.published})")
-    if shown.sign:
-        words.append(shown.sign)
-    return " ".join(words) + _marks(shown.notes)
+    words += [sign for sign in (shown.sign, shown.mark) if sign]
+    below = [shown.interval, f"Δ {shown.change}" if shown.change else ""]
+    return "<br>".join([" ".join(words) + _marks(shown.notes), *(line for line in below if line)])
 
 
 def _marks(notes: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from utopia.outputs.render_layout import Layout, Shown
+from utopia.outputs.render_layout import Layout, Line, Shown
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -35,6 +35,10 @@ _SPECIAL = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "→": r"$\rightarrow$",
+    "▲": r"$\bigtriangleup$",
+    "▼": r"$\bigtriangledown$",
+    "○": r"$\circ$",
+    "Δ": r"$\Delta$",
     "σ": r"$\sigma$",
     "δ": r"$\delta$",
     "τ": r"$\tau$",
@@ -50,7 +54,7 @@ _SPECIAL = {
 def text(layout: Layout) -> str:
     """A `table` environment. The document needs `\\usepackage{booktabs}`."""
     head = " & ".join(["", *map(escape, layout.heads)])
-    body = [" & ".join([escape(line.title) + _marks(line.notes), *map(_cell, line.cells)]) for line in layout.lines]
+    body = [row for line in layout.lines for row in _rows(line)]
     source = f" Published: {layout.source}." if layout.source else ""
     notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]
     under = ([escape("; ".join(layout.legend) + ".")] if layout.legend else []) + notes
@@ -64,7 +68,7 @@ def text(layout: Layout) -> str:
         r"    \toprule",
         f"    {head.strip()} \\\\",
         r"    \midrule",
-        *[f"    {line} \\\\" for line in body],
+        *[f"    {row} \\\\" for row in body],
         r"    \bottomrule",
         r"  \end{tabular}",
         *[rf"  \par\smallskip{{\footnotesize {note}}}" for note in under],
@@ -73,18 +77,31 @@ def text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rows(line: Line) -> list[str]:
+    """A row, and below it in small type the intervals and the differences, where there are any."""
+    rows = [" & ".join([escape(line.title) + _marks(line.notes), *map(_cell, line.cells)])]
+    for texts in (
+        [shown.interval for shown in line.cells],
+        [shown.change and f"Δ {shown.change}" for shown in line.cells],
+    ):
+        if any(texts):
+            small = (f"{{\\scriptsize {escape(text)}}}" if text else "" for text in texts)
+            rows.append(" & ".join(["", *small]).strip())
+    return rows
+
+
 def _cell(shown: Shown) -> str:
     if shown.status == "quoted":
-        return f"${shown.main}^\\dagger$"
+        return f"${shown.main.replace('−', '-')}^\\dagger$"
     words = [escape(shown.main) if shown.status == "absent" else _number(shown.main, shown.spread)]
     if shown.published:
         words.append(f"({_number(shown.published)})")
-    if shown.sign:
-        words.append(escape(shown.sign))
+    words += [escape(sign) for sign in (shown.sign, shown.mark) if sign]
     return "~".join(words) + _marks(shown.notes)
 
 
 def _number(value: str, spread: str = "") -> str:
+    value = value.replace("−", "-")  # in mathematics a hyphen is a minus sign
     return f"${value} \\pm {spread}$" if spread else f"${value}$"
 
 

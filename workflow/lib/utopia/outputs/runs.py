@@ -68,7 +68,8 @@ def resolve(
     """
     overrides = {**extra, **choice.set}
     module = registry.load("datasets", dataset)
-    low_high = study.dataset(dataset).distribution
+    own = study.dataset(dataset)
+    low_high = own.distribution
     common = {
         "dataset": dataset,
         "targets": list(module.TARGETS),
@@ -97,6 +98,11 @@ def resolve(
         "loss": getattr(study.losses, treatment.loss),  # type: ignore[attr-defined]
         "sampler": getattr(study.samplers, treatment.sampler) if treatment.sampler else None,  # type: ignore[attr-defined]
     }
+    for name in own.models:
+        registry.path_of("models", name)
+    # What a data set changes is part of the configuration, so it does not show in the id.
+    here = {f"model.{name}": value for name, value in own.models.get(str(choice.model), {}).items()}
+    _apply(parts, here, f"datasets.{dataset}.models.{choice.model}")
     different = _apply(parts, overrides, where)
     sampler = parts["sampler"]
     window = getattr(sampler, "window", window)
@@ -113,9 +119,11 @@ def resolve(
         "loss_config": parts["loss"].model_dump(mode="json"),
         "sampler": treatment.sampler,
         "sampler_config": sampler.model_dump(mode="json") if sampler else {},
+        "members": treatment.members,
         "features": list(features),
         "normalise": {name: all_features[name].normalise for name in features},
         "device": study.device,
+        "engine": study.engine.model_dump(mode="json", exclude={"runs"}),
     }
     return Run(
         run_id,

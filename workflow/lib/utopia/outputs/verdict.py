@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from utopia.evaluation.interval import t_half_width
 
 SAME = "rounds to the same"
@@ -13,11 +16,15 @@ OUTSIDE = "outside by"
 NOT_DISTINGUISHABLE = "not distinguishable"
 NOT_COMPARABLE = "not comparable"
 NOTHING_PUBLISHED = "no published value at hand"
+BETTER = "better"
+WORSE = "worse"
 
 PUBLISHED_REPEATS = 3
 """ULDA sec. 4.2 runs each test three times and prints the mean without its spread."""
 
 _SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠"}
+MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}
+"""Of a difference between two treatments."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,46 @@ def judge(
     if away == 0:
         return Verdict(INSIDE, ground)
     return Verdict(f"{OUTSIDE} {_two_digits(away)}", ground)
+
+
+def judge_difference(low: float | None, high: float | None, by_seed: ArrayLike, better: str) -> str:
+    """Whether a difference to another treatment is a gain, a loss or neither; empty where there is no interval.
+
+    It is one of the former two if the paired 95 % interval over test items excludes 0 and all seeds agree in its sign:
+    that interval does not know how much the difference varies between trainings.
+
+    Args:
+        low: lower end of the interval.
+        high: upper end.
+        by_seed: the difference of each seed.
+        better: which way is a gain, `lower` or `higher`.
+    """
+    if low is None or high is None:
+        return ""
+    each = np.asarray(by_seed, np.float64)
+    if low > 0 and each.min() > 0:
+        return BETTER if better == "higher" else WORSE
+    if high < 0 and each.max() < 0:
+        return BETTER if better == "lower" else WORSE
+    return NOT_DISTINGUISHABLE
+
+
+def judge_claim(verdict: Verdict, difference: str, low: float | None, high: float | None) -> Verdict:
+    """A published gain beside ours: where ours is not distinguishable from none, nothing more can be said.
+
+    Args:
+        verdict: what the values alone say.
+        difference: see `judge_difference`.
+        low: lower end of the paired interval.
+        high: upper end.
+    """
+    if difference != NOT_DISTINGUISHABLE or low is None or high is None:
+        return verdict
+    ground = "all seeds do not agree in its sign" if not low <= 0 <= high else "it covers 0"
+    return Verdict(
+        NOT_DISTINGUISHABLE,
+        f"from no change: our paired interval over items is {_two_digits(low)} to {_two_digits(high)}, and {ground}",
+    )
 
 
 def _two_digits(value: float) -> str:

@@ -1,0 +1,138 @@
+"""The catalogue of tables: what it promises of the papers, that equal runs fold, and faults that it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from utopia.config.load import load
+from utopia.errors import ConfigError
+from utopia.outputs import catalog
+from utopia.outputs.catalog import Table, read_one
+from utopia.outputs.plan import Plan
+
+NINE = [f"ulda_table_{number}" for number in range(1, 10)]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(load({"study": "miniature"}))
+
+
+def runs_of(plan: Plan, table: str, row: str) -> set[str]:
+    found = {run.id for cell in plan.cells if (cell.table, cell.row.id) == (table, row) for run in cell.runs}
+    assert found, f"{table}/{row} has no run"
+    return found
+
+
+def test_all_nine_tables_and_the_percentages_of_the_text_are_there() -> None:
+    assert set(catalog.tables()) >= {*NINE, "ulda_claims"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ulda_table_1/et.cwl", "ulda_table_3/et.cwl"),
+        ("ulda_table_1/rmn.cwl", "ulda_table_8/rmn.d06.s02"),
+        ("ulda_table_1/et.tns_cwl", "ulda_table_8/et.d06.s02"),
+        ("ulda_table_1/et.tns_cwl", "ulda_table_9/et.t10"),
+        ("ulda_table_1/pgl_sum.tns_cwl", "ulda_table_5/pgl_sum.d06.s02"),
+        ("ulda_table_1/pgl_sum.tns_cwl", "ulda_table_6/pgl_sum.t10"),
+        ("ulda_table_1/pgl_sum.tns_cwl", "ulda_table_4/pgl_sum.tns_cwl"),
+        ("ulda_table_1/pgl_sum.baseline", "ulda_table_5/pgl_sum.baseline"),
+    ],
+)
+def test_a_setting_that_is_the_default_is_the_same_run(plan: Plan, one: str, other: str) -> None:
+    assert runs_of(plan, *one.split("/")) == runs_of(plan, *other.split("/"))
+
+
+def test_settings_that_differ_are_runs_of_their_own(plan: Plan) -> None:
+    for table, rows in (("ulda_table_5", 9), ("ulda_table_6", 4), ("ulda_table_9", 4)):
+        found = [runs_of(plan, table, row.id) for row in plan.tables[table].rows if not row.id.endswith("baseline")]
+        assert len(found) == rows and len(set().union(*found)) == rows
+
+
+def test_derived_cells_need_no_runs_of_their_own(plan: Plan) -> None:
+    derived = {run.id for cell in plan.cells if cell.table == "ulda_claims" for run in cell.runs}
+    measured = {run.id for cell in plan.cells if cell.table in ("ulda_table_1", "ulda_table_2") for run in cell.runs}
+    assert derived and derived <= measured
+
+
+def test_rows_are_compared_with_the_same_model_untreated(plan: Plan) -> None:
+    by_place = {(cell.table, cell.row.id, cell.column.id): cell for cell in plan.cells}
+    compared = [cell for cell in plan.cells if cell.row.against is not None]
+    assert len(compared) > 100
+    for cell in compared:
+        other = by_place[cell.table, str(cell.row.against), cell.column.id]
+        assert cell.run is not None and other.run is not None, cell.id
+        dataset, model, treatment = other.run.id.split("@")[0].split(".")
+        assert cell.run.id.startswith(f"{dataset}.{model}.") and treatment == "baseline", cell.id
+
+
+def test_every_row_of_a_model_that_is_no_baseline_is_compared(plan: Plan) -> None:
+    for name, table in plan.tables.items():
+        for row in table.rows:
+            if row.run is not None and row.run.treatment not in (None, "baseline"):
+                assert row.against is not None, f"{name}/{row.id}"
+
+
+def test_rows_that_are_not_certain_to_be_in_print_say_so(plan: Plan) -> None:
+    certain = {"d06.s02", "d06.s04", "d06.s06", "d10.s06"}
+    for name in ("ulda_table_5", "ulda_table_8"):
+        for row in plan.table_settings(name)["table"]["rows"]:
+            _, _, setting = row["id"].partition(".")
+            if setting != "baseline":
+                assert (setting in certain) != (row["title"].endswith("[U]") and row["note"].startswith("[U]")), row
+
+
+def test_what_is_not_in_the_paper_is_marked(plan: Plan) -> None:
+    for name, table in plan.tables.items():
+        for row, shown in zip(table.rows, plan.table_settings(name)["table"]["rows"], strict=True):
+            assert shown["note"].startswith("Not in the paper") != row.printed, f"{name}/{row.id}"
+
+
+def test_a_data_set_can_change_a_model_without_a_name_for_it() -> None:
+    study = load({"study": "paper"})
+    plan = Plan(study)
+    wide, narrow = (
+        next(run for run in _every(plan) if run.id == f"{dataset}.pgl_sum.cwl").settings["model_config"]["d_model"]
+        for dataset in ("summe", "liris")
+    )
+    assert wide is None and narrow == 128
+
+
+def _every(plan: Plan) -> list[Any]:
+    return [run for cell in plan.cells for run in cell.runs]
+
+
+USUAL = {
+    "title": "T",
+    "source": "S",
+    "caption": "C",
+    "columns": [
+        {"id": "v", "title": "V", "dataset": "d", "target": "t", "metric": "m", "decimals": 1, "better": "lower"}
+    ],
+}
+RUN = {"model": "et", "treatment": "cwl"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"id": "a", "title": "A", "run": RUN, "against": "base"}], "no other row with a run"),
+        ([{"id": "a", "title": "A", "run": RUN, "against": "a"}], "no other row with a run"),
+        ([{"id": "a", "title": "A", "against": "b"}, {"id": "b", "title": "B", "run": RUN}], "this row has none"),
+        ([{"id": "a", "title": "A", "run": RUN, "change": {"models": ["et"], "treatment": "cwl"}}], "either `run` or"),
+        ([{"id": "a", "title": "A", "run": RUN, "printed": False, "published": {"v": 1}}], "there are none"),
+        ([{"id": "a", "title": "A", "change": {"models": [], "treatment": "cwl"}}], "models"),
+    ],
+)
+def test_faults_of_a_table_are_refused_with_their_line(tmp_path: Path, rows: list[Any], said: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(USUAL | {"rows": rows}))
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_one(path, Table)
+    assert "t.yaml" in str(caught.value)
