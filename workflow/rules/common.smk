@@ -116,3 +116,11 @@ def trained_settings(runs):
         {**run.settings, "code": fingerprint.fingerprint(*training_modules(run))}
         for run in runs
     ]
+
+
+def judged_settings(run):
+    """What the metrics of a run depend on, besides its predictions."""
+    return {
+        **{name: run.settings[name] for name in ("id", "targets", "repeats")},
+        **STUDY.evaluation.model_dump(),
+    }

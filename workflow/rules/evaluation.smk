@@ -19,10 +19,7 @@ for pack, runs in PLAN.packs.items():
             mem_mb=1000,
             runtime=60,
         params:
-            runs=[
-                {name: run.settings[name] for name in ("id", "targets", "repeats")}
-                for run in runs
-            ],
+            runs=[judged_settings(run) for run in runs],
             code=code("evaluate_runs", "utopia.evaluation.protocols"),
         script:
             "../scripts/evaluate_runs.py"
@@ -43,7 +40,10 @@ rule evaluate_reference:
         runtime=60,
     params:
         run=from_study(
-            lambda w: dict(PLAN.runs[f"{w.dataset}.reference.{w.reference}"].settings)
+            lambda w: {
+                **PLAN.runs[f"{w.dataset}.reference.{w.reference}"].settings,
+                **STUDY.evaluation.model_dump(),
+            }
         ),
         code=code("evaluate_reference", "utopia.evaluation.references"),
     script:

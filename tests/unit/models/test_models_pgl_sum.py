@@ -225,11 +225,10 @@ def test_attention_gradient_by_finite_differences(frames: int) -> None:
     positions = Positions("absolute", 4, 10000.0)
 
     def drop(w: Tensor, video: int) -> Tensor:
-        mask = torch.rand(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(w.shape[1])) < 0.7
-        return w * mask / 0.7
+        return torch.rand(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(w.shape[1])).lt(0.7).to(w)
 
     def run(qkv_RH: Tensor) -> Tensor:
-        return attend(qkv_RH, [frames, 3], 2, 0.7, positions.add_to, drop)
+        return attend(qkv_RH, [frames, 3], 2, 0.7, positions.add_to, (drop, 1 / 0.7))
 
     assert torch.autograd.gradcheck(run, (qkv,))
 

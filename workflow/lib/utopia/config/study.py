@@ -124,6 +124,8 @@ class PrecomputedTable(Strict):
 class ExtractedFeature(Strict):
     """Features that the pipeline extracts from the videos."""
 
+    sha256: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    """Checksums of its weights, by card: for those that nobody published and that `utopia fetch` did not get."""
     normalise: Literal["none", "l2", "standardise"] = "none"
     """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
@@ -179,6 +181,14 @@ class Generated(Strict):
         return self.model_dump(mode="json", exclude={"items", "seconds_of"}) | own
 
 
+class Evaluation(Strict):
+    """How predictions are judged."""
+
+    double_rounding: bool = False
+    """Round the F-score of a split to two decimals before the mean over splits, as the log files of PGL-SUM's reference
+    code do; false: round once, at the end."""
+
+
 class StudyBase(Strict):
     """The study."""
 
@@ -196,6 +206,8 @@ class StudyBase(Strict):
     """Where networks run."""
     engine: Engine = Field(default_factory=Engine)
     """How runs are trained."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """How predictions are judged."""
     generated: Generated | None = None
     """Set by the miniature: generate the data instead of reading it."""
     treatments: dict[Name, Treatment]
@@ -248,9 +260,16 @@ def _feature() -> Any:
             __base__=ExtractedFeature,
             __doc__=config.__doc__,
             extractor=(tag, Field(..., description="A file of `extractors/`.")),
-            options=(config, Field(default_factory=config, description="Settings of the extractor.")),
+            options=(config, _own_settings(config)),
         )
     return Annotated[union, Field(discriminator="extractor")]
+
+
+def _own_settings(config: type[Strict]) -> Any:
+    """Its defaults where every setting has one; else they must be given."""
+    needed = any(field.is_required() for field in config.model_fields.values())
+    how: dict[str, Any] = {} if needed else {"default_factory": config}
+    return Field(**how, description="Settings of the extractor.")
 
 
 @cache

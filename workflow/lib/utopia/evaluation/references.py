@@ -59,6 +59,10 @@ def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, 
     metrics_file.write(output, made)
 
 
+def _twice(run: Mapping[str, Any]) -> bool:
+    return bool(run.get("double_rounding", False))
+
+
 def _items(labels: Labels, target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
     return {item: judged(labels, target, item) for item in fold["test"]}
 
@@ -75,7 +79,7 @@ def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
         for _ in range(draws):
             scores = [streams[name].uniform(run["low"], run["high"], len(item.label)) for name, item in items.items()]
             values = [item_metrics(item, series) for item, series in zip(items.values(), scores, strict=True)]
-            own.append(replica_metrics(list(items.values()), scores, values))
+            own.append(replica_metrics(list(items.values()), scores, values, double_rounding=_twice(run)))
             for name, value in zip(items, values, strict=True):
                 each[name].append(value)
         yield rows(target, fold["name"], str(seed), _mean(own), {name: _mean(found) for name, found in each.items()})
@@ -93,7 +97,7 @@ def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
         target,
         fold["name"],
         "0",
-        replica_metrics(list(items.values()), series, values),
+        replica_metrics(list(items.values()), series, values, double_rounding=_twice(run)),
         dict(zip(items, values, strict=True)),
     )
 
@@ -106,10 +110,13 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
         values = {}
         for name, item in items.items():
             assert item.shots is not None
+            if len(item.shots.user_summary) < 2:
+                raise _alone(labels, f"{name} has the summary of one user")
             values[name] = {"f_score": summary.leave_one_out(item.shots.user_summary, item.over)}
             if ranks:
                 values[name] |= _against_others(_votes(labels, name, target), ranks)
         own = _mean(list(values.values()))
+        own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=_twice(run))
     else:
         values = {
             name: _against_others(
@@ -132,10 +139,17 @@ def _votes(labels: Labels, item: str, target: str) -> NDArray[np.float64]:
             why="how well people agree cannot be computed from their mean",
         )
     if len(votes) < 2:
-        raise InputError(
-            f"{item} has the votes of one annotator on {target}: none is left to compare with", where=labels.path
-        )
+        raise _alone(labels, f"{item} has the votes of one annotator on {target}")
     return votes.astype(np.float64)
+
+
+def _alone(labels: Labels, what: str) -> InputError:
+    return InputError(
+        f"{what}: none is left to compare with",
+        where=labels.path,
+        why="how well people agree takes two of them",
+        remedy="get the annotations of others too, or take the row with `reference: human` out of the table",
+    )
 
 
 def _against_others(

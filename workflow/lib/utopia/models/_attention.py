@@ -22,7 +22,7 @@ def attend(
     heads: int,
     scale: float,
     add_bias: Callable[[Tensor], None],
-    dropout: Callable[[Tensor, int], Tensor] | None,
+    dropout: tuple[Callable[[Tensor, int], Tensor], float] | None,
 ) -> Tensor:
     """y = dropout(softmax(scale q k^T + bias)) v for every head of every video, [R, h c].
 
@@ -32,7 +32,8 @@ def attend(
         heads: h.
         scale: of the energies.
         add_bias: adds a constant to energies [h, T, T] in place.
-        dropout: zeroes and scales the weights of a video, given with its number; None: nothing is dropped.
+        dropout: which weights are kept (1, the others 0; a new tensor), as a function of the weights of a video and its
+            number, and the factor of what is kept; None: nothing is dropped.
     """
     attended: Tensor = _Attend.apply(qkv_RH, list(lengths), heads, scale, add_bias, dropout)
     return attended
@@ -55,8 +56,9 @@ class _Attend(torch.autograd.Function):
         heads: int,
         scale: float,
         add_bias: Callable[[Tensor], None],
-        dropout: Callable[[Tensor, int], Tensor] | None,
+        dropout: tuple[Callable[[Tensor, int], Tensor], float] | None,
     ) -> Tensor:
+        kept, factor = dropout or (None, 1.0)
         y_RH = qkv_RH.new_empty(len(qkv_RH), qkv_RH.shape[1] // 3)
         weights: list[Tensor] = []
         for number, (qkv_TH, y_TH) in enumerate(zip(qkv_RH.split(lengths), y_RH.split(lengths), strict=True)):
@@ -64,11 +66,13 @@ class _Attend(torch.autograd.Function):
             e_hTT = torch.bmm(q_hTc if scale == 1 else q_hTc * scale, k_hTc.transpose(1, 2))
             add_bias(e_hTT)
             w_hTT = torch.softmax(e_hTT, dim=-1, out=e_hTT)
-            d_hTT = w_hTT if dropout is None else dropout(w_hTT, number)
+            d_hTT = w_hTT if kept is None else kept(w_hTT, number).mul_(w_hTT)
             torch.bmm(d_hTT, v_hTc, out=_by_head(y_TH, 1, heads)[0])
             if ctx.needs_input_grad[0]:
                 weights += w_hTT, d_hTT
-        ctx.lengths, ctx.heads, ctx.scale = lengths, heads, scale
+        if factor != 1:  # of what is kept: cheaper on the result than on the weights
+            y_RH.mul_(factor)
+        ctx.lengths, ctx.heads, ctx.scale, ctx.factor = lengths, heads, scale, factor
         ctx.save_for_backward(qkv_RH, y_RH, *weights)
         return y_RH
 
@@ -80,6 +84,8 @@ class _Attend(torch.autograd.Function):
         gqkv_RH = torch.empty_like(qkv_RH)
         # softmax has ge = w (gw - sum_k w gw); that sum over keys is also the sum of y gy over the head's width
         sum_Rh = (y_RH * gy_RH).unflatten(1, (heads, -1)).sum(dim=2)
+        if ctx.factor != 1:
+            gy_RH = gy_RH * ctx.factor
         split = zip(
             *(x.split(lengths) for x in (qkv_RH, gqkv_RH, gy_RH, sum_Rh)), weights[::2], weights[1::2], strict=True
         )

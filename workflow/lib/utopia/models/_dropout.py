@@ -75,33 +75,41 @@ class Dropout(nn.Module):
             return x
         if keys is None:
             return functional.dropout(x, self.p)
-        return x * self._factor(self.mask(keys, x.shape[-1]), x)
+        return x * self.mask(keys, x.shape[-1], dtype=x.dtype).mul_(self.scale)
 
     def weights(self, w_NhTT: Tensor, keys_NT: Tensor | None) -> Tensor:
         """Attention weights of N videos of equal length, dropped by the keys of their rows (the queries)."""
         if keys_NT is None:
             return functional.dropout(w_NhTT, self.p)
         heads, _, frames = w_NhTT.shape[1:]
-        return w_NhTT * self._factor(self.mask(keys_NT[:, None], frames, heads), w_NhTT)
+        return w_NhTT * self.mask(keys_NT[:, None], frames, heads, w_NhTT.dtype).mul_(self.scale)
 
-    def of_videos(self, keys_R: Tensor | None, lengths: Sequence[int]) -> Callable[[Tensor, int], Tensor] | None:
-        """The same for packed videos: a function of the weights [h, T, T] of a video and its number."""
+    def of_videos(
+        self, keys_R: Tensor | None, lengths: Sequence[int]
+    ) -> tuple[Callable[[Tensor, int], Tensor], float] | None:
+        """The same for packed videos, in two parts: which weights [h, T, T] of a video of some number are kept (1, the
+        others 0), and their factor. None: all of them.
+        """
         if not self.training or self.p == 0:
             return None
         if keys_R is None:
-            return lambda w_hTT, video: functional.dropout(w_hTT, self.p)
+            return lambda w_hTT, video: (torch.rand_like(w_hTT) >= self.p).to(w_hTT.dtype), 1 / (1 - self.p)
         keys = keys_R.split(list(lengths))
-        return lambda w_hTT, video: w_hTT * self._factor(self.mask(keys[video], w_hTT.shape[-1], len(w_hTT)), w_hTT)
+        return lambda w_hTT, video: self.mask(keys[video], w_hTT.shape[-1], len(w_hTT), w_hTT.dtype), self.scale
 
-    def mask(self, keys: Tensor, width: int, heads: int | None = None) -> Tensor:
-        """Which elements of rows with these keys [..., n] are kept: [..., n, width], or with heads [..., h, n, width].
+    def mask(self, keys: Tensor, width: int, heads: int | None = None, dtype: torch.dtype = torch.bool) -> Tensor:
+        """Which elements of rows with these keys [..., n] are kept (1, the others 0): [..., n, width], or with heads
+        [..., h, n, width].
 
         With heads, keys of more than one axis must have an axis of size 1 where the heads go.
         """
         lane = torch.int8 if self._bits == 8 else torch.int16
         counters_h1W = self._counted(-(-width * self._bits // 64), heads or 1, keys.device)
         words = keys[..., None] + (counters_h1W if heads else counters_h1W[0, 0])
-        return scramble_(words).view(lane)[..., :width] < self._kept - 2 ** (self._bits - 1)
+        lanes = scramble_(words).view(lane)[..., :width]
+        # compared straight into floats: a bool tensor on the way takes five times as long on a CPU
+        kept = torch.empty(lanes.shape, dtype=dtype, device=keys.device)
+        return torch.lt(lanes, self._kept - 2 ** (self._bits - 1), out=kept)
 
     def _counted(self, words: int, heads: int, device: torch.device) -> Tensor:
         """Counters times the golden ratio [h, 1, words]."""
@@ -111,9 +119,6 @@ class Dropout(nn.Module):
             head_h11 = torch.arange(max(heads, len(kept)), device=device)[:, None, None]
             kept = self._counters = (word_W + head_h11 * HEAD + self.site * LAYER) * GOLDEN
         return kept[:heads, :, :words]
-
-    def _factor(self, mask: Tensor, like: Tensor) -> Tensor:
-        return mask.to(like.dtype).mul_(self.scale)
 
 
 def number_sites(module: nn.Module) -> None:
