@@ -64,23 +64,39 @@ def sound(clip: Path) -> None:
 
 
 def networks() -> None:
+    """Every extractor that needs no more than the settings below, from frames or sound to features."""
     import torch
 
-    from utopia.extractors import googlenet, vggish
+    from utopia import registry
 
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     frames = list(random.integers(0, 255, (8, HEIGHT, WIDTH, 3), np.uint8))
     noise = random.normal(0, 0.1, 16_000 * 20).astype(np.float32)
-    built = {
-        size: googlenet.build(googlenet.Config(weights="random", size=size), None, 0, "cpu") for size in (224, 112)
-    }
-    embedding = vggish.build(vggish.Config(weights="random"), None, 0, "cpu")
-    works = {f"GoogLeNet {size}": lambda n=network: n(frames) for size, network in built.items()}
-    costs = best({**works, "VGGish": lambda: embedding(noise)}, warm=True)
-    for size in built:
-        print(f"GoogLeNet pool5 at {size}, with resizing: {costs[f'GoogLeNet {size}'] / len(frames):.4f} s per frame")
-    print(f"VGGish with log-mel: {20 / costs['VGGish']:.0f} times real time")
+    for name, options in NETWORKS:
+        module = registry.load("extractors", name)
+        built = module.build(module.Config(weights="random", **options), None, 0, "cpu")
+        given = frames if module.MEDIUM == "frames" else noise
+        cost = best({"": lambda b=built, g=given: b(g)}, warm=True)[""]
+        title = " ".join([name, *map(str, options.values())])
+        if module.MEDIUM == "frames":
+            print(f"{title}: {cost / len(frames):.4f} s per frame, with resizing")
+        else:
+            print(f"{title}: {20 / cost:.0f} times real time, with log-mel")
+
+
+NETWORKS = (
+    ("googlenet", {}),
+    ("googlenet", {"size": 112}),
+    ("vggish", {}),
+    ("inception_v3", {}),
+    *(
+        ("se_resnet", {"network": network})
+        for network in ("se_resnet50", "se_resnext101_32x4d", "se_resnet152", "senet154")
+    ),
+    ("vgg16_places365", {}),
+    ("swin_l", {}),
+)
 
 
 def best(works: Mapping[str, Callable[[], object]], warm: bool = False) -> dict[str, float]:

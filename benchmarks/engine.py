@@ -27,54 +27,12 @@ ROUNDS = 5
 REPLICAS = 16
 LAST = {"selection": "last"}
 CPU = torch.device("cpu")
-VIEWS = [
-    "view",
-    "reshape",
-    "_reshape_alias",
-    "_unsafe_view",
-    "t",
-    "transpose",
-    "permute",
-    "expand",
-    "squeeze",
-    "unsqueeze",
-    "select",
-    "slice",
-    "split",
-    "chunk",
-    "split_with_sizes",
-    "unbind",
-    "unflatten",
-    "flatten",
-    "narrow",
-    "as_strided",
-    "detach",
-    "detach_",
-    "empty",
-    "empty_like",
-    "empty_strided",
-    "alias",
-    "resize_",
-    "item",
-    "_local_scalar_dense",
-    "is_nonzero",
-    "lift_fresh",
-    "set_",
-    "result_type",
-    "to",
-    "_to_copy",
-    "unsafe_split",
-    "numpy_T",
-    "mT",
-    "real",
-    "contiguous",
-    "broadcast_tensors",
-    "expand_as",
-    "view_as",
-    "movedim",
-    "resolve_conj",
-    "resolve_neg",
-]
+VIEWS = set(
+    """view reshape _reshape_alias _unsafe_view t transpose permute expand squeeze unsqueeze select slice split chunk
+    split_with_sizes unbind unflatten flatten narrow as_strided detach detach_ empty empty_like empty_strided alias
+    resize_ item _local_scalar_dense is_nonzero lift_fresh set_ result_type to _to_copy unsafe_split numpy_T mT real
+    contiguous broadcast_tensors expand_as view_as movedim resolve_conj resolve_neg""".split()  # noqa: SIM905
+)
 """Operations that launch nothing on a GPU."""
 
 
@@ -147,6 +105,26 @@ def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job
     )
 
 
+def throughput(job_of: Callable[[], Job]) -> None:
+    """Print what two one-thread jobs at once do against one: wall time, so only on a quiet machine."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+
+    def together(number: int) -> float:
+        workers = [context.Process(target=train_alone, args=(job_of(), CPU)) for _ in range(number)]
+        start = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return time.perf_counter() - start
+
+    together(1)
+    ratios = [2 * together(1) / together(2) for _ in range(ROUNDS)]
+    print(f"\ntwo one-thread jobs: {statistics.median(ratios):.2f} times the throughput of one (target 1.7)")
+
+
 def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
     """Print replica-epochs per second on the GPU."""
     device = torch.device("cuda")
@@ -189,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--frames", type=int, default=470)
-    parser.add_argument("--only", choices=("cpu", "kernels", "gpu"))
+    parser.add_argument("--only", choices=("cpu", "jobs", "kernels", "gpu"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -201,6 +179,9 @@ def main() -> None:
             ("PGL-SUM, 128 wide", "pgl_sum", {"d_model": 128}, 0.85, lambda: plain_pgl_sum(1024, 128)),
             ("PGL-SUM", "pgl_sum", {}, 0.75, lambda: plain_pgl_sum(1024, None)),
         ]
+        if chosen.only in (None, "jobs"):
+            training = LAST | {"epochs": 1}
+            throughput(lambda: study.job(study.run("pgl_sum", {"d_model": 128, "training": training})))
         for title, model, settings, target, build in models:
             training = LAST | {"epochs": 3}
             run = study.run(model, settings | {"training": training})

@@ -13,7 +13,7 @@ from utopia.datasets import _common
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
 from utopia.inputs.manifest import list_inputs
-from utopia.inputs.miniature import damaged_id, generate, item_ids, video_ids
+from utopia.inputs.miniature import damaged_id, generate, generators, item_ids, video_ids
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
 
@@ -34,6 +34,8 @@ def module(dataset: str) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if dataset not in generators():
+        pytest.skip(f"the miniature does not generate {dataset}: add inputs/miniature/{dataset}.py to test its reader")
     folder = tmp_path_factory.mktemp(dataset)
     generate(dataset=dataset, count=COUNT, settings=SIZE, seed=11, folder=folder)
     return folder

@@ -84,3 +84,14 @@ def test_order_of_rows_carries_no_meaning(name: str) -> None:
 def test_settings_are_the_same_read_with_and_without_torch(name: str) -> None:
     light, full = registry.config_of("losses", name), registry.load("losses", name).Config
     assert light().model_dump() == full().model_dump()
+
+
+def test_a_loss_by_row_is_a_sum_of_errors_that_no_setting_changes(name: str) -> None:
+    """Replicas with other settings, and other losses with the same `error`, share its kernels."""
+    loss = load(name)
+    if not loss.by_row:
+        pytest.skip(f"{name} is not a sum of errors by row")
+    whole = batch(torch.rand(40), np.random.default_rng(0).random(40), loss)
+    error_R = type(loss).error(None, whole.target_R, whole.prediction_R)  # type: ignore[arg-type]
+    assert torch.equal(error_R, loss.error(whole.target_R, whole.prediction_R))
+    assert loss(whole).item() == pytest.approx((whole.weight_R * error_R).sum().item())

@@ -17,7 +17,11 @@ rule generate_miniature:
                 "seed": STUDY.seed,
             }
         ),
-        code=code("generate_miniature", "utopia.inputs.miniature"),
+        code=lambda w: code(
+            "generate_miniature",
+            "utopia.inputs.miniature",
+            f"utopia.inputs.miniature.{w.dataset}",
+        ),
     script:
         "../scripts/generate_miniature.py"
 

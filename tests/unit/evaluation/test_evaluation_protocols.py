@@ -203,6 +203,19 @@ def test_references_by_hand(summaries: Path, affect: Path, tmp_path: Path) -> No
         evaluate_reference(reference="human", run=RUN, labels=affect, output=tmp_path / "m.csv")
 
 
+def test_one_annotator_is_nobody_to_agree_with(summaries: Path, tmp_path: Path) -> None:
+    file = arrays.load(summaries)
+    run = RUN | {"targets": ["importance"], "low": 0.0, "high": 1.0, "id": "summe.reference.human"}
+    for name, kept in (("user_summary", 1), ("importance.votes", 1)):
+        contents = dict(file) | {f"b/{name}": file[f"b/{name}"][:kept]}
+        arrays.save(tmp_path / "one.safetensors", contents, file.meta)
+        with pytest.raises(InputError, match=r"b has the (summary|votes) of one .*none is left") as caught:
+            evaluate_reference(
+                reference="human", run=run, labels=tmp_path / "one.safetensors", output=tmp_path / "m.csv"
+            )
+        assert "what to do" in str(caught.value)
+
+
 def test_random_scores_are_seeded_and_uniform(affect: Path, tmp_path: Path) -> None:
     run = RUN | {"draws": 400, "id": "liris.reference.random"}
     for name in ("one.csv", "two.csv"):

@@ -248,3 +248,26 @@ def test_long_videos_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(stacked, "PAIRS", 2 * 50**2)
     pieces, _, _ = toy.train("pieces", engine={"strategy": "stacked"}, **changes)
     close(whole, pieces, 1e-5)
+
+
+def operations(training: stacked.StackedTraining) -> int:
+    """Operations of a round that hold no other: about as many kernels as it would launch."""
+    for _ in range(2):  # the first round makes what is kept
+        for place in training._places:
+            place.order = place.order or place.trainee.begin_epoch()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
+            training._round()
+    events = [event for event in profiler.events() or () if event.name.startswith("aten::")]
+    return sum(not any(child.name.startswith("aten::") for child in event.cpu_children) for event in events)
+
+
+def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy) -> None:
+    """Which is what stacking is for."""
+    run, plan = parse_run(toy.run(repeats=16, loss="cwl")), arrays.load(toy.distribution)
+    data = load_data(run, toy.labels, toy.features, fewest=2)
+    found = {}
+    for number in (1, 16):
+        replicas = [Replica("importance", "0", repeat) for repeat in range(number)]
+        jobs = [(Job(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas]
+        found[number] = operations(stacked.StackedTraining(iter(jobs), number, torch.device("cpu")))
+    assert found[16] < 1.2 * found[1]

@@ -53,7 +53,8 @@ class Loss(nn.Module):
     learning_rate: float | None = None
     """Of its own parameters; None: the model's."""
     by_row: bool = False
-    """Whether the loss is sum w_r e(y_r, y^_r) with the error of `error`: replicas then share its kernels."""
+    """Whether the loss is sum w_r e(y_r, y^_r) with the error of `error`, and no setting changes that error: replicas
+    then share its kernels, those with other settings too."""
 
     def error(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The error e of each row, of a loss that is `by_row`."""

@@ -11,12 +11,13 @@ Shapes besides those of `_common`: K replicas, V videos, P rows with padding (P 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from utopia.models._attention import attend
 from utopia.models._dropout import Dropout
@@ -33,6 +34,11 @@ class Bias(Protocol):
 
         Entries beyond a video's own frames may hold anything finite.
         """
+
+
+Run = Callable[[Tensor, Tensor | None], Tensor]
+"""A function of slices: of equal length [N, L, d], with None; or padded [K, N, L, d], with which steps are real
+[K, N, L]. It gives [..., L, width]."""
 
 
 class Layout(Protocol):
@@ -60,6 +66,10 @@ class Layout(Protocol):
     @abstractmethod
     def longest(self) -> int:
         """Frames of the longest video."""
+
+    @abstractmethod
+    def by_slice(self, x: Tensor, size: int, run: Run) -> Tensor:
+        """Apply a function to slices of `size` frames, the last one of a video shorter, and put its rows in order."""
 
     @abstractmethod
     def cut(self, number: int) -> Cut:
@@ -110,6 +120,17 @@ class Packed:
     def longest(self) -> int:
         """See `Layout.longest`."""
         return max(self.lengths)
+
+    def by_slice(self, x: Tensor, size: int, run: Run) -> Tensor:
+        """See `Layout.by_slice`; slices of equal length run together."""
+        sizes = [min(size, frames - start) for frames in self.lengths for start in range(0, frames, size)]
+        pieces = list(x.split(sizes))
+        for length in sorted(set(sizes)):
+            mine = [number for number, frames in enumerate(sizes) if frames == length]
+            done = run(torch.stack([pieces[number] for number in mine]), None)
+            for number, piece in zip(mine, done.unbind(), strict=True):
+                pieces[number] = piece
+        return torch.cat(pieces)
 
     def cut(self, number: int) -> PackedCut:
         """See `Layout.cut`."""
@@ -192,6 +213,16 @@ class Padded:
     def longest(self) -> int:
         """See `Layout.longest`."""
         return self._longest
+
+    def by_slice(self, x: Tensor, size: int, run: Run) -> Tensor:
+        """See `Layout.by_slice`; all slices at once."""
+        more = -self._longest % size
+        x_KVTd = functional.pad(x.unflatten(1, (self.videos, self._longest)), (0, 0, 0, more))
+        real_KVT = functional.pad(self.real_KVT, (0, more))
+        shape = (self.replicas, -1, size)
+        done = run(x_KVTd.reshape(*shape, x.shape[-1]), real_KVT.reshape(shape))
+        whole_KVTd = done.reshape(self.replicas, self.videos, self._longest + more, -1)
+        return whole_KVTd[:, :, : self._longest].flatten(1, 2)
 
     def cut(self, number: int) -> PaddedCut:
         """See `Layout.cut`."""

@@ -1,7 +1,8 @@
 """ET: the encoder-only transformer of Park et al. (MuSe 2022), as ULDA uses it: an embedding, a causal encoder, a
 frame-wise head.
 
-embed: Linear(D, d/2) -> ReLU -> Linear(d/2, d), plus the sinusoidal table, dropout;
+embed: Linear(D, d/2) -> ReLU -> Linear(d/2, d), plus the sinusoidal table, dropout; before it, for several
+    modalities, a bidirectional LSTM (`slices`);
 encoder: post-norm layers with a causal mask; head: Linear(d, 64) -> ReLU -> dropout -> Linear(64, 1) -> output
     function.
 2,642,753 parameters at D = 3968 and the defaults. TNS acts between encoder and head. Shapes as in `_common`.
@@ -17,9 +18,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from utopia.config.base import Strict
+from utopia.config.fusion import SliceFusion
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor, activate
 from utopia.models._dropout import Dropout
+from utopia.models._fusion import SliceLstm
 from utopia.models._layers import CausalMask, EncoderLayer, Linear, NoBias, sinusoid
 from utopia.models._layout import Layout
 
@@ -29,6 +32,8 @@ STACKABLE = True
 class Config(Strict):
     """Encoder-only transformer (Park et al., MuSe 2022)."""
 
+    slices: SliceFusion = Field(default_factory=SliceFusion)
+    """A bidirectional LSTM within slices before the embedding, for several modalities (ULDA sec. 4.3)."""
     d_model: int = Field(128, ge=2, multiple_of=2)
     """Model width d (ULDA: 128)."""
     heads: int = Field(8, ge=1)
@@ -66,6 +71,8 @@ class EncoderTransformer(Regressor):
         super().__init__()
         d = config.d_model
         self.pe, self.activation = config.pe, activation
+        self.slices = SliceLstm(config.slices, d_in) if config.slices.enabled else None
+        d_in = self.slices.width if self.slices else d_in
         self.embed = nn.Sequential(Linear(d_in, d // 2), nn.ReLU(), Linear(d // 2, d))
         self.embed_dropout = Dropout(config.dropout)
         # nn.TransformerEncoder makes its layers as copies of one, so all start from the same values
@@ -79,6 +86,7 @@ class EncoderTransformer(Regressor):
 
     def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.encode`."""
+        x_RD = self.slices(x_RD, rows) if self.slices else x_RD
         f_Rd = self.embed_dropout(self.embed(x_RD) + self._position(rows, x_RD), keys_R)
         for layer in self.layers:
             f_Rd = layer(f_Rd, rows, keys_R)

@@ -23,11 +23,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from utopia.config.base import Strict
+from utopia.config.fusion import SliceFusion
 from utopia.config.training import Training
 from utopia.errors import ConfigError
 from utopia.models._attention import unit_norm
 from utopia.models._common import Activation, Regressor, activate
 from utopia.models._dropout import Dropout
+from utopia.models._fusion import SliceLstm
 from utopia.models._layers import LayerNorm, Linear
 from utopia.models._layout import Layout
 
@@ -55,6 +57,8 @@ class Config(Strict):
         """Which epoch is reported. `pgl_rule`: the reference code's, on the training loss alone, so that all training
         videos are fitted to; `early_stopping`, `last` and the oracle `best_test` as for the other models [U]."""
 
+    slices: SliceFusion = Field(default_factory=SliceFusion)
+    """A bidirectional LSTM within slices before all else, for several modalities (ULDA sec. 4.3)."""
     d_model: int | None = Field(None, ge=16)
     """Model width d. Null: that of the features, as in the reference code (1024). A number (ULDA's appendix: 128): a
     linear map of the input to this width comes first, unless the features have it already [U]."""
@@ -153,6 +157,8 @@ class Summariser(Regressor):
 
     def __init__(self, config: Config, d_in: int, activation: Activation) -> None:
         super().__init__()
+        self.slices = SliceLstm(config.slices, d_in) if config.slices.enabled else None
+        d_in = self.slices.width if self.slices else d_in
         d = config.d_model or d_in
         least = max(config.heads, (config.segments or 0) * config.segment_heads)
         if d < least:
@@ -176,7 +182,7 @@ class Summariser(Regressor):
 
     def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.encode`."""
-        x_Rd = self.enter(x_RD)
+        x_Rd = self.enter(self.slices(x_RD, rows) if self.slices else x_RD)
         g_Rd = self.whole(x_Rd, rows, keys_R)
         if not self.parts:
             return g_Rd + x_Rd
@@ -210,6 +216,8 @@ class Summariser(Regressor):
 def _initialise(model: Summariser) -> None:
     """Xavier-uniform weights with gain sqrt(2); biases 0.1, those of the LayerNorms too, as in the reference code."""
     for name, parameter in model.named_parameters():
+        if name.startswith("slices."):
+            continue  # an LSTM starts as torch's does
         if name.endswith("bias"):
             nn.init.constant_(parameter, 0.1)
         elif "norm" not in name and not name.endswith("qkv.weight"):

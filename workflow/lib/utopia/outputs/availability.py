@@ -160,18 +160,21 @@ def _choose(
 def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_videos: str) -> tuple[str, Path | None]:
     settings = study.features[feature]  # type: ignore[attr-defined]
     if settings.extractor in PRECOMPUTED:
+        if study.generated is not None:  # whatever a generator writes is not there yet when the first run is planned
+            return "the miniature has no precomputed features", None
         for name in settings.files:
             if (folder / name).is_file():
                 return "", folder / name
         return f"{' or '.join(settings.files)} is not in {folder.name}/", None
     if not videos:
         return no_videos or "no videos", None
-    weights = settings.options.weights
-    if weights != "random":
-        from utopia.features.weights import find
+    from utopia.features import cards
+    from utopia.features.weights import find
 
-        reason = find(weights, study.data / "weights" if study.data else None).reason
-        return _remedied(reason, weights), None
+    for card in cards.needed(settings.options):
+        reason = find(card, study.data / "weights" if study.data else None).reason
+        if reason:
+            return _remedied(reason, card), None
     return "", None
 
 

@@ -171,10 +171,12 @@ class Plan:
 
     def weights(self, dataset: str) -> list[str]:
         """The weights files that the extractors of a data set read."""
+        from utopia.features import cards
         from utopia.features.weights import find
 
         chosen = (self.study.features[name] for name in self.datasets[dataset].features)  # type: ignore[attr-defined]
-        names = {feature.options.weights for feature in chosen if feature.extractor not in PRECOMPUTED} - {"random"}
+        extracted = (feature for feature in chosen if feature.extractor not in PRECOMPUTED)
+        names = {card for feature in extracted for card in cards.needed(feature.options)}
         folder = self.study.data / "weights" if self.study.data else None
         return sorted(str(find(name, folder).path) for name in names)
 

@@ -4,20 +4,28 @@ A latent signal per target drives a video's colour, motion, loudness and pitch; 
 with bias, lag and noise, few of them make the training labels. `truth.safetensors`, outside the official layouts, holds
 the signal and all votes for tests; no stage reads it. One video (or song) of each data set is cut short, so that every
 study exercises an absence.
+
+The generator of the data set `<name>` is the file `<name>.py` here, and that file is its registration. It offers one
+function, `write(*, ids, damaged, size, seed, folder) -> list[Path]`: it writes the items `ids` in the official layout
+below `folder`, cuts the video (or song) `damaged` short and never tests it, writes `expected.json` last, and returns
+the files.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utopia import registry
 from utopia.errors import ConfigError
 
 FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
-_MOST = {"liris": 48, "pmemo": 999, "summe": 999, "tvsum": 999}
+_MOST = 999
+_MOST_OF = {"liris": 48}
 
 
 @dataclass(frozen=True)
@@ -32,23 +40,29 @@ class Size:
     label_annotators: int
 
 
+def generators() -> tuple[str, ...]:
+    """The data sets that the miniature can generate: those with a file of their name here."""
+    return tuple(name for name in registry.names("datasets") if (Path(__file__).parent / f"{name}.py").is_file())
+
+
 def item_ids(dataset: str, count: int) -> list[str]:
     """Ids of the items that `generate` makes: for LIRIS three quarters development movies, the rest test movies; of
-    PMEmo's songs every third is a test song.
+    PMEmo's songs every third is a test song; `video_1`, `video_2`, ... where nothing else is said.
 
     Raises:
         ConfigError: there is no generator for the data set, or it cannot make so many or so few items.
     """
-    if dataset not in _MOST:
+    if dataset not in generators():
         raise ConfigError(
             f"the miniature cannot generate the data set {dataset!r}",
-            remedy=f"name only {', '.join(_MOST)} in generated.items, or write a generator in inputs/miniature",
+            remedy=f"name only {', '.join(generators())} in generated.items, or write inputs/miniature/{dataset}.py",
         )
-    if not FEWEST <= count <= _MOST[dataset]:
+    most = _MOST_OF.get(dataset, _MOST)
+    if not FEWEST <= count <= most:
         raise ConfigError(
             f"generated.items.{dataset} is {count}",
             why="folds need training and test items, and one video is damaged on purpose",
-            remedy=f"choose a number from {FEWEST} to {_MOST[dataset]}",
+            remedy=f"choose a number from {FEWEST} to {most}",
         )
     if dataset == "liris":
         tested = round(count / 4)
@@ -64,7 +78,7 @@ def video_ids(dataset: str, count: int) -> list[str]:
 
 
 def damaged_id(dataset: str, count: int) -> str:
-    """The item whose video is cut short: one that is only ever trained on."""
+    """The item whose video is cut short: one that is only ever trained on (the last, where nothing else is said)."""
     ids = video_ids(dataset, count)
     if dataset == "pmemo":
         from utopia.inputs.miniature.pmemo import tested
@@ -80,7 +94,7 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
     the count.
 
     Args:
-        dataset: `liris`, `pmemo`, `summe` or `tvsum`.
+        dataset: one of `generators()`.
         count: number of items.
         settings: the fields of `config.study.Generated` (seconds, width, height, fps, annotators, label_annotators).
         seed: the study's root seed.
@@ -92,8 +106,6 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
     Raises:
         ConfigError: the settings are not valid.
     """
-    from utopia.inputs.miniature import liris, pmemo, summe, tvsum
-
     size = Size(**settings)
     if size.label_annotators > size.annotators:
         raise ConfigError(
@@ -101,5 +113,8 @@ def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int
             remedy="lower one or raise the other",
         )
     ids = item_ids(dataset, count)
-    write = {"liris": liris.write, "pmemo": pmemo.write, "summe": summe.write, "tvsum": tvsum.write}[dataset]
-    return write(ids=ids, damaged=damaged_id(dataset, count), size=size, seed=seed, folder=Path(folder))
+    generator = importlib.import_module(f"utopia.inputs.miniature.{dataset}")
+    written: list[Path] = generator.write(
+        ids=ids, damaged=damaged_id(dataset, count), size=size, seed=seed, folder=Path(folder)
+    )
+    return written

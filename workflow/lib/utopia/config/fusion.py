@@ -1,0 +1,24 @@
+"""Settings of the recurrent fusion of modalities, shared by the models that take it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from utopia.config.base import Strict
+
+
+class SliceFusion(Strict):
+    """Bidirectional LSTM over the steps of a slice, from the concatenated modalities (ULDA sec. 4.3)."""
+
+    enabled: bool = False
+    """Whether there is one; it is meant for several modalities."""
+    slice: int = Field(10, ge=1)
+    """Steps of a slice; each starts from a zero state [U]."""
+    layers: int = Field(2, ge=1)
+    """Layers of the LSTM."""
+    units: int = Field(64, ge=1)
+    """Its units per direction: both together are 128 wide, as the models are [U]."""
+    pool: Literal["step", "mean"] = "step"
+    """What a step gets: its own state, or the mean over its slice, the same for all of its steps [U]."""
