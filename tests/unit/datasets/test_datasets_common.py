@@ -31,7 +31,7 @@ def test_card_is_complete_and_consistent(dataset: str) -> None:
     assert all(set(fold.test) < set(ids) for fold in card.folds)
     assert {defect.id for defect in card.known_defects} <= set(ids)
     assert set(card.label_range) == set(registry.load("datasets", dataset).TARGETS)
-    assert card.licence and card.citation and card.terms and card.urls
+    assert card.licence and card.citation and card.terms
 
 
 def test_card_counts_are_the_published_ones() -> None:

@@ -55,7 +55,7 @@ def test_size_keeps_the_published_ratio_of_resize_to_crop() -> None:
     network._network.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape)))
     network([np.zeros((72, 96, 3), np.uint8)] * 2)
     assert sizes == [(2, 3, 112, 112)]
-    assert network._transform.resize_size == [128]
+    assert network._prepare.resize == 128
 
 
 def test_vggish_has_the_published_shape_and_no_final_activation() -> None:

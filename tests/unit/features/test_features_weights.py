@@ -7,6 +7,7 @@ import pytest
 
 from utopia.errors import ChecksumError, ConfigError
 from utopia.features import weights
+from utopia.fetch.record import Record
 
 
 @pytest.fixture
@@ -66,3 +67,54 @@ def test_the_cards_of_the_project_are_valid() -> None:
     assert {"googlenet_imagenet", "vggish_audioset"} <= set(names)
     for name in names:
         assert weights.card(name).pinned
+
+
+@pytest.fixture
+def unpublished(folder: Path) -> weights.Found:
+    """A file in the data folder's `weights/` of whose checksum nothing is published."""
+    text = (folder / "cards" / "prefix.yaml").read_text().rpartition("sha256_prefix")[0]
+    (folder / "cards" / "unknown.yaml").write_text(text + "sha256_prefix: null\n")
+    (folder / "data" / "weights").mkdir(parents=True)
+    (folder / "data" / "weights" / "net.pth").write_bytes(b"weights")
+    return weights.find("unknown", folder / "data" / "weights")
+
+
+DIGEST = hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_file_of_which_nothing_is_known_is_refused(unpublished: weights.Found) -> None:
+    with pytest.raises(ChecksumError, match=rf"sha256 is {DIGEST}, and nothing says.*\n.*\n.*`utopia fetch unknown`"):
+        weights.identify(unpublished)
+
+
+def test_it_is_trusted_if_it_was_recorded_when_it_was_fetched(unpublished: weights.Found) -> None:
+    record = Record(unpublished.path.parents[1])
+    record.add(unpublished.path, url="https://example.org/net.pth", sha256=DIGEST, pinned="first use")
+    assert weights.identify(unpublished) == DIGEST
+    unpublished.path.write_bytes(b"weightz")
+    with pytest.raises(ChecksumError, match=rf"but {DIGEST} was recorded when it was first fetched"):
+        weights.identify(unpublished)
+
+
+def test_fetching_in_place_records_it(unpublished: weights.Found) -> None:
+    """What the message says to do helps, and asks no server: the file is there."""
+    from utopia.fetch.obtain import Manner, obtain
+    from utopia.fetch.recipe import FetchFile, Recipe
+
+    file = FetchFile(name="net.pth", urls=["https://127.0.0.1:9/net.pth"], role="weights", known_as="unknown")
+    data = unpublished.path.parents[1]
+    outcomes = obtain("weights", Recipe(files=[file]), data / "weights", Record(data), Manner())
+    assert [outcome.obtained for outcome in outcomes] == [1]
+    assert weights.identify(unpublished) == DIGEST
+
+
+def test_it_is_trusted_if_the_study_names_its_checksum(unpublished: weights.Found) -> None:
+    assert weights.identify(unpublished, DIGEST) == DIGEST
+    with pytest.raises(ChecksumError, match=f"but the study names {'0' * 64}\n"):
+        weights.identify(unpublished, "0" * 64)
+
+
+def test_the_study_cannot_overrule_a_card(folder: Path) -> None:
+    (folder / "net.pth").write_bytes(b"weightz")
+    with pytest.raises(ChecksumError, match="but the card 'prefix' names"):
+        weights.identify(weights.find("prefix", folder), hashlib.sha256(b"weightz").hexdigest())

@@ -55,6 +55,20 @@ def load(kind: str, name: str) -> ModuleType:
 
 
 @cache
+def constant(kind: str, name: str, constant: str) -> Any:
+    """A constant that a component's file sets to a literal, without importing it.
+
+    Raises:
+        ConfigError: the file sets no such constant.
+    """
+    path = path_of(kind, name)
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == constant for t in node.targets):
+            return ast.literal_eval(node.value)
+    raise ConfigError(f"it sets no {constant}", where=path, remedy=f"write `{constant} = ...` at the top of the file")
+
+
+@cache
 def config_of(kind: str, name: str) -> type[Strict]:
     """The `Config` class of a component, without importing its module."""
     path = path_of(kind, name)

@@ -232,20 +232,20 @@ def data(study: StudyBase) -> Iterator[Check]:
 
 
 def _weights(study: StudyBase) -> Iterator[Check]:
-    from utopia.config.study import PRECOMPUTED
+    from utopia.features import cards
     from utopia.features.weights import find
 
-    named = {name: own for name, own in study.features.items() if own.extractor not in PRECOMPUTED}  # type: ignore[attr-defined]
-    for name, settings in named.items():
-        weights = getattr(settings.options, "weights", "random")
-        if weights == "random":
-            yield Check(f"weights {name}", "ok", "random, from the study's seed")
-            continue
-        found = find(weights, study.data / "weights" if study.data else None)
-        if found.path is None:
-            yield Check(f"weights {name}", "warn", found.reason, "features that need them will be absent")
-        else:
-            yield Check(f"weights {name}", "ok", f"{found.path} (its checksum is looked at when it is used)")
+    for name, settings in cards.extracted(study).items():
+        for setting, card in cards.chosen(settings.options).items():
+            check = name if setting == "weights" else f"{name} ({setting.removesuffix('_weights')})"
+            if card == cards.RANDOM:
+                yield Check(f"weights {check}", "ok", "random, from the study's seed")
+                continue
+            found = find(card, study.data / "weights" if study.data else None)
+            if found.path is None:
+                yield Check(f"weights {check}", "warn", found.reason, "features that need them will be absent")
+            else:
+                yield Check(f"weights {check}", "ok", f"{found.path} (its checksum is looked at when it is used)")
 
 
 def in_words(checks: list[Check]) -> list[str]:

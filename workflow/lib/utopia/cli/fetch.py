@@ -119,9 +119,9 @@ def _named(study: StudyBase, chosen: argparse.Namespace) -> tuple[list[str], lis
 
 
 def _weights_of(study: StudyBase) -> list[str]:
-    features = study.features.values()  # type: ignore[attr-defined]
-    found = (getattr(getattr(feature, "options", None), "weights", "random") for feature in features)
-    return sorted({name for name in found if name != "random"})
+    from utopia.features import cards
+
+    return sorted({card for feature in cards.extracted(study).values() for card in cards.needed(feature.options)})
 
 
 def _all(

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 from utopia import registry
 from utopia.config.base import Strict
 from utopia.config.engine import Engine
+from utopia.config.extraction import Compute
 from utopia.config.suggest import nearest
 
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
@@ -126,6 +127,8 @@ class ExtractedFeature(Strict):
 
     sha256: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     """Checksums of its weights, by card: for those that nobody published and that `utopia fetch` did not get."""
+    compute: Compute = Field(default_factory=Compute)
+    """How the network is run."""
     normalise: Literal["none", "l2", "standardise"] = "none"
     """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""

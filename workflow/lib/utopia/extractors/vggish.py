@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 
 from utopia.config.base import Strict
-from utopia.extractors._common import AudioNetwork, device_of, fill
-from utopia.media.logmel import PATCH_S, RATE, log_mel
+from utopia.extractors._common import AudioNetwork, Listening, device_of, fill, on_device
+from utopia.media.logmel import HOP, PATCH_S, PATCH_SAMPLES, RATE, WINDOW, log_mel
 
 MEDIUM = "audio"
 WIDTH = 128
@@ -60,19 +61,56 @@ class VGGish(nn.Module):
 
 class _Embedding:
     rate = RATE
+    channels = 1
 
     def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
         self._network, self._patch, self._device = network.to(device), config.patch, device
 
-    @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings float32 [P, 128] and start times float64 [P] of a sound float32 [samples] at 16 kHz."""
+        listening = self.listen()
+        listening.feed(samples)
+        return listening.end()
+
+    def listen(self) -> Listening:
+        """Hear a sound piece by piece; what is kept is less than a batch of patches, and the embeddings."""
+        return _Listening(self._embed, self._patch)
+
+    @torch.inference_mode()
+    def _embed(self, samples: np.ndarray) -> np.ndarray:
+        """Embeddings float32 [P, 128] of a sound that makes up to a batch of patches."""
         patches = log_mel(samples, self._patch)
-        rows = [np.empty((0, WIDTH), np.float32)]
-        for start in range(0, len(patches), _BATCH):
-            batch = torch.from_numpy(patches[start : start + _BATCH]).to(self._device)
-            rows.append(self._network(batch).float().cpu().numpy())
-        return np.concatenate(rows), np.arange(len(patches)) * PATCH_S
+        if len(patches) == 0:
+            return np.empty((0, WIDTH), np.float32)
+        return np.asarray(self._network(on_device(patches, self._device)).float().cpu().numpy())
+
+
+class _Listening:
+    def __init__(self, embed: Callable[[np.ndarray], np.ndarray], patch: Literal["whole", "per_second"]) -> None:
+        self._embed = embed
+        # The last frame of a patch of `whole` reaches into the next patch.
+        self._reach = _BATCH * PATCH_SAMPLES + (WINDOW - HOP if patch == "whole" else 0)
+        self._rows = [np.empty((0, WIDTH), np.float32)]
+        self._pieces: list[np.ndarray] = []
+        self._held = 0
+
+    def feed(self, samples: np.ndarray) -> None:
+        """Take the next samples, float32 [n] at 16 kHz."""
+        self._pieces.append(samples)
+        self._held += len(samples)
+        if self._held < self._reach:
+            return
+        held, start = np.concatenate(self._pieces), 0
+        while len(held) - start >= self._reach:
+            self._rows.append(self._embed(held[start : start + self._reach]))
+            start += _BATCH * PATCH_SAMPLES
+        self._pieces, self._held = [held[start:].copy()], len(held) - start
+
+    def end(self) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings float32 [P, 128] and start times float64 [P] of all that was heard."""
+        self._rows.append(self._embed(np.concatenate([np.empty(0, np.float32), *self._pieces])))
+        rows = np.concatenate(self._rows)
+        return rows, np.arange(len(rows)) * PATCH_S
 
 
 def build(config: Config, weights_path: Path | None, seed: int, device: str) -> AudioNetwork:

@@ -12,6 +12,7 @@ from utopia.config import layers
 from utopia.config.base import Strict
 from utopia.config.suggest import nearest
 from utopia.errors import ChecksumError, ConfigError
+from utopia.fetch.record import Record
 from utopia.files import sha256
 from utopia.registry import PACKAGE
 
@@ -29,8 +30,8 @@ class Card(Strict):
     bytes: int | None
     size_note: str = ""
     sha256: str | None = Field(..., pattern="^[0-9a-f]{64}$")
-    sha256_prefix: str = Field(..., pattern="^[0-9a-f]{8,64}$")
-    """The part of the sha256 that is known."""
+    sha256_prefix: str | None = Field(..., pattern="^[0-9a-f]{8,64}$")
+    """The part of the sha256 that is known; null: a file is trusted on first use, see `identify`."""
     pinned: str
     """What is and what is not known of the checksum."""
     licence: str
@@ -97,20 +98,44 @@ def find(name: str, folder: Path | None) -> Found:
     )
 
 
-def identify(found: Found) -> str:
-    """The sha256 of a file that was found, after a check against its card.
+def identify(found: Found, pinned: str | None = None) -> str:
+    """The sha256 of a file that was found, after a check against what is known of it.
+
+    That is what its card says, and what the study does. Where neither knows a digit, the file must be the one that
+    `utopia fetch` recorded when it first came: a file of any origin with the right name is not enough.
+
+    Args:
+        pinned: the checksum that the study names for this card.
 
     Raises:
-        ChecksumError: it is not the published file.
+        ChecksumError: it is not the published file, or nothing says that it is.
     """
     assert found.path is not None, found.reason
     digest = sha256(found.path)
-    expected = found.card.sha256 or found.card.sha256_prefix
-    if not digest.startswith(expected):
-        raise ChecksumError(
-            f"its sha256 is {digest}, but the card {found.name!r} names {expected}{'' if found.card.sha256 else '...'}",
-            where=found.path,
-            why="the file is damaged or another one; features made with it would not be what their name says",
-            remedy=f"delete it and download {found.card.address} again",
-        )
+    known = found.card.sha256 or found.card.sha256_prefix
+    for expected, by in ((known, f"the card {found.name!r} names"), (pinned, "the study names")):
+        if expected and not digest.startswith(expected):
+            raise ChecksumError(
+                f"its sha256 is {digest}, but {by} {expected}{'' if len(expected) == 64 else '...'}",
+                where=found.path,
+                why="the file is damaged or another one; features made with it would not be what their name says",
+                remedy=f"delete it and download {found.card.address} again",
+            )
+    if not known and not pinned:
+        _trust_on_first_use(found, found.path, digest)
     return digest
+
+
+def _trust_on_first_use(found: Found, path: Path, digest: str) -> None:
+    entry = Record(path.parents[1]).entry(path)
+    if entry is not None and entry.sha256 == digest:
+        return
+    raise ChecksumError(
+        f"its sha256 is {digest}, and nothing says which one is right"
+        if entry is None
+        else f"its sha256 is {digest}, but {entry.sha256} was recorded when it was first fetched",
+        where=path,
+        why=f"no checksum of it is published (card {found.name!r}), so only what came first can be trusted",
+        remedy=f"`utopia fetch {found.name}` gets it, or records the file that is there; or name the sha256 that you "
+        f"trust in the study: `features.<name>.sha256: {{{found.name}: ...}}`",
+    )

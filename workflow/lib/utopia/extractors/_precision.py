@@ -1,0 +1,28 @@
+"""In which precision a network computes, and how far that is from float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from utopia.extractors._common import device_of
+
+
+def one_thread() -> None:
+    """Let each operation run on one core: others decode, and the number of threads would change the last bits."""
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def precision(name: Literal["float32", "tf32", "bfloat16"], device: str) -> Iterator[None]:
+    """Compute in a precision. `float32` is meant: PyTorch's own default for convolutions on a GPU is `tf32`."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name != "float32"
+    try:
+        with torch.autocast(device_of(device).type, torch.bfloat16, enabled=name == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

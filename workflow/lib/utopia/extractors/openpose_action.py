@@ -1,0 +1,185 @@
+"""OpenPose front features, 128 numbers per frame (Cao et al. 2017): ten layers of VGG-19 and two more, pooled.
+
+[U] ULDA names OpenPose and a head for actions, not the layer, the pooling or the data of the fine-tuning. The only map
+of the network with 128 channels that carries no joints yet is `conv4_4_CPM`. `_finetune` trains a head on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torchvision.transforms.v2 import functional as resizing
+
+from utopia.config.base import Strict
+from utopia.extractors._common import FrameNetwork, assign, device_of, draw, load_state
+
+MEDIUM = "frames"
+WIDTH = 128
+VERSION = 1
+STRIDE = 8
+TUNED = ("front.conv4_3_CPM.", "front.conv4_4_CPM.", "head.")
+"""What `_finetune` trains besides the classifier."""
+_LATER = ("conv5_", "Mconv")  # the stages that find joints and limbs
+
+
+class Config(Strict):
+    """OpenPose front features of frames, pooled."""
+
+    fps: float = Field(1.0, gt=0)
+    """Frames per second."""
+    every: int | None = Field(None, ge=1)
+    """Take every so many frames instead of `fps`."""
+    height: int = Field(368, ge=32, multiple_of=8)
+    """Height of the network's input: 368 by 656 is OpenPose's own, 224 by 224 costs a fifth of it [U]."""
+    width: int = Field(656, ge=32, multiple_of=8)
+    """Width of the network's input. A frame is scaled to fit, and grey fills the rest, which is not pooled."""
+    layer: Literal["front", "action"] = "front"
+    """`front`: the map conv4_4_CPM. `action`: the hidden map of the head, which needs fine-tuned weights [U]."""
+    pool: Literal["mean", "max"] = "mean"
+    """How a map becomes a vector [U]."""
+    batch: int = Field(4, ge=1)
+    """Frames per call of the network."""
+    weights: Literal["openpose_coco", "openpose_action", "random"] = "openpose_coco"
+    """A card of workflow/resources/weights/ (`openpose_action`: fine-tuned by yourself), or `random`."""
+
+    @model_validator(mode="after")
+    def _has_head(self) -> Self:
+        if self.layer == "action" and self.weights == "openpose_coco":
+            raise ValueError(
+                "layer: action needs fine-tuned weights (openpose_action): OpenPose's own have no such head"
+            )
+        return self
+
+
+class OpenPoseFront(nn.Module):
+    """The part before the stages, 7.3 M parameters, with OpenPose's names: an image [N, 3, H, W] to 128 maps at 1/8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        plan: tuple[str | tuple[str, int], ...] = (
+            *(("conv1_1", 64), ("conv1_2", 64), "pool1", ("conv2_1", 128), ("conv2_2", 128), "pool2"),
+            *(("conv3_1", 256), ("conv3_2", 256), ("conv3_3", 256), ("conv3_4", 256), "pool3"),
+            *(("conv4_1", 512), ("conv4_2", 512), ("conv4_3_CPM", 256), ("conv4_4_CPM", WIDTH)),
+        )
+        channels = 3
+        for step in plan:
+            if isinstance(step, str):
+                self.add_module(step, nn.MaxPool2d(2, 2))
+            else:
+                name, width = step
+                self.add_module(name, nn.Conv2d(channels, width, 3, padding=1))
+                self.add_module(f"relu_{name}", nn.ReLU(inplace=True))
+                channels = width
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """The map conv4_4_CPM, after its ReLU, [N, 128, H / 8, W / 8]."""
+        for layer in self.children():
+            x_NCHW = layer(x_NCHW)
+        return x_NCHW
+
+
+class Pooled(nn.Module):
+    """The front, the head's hidden map where asked for, and the pooling over the picture alone."""
+
+    def __init__(self, layer: str, pool: str) -> None:
+        super().__init__()
+        self.front = OpenPoseFront()
+        self.head = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU()) if layer == "action" else None
+        self._pool = pool
+
+    def forward(self, x_NCHW: torch.Tensor, cells: Sequence[tuple[int, int]] | None = None) -> torch.Tensor:
+        """Features [N, 128] of images [N, 3, H, W] whose upper left `cells` (rows, columns at 1/8) are picture."""
+        maps_NCRS = self.front(x_NCHW)
+        if self.head is not None:
+            maps_NCRS = self.head(maps_NCRS)
+        shown = cells or [(maps_NCRS.shape[2], maps_NCRS.shape[3])] * len(maps_NCRS)
+        pictures = [
+            maps_CRS[:, :rows, :columns].flatten(1) for maps_CRS, (rows, columns) in zip(maps_NCRS, shown, strict=True)
+        ]
+        pooled = [picture.mean(1) if self._pool == "mean" else picture.amax(1) for picture in pictures]
+        return torch.stack(pooled)
+
+
+def prepare(frame: np.ndarray, height: int, width: int, device: torch.device) -> tuple[torch.Tensor, tuple[int, int]]:
+    """OpenPose's input of a frame uint8 [H, W, 3]: blue, green, red, x / 256 - 0.5, fitted, grey right and below.
+
+    Returns:
+        float32 [3, height, width], and the rows and columns of the map (at 1/8) that show the picture.
+    """
+    scale = min(height / frame.shape[0], width / frame.shape[1])
+    size = [max(1, min(limit, round(scale * side))) for limit, side in zip((height, width), frame.shape, strict=False)]
+    image_CHW = torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1).flip(0)
+    fitted = resizing.resize(image_CHW, size, interpolation=resizing.InterpolationMode.BICUBIC, antialias=True)
+    x_CHW = torch.zeros(3, height, width, device=device)  # grey 128 is 0 here
+    x_CHW[:, : size[0], : size[1]] = fitted.float() / 256 - 0.5
+    rows, columns = (-(-side // STRIDE) for side in size)
+    return x_CHW, (rows, columns)
+
+
+class Features:
+    """The network with what belongs before it."""
+
+    def __init__(self, network: Pooled, config: Config, device: torch.device) -> None:
+        self.batch, self.device, self.width = config.batch, device, WIDTH
+        self.network = network.to(device)
+        self._size = config.height, config.width
+
+    def prepare(self, frame: np.ndarray, name: str) -> tuple[torch.Tensor, tuple[int, int]]:
+        """A frame as `embed` takes it."""
+        return prepare(frame, *self._size, self.device)
+
+    def embed(self, prepared: Sequence[tuple[torch.Tensor, tuple[int, int]]]) -> torch.Tensor:
+        """Features [N, 128], with gradients where they are asked for."""
+        images, cells = zip(*prepared, strict=True)
+        features: torch.Tensor = self.network(torch.stack(images), cells)
+        return features
+
+    @torch.inference_mode()
+    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """Features float32 [N, 128] of N frames uint8 [height, width, 3]."""
+        return np.asarray(self.embed([self.prepare(frame, "") for frame in frames]).float().cpu().numpy())
+
+
+def build(config: Config, weights_path: Path | None, seed: int, device: str) -> FrameNetwork:
+    """The network in evaluation mode.
+
+    Raises:
+        InputError: the file of weights does not fit.
+    """
+    network = Pooled(config.layer, config.pool)
+    if weights_path is None:
+        draw(network, seed)
+    else:
+        assign(network, renamed(load_state(weights_path), head=network.head is not None), weights_path)
+    return Features(network.eval().requires_grad_(False), config, device_of(device))
+
+
+def tunable(config: Config, weights_path: Path | None, seed: int, device: str) -> Features:
+    """The network for `_finetune`: the front from published weights, and a head drawn from `seed`.
+
+    Raises:
+        InputError: the file of weights does not fit.
+    """
+    network = Pooled("action", config.pool)
+    draw(network, seed)
+    if weights_path is not None:
+        front = renamed(load_state(weights_path), head=False)
+        assign(network.front, {name.removeprefix("front."): value for name, value in front.items()}, weights_path)
+    return Features(network.eval().requires_grad_(False), config, device_of(device))
+
+
+def renamed(state: Mapping[str, torch.Tensor], head: bool) -> dict[str, torch.Tensor]:
+    """The state under the names of `Pooled`, from OpenPose's own (with or without `model0.`) or a fine-tuned file's.
+
+    The later stages and a classifier are left out, and so is the head where it is not wanted.
+    """
+    names = {name: name.removeprefix("model0.").removeprefix("front.") for name in state}
+    unused = (*_LATER, "model1_", "model2_", "model3_", "model4_", "model5_", "model6_", "classifier.")
+    kept = {name: own for name, own in names.items() if not own.startswith(unused if head else (*unused, "head."))}
+    return {own if own.startswith("head.") else f"front.{own}": state[name] for name, own in kept.items()}
