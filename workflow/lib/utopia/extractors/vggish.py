@@ -1,17 +1,21 @@
-"""VGGish embeddings, 128 numbers per 0.96 s of sound (Hershey et al. 2017): no final activation, no PCA."""
+"""VGGish embeddings, 128 numbers per 0.96 s of sound (Hershey et al. 2017): no final activation; raw, or whitened by
+the published PCA, and then also quantised as AudioSet's released embeddings are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from pydantic import model_validator
 from torch import nn
 
 from utopia.config.base import Strict
-from utopia.extractors._common import AudioNetwork, Listening, device_of, fill, on_device
+from utopia.errors import InputError
+from utopia.extractors._common import AudioNetwork, Listening, device_of, fill, load_state, on_device
 from utopia.media.logmel import HOP, PATCH_S, PATCH_SAMPLES, RATE, WINDOW, log_mel
 
 MEDIUM = "audio"
@@ -27,6 +31,45 @@ class Config(Strict):
     """`whole`: log-mel of the whole sound cut into 96-row patches. `per_second`: the sound cut first, 94 rows."""
     weights: Literal["vggish_audioset", "random"] = "vggish_audioset"
     """A card of workflow/resources/weights/, or `random`: drawn from the study's seed, and recorded as such."""
+    pca_weights: Literal["vggish_pca"] | None = None
+    """The published PCA with whitening, applied to the embeddings. Null: they stay as they are."""
+    quantise: bool = False
+    """After the PCA: clipped to [-2, 2] and brought to whole numbers from 0 to 255."""
+
+    @model_validator(mode="after")
+    def _after_pca(self) -> Self:
+        if self.quantise and self.pca_weights is None:
+            raise ValueError("quantise: true needs pca_weights: only whitened embeddings have a range to quantise")
+        return self
+
+
+CLIP = 2.0
+"""Whitened embeddings are clipped to [-2, 2] before they are quantised."""
+
+
+class Whitening:
+    """y = E (x - m) with the published eigenvectors E, scaled to whiten, and means m; then quantised, if asked."""
+
+    def __init__(self, path: Path, quantise: bool) -> None:
+        state = load_state(path)
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        if shapes.get("pca_eigen_vectors") != (WIDTH, WIDTH) or shapes.get("pca_means") not in ((WIDTH, 1), (WIDTH,)):
+            raise InputError(
+                f"not VGGish's PCA: it holds {shapes}",
+                where=path,
+                why="pca_eigen_vectors [128, 128] and pca_means [128, 1] are needed",
+                remedy="get the file anew: utopia fetch --weights",
+            )
+        self.vectors = state["pca_eigen_vectors"].double().numpy()
+        self.means = state["pca_means"].double().numpy().reshape(-1)
+        self.quantise = quantise
+
+    def __call__(self, rows_P128: np.ndarray) -> np.ndarray:
+        """Whitened (and quantised) embeddings, float32."""
+        whitened = (rows_P128.astype(np.float64) - self.means) @ self.vectors.T
+        if self.quantise:
+            whitened = np.rint((np.clip(whitened, -CLIP, CLIP) + CLIP) * (255 / (2 * CLIP)))
+        return whitened.astype(np.float32)
 
 
 class VGGish(nn.Module):
@@ -63,8 +106,11 @@ class _Embedding:
     rate = RATE
     channels = 1
 
-    def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, config: Config, device: torch.device, whitening: Whitening | None = None
+    ) -> None:
         self._network, self._patch, self._device = network.to(device), config.patch, device
+        self._whitening = whitening
 
     def __call__(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings float32 [P, 128] and start times float64 [P] of a sound float32 [samples] at 16 kHz."""
@@ -82,7 +128,8 @@ class _Embedding:
         patches = log_mel(samples, self._patch)
         if len(patches) == 0:
             return np.empty((0, WIDTH), np.float32)
-        return np.asarray(self._network(on_device(patches, self._device)).float().cpu().numpy())
+        rows = np.asarray(self._network(on_device(patches, self._device)).float().cpu().numpy())
+        return rows if self._whitening is None else self._whitening(rows)
 
 
 class _Listening:
@@ -113,12 +160,15 @@ class _Listening:
         return rows, np.arange(len(rows)) * PATCH_S
 
 
-def build(config: Config, weights_path: Path | None, seed: int, device: str) -> AudioNetwork:
+def build(
+    config: Config, weights_path: Path | None, seed: int, device: str, pca_weights: Path | None = None
+) -> AudioNetwork:
     """The network in evaluation mode.
 
     Raises:
-        InputError: the file of weights does not fit.
+        InputError: a file of weights does not fit.
     """
     with torch.device("meta"):  # no time is spent on an initialisation that is replaced at once
         network = VGGish()
-    return _Embedding(fill(network, weights_path, seed), config, device_of(device))
+    whitening = Whitening(pca_weights, config.quantise) if pca_weights is not None else None
+    return _Embedding(fill(network, weights_path, seed), config, device_of(device), whitening)

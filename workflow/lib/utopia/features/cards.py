@@ -15,9 +15,12 @@ RANDOM = "random"
 
 
 def chosen(options: BaseModel) -> dict[str, str]:
-    """The card, or "random", by setting; the extractor's own `weights` come first."""
+    """The card, or "random", by setting; the extractor's own `weights` come first, and a setting that is null is left
+    out.
+    """
     names = [name for name in type(options).model_fields if name == "weights" or name.endswith("_weights")]
-    return {name: getattr(options, name) for name in sorted(names, key=lambda name: name != "weights")}
+    every = {name: getattr(options, name) for name in sorted(names, key=lambda name: name != "weights")}
+    return {name: card for name, card in every.items() if card is not None}
 
 
 def needed(options: BaseModel) -> list[str]:
