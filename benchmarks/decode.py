@@ -111,7 +111,7 @@ def best(works: Mapping[str, Callable[[], object]], warm: bool = False) -> dict[
     return costs
 
 
-def make_clip(path: Path, group: int) -> Path:
+def make_clip(path: Path, group: int, seconds: int = SECONDS) -> Path:
     """A textured picture that drifts, with some noise and a cut every seven seconds, and two tones."""
     random = np.random.default_rng(0)
     scenes = [random.integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3)).repeat(8, 0).repeat(8, 1) for _ in range(9)]
@@ -121,12 +121,12 @@ def make_clip(path: Path, group: int) -> Path:
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.options = {"g": str(group), "crf": "25"}
         audio = output.add_stream("aac", rate=RATE, layout="stereo")
-        for index in range(SECONDS * FPS):
-            scene = np.roll(scenes[index // (7 * FPS)], index % (7 * FPS), axis=1)
+        for index in range(seconds * FPS):
+            scene = np.roll(scenes[index // (7 * FPS) % 9], index % (7 * FPS), axis=1)
             picture = (scene * 0.8 + grain[index % 16]).clip(0, 255).astype(np.uint8)
             output.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(video.encode(None))
-        clock = np.arange(SECONDS * RATE) / RATE
+        clock = np.arange(seconds * RATE) / RATE
         tones = np.stack([0.3 * np.sin(2 * np.pi * hertz * clock) for hertz in (330, 440)]).astype(np.float32)
         for start in range(0, tones.shape[1], 1024):
             block = np.ascontiguousarray(tones[:, start : start + 1024])

@@ -120,7 +120,7 @@ def throughput(job_of: Callable[[], Job]) -> None:
             worker.join()
         return time.perf_counter() - start
 
-    together(1)
+    together(2)
     ratios = [2 * together(1) / together(2) for _ in range(ROUNDS)]
     print(f"\ntwo one-thread jobs: {statistics.median(ratios):.2f} times the throughput of one (target 1.7)")
 
@@ -180,7 +180,7 @@ def main() -> None:
             ("PGL-SUM", "pgl_sum", {}, 0.75, lambda: plain_pgl_sum(1024, None)),
         ]
         if chosen.only in (None, "jobs"):
-            training = LAST | {"epochs": 1}
+            training = LAST | {"epochs": 8}
             throughput(lambda: study.job(study.run("pgl_sum", {"d_model": 128, "training": training})))
         for title, model, settings, target, build in models:
             training = LAST | {"epochs": 3}

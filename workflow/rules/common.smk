@@ -79,6 +79,8 @@ def extracted_features(wildcards):
                 component("extractors", feature.extractor),
                 "utopia.media.frames",
                 "utopia.media.audio",
+                "utopia.features.rows",
+                "utopia.extractors._precision",
             ),
         }
         for name, feature in chosen.items()

@@ -17,5 +17,6 @@ with record(snakemake) as job:
         output=Path(snakemake.output[0]),
         seed=snakemake.params.seed,
         device=snakemake.params.device,
+        threads=snakemake.threads,
     )
     job.made(*made)

@@ -247,3 +247,23 @@ def test_real_clip(tmp_path: Path, shared_data: Path) -> None:
     study = Study(tmp_path, tmp_path / "manifest.json", path.parent)
     items = study.run(["nasa"], {"frames": FRAMES, "sound": SOUND})["items"]
     assert (items["nasa"]["frames"]["rows"], items["nasa"]["sound"]["rows"]) == (27, 13)
+
+
+def test_weights_of_no_published_checksum_need_one_in_the_study(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torchvision.models import googlenet
+
+    path = tmp_path / "weights" / "googlenet-1378be20.pth"
+    path.parent.mkdir()
+    torch.save(googlenet(weights=None, aux_logits=False, init_weights=False).state_dict(), path)
+    real = weights.card("googlenet_imagenet")
+    monkeypatch.setattr(weights, "card", lambda name: real.model_copy(update={"sha256_prefix": None}))
+    settings = {"extractor": "googlenet", "options": {"size": 32}, "sha256": {}}
+    with pytest.raises(ChecksumError, match="nothing says which one is right"):
+        study.run(["two"], {"frames": settings}, weights_folder=path.parent)
+    named = settings | {"sha256": {"googlenet_imagenet": sha256(path)}}
+    index = study.run(["two"], {"frames": named}, weights_folder=path.parent)
+    assert index["items"]["two"]["frames"]["rows"] == 4
+    assert index["weights"]["frames"]["sha256"] == sha256(path)

@@ -63,6 +63,20 @@ def test_time_zero_is_the_first_frame(tmp_path: Path) -> None:
     assert early == pytest.approx(sound[0][6400:], abs=2e-5)
 
 
+def test_left_and_right_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
+    sound = tone(1)
+    both = read_audio(make(tmp_path / "song.mkv", frames=50, sound=sound, sound_codec="flac"), RATE, channels=2)
+    assert both.dtype == np.float32 and both.shape[0] == 2
+    assert both[:, : sound.shape[1]] == pytest.approx(sound, abs=3e-5)
+    at_16 = read_audio(tmp_path / "song.mkv", 16_000, channels=2)
+    assert at_16.shape == (2, 16_000) and np.abs(at_16[1] - at_16[0] / 2).max() < 1e-4
+    one = tone(1, channels=1)
+    late = make(tmp_path / "one.mkv", frames=50, sound=one, sound_codec="flac", sound_delay_s=0.5)
+    twice = read_audio(late, RATE, channels=2)
+    assert twice.shape == (2, RATE + RATE // 2) and np.array_equal(twice[0], twice[1])
+    assert not twice[:, : RATE // 2].any() and twice[0, RATE // 2 :] == pytest.approx(one[0], abs=3e-5)
+
+
 def test_silent_video_is_an_absence(tmp_path: Path) -> None:
     with pytest.raises(NoAudio, match="no sound"):
         read_audio(make(tmp_path / "silent.mp4", frames=5))

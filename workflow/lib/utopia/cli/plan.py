@@ -1,7 +1,9 @@
 """`utopia plan`: what a run would do, and what will be absent and why; before running anything.
 
 Keys of `--json`: `study`, `jobs` ({`total`, `rules`: list of {rule, count, reasons}}), `runs` (number of trainings and
-references that can be made), `datasets` (list of {name, available, reason, items, features, feature_reason, notes}),
+references that can be made), `datasets` (list of {name, available, reason, items, features, feature_reason, notes,
+extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, what extraction from nothing costs, null
+where nothing is extracted}),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
 is null if it will be drawn), `absent_runs` ({run id: reason}).
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, show
@@ -41,6 +44,11 @@ def run(chosen: argparse.Namespace) -> int:
 
 def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
     """The plan of a study and the jobs of its dry run (the keys are those of `--json`)."""
+    from utopia.outputs import cost
+
+    costs: dict[str, Any] = {
+        name: cost.extraction(plan.study, there, Path(plan.manifest(name))) for name, there in plan.datasets.items()
+    }
     return {
         "study": plan.study.study,
         "jobs": {
@@ -57,6 +65,7 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
                 "features": list(there.features),
                 "feature_reason": there.feature_reason,
                 "notes": list(there.notes),
+                "extraction": None if costs[name] is None else costs[name].as_dict(),
             }
             for name, there in plan.datasets.items()
         ],
@@ -84,6 +93,8 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
 
+    from utopia.outputs import cost
+
     lines = [f"study {found['study']}", "", "data sets"]
     for dataset in found["datasets"]:
         words = f"{dataset['items']} items; " if dataset["available"] else f"absent: {dataset['reason']}"
@@ -91,6 +102,9 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
             words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")
             words += "".join(f" ({note})" for note in dataset["notes"])
         lines.append(f"  {dataset['name']}: {words}")
+        if dataset["extraction"]:
+            values = {key: value for key, value in dataset["extraction"].items() if key != "source"}
+            lines.append(f"    {cost.in_words(cost.ExtractionCost(**values))}")
     lines += ["", "cells of the tables"]
     lines += show.columns(
         [

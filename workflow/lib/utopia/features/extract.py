@@ -2,6 +2,10 @@
 
 Every result is stored as soon as it is there, so a job that was killed goes on with the next video. What cannot be had
 (a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason.
+
+Videos are decoded in threads (`features.pipeline`) beside the networks, which run in the calling one and see the same
+batches whatever the number of threads (`features.rows`). What is held in memory does not grow with the length of a
+video but for its rows, and its sound where an extractor must hear it whole.
 """
 
 from __future__ import annotations
@@ -9,26 +13,30 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from utopia import registry, seeds
+from utopia import arrays
 from utopia.errors import ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
-from utopia.features import weights
+from utopia.features.maker import Maker
+from utopia.features.pipeline import merged
+from utopia.features.rows import Batches, FrameRows, SoundRows
 from utopia.files import read_json, sha256, write_json
-from utopia.media.audio import read_audio
+from utopia.media.audio import stream_audio
 from utopia.media.container import decoder
 from utopia.media.frames import sample_frames
 
 _log = logging.getLogger(__name__)
+_AHEAD_BYTES = 64 << 20
+"""Most bytes of decoded frames and sound that wait for a network."""
 
 
 def extract_shard(
@@ -42,6 +50,7 @@ def extract_shard(
     output: Path,
     seed: int,
     device: str,
+    threads: int = 1,
 ) -> list[Path]:
     """Extract features of some items and write their index.
 
@@ -49,14 +58,16 @@ def extract_shard(
         manifest: the data set's manifest.
         root: the data set's folder, to which the manifest's paths are relative.
         items: ids of the shard's items.
-        features: for each feature `extractor` and `options`, and optionally `code`, a fingerprint of the code that
-            makes it (the
-            extractor's own version number otherwise).
+        features: for each feature `extractor` and `options`, and optionally `compute`, how its network is run, `code`,
+            a fingerprint of the code that makes it (the extractor's own version number otherwise), and `sha256`,
+            checksums of weights by card.
         weights_folder: where files of weights lie.
         store: the object store, `<features>/store`.
         output: the index to write.
         seed: the study's root seed.
         device: "auto", "cpu" or "cuda".
+        threads: threads to use, of which one runs the networks and the others decode; 1: decoding and networks in turn.
+            The numbers do not depend on it.
 
     Returns:
         The store objects of this shard, made or found.
@@ -69,21 +80,20 @@ def extract_shard(
     entries = {entry["id"]: entry for entry in listed["items"]}
     if unknown := [item for item in items if item not in entries]:
         raise InputError(f"the manifest does not list {', '.join(unknown)}", where=manifest)
-    makers = [_Maker(name, settings, weights_folder, seed, device) for name, settings in features.items()]
-    index: dict[str, dict[str, Any]] = {}
-    for count, item in enumerate(items, 1):
-        started = time.monotonic()
-        index[item] = _extract_item(entries[item], makers, root, store, manifest)
-        absent = ", ".join(name for name, found in index[item].items() if "absent" in found)
-        took = time.monotonic() - started
-        _log.info("%d/%d %s: %.1f s%s", count, len(items), item, took, f", absent: {absent}" if absent else "")
+    makers = [Maker(name, settings, weights_folder, seed, device) for name, settings in features.items()]
+    index: dict[str, dict[str, Any]] = {item: {} for item in items}
+    work = [_Source(entries[item], makers, root, store, manifest, index[item]) for item in items]
+    needed = [source for source in work if source.tasks]
+    _log.info("%d videos, of which %d have nothing left to be made", len(work), len(work) - len(needed))
+    _extract(needed, makers, store, threads - 1)
     write_json(
         output,
         {
             "dataset": listed["dataset"],
-            "items": index,
+            "items": {item: dict(sorted(found.items())) for item, found in index.items()},
             "decoder": decoder(),
             "weights": {maker.name: maker.weights for maker in makers},
+            "precision": {maker.name: _precision(maker, index, store) for maker in makers},
         },
     )
     return sorted(
@@ -91,85 +101,183 @@ def extract_shard(
     )
 
 
-class _Maker:
-    """One feature to be made: its extractor's module, settings and weights; the network is built when first needed."""
-
-    def __init__(
-        self, name: str, settings: Mapping[str, Any], weights_folder: Path | None, seed: int, device: str
-    ) -> None:
-        self.name, self.extractor = name, str(settings["extractor"])
-        self.module: ModuleType = registry.load("extractors", self.extractor)
-        self.config = self.module.Config.model_validate(dict(settings.get("options", {})))
-        self.code = settings.get("code", f"{self.extractor} {self.module.VERSION}")
-        self.absent, self._path, self.device = "", None, device
-        self.seed = seeds.derive(seed, "extractor", self.extractor)
-        if self.config.weights == "random":
-            self.weights: dict[str, Any] = {"kind": "random", "seed": self.seed}
-            return
-        found = weights.find(self.config.weights, weights_folder)
-        self.absent, self._path = found.reason, found.path
-        if found.path is None:
-            self.weights = {"kind": "card", "card": found.name, "absent": found.reason}
-        else:
-            self.weights = {
-                "kind": "card",
-                "card": found.name,
-                "file": found.path.name,
-                "sha256": weights.identify(found),
-            }
-
-    @cached_property
-    def network(self) -> Any:
-        return self.module.build(self.config, self._path, self.seed, self.device)
-
-    def identity(self, item: str, source_sha256: str) -> dict[str, Any]:
-        """All that determines the features of an item; becomes the object's name and its metadata."""
-        return {
-            "item": item,
-            "source_sha256": source_sha256,
-            "extractor": self.extractor,
-            "options": self.config.model_dump(mode="json"),
-            "weights": self.weights,
-            "decoder": decoder(),
-            "code": self.code,
-        }
-
-
 @dataclass(frozen=True)
 class _Task:
     """One object to be made."""
 
-    maker: _Maker
+    maker: Maker
     path: Path
     identity: dict[str, Any]
 
 
-def _extract_item(
-    entry: Mapping[str, Any], makers: Sequence[_Maker], root: Path, store: Path, manifest: Path
-) -> dict[str, Any]:
-    """The index entries of an item, by feature."""
-    result: dict[str, Any] = {}
-    by_source: dict[str, list[_Task]] = defaultdict(list)
-    for maker in makers:
-        role = _role(entry, maker.module.MEDIUM)
-        if maker.absent or role is None:
-            reason = maker.absent or entry.get("video_reason") or entry.get("reason") or "there is nothing to decode"
-            result[maker.name] = {"absent": reason}
-            continue
-        identity = maker.identity(entry["id"], entry["files"][role]["sha256"])
-        path = objects.place(store, identity)
-        found = objects.entry(path, store)
-        if found is None:
-            by_source[role].append(_Task(maker, path, identity))
-        else:
-            result[maker.name] = found
-    for role, tasks in by_source.items():
-        source = root / entry["files"][role]["path"]
-        _refuse_changed(source, entry["files"][role]["sha256"], manifest)
-        for reader, group in _readers(tasks):
-            for task, outcome in zip(group, reader(source, group, store), strict=True):
-                result[task.maker.name] = outcome
-    return result
+@dataclass(eq=False)
+class _Reading:
+    """One way through a source, for all networks that look at it, or listen to it, at the same rate."""
+
+    tasks: list[_Task]
+    read: Callable[[], Iterator[tuple[Any, ...]]]
+    """Gives what each of `rows` is fed with."""
+    rows: list[FrameRows | SoundRows] = field(default_factory=list)
+    over: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.over and all(rows.complete for rows in self.rows)
+
+
+class _Source:
+    """One item's work: what is to be made of it, and where the results are noted."""
+
+    def __init__(
+        self,
+        entry: Mapping[str, Any],
+        makers: Sequence[Maker],
+        root: Path,
+        store: Path,
+        manifest: Path,
+        index: dict[str, Any],
+    ) -> None:
+        self.item, self.index, self.begun = entry["id"], index, 0.0
+        self.tasks: list[tuple[str, _Task]] = []
+        self.left: list[_Reading] = []
+        self._entry, self._root, self._manifest = entry, root, manifest
+        for maker in makers:
+            role = _role(entry, maker.medium)
+            if maker.absent or role is None:
+                reason = (
+                    maker.absent or entry.get("video_reason") or entry.get("reason") or "there is nothing to decode"
+                )
+                index[maker.name] = {"absent": reason}
+                continue
+            identity = maker.identity(entry["id"], entry["files"][role]["sha256"])
+            path = objects.place(store, identity)
+            found = objects.entry(path, store)
+            if found is None:
+                self.tasks.append((role, _Task(maker, path, identity)))
+            else:
+                index[maker.name] = found
+
+    def plan(self) -> None:
+        """Group the tasks so that each group needs its source decoded once."""
+        groups: dict[tuple[Any, ...], list[_Task]] = defaultdict(list)
+        for role, task in self.tasks:
+            groups[role, *task.maker.rate()].append(task)
+        for (role, medium, rate, other), tasks in groups.items():
+            path = self._path(role)
+            if medium == "frames":
+                read: Any = partial(sample_frames, path, fps=None if other else rate, every=other)
+            else:
+                read = partial(_pieces, path, rate, other)
+            self.left.append(_Reading(tasks, read))
+
+    def read(self) -> Iterator[_Product]:
+        """Decode all that is needed."""
+        self.begun = time.monotonic()
+        for role in {role for role, _ in self.tasks}:
+            _refuse_changed(self._path(role), self._entry["files"][role]["sha256"], self._manifest)
+        for reading in list(self.left):
+            reason = ""
+            try:
+                for sample in reading.read():
+                    yield _Product(self, reading, sample)
+            except InputError as error:
+                reason = error.what
+            yield _Product(self, reading, None, reason)
+
+    def _path(self, role: str) -> Path:
+        path: Path = self._root / self._entry["files"][role]["path"]
+        return path
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A sample of a reading; or its end, and why it failed if it did."""
+
+    source: _Source
+    reading: _Reading
+    sample: tuple[Any, ...] | None
+    reason: str = ""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that wait."""
+        return 0 if self.sample is None else int(self.sample[-1].nbytes)
+
+
+def _pieces(path: Path, rate: int, channels: int) -> Iterator[tuple[np.ndarray]]:
+    for piece in stream_audio(path, rate, channels):
+        yield (piece,)
+
+
+def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, threads: int) -> None:
+    """Decode, run the networks, store each result as soon as its last row is there, and note it in the index."""
+    shared = {maker.name: Batches(maker.rows, maker.network.batch) for maker in makers if _shares(maker, work)}
+    for source in work:
+        source.plan()
+    waiting: list[tuple[_Source, _Reading]] = []
+    done = 0
+
+    def store_complete() -> None:
+        nonlocal done
+        for source, reading in [pair for pair in waiting if pair[1].complete]:
+            waiting.remove((source, reading))
+            for task, rows in zip(reading.tasks, reading.rows, strict=True):
+                features, times = rows.result()
+                source.index[task.maker.name] = _stored(task, features, times, store)
+            done += _finish(source, reading, f"{done + 1}/{len(work)}")
+
+    with closing(
+        merged([source.read for source in work], threads=threads, weigh=lambda one: one.weight, limit=_AHEAD_BYTES)
+    ) as products:
+        for product in products:
+            source, reading = product.source, product.reading
+            if not reading.rows and not reading.over:
+                reading.rows = [_rows(task.maker, shared) for task in reading.tasks]
+            if product.sample is not None:
+                for task, rows in zip(reading.tasks, reading.rows, strict=True):
+                    if isinstance(rows, SoundRows):
+                        task.maker.judge_sound(product.sample[0])
+                    feed: Callable[..., None] = rows.feed
+                    feed(*product.sample)
+                continue
+            reading.over = True
+            if product.reason:
+                for task in reading.tasks:
+                    source.index[task.maker.name] = {"absent": product.reason}
+                reading.rows = []
+                done += _finish(source, reading, f"{done + 1}/{len(work)}")
+            else:
+                for rows in reading.rows:
+                    rows.end()
+                waiting.append((source, reading))
+            store_complete()
+    for batches in shared.values():
+        batches.flush()
+    store_complete()
+
+
+def _shares(maker: Maker, work: Sequence[_Source]) -> bool:
+    """Whether this network's batches hold frames of several videos."""
+    needed = any(task.maker is maker for source in work for _, task in source.tasks)
+    return needed and maker.compute.across_videos and maker.medium == "frames"
+
+
+def _rows(maker: Maker, shared: Mapping[str, Batches]) -> FrameRows | SoundRows:
+    if maker.medium == "audio":
+        return SoundRows(maker.network, maker.call)
+    own = Batches(maker.rows, maker.network.batch)
+    return FrameRows(shared.get(maker.name, own), maker.name in shared)
+
+
+def _finish(source: _Source, reading: _Reading, count: str) -> bool:
+    """Strike a reading off; say so if it was its item's last, and whether it was."""
+    source.left.remove(reading)
+    if source.left:
+        return False
+    absent = ", ".join(name for name, found in source.index.items() if "absent" in found)
+    took = time.monotonic() - source.begun
+    _log.info("%s %s: %.1f s%s", count, source.item, took, f", absent: {absent}" if absent else "")
+    return True
 
 
 def _role(entry: Mapping[str, Any], medium: str) -> str | None:
@@ -194,66 +302,23 @@ def _refuse_changed(source: Path, expected: str, manifest: Path) -> None:
         )
 
 
-Reader = Callable[[Path, Sequence[_Task], Path], list[dict[str, Any]]]
-"""From a source, tasks and the store to index entries, one per task."""
-
-
-def _readers(tasks: Sequence[_Task]) -> list[tuple[Reader, list[_Task]]]:
-    """The tasks grouped so that each group needs its source decoded once."""
-    frames: dict[tuple[float, int | None], list[_Task]] = defaultdict(list)
-    sounds: dict[int, list[_Task]] = defaultdict(list)
-    for task in tasks:
-        if task.maker.module.MEDIUM == "frames":
-            frames[_rate(task)].append(task)
-        else:
-            sounds[task.maker.network.rate].append(task)
-    readers: list[tuple[Reader, list[_Task]]] = [(_from_frames, group) for group in frames.values()]
-    return readers + [(_from_sound, group) for group in sounds.values()]
-
-
-def _rate(task: _Task) -> tuple[float, int | None]:
-    config = task.maker.config
-    return config.fps, getattr(config, "every", None)
-
-
-def _from_frames(source: Path, tasks: Sequence[_Task], store: Path) -> list[dict[str, Any]]:
-    fps, every = _rate(tasks[0])
-    networks = [task.maker.network for task in tasks]
-    times: list[float] = []
-    waiting: list[list[np.ndarray]] = [[] for _ in tasks]
-    rows: list[list[np.ndarray]] = [[] for _ in tasks]
-    try:
-        for time_s, frame in sample_frames(source, fps=None if every else fps, every=every):
-            times.append(time_s)
-            for network, batch, done in zip(networks, waiting, rows, strict=True):
-                batch.append(frame)
-                if len(batch) == network.batch:
-                    done.append(network(batch))
-                    batch.clear()
-    except InputError as error:
-        return [{"absent": error.what} for _ in tasks]
-    for network, batch, done in zip(networks, waiting, rows, strict=True):
-        if batch:
-            done.append(network(batch))
-    return [_stored(task, np.concatenate(done), np.array(times), store) for task, done in zip(tasks, rows, strict=True)]
-
-
-def _from_sound(source: Path, tasks: Sequence[_Task], store: Path) -> list[dict[str, Any]]:
-    networks = [task.maker.network for task in tasks]
-    try:
-        samples = read_audio(source, networks[0].rate)
-    except InputError as error:
-        return [{"absent": error.what} for _ in tasks]
-    rows = [network(samples) for network in networks]
-    return [_stored(task, features, times, store) for task, (features, times) in zip(tasks, rows, strict=True)]
-
-
 def _stored(task: _Task, features: np.ndarray, times: np.ndarray, store: Path) -> dict[str, Any]:
     """The index entry of a result that is now in the store, or why it is none."""
     if len(times) == 0:
         return {"absent": f"too short for {task.maker.extractor}"}
-    made_with = {"device": task.maker.device, "torch": version("torch")}
+    maker = task.maker
+    made_with = {"device": maker.device, "torch": version("torch"), "precision_error": maker.error}
     try:
         return objects.put(task.path, store, features, times, task.identity | {"made_with": made_with})
     except ComputeError as error:
         return {"absent": f"{task.maker.extractor} gave no usable features: {error.what}"}
+
+
+def _precision(maker: Maker, index: Mapping[str, Mapping[str, Any]], store: Path) -> dict[str, Any]:
+    """The precision of a feature, and the largest error against float32 that its objects were made with."""
+    found: dict[str, Any] = {"precision": maker.compute.precision, "relative_error": 0.0}
+    if maker.compute.precision != "float32":
+        files = [own[maker.name]["file"] for own in index.values() if "file" in own[maker.name]]
+        errors = [arrays.load(store.parent / file).meta["made_with"]["precision_error"] for file in files]
+        found["relative_error"] = max((error for error in errors if error is not None), default=None)
+    return found

@@ -7,6 +7,8 @@ neither is used.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ import numpy as np
 from utopia.errors import InputError
 from utopia.media.container import audio_stream, damaged, opened, video_stream
 
+_WIDTH, _ROLL_OFF, _BETA = 50, 0.917347, 12.9846
+_PIECE_S = 10
+_BLOCK = 1 << 16  # samples that are mixed at once
+_GAP_S = 0.25  # times in containers are rounded, but not by so much
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 
@@ -23,70 +29,193 @@ class NoAudio(InputError):  # noqa: N818 - an absence, not a fault
     """The file has no sound."""
 
 
-def read_audio(path: str | Path, rate: int = 16_000) -> np.ndarray:
-    """The sound of a media file: float32 [samples] in [-1, 1] at `rate` samples per second, the mean of its channels.
+def read_audio(path: str | Path, rate: int = 16_000, channels: int = 1) -> np.ndarray:
+    """The sound of a media file, as `stream_audio` gives it, in one piece: float32 [samples], or [2, samples].
+
+    Memory grows with the length: at 16 kHz and one channel by 0.23 GB per hour.
+
+    Raises:
+        NoAudio: there is no audio stream, or it is empty.
+        InputError: the sound is damaged (naming the time), or the file is no media.
+    """
+    return np.concatenate(list(stream_audio(path, rate, channels)), axis=-1)
+
+
+def stream_audio(path: str | Path, rate: int = 16_000, channels: int = 1) -> Iterator[np.ndarray]:
+    """The sound of a media file in [-1, 1] at `rate` samples per second, in pieces of at most ten seconds.
+
+    `channels` 1 gives the mean of all channels, float32 [samples]. 2 gives left and right, float32 [2, samples]: the
+    first two channels of the file, or its only one twice.
 
     Time 0 is the first frame of the video: sound that starts later is preceded by silence, what comes earlier is cut.
-    Resampling is a windowed sinc with the parameters of resampy's `kaiser_best` (width 50, roll-off 0.917347, Kaiser
-    beta 12.9846), the nearest to the published VGGish front end.
+    A gap in the times of the sound is silence as well, so that what follows it stays in its place. Resampling is a
+    windowed sinc with the parameters of resampy's `kaiser_best` (width 50, roll-off 0.917347, Kaiser beta 12.9846), the
+    nearest to the published VGGish front end.
 
     Raises:
         NoAudio: there is no audio stream, or it is empty.
         InputError: the sound is damaged (naming the time), or the file is no media.
     """
     path = Path(path)
-    blocks: list[np.ndarray] = []
     with opened(path) as container:
         stream = audio_stream(container)
         if stream is None:
             raise NoAudio("the file has no sound", where=path, remedy="nothing, if the video is silent")
-        lead = _lead_s(container, stream)
-        source_rate, samples = 0, 0
-        try:
-            for frame in container.decode(stream):
-                source_rate = source_rate or frame.sample_rate
-                if frame.sample_rate != source_rate:
-                    raise damaged(path, "the sample rate changes", samples / source_rate)
-                blocks.append(_mono(frame))
-                samples += frame.samples
-        except av.error.FFmpegError as error:
-            at = samples / source_rate if source_rate else 0.0
-            raise damaged(path, "the sound cannot be decoded after", at) from error
-    if not samples:
-        raise NoAudio("the audio stream is empty", where=path, remedy="nothing, if the video is silent")
-    mono = np.concatenate(blocks)
-    shift = round(lead * source_rate)
-    mono = np.concatenate([np.zeros(shift, np.float32), mono]) if shift > 0 else mono[-shift:]
-    return resample(mono, source_rate, rate)
+        resampler: _Resampler | None = None
+        for source_rate, block in _blocks(path, container, stream, channels):
+            resampler = resampler or _Resampler(source_rate, rate)
+            yield from resampler.push(block)
+        if resampler is None:
+            raise NoAudio("the audio stream is empty", where=path, remedy="nothing, if the video is silent")
+        yield from resampler.end()
+
+
+def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The source's rate, and its sound from time 0 on, without holes."""
+    cut, rate, samples = 0, 0, 0
+    begin: int | None = None
+    base = float(stream.time_base)
+    held: list[np.ndarray] = []
+    form, amount = "", 0
+
+    def mixed() -> np.ndarray:
+        nonlocal cut, amount
+        block = _mixed(np.concatenate(held, axis=1), form, channels)[..., cut:]
+        cut, amount = max(0, cut - amount), 0
+        held.clear()
+        return block
+
+    def silence(length: int) -> Iterator[np.ndarray]:
+        nonlocal cut
+        for start in range(0, length, _BLOCK):
+            zeros = np.zeros((2,) * (channels > 1) + (min(_BLOCK, length - start),), np.float32)
+            yield zeros[..., cut:]
+            cut = max(0, cut - zeros.shape[-1])
+
+    try:
+        for frame in container.decode(stream):
+            if not samples:
+                rate, begin, form = frame.sample_rate, frame.pts, frame.format.name
+                shift = round(_lead_s(container, stream) * rate)
+                yield from ((rate, zeros) for zeros in silence(shift))
+                cut = max(0, -shift)
+            if frame.sample_rate != rate or frame.format.name != form:
+                raise damaged(path, "the sample rate or format changes", samples / rate)
+            gap = 0 if frame.pts is None or begin is None else round((frame.pts - begin) * base * rate) - samples
+            if gap > _GAP_S * rate:
+                if held:
+                    yield rate, mixed()
+                samples += gap
+                yield from ((rate, zeros) for zeros in silence(gap))
+            held.append(_planar(frame))
+            samples += frame.samples
+            amount += frame.samples
+            if amount >= _BLOCK:
+                yield rate, mixed()
+        if held:
+            yield rate, mixed()
+    except av.error.FFmpegError as error:
+        raise damaged(path, "the sound cannot be decoded after", samples / rate if rate else 0.0) from error
 
 
 def resample(samples: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
-    """Resample float32 [n] from `source_rate` to `rate`: float32 [ceil(n * rate / source_rate)]."""
+    """Resample float32 [..., n] from `source_rate` to `rate`: float32 [..., ceil(n * rate / source_rate)]."""
     if source_rate == rate:
         return samples
+    resampler = _Resampler(source_rate, rate)
+    pieces = [*resampler.push(samples), *resampler.end()]
+    return np.concatenate(pieces, axis=-1)
+
+
+class _Resampler:
+    """Resamples blocks as they come, in pieces that overlap by the reach of the window: the same as the whole at once.
+
+    With the rates in lowest terms, `old` samples become `new` by filters that are the same for every such group.
+    """
+
+    def __init__(self, source_rate: int, rate: int) -> None:
+        common = math.gcd(source_rate, rate)
+        self._old, self._new = source_rate // common, rate // common
+        reach = math.ceil(_WIDTH * self._old / (min(self._old, self._new) * _ROLL_OFF))
+        self._context = 0 if source_rate == rate else math.ceil(reach / self._old) + 1
+        self._piece = max(self._context, math.ceil(_PIECE_S * common))
+        self._blocks: list[np.ndarray] = []
+        self._held = 0
+        self._before = 0
+        self._filters: Any = None
+
+    def push(self, block: np.ndarray) -> Iterator[np.ndarray]:
+        """Take a block float32 [..., n]; give what is finished."""
+        self._blocks.append(block)
+        self._held += block.shape[-1]
+        needed = (self._before + self._piece + self._context) * self._old
+        if self._held < needed:
+            return
+        held = self._joined()
+        while held.shape[-1] >= needed:
+            yield self._resampled(held[..., :needed], self._before, self._piece * self._new)
+            passed = self._before + self._piece - self._context  # groups that no later piece needs
+            held = held[..., passed * self._old :]
+            self._before = self._context
+            needed = (self._before + self._piece + self._context) * self._old
+        self._blocks, self._held = [held.copy()], held.shape[-1]
+
+    def end(self) -> Iterator[np.ndarray]:
+        """Give the rest."""
+        held = self._joined()
+        yield self._resampled(held, self._before, None)
+
+    def _joined(self) -> np.ndarray:
+        return self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks, axis=-1)
+
+    def _resampled(self, samples: np.ndarray, before: int, length: int | None) -> np.ndarray:
+        """So many samples of the result, from the group `before` on."""
+        start = before * self._new
+        stop = None if length is None else start + length
+        if self._old == self._new:
+            return samples[..., start:stop]
+        import torch
+
+        if self._filters is None:
+            self._filters = _windowed_sinc(self._old, self._new)
+        result = self._filters(torch.from_numpy(np.ascontiguousarray(samples)))
+        return np.asarray(result[..., start:stop].numpy())
+
+
+def _windowed_sinc(old: int, new: int) -> Any:
+    """torchaudio's resampling, which computes its filters once."""
     import torch
-    from torchaudio.functional import resample as windowed_sinc  # type: ignore[import-untyped]
+    from torchaudio.transforms import Resample  # type: ignore[import-untyped]
 
-    result = windowed_sinc(
-        torch.from_numpy(samples),
-        source_rate,
-        rate,
-        lowpass_filter_width=50,
-        rolloff=0.917347,
+    return Resample(
+        old,
+        new,
         resampling_method="sinc_interp_kaiser",
-        beta=12.9846,
+        lowpass_filter_width=_WIDTH,
+        rolloff=_ROLL_OFF,
+        beta=_BETA,
+        dtype=torch.float32,
     )
-    return np.asarray(result.numpy())
 
 
-def _mono(frame: Any) -> np.ndarray:
-    """The mean of the channels of a decoded frame, float32 [samples]."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    name = frame.format.name.removesuffix("p")
+def _planar(frame: Any) -> np.ndarray:
+    """The samples of a decoded frame, [channels, samples]."""
+    values: np.ndarray = frame.to_ndarray()
+    return values if frame.format.is_planar else values.reshape(frame.samples, -1).T
+
+
+def _mixed(values: np.ndarray, form: str, channels: int) -> np.ndarray:
+    """Samples [channels, n] as float32: the mean of the channels [n], or the first two [2, n]."""
+    name = form.removesuffix("p")
     offset = 2.0**7 if name == "u8" else 0.0
-    return ((values.mean(axis=0, dtype=np.float64) - offset) / _FULL_SCALE[name]).astype(np.float32)
+    if channels == 1:  # row by row, because NumPy is slow at a mean along the short axis
+        kept = values[0].astype(np.float64)
+        for row in values[1:]:
+            kept += row
+        kept /= len(values)
+    else:
+        kept = values[[0, min(1, len(values) - 1)]].astype(np.float64)
+    return ((kept - offset) / _FULL_SCALE[name]).astype(np.float32)
 
 
 def _lead_s(container: Any, stream: Any) -> float:

@@ -1,6 +1,6 @@
 """Chunks: videos that go through the network together, one after another, with their loss weights and their sampler.
 
-On a CPU packed rows without padding are the fastest, and about a thousand rows at a time make its matrix products
+On a CPU packed rows without padding are the fastest, and two thousand rows at a time make its matrix products
 efficient. In shapes: R rows of a chunk, Q new samples, V videos, b bins.
 """
 
@@ -26,7 +26,7 @@ from utopia.models._layout import Packed
 from utopia.samplers._common import Sampler, Samples
 from utopia.training.network import Network
 
-ROWS = 1024
+ROWS = 2048
 """Most rows of a chunk of several videos."""
 
 MakeSampler = Callable[[Sequence[Series], Tensor, torch.device], Sampler]
