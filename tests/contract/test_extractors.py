@@ -40,7 +40,7 @@ SMALL = {
 
 def config(module: Any) -> Any:
     name, fields = name_of(module), module.Config.model_fields
-    settings = dict.fromkeys(weights_of(fields), "random") | NEEDED.get(name, {}) | SMALL.get(name, {})
+    settings = dict.fromkeys(random_of(fields), "random") | NEEDED.get(name, {}) | SMALL.get(name, {})
     if "size" in fields:
         least = next(found.ge for found in fields["size"].metadata if hasattr(found, "ge"))
         settings["size"] = max(64, least)
@@ -49,6 +49,11 @@ def config(module: Any) -> Any:
 
 def weights_of(fields: dict[str, Any]) -> list[str]:
     return [name for name in fields if name == "weights" or name.endswith("_weights")]
+
+
+def random_of(fields: dict[str, Any]) -> list[str]:
+    """Those of networks, which can be drawn; what may be null is a step that is left out."""
+    return [name for name in weights_of(fields) if fields[name].default is not None]
 
 
 def name_of(module: Any) -> str:
@@ -82,9 +87,13 @@ def test_settings_are_read_without_importing_the_file(module: Any) -> None:
 
 def test_weights_are_random_or_have_a_card(module: Any) -> None:
     fields = module.Config.model_fields
-    annotations = [fields[name].annotation for name in weights_of(fields)]
+    annotations = [fields[name].annotation for name in random_of(fields)]
     choices = [get_args(annotation) for annotation in annotations if annotation is not str]  # str: any card
     assert all("random" in names and len(names) > 1 for names in choices)
+    optional = [
+        get_args(get_args(fields[name].annotation)[0]) for name in set(weights_of(fields)) - set(random_of(fields))
+    ]
+    choices += optional
     for name in {name for names in choices for name in names} - {"random"}:
         card = weights.card(name)
         assert card.licence and card.citation and card.pinned

@@ -247,6 +247,14 @@ def test_real_clip(tmp_path: Path, shared_data: Path) -> None:
     study = Study(tmp_path, tmp_path / "manifest.json", path.parent)
     items = study.run(["nasa"], {"frames": FRAMES, "sound": SOUND})["items"]
     assert (items["nasa"]["frames"]["rows"], items["nasa"]["sound"]["rows"]) == (27, 13)
+    reader = FeatureReader([study.output])
+    frames, times = reader.rows("nasa", "frames")
+    assert frames.shape == (27, 1024) and times.tolist() == [k / 2 for k in range(27)]
+    sound, starts = reader.rows("nasa", "sound")
+    assert sound.shape == (13, 128) and starts == pytest.approx([0.96 * k for k in range(13)])
+    assert len(times) == -(-2 * probe(path).duration_s // 1), "as many rows as sample times before the end"
+    stored = arrays.load(study.folder / "features" / items["nasa"]["frames"]["file"])
+    assert stored.meta["decoder"]["name"] == "pyav" and stored.meta["decoder"]["libavcodec"]
 
 
 def test_weights_of_no_published_checksum_need_one_in_the_study(

@@ -92,7 +92,6 @@ def _kind(plan: Plan, cell: Cell) -> str:
 def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
-
     from utopia.outputs import cost
 
     lines = [f"study {found['study']}", "", "data sets"]

@@ -7,6 +7,7 @@ neither is used.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,14 +76,14 @@ def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[
     cut, rate, samples = 0, 0, 0
     begin: int | None = None
     base = float(stream.time_base)
-    held: list[np.ndarray] = []
-    form, amount = "", 0
+    held = av.AudioFifo()  # frames are short: made into arrays one by one they cost more than their decoding
+    form = ""
 
     def mixed() -> np.ndarray:
-        nonlocal cut, amount
-        block = _mixed(np.concatenate(held, axis=1), form, channels)[..., cut:]
-        cut, amount = max(0, cut - amount), 0
-        held.clear()
+        nonlocal cut
+        amount = held.samples
+        block = _mixed(_planar(held.read()), form, channels)[..., cut:]
+        cut = max(0, cut - amount)
         return block
 
     def silence(length: int) -> Iterator[np.ndarray]:
@@ -103,16 +104,16 @@ def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[
                 raise damaged(path, "the sample rate or format changes", samples / rate)
             gap = 0 if frame.pts is None or begin is None else round((frame.pts - begin) * base * rate) - samples
             if gap > _GAP_S * rate:
-                if held:
+                if held.samples:
                     yield rate, mixed()
                 samples += gap
                 yield from ((rate, zeros) for zeros in silence(gap))
-            held.append(_planar(frame))
             samples += frame.samples
-            amount += frame.samples
-            if amount >= _BLOCK:
+            frame.pts = None  # the queue wants times without gaps, and these are dealt with here
+            held.write(frame)
+            if held.samples >= _BLOCK:
                 yield rate, mixed()
-        if held:
+        if held.samples:
             yield rate, mixed()
     except av.error.FFmpegError as error:
         raise damaged(path, "the sound cannot be decoded after", samples / rate if rate else 0.0) from error
@@ -182,8 +183,9 @@ class _Resampler:
         return np.asarray(result[..., start:stop].numpy())
 
 
+@functools.lru_cache(maxsize=8)
 def _windowed_sinc(old: int, new: int) -> Any:
-    """torchaudio's resampling, which computes its filters once."""
+    """torchaudio's resampling; its filters serve all sounds of these rates."""
     import torch
     from torchaudio.transforms import Resample  # type: ignore[import-untyped]
 

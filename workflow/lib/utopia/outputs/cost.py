@@ -1,0 +1,94 @@
+"""What extraction will cost, from the lengths of the videos and rates that were measured once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia import registry
+from utopia.config.study import PRECOMPUTED, StudyBase
+from utopia.files import read_json
+from utopia.outputs.availability import DatasetPlan
+
+SOURCE = "x86-64, torch 2.11, one thread, full-size networks; no rate on a GPU was measured yet"
+"""Where the rates come from."""
+CPU_SECONDS_PER_ROW = {
+    "googlenet": 0.055,
+    "inception_v3": 0.17,
+    "openpose_action": 2.0,
+    "se_resnet": 0.39,
+    "swin_l": 1.05,
+    "vgg16_places365": 0.42,
+    "vggish": 0.037,
+    "xception_face": 0.38,
+}
+"""Of the network, per frame or per 0.96 s of sound; a face costs Xception 0.25 and MTCNN 0.13."""
+ROWS_PER_SECOND_OF_SOUND = 1 / 0.96
+DECODE_CPU_SECONDS_PER_SECOND = 0.03
+"""Decoding a second of 640x360 H.264 at 25 frames per second and 3.7 Mbit/s, with skipping; of 1080p: 0.14."""
+
+
+@dataclass(frozen=True)
+class ExtractionCost:
+    """The cost of a data set's features that are extracted; None: not known."""
+
+    videos: int
+    seconds: float | None
+    """Length of all videos (songs); null before the first manifest of real data is there."""
+    rows: int | None
+    """Frames and pieces of sound that the networks see."""
+    cpu_seconds: float | None
+    gpu_seconds: float | None
+    """Null: no rate was measured."""
+    unknown: tuple[str, ...]
+    """Extractors without a measured rate: `cpu_seconds` is without them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {**self.__dict__, "unknown": list(self.unknown), "source": SOURCE}
+
+
+def extraction(study: StudyBase, there: DatasetPlan, manifest: Path) -> ExtractionCost | None:
+    """The cost of extracting a data set's features from nothing; None where none are extracted."""
+    features = [study.features[name] for name in there.features]  # type: ignore[attr-defined]
+    features = [feature for feature in features if feature.extractor not in PRECOMPUTED]
+    if not features or not there.with_video:
+        return None
+    lengths = _lengths(study, there, manifest)
+    unknown = tuple(sorted({one.extractor for one in features if one.extractor not in CPU_SECONDS_PER_ROW}))
+    if lengths is None:
+        return ExtractionCost(len(there.with_video), None, None, None, None, unknown)
+    total, rows, cpu = sum(lengths), 0, sum(lengths) * DECODE_CPU_SECONDS_PER_SECOND
+    for feature in features:
+        frames = registry.constant("extractors", feature.extractor, "MEDIUM") == "frames"
+        rate = feature.options.fps if frames else ROWS_PER_SECOND_OF_SOUND
+        own = sum(math.ceil(length * rate) for length in lengths)
+        rows += own
+        cpu += own * CPU_SECONDS_PER_ROW.get(feature.extractor, 0.0)
+    return ExtractionCost(len(lengths), round(total, 1), rows, round(cpu, 1), None, unknown)
+
+
+def _lengths(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[float] | None:
+    """Seconds per video: of the manifest where there is one, else of what will be generated."""
+    if manifest.is_file():
+        items = [item for item in read_json(manifest)["items"] if item["id"] in set(there.with_video)]
+        lengths = [item.get("facts", {}).get("duration_s") for item in items]
+        return [float(length) for length in lengths if length is not None]
+    if study.generated is None:
+        return None
+    return [float(study.generated.size(there.name)["seconds"])] * len(there.with_video)
+
+
+def in_words(cost: ExtractionCost) -> str:
+    """The cost for people."""
+    words = f"extraction: {cost.videos} videos"
+    if cost.seconds is None or cost.rows is None or cost.cpu_seconds is None:
+        return f"{words}; the rest is known when they are listed"
+    words += f" of {cost.seconds / 3600:.1f} h, {cost.rows} rows, about {_time(cost.cpu_seconds)} of a CPU core"
+    return words + (f" without {', '.join(cost.unknown)}" if cost.unknown else "")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
