@@ -8,7 +8,7 @@ rule extract_features:
         f"{ROOT}/logs/extract_features/{{dataset}}-{{shard}}.log",
     benchmark:
         f"{ROOT}/benchmarks/extract_features/{{dataset}}-{{shard}}.jsonl"
-    threads: 2 # one decodes, one runs the networks
+    threads: 2  # one decodes, one runs the networks
     resources:
         mem_mb=3000,
         runtime=240,

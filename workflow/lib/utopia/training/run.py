@@ -183,7 +183,7 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
 
 def _mean(members: list[np.ndarray]) -> np.ndarray:
     """The mean of an ensemble's predictions, float32."""
-    return members[0] if len(members) == 1 else np.mean(members, axis=0, dtype=np.float64).astype(np.float32)
+    return members[0] if len(members) == 1 else np.stack(members).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _prepare(run: Run) -> torch.device:
