@@ -83,11 +83,20 @@ def processes_of(run: str) -> list[int]:
     return found
 
 
+def job_at_work(process: subprocess.Popen[str]) -> bool:
+    """Whether the job's shell command runs."""
+    with contextlib.suppress(psutil.Error):
+        return any(child.name() == "sleep" for child in psutil.Process(process.pid).children(recursive=True))
+    return False
+
+
 @pytest.mark.parametrize("to_group", [True, False], ids=["Ctrl-C in a terminal", "kill -INT"])
 def test_an_interrupt_ends_the_run_cleanly(tiny, to_group: bool) -> None:
-    process = tiny.start("--config", "wait=60" if to_group else "wait=3")
-    wait_for(lambda: list((tiny.folder / ".snakemake" / "locks").glob("*")) or process.poll() is not None)
-    time.sleep(1.0)
+    process = tiny.start("--config", "wait=60" if to_group else "wait=8")
+    wait_for(lambda: job_at_work(process) or process.poll() is not None)
+    time.sleep(
+        0.5
+    )  # well within the job: while Snakemake starts or ends one, an interrupt makes it speak in tracebacks
     if to_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
