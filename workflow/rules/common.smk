@@ -103,8 +103,9 @@ def shared_inputs(runs):
 def training_modules(run):
     """The modules that determine a run's numbers."""
     chosen = [
-        (kind, run.settings[kind[:-1].replace("losse", "loss")])
-        for kind in ("models", "losses", "samplers")
+        ("models", run.settings["model"]),
+        ("losses", run.settings["loss"]),
+        ("samplers", run.settings["sampler"]),
     ]
     return [
         "utopia.training.run",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from utopia.errors import ConfigError
 
 COMMAND_LINE = "command line (--config)"
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ def read(path: Path) -> Layer:
     if not isinstance(data, dict):
         raise ConfigError(f"must be a mapping of settings, found {type(data).__name__}", where=path)
     return Layer(str(path), data, node)
+
+
+def validated(path: Path, model: type[Model], what: str) -> Model:
+    """Read one file as a model.
+
+    Raises:
+        ConfigError: it is not a valid one; names its first fault, with the line.
+    """
+    layer = read(path)
+    try:
+        return model.model_validate(layer.data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"not a valid {what}: {place}: {first['msg']}", where=locate([layer], first["loc"])) from None
 
 
 def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:

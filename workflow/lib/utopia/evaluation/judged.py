@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,6 +67,11 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
         "kendall": metrics.kendall(prediction, item.consensus),
         "spearman": metrics.spearman(prediction, item.consensus),
     }
+
+
+def rounds_twice(run: Mapping[str, Any]) -> bool:
+    """Whether a run's settings ask for the F-score of a split to be rounded to two decimals."""
+    return bool(run.get("double_rounding", False))
 
 
 def replica_metrics(

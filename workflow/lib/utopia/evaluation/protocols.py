@@ -12,7 +12,7 @@ import numpy as np
 from utopia import arrays
 from utopia.errors import InputError
 from utopia.evaluation import rows as metrics_file
-from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rows
+from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
 from utopia.evaluation.rows import Row
 from utopia.labels.read import Labels
 
@@ -53,9 +53,7 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
             items.append(known[target, item])
             series.append(prediction)
             values[item] = item_metrics(known[target, item], prediction)
-        own = replica_metrics(
-            items, series, list(values.values()), double_rounding=bool(run.get("double_rounding", False))
-        )
+        own = replica_metrics(items, series, list(values.values()), double_rounding=rounds_twice(run))
         made += rows(target, fold, seed, own, values)
     metrics_file.write(output, made)
 

@@ -13,7 +13,7 @@ from utopia import seeds
 from utopia.errors import InputError
 from utopia.evaluation import metrics, summary
 from utopia.evaluation import rows as metrics_file
-from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rows
+from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
 from utopia.evaluation.rows import Row
 from utopia.labels.read import Labels
 
@@ -59,10 +59,6 @@ def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, 
     metrics_file.write(output, made)
 
 
-def _twice(run: Mapping[str, Any]) -> bool:
-    return bool(run.get("double_rounding", False))
-
-
 def _items(labels: Labels, target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
     return {item: judged(labels, target, item) for item in fold["test"]}
 
@@ -79,7 +75,7 @@ def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
         for _ in range(draws):
             scores = [streams[name].uniform(run["low"], run["high"], len(item.label)) for name, item in items.items()]
             values = [item_metrics(item, series) for item, series in zip(items.values(), scores, strict=True)]
-            own.append(replica_metrics(list(items.values()), scores, values, double_rounding=_twice(run)))
+            own.append(replica_metrics(list(items.values()), scores, values, double_rounding=rounds_twice(run)))
             for name, value in zip(items, values, strict=True):
                 each[name].append(value)
         yield rows(target, fold["name"], str(seed), _mean(own), {name: _mean(found) for name, found in each.items()})
@@ -97,7 +93,7 @@ def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
         target,
         fold["name"],
         "0",
-        replica_metrics(list(items.values()), series, values, double_rounding=_twice(run)),
+        replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run)),
         dict(zip(items, values, strict=True)),
     )
 
@@ -116,7 +112,7 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
             if ranks:
                 values[name] |= _against_others(_votes(labels, name, target), ranks)
         own = _mean(list(values.values()))
-        own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=_twice(run))
+        own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=rounds_twice(run))
     else:
         values = {
             name: _against_others(

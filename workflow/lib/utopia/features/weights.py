@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from utopia.config import layers
 from utopia.config.base import Strict
@@ -66,15 +66,7 @@ def card(name: str) -> Card:
             where=CARDS,
             remedy=f"use one of: {', '.join(known)}",
         )
-    layer = layers.read(path)
-    try:
-        return Card.model_validate(layer.data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"not a valid card: {place}: {first['msg']}", where=layers.locate([layer], first["loc"])
-        ) from None
+    return layers.validated(path, Card, "card")
 
 
 def find(name: str, folder: Path | None) -> Found:

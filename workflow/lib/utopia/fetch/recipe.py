@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from utopia.config import layers
 from utopia.config.base import Strict
@@ -174,15 +174,7 @@ def load(name: str) -> Recipe:
             where=RECIPES,
             remedy=f"use one of: {', '.join(names())}; or add fetch/{name}.yaml",
         )
-    layer = layers.read(path)
-    try:
-        recipe = Recipe.model_validate(layer.data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"not a valid recipe: {place}: {first['msg']}", where=layers.locate([layer], first["loc"])
-        ) from None
+    recipe = layers.validated(path, Recipe, "recipe")
     if name == WEIGHTS:
         return recipe.model_copy(update={"files": _weights(recipe.files)})
     known = published(name)

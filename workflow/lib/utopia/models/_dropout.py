@@ -5,7 +5,7 @@ has a 64-bit key, made of the replica's seed, the epoch, the video and the frame
 bits of a counter-based stream that starts at the key, as in SplitMix64 (Steele, Lea and Flood, 2014): counters are
 spread by the golden ratio and scrambled; layers and heads have counters of their own. So a frame's mask is the same
 alone or in a pack, padded or not, on any device, and a training that was stopped needs no generator's state to go on.
-It costs less than drawing (`benchmarks/models.py`). The scrambling is two rounds of xor-shift and multiplication, with
+It costs about as much as drawing. The scrambling is two rounds of xor-shift and multiplication, with
 the multiplier that Maiga published in 2020; keys, which are sequential before it, go through a third round.
 """
 
@@ -79,6 +79,8 @@ class Dropout(nn.Module):
 
     def weights(self, w_NhTT: Tensor, keys_NT: Tensor | None) -> Tensor:
         """Attention weights of N videos of equal length, dropped by the keys of their rows (the queries)."""
+        if not self.training or self.p == 0:
+            return w_NhTT
         if keys_NT is None:
             return functional.dropout(w_NhTT, self.p)
         heads, _, frames = w_NhTT.shape[1:]

@@ -189,10 +189,7 @@ class Padded:
         q_NTc, k_NTc, v_NTc = split.reshape(3, batch * heads, longest, -1).unbind()
         e_NTT = torch.bmm(q_NTc if scale == 1 else q_NTc * scale, k_NTc.transpose(1, 2))
         e_NTT = e_NTT.view(batch, heads, longest, longest) + self._whole_bias(bias, e_NTT).flatten(0, 1)[:, None]
-        w_NTT = e_NTT.softmax(dim=-1)
-        if dropout.training and dropout.p > 0:
-            keys_NT = None if keys is None else keys.reshape(batch, longest)
-            w_NTT = dropout.weights(w_NTT, keys_NT)
+        w_NTT = dropout.weights(e_NTT.softmax(dim=-1), None if keys is None else keys.reshape(batch, longest))
         y_NTc = torch.bmm(w_NTT.flatten(0, 1), v_NTc)
         return y_NTc.view(batch, heads, longest, -1).transpose(1, 2).reshape(self.replicas, -1, qkv.shape[-1] // 3)
 

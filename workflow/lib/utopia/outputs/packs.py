@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from utopia import files
+from utopia.config.engine import TREATMENT
 from utopia.outputs.runs import Run
-
-OWN = {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members"}
-"""Settings in which the runs of a pack may differ."""
 
 
 def packs(runs: Iterable[Run], most: int) -> dict[str, list[Run]]:
@@ -21,7 +19,7 @@ def packs(runs: Iterable[Run], most: int) -> dict[str, list[Run]]:
     groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         if run.reference is None:
-            shared = {name: value for name, value in run.settings.items() if name not in OWN}
+            shared = {name: value for name, value in run.settings.items() if name not in TREATMENT}
             groups[run.dataset, str(run.settings["model"])][files.digest([shared])].append(run)
     found: dict[str, list[Run]] = {}
     for (dataset, model), by_settings in groups.items():

@@ -78,19 +78,19 @@ def train_runs(
     first = tasks[0].run
     device = _prepare(first)
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
-    plans = {task.distribution: arrays.load(task.distribution) for task in tasks}
+    plans = {path: arrays.load(path) for path in {task.distribution for task in tasks}}
     recipe = Parts.of(first, plans[tasks[0].distribution]).recipe
     data = load_data(first, labels, features, fewest=2 if recipe.selection == "early_stopping" else 1)
     work = [_opened(task, data, plans[task.distribution]) for task in tasks]
     common = [files.sha256(path) for path in (labels, *features)]
-    ways = {task.distribution: files.sha256(task.distribution) for task in tasks}
+    plan_sha256 = {path: files.sha256(path) for path in plans}
 
     queue: list[tuple[_Open, Job, str]] = []
     total, number = sum(len(one.jobs) for one in work), 0
     for one in work:
         files.remove_leftovers(one.task.folder / "replicas")
         for job in one.jobs:
-            key = _key(job.run, job.replica, [*common, ways[one.task.distribution]], device)
+            key = _key(job.run, job.replica, [*common, plan_sha256[one.task.distribution]], device)
             stored = load_replica(checkpoint_path(one.task.folder, job.replica), key)
             if stored is None:
                 queue.append((one, job, key))

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from utopia import registry
 from utopia.config.base import Strict
-from utopia.config.engine import Engine
+from utopia.config.engine import TREATMENT, Engine
 from utopia.errors import ConfigError
 
 
@@ -55,8 +55,7 @@ class Run(Strict):
 
     def shared(self) -> dict[str, Any]:
         """What runs of one job have in common: data, model, engine."""
-        own = {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members"}
-        return self.model_dump(by_alias=True, exclude=own | {"code"})
+        return self.model_dump(by_alias=True, exclude={*TREATMENT, "code"})
 
     def strategy(self, device: str) -> Literal["alone", "stacked"]:
         """How replicas are trained on this kind of device; a model that is not stackable is always trained alone."""

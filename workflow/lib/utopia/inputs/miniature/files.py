@@ -42,12 +42,7 @@ def write_mp4(path: Path, pictures: np.ndarray, sound: np.ndarray, fps: int) -> 
         for picture in pictures:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
-        block = 1024
-        for start in range(0, len(sound), block):
-            frame = av.AudioFrame.from_ndarray(sound[None, start : start + block], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = SAMPLE_RATE, start
-            container.mux(audio.encode(frame))
-        container.mux(audio.encode())
+        _encode(container, audio, sound, 1024)
     return path
 
 
@@ -60,13 +55,17 @@ def write_mp3(path: Path, sound: np.ndarray) -> Path:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
         stream.codec_context.options = {"flags": "+bitexact", "compression_level": "7"}
         stream.bit_rate = 48_000
-        block = stream.codec_context.frame_size or 576
-        for start in range(0, len(sound), block):
-            frame = av.AudioFrame.from_ndarray(sound[None, start : start + block], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = SAMPLE_RATE, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        _encode(container, stream, sound, stream.codec_context.frame_size or 576)
     return path
+
+
+def _encode(container: Any, stream: Any, sound: np.ndarray, block: int) -> None:
+    """Encode the whole sound into a stream, `block` samples per frame."""
+    for start in range(0, len(sound), block):
+        frame = av.AudioFrame.from_ndarray(sound[None, start : start + block], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = SAMPLE_RATE, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
 
 
 def cut_short(path: Path) -> Path:
