@@ -19,8 +19,8 @@ import torch
 from _plain import PlainEt, plain_epoch, plain_pgl_sum
 from _study import Study
 
-from utopia.training.alone import train_alone
-from utopia.training.stacked import StackedTraining
+from utopia.config.engine import Engine
+from utopia.training.frames import alone, stacked
 from utopia.training.trainee import Job, Trainee
 
 ROUNDS = 5
@@ -47,7 +47,7 @@ def epoch_seconds(job: Job) -> float:
 
     Trainee.begin_epoch = mark  # type: ignore[method-assign]
     try:
-        train_alone(job, CPU)
+        alone(job, CPU)
     finally:
         Trainee.begin_epoch = original  # type: ignore[method-assign]
     return marks[2] - marks[1]
@@ -91,7 +91,7 @@ def kernels(function: Callable[[], object]) -> int:
 
 def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job]) -> None:
     """Print kernels of a round of a stack and of the same work in the plain loop."""
-    training = StackedTraining(iter([(job, None) for job in jobs]), len(jobs), CPU)
+    training = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), CPU)
     for place in training._places:
         place.order = place.trainee.begin_epoch()
     training._round()
@@ -112,7 +112,7 @@ def throughput(job_of: Callable[[], Job]) -> None:
     context = multiprocessing.get_context("fork")
 
     def together(number: int) -> float:
-        workers = [context.Process(target=train_alone, args=(job_of(), CPU)) for _ in range(number)]
+        workers = [context.Process(target=alone, args=(job_of(), CPU)) for _ in range(number)]
         start = time.perf_counter()
         for worker in workers:
             worker.start()
@@ -138,7 +138,7 @@ def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
 
     plain()
     loop = statistics.median(1 / clock(plain) for _ in range(ROUNDS))
-    training = StackedTraining(iter([(job, None) for job in jobs]), len(jobs), device)
+    training = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), device)
     marks: list[float] = []
 
     def run() -> None:

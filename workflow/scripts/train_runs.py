@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utopia.provenance.job import record
+from utopia.training.frames import Frames
 from utopia.training.run import Task, train_runs
 from utopia.training.settings import parse_run
 
@@ -21,5 +22,6 @@ with record(snakemake) as job:
         ],
         labels=Path(snakemake.input.labels),
         features=[Path(index) for index in snakemake.input.features],
+        way=Frames(),
     )
     job.made(*made)

@@ -16,6 +16,7 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.features import store
 from utopia.files import write_json
+from utopia.training.frames import Frames
 from utopia.training.run import Task, train_runs
 from utopia.training.settings import parse_run
 
@@ -83,7 +84,9 @@ class Toy:
 
         folder = self.root / name
         progress = changes.pop("progress", lambda done, of, line: None)
-        made = train_runs([self.task(name, **changes)], labels=self.labels, features=self.features, progress=progress)
+        made = train_runs(
+            [self.task(name, **changes)], labels=self.labels, features=self.features, way=Frames(), progress=progress
+        )
         return arrays.load(folder / "predictions.safetensors"), read_json(folder / "training.json"), made
 
 

@@ -17,11 +17,14 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
 from utopia.files import sha256
-from utopia.training import run as engine
+from utopia.training import alone
 from utopia.training.chunks import pack
+from utopia.training.data import load_data
+from utopia.training.frames import FrameTrainee
+from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import parse_run
-from utopia.training.trainee import Job, Trainee
+from utopia.training.trainee import Job
 
 TREATMENTS: dict[str, dict[str, Any]] = {
     "baseline": {"loss": "mse", "sampler": None},
@@ -113,9 +116,9 @@ def test_treatments_start_from_the_same_parameters(toy: Toy) -> None:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the replicas that are really trained from now on."""
     trained: list[str] = []
-    original = engine.train_alone
+    original = alone.train_alone
     monkeypatch.setattr(
-        engine, "train_alone", lambda job, *rest: trained.append(job.replica.name) or original(job, *rest)
+        alone, "train_alone", lambda job, *rest: trained.append(job.replica.name) or original(job, *rest)
     )
     return trained
 
@@ -246,7 +249,7 @@ def test_features_that_are_not_finite_name_the_item(toy: Toy, monkeypatch: pytes
 
 def test_standardisation_knows_only_the_fitted_videos(toy: Toy) -> None:
     _, summary, made = toy.train(repeats=1, training={"epochs": 1})
-    data = engine.load_data(parse_run(toy.run()), toy.labels, toy.features, fewest=2)
+    data = load_data(parse_run(toy.run()), toy.labels, toy.features, fewest=2)
     for replica, path in zip(summary["replicas"], made, strict=True):
         rows = np.concatenate([data.features[item].numpy() for item in replica["fitted"]]).astype(np.float64)
         stored = arrays.load(path).under("parameters")
@@ -259,7 +262,7 @@ def test_standardisation_knows_only_the_fitted_videos(toy: Toy) -> None:
 
 def test_unit_rows(toy: Toy) -> None:
     run = parse_run(toy.run(normalise={"plain": "l2"}))
-    data = engine.load_data(run, toy.labels, toy.features, fewest=2)
+    data = load_data(run, toy.labels, toy.features, fewest=2)
     assert torch.linalg.vector_norm(data.features["v0"], dim=1).numpy() == pytest.approx(np.ones(40), rel=1e-5)
     assert not data.standardised_D.any()
 
@@ -297,9 +300,9 @@ def test_full_batch_is_one_step_on_summed_gradients(toy: Toy) -> None:
     _, _, (end, *_) = toy.train("end", repeats=1, training=recipe, model=still)
     run = parse_run(toy.run(training=recipe, model=still))
     plan = arrays.load(toy.distribution)
-    data = engine.load_data(run, toy.labels, toy.features, fewest=1)
-    job = Job(Replica("importance", "0", 0), run, engine.Parts.of(run, plan), data, data.folds[0], plan)
-    network = Trainee(job, pack, torch.device("cpu")).network
+    data = load_data(run, toy.labels, toy.features, fewest=1)
+    job = Job(Replica("importance", "0", 0), run, Parts.of(run, plan), data, data.folds[0], plan)
+    network = FrameTrainee(job, pack, torch.device("cpu")).network
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.load(start).under("parameters").items()})
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=0.1)
     for item in data.folds[0].train:

@@ -12,12 +12,14 @@ from conftest import SETTINGS, Toy, make_toy
 from torch import Tensor, nn
 
 from utopia import arrays
+from utopia.config.engine import Engine
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError
+from utopia.training import frames, stacked, store
 from utopia.training import run as engine
-from utopia.training import stacked, store
 from utopia.training.chunks import pack
 from utopia.training.data import load_data
+from utopia.training.frames import Frames, FrameTrainee
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.run import train_runs
@@ -93,7 +95,7 @@ def test_both_are_the_plain_loop(toy: Toy, monkeypatch: pytest.MonkeyPatch, mode
         fold = next(fold for fold in data.folds if fold.name == entry["fold"])
         replica = Replica(entry["target"], entry["fold"], entry["repeat"])
         job = Job(replica, run, Parts.of(run, plan), data, fold, plan)
-        network = Trainee(job, pack, torch.device("cpu")).network
+        network = FrameTrainee(job, pack, torch.device("cpu")).network
         optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=1e-3)
         losses = []
         for _ in range(3):
@@ -134,7 +136,7 @@ def test_neighbours_and_places_do_not_matter(toy: Toy) -> None:
             "rank": {"loss": "rank_sim"},
         }.items()
     ]
-    train_runs(tasks, labels=toy.labels, features=toy.features, progress=lambda *line: None)
+    train_runs(tasks, labels=toy.labels, features=toy.features, way=Frames(), progress=lambda *line: None)
     mixed = arrays.load(toy.root / "cwl" / "predictions.safetensors")
     for name in one:
         assert mixed[name] == pytest.approx(one[name], abs=1e-6), name
@@ -145,7 +147,9 @@ def test_runs_of_a_job_are_as_trained_by_themselves(toy: Toy) -> None:
     treatments = {"a": {"loss": "mse"}, "b": {"loss": "cwl", "sampler": "tns"}}
     lines: list[tuple[int, int, str]] = []
     tasks = [toy.task(name, id=name, repeats=1, **treatment) for name, treatment in treatments.items()]
-    made = train_runs(tasks, labels=toy.labels, features=toy.features, progress=lambda *line: lines.append(line))
+    made = train_runs(
+        tasks, labels=toy.labels, features=toy.features, way=Frames(), progress=lambda *line: lines.append(line)
+    )
     assert [line[:2] for line in lines] == [(i, 4) for i in range(1, 5)] and len(made) == 4
     for name, treatment in treatments.items():
         toy.train(f"{name}.self", repeats=1, **treatment)
@@ -157,7 +161,7 @@ def test_runs_of_a_job_are_as_trained_by_themselves(toy: Toy) -> None:
 def test_runs_of_another_model_do_not_belong_together(toy: Toy) -> None:
     tasks = [toy.task("a", id="a"), toy.task("b", id="b", model={"layers": 2})]
     with pytest.raises(engine.ConfigError, match="b and a cannot be trained in one job"):
-        train_runs(tasks, labels=toy.labels, features=toy.features)
+        train_runs(tasks, labels=toy.labels, features=toy.features, way=Frames())
 
 
 def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,5 +273,5 @@ def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy) -> None:
     for number in (1, 16):
         replicas = [Replica("importance", "0", repeat) for repeat in range(number)]
         jobs = [(Job(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas]
-        found[number] = operations(stacked.StackedTraining(iter(jobs), number, torch.device("cpu")))
+        found[number] = operations(frames.stacked(iter(jobs), Engine(places=number), torch.device("cpu")))
     assert found[16] < 1.2 * found[1]

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from utopia.config.base import Strict
 
-TREATMENT = frozenset({"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members"})
+TREATMENT = frozenset(
+    {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members", "whole", "label_filter"}
+)
 """Settings of a run that its treatment decides: runs that differ in nothing else share a training job."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]

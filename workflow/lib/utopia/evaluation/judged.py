@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from utopia.errors import ComputeError
-from utopia.evaluation import metrics, summary
+from utopia.evaluation import metrics, reactions, summary
 from utopia.evaluation.rows import Row
 from utopia.labels.read import Labels, Shots
 
@@ -20,10 +20,10 @@ OVER: Mapping[str, summary.Over] = {"summe": "max"}
 
 @dataclass(frozen=True)
 class Judged:
-    """One item under one target: `label` [T] judges, the rest serves the summary protocol only.
+    """One item under one target: `label` [T] (of reactions [T, C]) judges, the rest serves single protocols.
 
     consensus: [T], the mean of all annotators' votes (the label where single votes are not known), for rank
-    correlations.
+    correlations. columns: names of the C reactions. constant: the correlation with a constant series.
     """
 
     protocol: str
@@ -31,15 +31,19 @@ class Judged:
     consensus: NDArray[np.float64] | None = None
     shots: Shots | None = None
     over: summary.Over = "mean"
+    columns: tuple[str, ...] = ()
+    constant: reactions.Rule = "zero"
 
 
-def judged(labels: Labels, target: str, item: str) -> Judged:
+def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "zero") -> Judged:
     """Read what judges an item: the evaluation label where there is one, else the training label.
 
     Raises:
         InputError: the summary protocol lacks the item's shots or user summaries.
     """
     label = labels.evaluation(item, target).astype(np.float64)
+    if labels.protocol == "reactions":
+        return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
     if labels.protocol != "summary":
         return Judged(labels.protocol, label)
     shots, votes = labels.shots(item), labels.votes(item, target)
@@ -56,7 +60,14 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     """The metrics of a prediction [T] of one item.
 
     `affect`: mse, rmse, pcc. `summary`: f_score (per cent), kendall and spearman against the mean of the votes.
+    `reactions`: correlation, the mean over reactions, and `correlation.<reaction>`; those that are not defined are
+    left out.
     """
+    if item.protocol == "reactions":
+        r_C = reactions.correlations(prediction, item.label, item.constant)
+        own = {f"correlation.{name}": float(r) for name, r in zip(item.columns, r_C, strict=True) if np.isfinite(r)}
+        mean = reactions.of_video(r_C)
+        return own if mean is None else {"correlation": mean} | own
     if item.protocol != "summary":
         error = metrics.mse(prediction, item.label)
         return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(prediction, item.label)}
@@ -84,14 +95,17 @@ def replica_metrics(
     """The metrics of a replica over its test items, from the predictions [T] and the items' own metrics.
 
     `affect`: mse, rmse and pcc_pooled over all frames of all items; mse_item, rmse_item and pcc, the means of the
-    items' own. `summary`: means of the items' own.
+    items' own. `summary` and `reactions`: means of the items' own, over those that have one.
 
     Raises:
         ComputeError: there is no item.
     """
     if not items:
         raise ComputeError("a replica without a test item has no metrics")
-    mean = {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+    names = dict.fromkeys(name for value in values for name in value)
+    mean = {name: float(np.mean([value[name] for value in values if name in value])) for name in names}
+    if items[0].protocol == "reactions":
+        return mean
     if items[0].protocol != "summary":
         p = np.concatenate([np.asarray(prediction, np.float64) for prediction in predictions])
         y = np.concatenate([item.label for item in items])

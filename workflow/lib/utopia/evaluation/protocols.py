@@ -13,7 +13,10 @@ from utopia import arrays
 from utopia.errors import InputError
 from utopia.evaluation import rows as metrics_file
 from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
+from utopia.evaluation.label_correlation import label_correlations
+from utopia.evaluation.reactions import Rule
 from utopia.evaluation.rows import Row
+from utopia.labels.filters import Filter
 from utopia.labels.read import Labels
 
 _AGAIN = "delete the predictions and run the same command again: they will be made anew"
@@ -25,11 +28,13 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     Protocol `affect`: per replica `mse`, `rmse` and `pcc_pooled` (all frames pooled; `rmse` is the root of `mse`),
     `mse_item`, `rmse_item` and `pcc` (means over movies or songs); per item `mse`, `rmse`, `pcc`. [U] no paper says
     whether frames are pooled, so both readings are stored; PMEmo's authors report both RMSE. Protocol
-    `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise.
+    `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise. Protocol
+    `reactions`: `correlation`, and `correlation.<reaction>`, per video and their means; of the training labels
+    `label_correlation` and `label_correlation_first` (see `label_correlation`).
 
     Args:
         run: `id`, `targets` and `repeats` of the run; optionally `double_rounding` (round a split's F-score to two
-            decimals).
+            decimals), `constant` (see `reactions.correlations`) and `label_filter`.
         labels: the data set's labels file.
         predictions: the run's predictions file.
         output: where metrics.csv goes.
@@ -39,22 +44,24 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
             is not finite, an item is not a test item of its fold, or shots are missing.
     """
     read, stored = Labels(labels), arrays.load(predictions)
-    replicas = replicas_of(stored)
+    replicas = _labelled(replicas_of(stored), read)
+    constant: Rule = run.get("constant", "zero")
     _check_complete(run, read, stored, replicas)
+    of_labels = _of_labels(run, read, replicas, constant)
     known: dict[tuple[str, str], Judged] = {}
     made: list[Row] = []
     for (target, fold, seed), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
         items, values, series = [], {}, []
         for item in names:
             if (target, item) not in known:
-                known[target, item] = judged(read, target, item)
+                known[target, item] = judged(read, target, item, constant)
             prediction = stored[f"{target}/{fold}/{seed}/{item}"].astype(np.float64)
             _check_series(predictions, f"{target}/{fold}/{seed}/{item}", prediction, known[target, item])
             items.append(known[target, item])
             series.append(prediction)
             values[item] = item_metrics(known[target, item], prediction)
         own = replica_metrics(items, series, list(values.values()), double_rounding=rounds_twice(run))
-        made += rows(target, fold, seed, own, values)
+        made += rows(target, fold, seed, own | of_labels.get((target, fold), {}), values)
     metrics_file.write(output, made)
 
 
@@ -65,6 +72,28 @@ def replicas_of(stored: Mapping[str, np.ndarray]) -> dict[tuple[str, str, str], 
         target, fold, seed, item = name.split("/", 3)
         found[target, fold, seed].append(item)
     return dict(found)
+
+
+def _labelled(
+    replicas: Mapping[tuple[str, str, str], list[str]], labels: Labels
+) -> dict[tuple[str, str, str], list[str]]:
+    """Without the items that have no labels to be judged by."""
+    unlabelled = set(labels.unlabelled)
+    return {replica: [item for item in items if item not in unlabelled] for replica, items in replicas.items()}
+
+
+def _of_labels(
+    run: Mapping[str, Any], labels: Labels, replicas: Mapping[tuple[str, str, str], list[str]], constant: Rule
+) -> dict[tuple[str, str], dict[str, float]]:
+    """What the filter leaves of the training labels, by target and fold; nothing of other protocols."""
+    if labels.protocol != "reactions":
+        return {}
+    train = {fold["name"]: fold["train"] for fold in labels.folds}
+    name: Filter = run.get("label_filter", "none")
+    return {
+        (target, fold): label_correlations(labels, target, train[fold], name, constant)
+        for target, fold in {(target, fold) for target, fold, _ in replicas}
+    }
 
 
 def _order(run: Mapping[str, Any], labels: Labels, replica: tuple[str, str, str]) -> tuple[int, int, int, str]:

@@ -53,7 +53,7 @@ class Config(Strict):
         """Largest global gradient norm of a replica; null clips nothing."""
         batching: Literal["per_video", "accumulate_all"] = "accumulate_all"
         """One optimiser step per video, or one per epoch on gradients summed over all videos (full batch)."""
-        selection: Literal["early_stopping", "last", "pgl_rule", "best_test"] = "pgl_rule"
+        selection: Literal["early_stopping", "last", "pgl_rule", "best_test", "best_validation"] = "pgl_rule"
         """Which epoch is reported. `pgl_rule`: the reference code's, on the training loss alone, so that all training
         videos are fitted to; `early_stopping`, `last` and the oracle `best_test` as for the other models [U]."""
 

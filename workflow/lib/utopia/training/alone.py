@@ -4,26 +4,41 @@ stackable.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from utopia.errors import ComputeError
 from utopia.training.adam import Adam, make_update
-from utopia.training.chunks import chunk_loss, pack, predict
+from utopia.training.chunks import chunk_loss
 from utopia.training.own_way import by_own_way
 from utopia.training.store import Keeper
 from utopia.training.trainee import Fitted, Job, Trainee
 
+Make = Callable[[Job], Trainee]
 
-def train_alone(job: Job, device: torch.device, keeper: Keeper | None = None) -> Fitted:
+
+def each_alone(
+    waiting: Iterable[tuple[Job, Keeper | None]], make: Make, device: torch.device
+) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    """Train replicas one after another; each as it is done, or why it could not be trained."""
+    for job, keeper in waiting:
+        try:
+            yield job, train_alone(job, make, device, keeper)
+        except ComputeError as error:
+            yield job, error
+
+
+def train_alone(job: Job, make: Make, device: torch.device, keeper: Keeper | None = None) -> Fitted:
     """Train a replica, or go on with it where `keeper` finds it half trained.
 
     Raises:
         ComputeError: a loss or a prediction is not finite; names the replica and the epoch.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        return _train(Trainee(job, pack, device), keeper)
+        return _train(make(job), keeper)
 
 
 def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
@@ -45,9 +60,10 @@ def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
     if keeper is not None:
         keeper.resume(trainee.standing, live())
     network.train()
-    predict_now = partial(predict, network, device=trainee.device)
+    predict_now = partial(trainee.predict, network)
     while not trainee.is_over:
         order = trainee.begin_epoch()
+        of_network.optimiser.learning_rate = trainee.learning_rate
         torch.manual_seed(trainee.epoch_seed)  # for layers that take no keys
         total = torch.zeros((), dtype=torch.float64, device=trainee.device)
         for number in order:

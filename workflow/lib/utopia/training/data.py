@@ -107,8 +107,19 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
 
 
 def _read(reader: FeatureReader, item: str, name: str, normalise: str, time_T: np.ndarray) -> NDArray[np.float32]:
-    """One feature of one item on its label grid [T, width], rows scaled to unit norm with `l2`."""
-    x_TD = np.asarray(reader.aligned(item, [name], time_T), dtype=np.float32)
+    """One feature of one item on its label grid [T, width]."""
+    return normalised(reader.aligned(item, [name], time_T), name, normalise, item, time_T)
+
+
+def normalised(
+    x_TD: np.ndarray, name: str, normalise: str, item: str, time_T: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """A feature of an item at some times [T, D] as float32, rows scaled to unit norm with `l2`.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    x_TD = np.array(x_TD, dtype=np.float32)
     wrong_T = ~np.isfinite(x_TD).all(axis=1)
     if wrong_T.any():
         raise InputError(
@@ -129,6 +140,8 @@ def moments(videos: Sequence[Tensor], standardised_D: NDArray[np.bool_]) -> tupl
 
     A dimension that does not vary gets deviation 1.
     """
+    if not standardised_D.any():
+        return torch.zeros(len(standardised_D)), torch.ones(len(standardised_D))
     frames = sum(len(x_TD) for x_TD in videos)
     mean_D = torch.stack([x_TD.double().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames
     square_D = torch.stack([(x_TD.double() - mean_D).square().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames

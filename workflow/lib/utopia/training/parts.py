@@ -22,7 +22,7 @@ class Parts:
     recipe: Training
 
     @classmethod
-    def of(cls, run: Run, distribution: Arrays) -> Parts:
+    def of(cls, run: Run, distribution: Arrays | None) -> Parts:
         """Read a run's components.
 
         Raises:
@@ -33,8 +33,8 @@ class Parts:
         sampler = (
             registry.load("samplers", run.sampler).Config.model_validate(run.sampler_config) if run.sampler else None
         )
-        planned, window = distribution.meta["window"], getattr(sampler, "window", None)
-        if window is not None and window != planned:
+        planned, window = distribution.meta["window"] if distribution else None, getattr(sampler, "window", None)
+        if distribution is not None and window is not None and window != planned:
             raise ComputeError(
                 f"the TNS plan is for windows of {planned} frames, the sampler is set to {window}",
                 where=distribution.path,

@@ -18,6 +18,8 @@ class Replica:
     repeat: int
     member: int = 0
     """Its number in an ensemble."""
+    whole: bool = False
+    """Whether it is trained on the validation videos too, to predict items that have no labels."""
 
     @property
     def name(self) -> str:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from utopia import arrays, files
 from utopia.errors import ComputeError, ConfigError
-from utopia.training.alone import train_alone
-from utopia.training.data import Data, load_data
+from utopia.training.data import Data
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import Run
-from utopia.training.stacked import StackedTraining
 from utopia.training.store import Keeper, checkpoint_path, load_replica, save_replica
 from utopia.training.trainee import Fitted, Job
 
 Progress = Callable[[int, int, str], None]
+
+
+class Way(Protocol):
+    """How runs of a kind are trained: on whole series (`frames`) or on clips of them (`clips`)."""
+
+    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+        """What the replicas of the runs share; see `data.load_data`."""
+
+    def trained(
+        self, run: Run, waiting: Iterator[tuple[Job, Keeper | None]], device: torch.device
+    ) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+        """Every replica, as it is done, or why it could not be trained."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,8 @@ class Task:
     """A run to be trained, its label distribution, and where its files go."""
 
     run: Run
-    distribution: Path
+    distribution: Path | None
+    """None where nothing is weighed or sampled by it."""
     folder: Path
     """Checkpoints go to `replicas/` in it."""
     predictions: Path
@@ -49,7 +60,7 @@ class _Open:
 
 
 def train_runs(
-    tasks: Sequence[Task], *, labels: Path, features: list[Path], progress: Progress | None = None
+    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: Way, progress: Progress | None = None
 ) -> list[Path]:
     """Train all replicas (targets x folds x repeats) of some runs and predict their test items.
 
@@ -62,6 +73,7 @@ def train_runs(
         tasks: what to train.
         labels: a labels file.
         features: indexes that hold the runs' features.
+        way: how runs of this kind are trained.
         progress: called after each replica with the number done, the number of all and a line about it; default: print
             it.
 
@@ -78,19 +90,20 @@ def train_runs(
     first = tasks[0].run
     device = _prepare(first)
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
-    plans = {path: arrays.load(path) for path in {task.distribution for task in tasks}}
-    recipe = Parts.of(first, plans[tasks[0].distribution]).recipe
-    data = load_data(first, labels, features, fewest=2 if recipe.selection == "early_stopping" else 1)
-    work = [_opened(task, data, plans[task.distribution]) for task in tasks]
+    plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
+    opened = [_parts(task, plans) for task in tasks]
+    data = way.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
+    work = [_opened(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
     common = [files.sha256(path) for path in (labels, *features)]
-    plan_sha256 = {path: files.sha256(path) for path in plans}
+    own = {path: [files.sha256(path)] for path in plans}
 
     queue: list[tuple[_Open, Job, str]] = []
     total, number = sum(len(one.jobs) for one in work), 0
     for one in work:
         files.remove_leftovers(one.task.folder / "replicas")
+        inputs = [*common, *(own[one.task.distribution] if one.task.distribution is not None else ())]
         for job in one.jobs:
-            key = _key(job.run, job.replica, [*common, plan_sha256[one.task.distribution]], device)
+            key = _key(job.run, job.replica, inputs, device)
             stored = load_replica(checkpoint_path(one.task.folder, job.replica), key)
             if stored is None:
                 queue.append((one, job, key))
@@ -103,7 +116,7 @@ def train_runs(
     owner = {id(job): (one, key) for one, job, key in queue}
     keepers = ((job, Keeper(checkpoint_path(one.task.folder, job.replica), key)) for one, job, key in queue)
     started = time.perf_counter()
-    for job, outcome in _trained(first, keepers, device):
+    for job, outcome in way.trained(first, keepers, device):
         number += 1
         if isinstance(outcome, ComputeError):
             failed.append(outcome)
@@ -133,27 +146,15 @@ def _check_together(runs: Sequence[Run]) -> None:
             )
 
 
-def _trained(
-    run: Run, waiting: Iterator[tuple[Job, Keeper]], device: torch.device
-) -> Iterator[tuple[Job, Fitted | ComputeError]]:
-    """Every replica, as it is done, by the strategy that fits."""
-    if run.strategy(device.type) == "stacked":
-        engine = run.engine
-        compiled = engine.compile and device.type == "cuda"
-        precision = engine.precision if device.type == "cuda" else "float32"
-        yield from StackedTraining(waiting, engine.places, device, precision, compiled).outcomes()
-        return
-    for job, keeper in waiting:
-        try:
-            yield job, train_alone(job, device, keeper)
-        except ComputeError as error:
-            yield job, error
+def _parts(task: Task, plans: Mapping[Path, arrays.Arrays]) -> Parts:
+    return Parts.of(task.run, plans[task.distribution] if task.distribution is not None else None)
 
 
-def _opened(task: Task, data: Data, plan: arrays.Arrays) -> _Open:
-    parts, run = Parts.of(task.run, plan), task.run
+def _opened(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _Open:
+    run = task.run
+    plan = plans[task.distribution] if task.distribution is not None else None
     replicas = [
-        (Replica(target, fold.name, repeat, member), fold)
+        (Replica(target, fold.name, repeat, member, run.members - member <= run.whole), fold)
         for fold in data.folds
         for target in run.targets
         for repeat in range(run.repeats)
@@ -172,9 +173,9 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
         by_place.setdefault(job.replica.place, []).append(fitted)
         entries.append(_entry(job, fitted, seconds, path, task.folder))
     collected = {
-        f"{place}/{item}": _mean([one.predictions[item] for one in members])
+        f"{place}/{item}": _mean([one.predictions[item] for one in members if item in one.predictions])
         for place, members in by_place.items()
-        for item in members[0].predictions
+        for item in dict.fromkeys(item for one in members for item in one.predictions)
     }
     arrays.save(task.predictions, collected, _predictions_meta(task.run, data, one.jobs, entries))
     files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device))
@@ -204,7 +205,7 @@ def _prepare(run: Run) -> torch.device:
 
 def _key(run: Run, replica: Replica, inputs: list[str], device: torch.device) -> str:
     """Digest of everything that determines a replica's numbers."""
-    identity = [replica.target, replica.fold, replica.repeat, replica.member]
+    identity = [replica.target, replica.fold, replica.repeat, replica.member, *(["whole"] if replica.whole else [])]
     return files.digest(
         [run.determinants(), run.way(device.type), identity, inputs, device.type, torch.__version__], length=64
     )
@@ -212,10 +213,10 @@ def _key(run: Run, replica: Replica, inputs: list[str], device: torch.device) ->
 
 def _line(job: Job, fitted: Fitted, seconds: float | None) -> str:
     history = fitted.history
-    watched = history.validation or history.loss
-    kind = "validation" if history.validation else "training"
+    validation = history.validation[fitted.epoch] if history.validation else None
+    kind, value = ("training", history.loss[fitted.epoch]) if validation is None else ("validation", validation)
     return (
-        f"{job.run.id} {job.replica.name}: {kind} loss {watched[fitted.epoch]:.5f} "
+        f"{job.run.id} {job.replica.name}: {kind} loss {value:.5f} "
         f"after epoch {fitted.epoch + 1} of {len(history.loss)}, "
         + ("found stored" if seconds is None else f"{seconds:.1f} s")
     )
@@ -228,6 +229,7 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
         "fold": replica.fold,
         "repeat": replica.repeat,
         "member": replica.member,
+        "whole": replica.whole,
         "seed": replica.seed(job.run),
         "selected_epoch": fitted.epoch,
         "epochs": len(fitted.history.loss),

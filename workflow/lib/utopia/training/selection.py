@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-Rule = Literal["early_stopping", "last", "pgl_rule", "best_test"]
+Rule = Literal["early_stopping", "last", "pgl_rule", "best_test", "best_validation"]
 
 PGL_START = 15
 PGL_TOLERANCE = 1.0
@@ -19,20 +19,20 @@ PGL_TOLERANCE = 1.0
 
 @dataclass
 class History:
-    """Losses by epoch: the mean training loss of the videos, and mean squared errors on held-out and test videos where
-    watched.
+    """Losses by epoch: the mean training loss of the videos, and errors on held-out (or validation) and test videos
+    where watched: mean squared errors, of reactions 1 - correlation. None: not looked at after that epoch.
     """
 
     loss: list[float] = field(default_factory=list)
-    validation: list[float] = field(default_factory=list)
+    validation: list[float | None] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
 
 
 def chosen_epoch(rule: Rule, history: History) -> int:
     """The epoch that the rule reports, after the whole history."""
     match rule:
-        case "early_stopping":
-            return int(np.argmin(history.validation))
+        case "early_stopping" | "best_validation":
+            return _lowest(history.validation)
         case "best_test":
             return int(np.argmin(history.test))
         case "last":
@@ -52,7 +52,13 @@ def possible_epochs(rule: Rule, history: History) -> set[int]:
 
 def is_over(rule: Rule, history: History, patience: int) -> bool:
     """Whether training stops here: early stopping, after `patience` epochs without a lower validation loss."""
-    return rule == "early_stopping" and len(history.validation) - 1 - int(np.argmin(history.validation)) >= patience
+    return rule == "early_stopping" and len(history.validation) - 1 - _lowest(history.validation) >= patience
+
+
+def _lowest(values: Sequence[float | None]) -> int:
+    """The first epoch of the lowest value; before any is known the last one, so that something is kept."""
+    known = [(value, epoch) for epoch, value in enumerate(values) if value is not None]
+    return min(known)[1] if known else len(values) - 1
 
 
 def pgl_epoch(loss: Sequence[float]) -> int:

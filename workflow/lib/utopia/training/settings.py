@@ -32,6 +32,10 @@ class Run(Strict):
     sampler_config: dict[str, Any] = Field(default_factory=dict)
     members: int = Field(1, ge=1)
     """Networks of an ensemble, whose predictions are averaged."""
+    whole: int = Field(0, ge=0)
+    """How many of them, the last ones, are trained on the validation videos too."""
+    label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
+    """What the training labels of a clip go through (data sets of reactions only)."""
     features: list[str] = Field(..., min_length=1)
     """Feature names; rows are concatenated in this order."""
     normalise: dict[str, Literal["none", "l2", "standardise"]] = Field(default_factory=dict)
@@ -51,7 +55,9 @@ class Run(Strict):
 
     def determinants(self) -> dict[str, Any]:
         """All that a replica's numbers depend on, besides its own identity, the input files and `way`."""
-        return self.model_dump(by_alias=True, exclude={"id", "treatment", "repeats", "members", "targets", "engine"})
+        return self.model_dump(
+            by_alias=True, exclude={"id", "treatment", "repeats", "members", "whole", "targets", "engine"}
+        )
 
     def shared(self) -> dict[str, Any]:
         """What runs of one job have in common: data, model, engine."""

@@ -73,20 +73,34 @@ class Stack:
         self._bind()
 
     @torch.no_grad()
-    def update(self) -> None:
-        """One step of every replica by the recipe (see `adam.Adam`): clip its gradient, step, forget it."""
+    def update(self, learning_rates: Sequence[float] | None = None, decays: Sequence[float] | None = None) -> None:
+        """One step of every replica by the recipe (see `adam.Adam`): clip its gradient, step, forget it.
+
+        Args:
+            learning_rates: of each replica, where they are not the recipe's.
+            decays: the weight decay of each, likewise.
+        """
         recipe, g_KN = self._recipe, self.gradient_KN
+        rate, decay = self._each(learning_rates, recipe.learning_rate), self._each(decays, recipe.weight_decay)
         if recipe.clip_norm is not None:
             norm_K1 = torch.linalg.vector_norm(g_KN, dim=1, keepdim=True)
             g_KN.mul_((recipe.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
-        if recipe.weight_decay:
-            g_KN.add_(self.value_KN, alpha=recipe.weight_decay)
+        if isinstance(decay, Tensor):
+            g_KN.addcmul_(self.value_KN, decay)
+        elif decay:
+            g_KN.add_(self.value_KN, alpha=decay)
         self.steps_K1 += 1
         self.mean_KN.lerp_(g_KN, 1 - BETAS[0])
         self.square_KN.mul_(BETAS[1]).addcmul_(g_KN, g_KN, value=1 - BETAS[1])
         root_KN = self.square_KN.sqrt().div_((1 - BETAS[1] ** self.steps_K1).sqrt_()).add_(EPSILON)
-        self.value_KN.addcdiv_(self.mean_KN * (-recipe.learning_rate / (1 - BETAS[0] ** self.steps_K1)), root_KN)
+        self.value_KN.addcdiv_(self.mean_KN * (-rate / (1 - BETAS[0] ** self.steps_K1)), root_KN)
         g_KN.zero_()
+
+    def _each(self, values: Sequence[float] | None, common: float) -> float | Tensor:
+        """One number where all are the same, else [K, 1]."""
+        if not values or len(set(values)) == 1:
+            return values[0] if values else common
+        return torch.tensor(values, device=self.value_KN.device)[:, None]
 
     def _bind(self) -> None:
         """Make the network's parameters and gradients views of the buffers."""

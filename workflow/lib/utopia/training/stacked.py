@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from utopia.config.engine import Precision
+from utopia.config.engine import Engine
 from utopia.errors import ComputeError
 from utopia.losses._common import Batch
 from utopia.models._dropout import pass_keys
 from utopia.models._layout import Padded
 from utopia.samplers._common import Samples
 from utopia.training.adam import Adam
+from utopia.training.alone import Make
 from utopia.training.batch import PaddedBatch, Store
 from utopia.training.chunks import Video, labelled, new_keys
 from utopia.training.stack import Stack
@@ -76,27 +77,26 @@ class StackedTraining:
 
     Args:
         waiting: replicas to train, each with what keeps it (or None); taken as places become free.
-        places: K, most replicas at once.
+        make: makes a replica's trainee.
+        engine: how many replicas at once and, on a GPU, the precision of matrix products and whether to compile.
         device: where.
-        precision: of matrix products on a GPU.
-        compiled: whether `torch.compile` fuses the network's kernels.
     """
 
     def __init__(
-        self,
-        waiting: Iterator[tuple[Job, Keeper | None]],
-        places: int,
-        device: torch.device,
-        precision: Precision = "float32",
-        compiled: bool = False,
+        self, waiting: Iterator[tuple[Job, Keeper | None]], make: Make, engine: Engine, device: torch.device
     ) -> None:
-        self._waiting, self._device, self._compiled = waiting, device, compiled
+        self._waiting, self._make, self._device = waiting, make, device
+        self._compiled = engine.compile and device.type == "cuda"
         self._autocast: Callable[[], AbstractContextManager[object]] = nullcontext
-        if precision == "bfloat16":
+        if engine.precision == "bfloat16" and device.type == "cuda":
             self._autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16)
-        self._places = [place for place in (self._next() for _ in range(places)) if place is not None]
+        self._places = [place for place in (self._next() for _ in range(engine.places)) if place is not None]
         if self._places:
             self._fill()
+
+    def _group(self, videos: Sequence[Video]) -> list[list[Video]]:
+        """Videos that are predicted together."""
+        return by_length(videos)
 
     def outcomes(self) -> Iterator[tuple[Job, Fitted | ComputeError]]:
         """Train all; each replica as it is done, or why it could not be trained."""
@@ -121,7 +121,7 @@ class StackedTraining:
         if job_keeper is None:
             return None
         job, keeper = job_keeper
-        trainee = Trainee(job, by_length, self._device)
+        trainee = self._make(job)
         learning_rate = trainee.loss.learning_rate or trainee.recipe.learning_rate
         return Place(trainee, keeper, Adam(list(trainee.loss.parameters()), learning_rate))
 
@@ -134,13 +134,17 @@ class StackedTraining:
 
     def _arrange(self) -> None:
         """Put the places' data together, anew whenever one has changed hands."""
-        self._store = Store.of([place.trainee.chunks for place in self._places])
-        self._batches: dict[tuple[int | None, ...], PaddedBatch] = {}
         self._total_K = torch.zeros(len(self._places), dtype=torch.float64, device=self._device)
         network = self._stack.network
         # compiled per stack: views of its buffers are part of what is compiled
         self._encode = torch.compile(network.encode) if self._compiled else network.encode
         self._head = torch.compile(network.head) if self._compiled else network.head
+        self._gather()
+
+    def _gather(self) -> None:
+        """Put the chunks of all places together, so that a batch is a few gathers."""
+        self._store = Store.of([place.trainee.chunks for place in self._places])
+        self._batches: dict[tuple[int | None, ...], PaddedBatch] = {}
         losses = [place.trainee.loss for place in self._places]
         self._shared = all(loss.by_row and type(loss).error is type(losses[0]).error for loss in losses) and not any(
             chunk.sampler for place in self._places for chunk in place.trainee.chunks
@@ -187,7 +191,8 @@ class StackedTraining:
                 self._add_gradients([number if yes else None for yes in there])
             for place in self._places:
                 place.order.clear()
-        self._stack.update()
+        trainees = [place.trainee for place in self._places]
+        self._stack.update([t.learning_rate for t in trainees], [t.recipe.weight_decay for t in trainees])
         for place in self._places:
             place.of_loss.step()
 
@@ -261,12 +266,9 @@ class StackedTraining:
 
     def _end_epochs(self, ended: Sequence[int]) -> None:
         """Note the losses of places whose epoch is over; videos that are watched are predicted together."""
-        selection = self._places[0].trainee.recipe.selection
         watched: dict[int, dict[str, np.ndarray]] = {k: {} for k in ended}
-        if selection == "early_stopping":
-            watched = self._predict(ended, [self._places[k].trainee.validation for k in ended])
-        elif selection == "best_test":
-            watched = self._predict(ended, [self._places[k].trainee.test for k in ended])
+        if looking := [k for k in ended if self._places[k].trainee.watched]:
+            watched |= self._predict(looking, [self._places[k].trainee.watched for k in looking])
         totals = self._total_K.tolist()
         for k in ended:
             place = self._places[k]
@@ -281,13 +283,13 @@ class StackedTraining:
     def _predict(self, places: Sequence[int], videos: Sequence[Sequence[Video]]) -> dict[int, dict[str, np.ndarray]]:
         """Predictions of some videos by each place's replica as it is."""
         network = self._stack.some(places)
-        groups = [by_length(own) for own in videos]
+        groups = [self._group(own) for own in videos]
         found: dict[int, dict[str, np.ndarray]] = {k: {} for k in places}
         for number in range(max(len(own) for own in groups)):
             chosen = [own[number] if number < len(own) else [] for own in groups]
             lengths = [[len(video.x_TD) for video in group] for group in chosen]
             longest, most = max(max(own, default=0) for own in lengths), max(len(own) for own in lengths)
-            width = self._store.x_RD.shape[1]
+            width = next(video.x_TD.shape[1] for group in chosen for video in group)
             x_KVTD = torch.zeros(len(places), most, longest, width)
             for k, group in enumerate(chosen):
                 for v, video in enumerate(group):
@@ -296,7 +298,7 @@ class StackedTraining:
             rows = Padded(frames_KV.to(self._device), longest)
             with self._autocast():
                 y_KP = network(x_KVTD.flatten(1, 2).to(self._device), rows)
-            y_KVT = y_KP.float().view(len(places), most, longest).cpu().numpy()
+            y_KVT = y_KP.float().unflatten(1, (most, longest)).cpu().numpy()
             for k, group in enumerate(chosen):
                 for v, video in enumerate(group):
                     found[places[k]][video.item] = y_KVT[k, v, : len(video.x_TD)]

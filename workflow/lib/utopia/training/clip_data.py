@@ -1,0 +1,162 @@
+"""What runs on clips are trained on: features and labels at the model's rate, all in one tensor.
+
+In shapes: N rows of all items, n rows of one at the model's rate, T rows of its labels, C reactions, D input width.
+"""
+
+# ruff: noqa: N815 - fields carry their shape
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utopia.config.clips import Clips
+from utopia.errors import ConfigError, InputError
+from utopia.features.read import FeatureReader
+from utopia.labels.read import Labels
+from utopia.training.data import Data, Fold, normalised
+from utopia.training.settings import Run
+
+ABOUT_A_SECOND = (0.9, 1.1)
+"""Steps, in seconds, of features that the reference code takes for one row per second."""
+
+
+@dataclass
+class ClipData(Data):
+    """All that the replicas of a run on clips share; `features` are views of `bank_ND`."""
+
+    bank_ND: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    first: dict[str, int] = field(default_factory=dict)
+    """Row of the bank at which an item begins."""
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    """y_nC of each labelled item, float32, at the model's rate."""
+    dense: dict[str, np.ndarray] = field(default_factory=dict)
+    """y_TC of each test item, float32, at the labels' rate."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """T of each item."""
+    unlabelled: tuple[str, ...] = ()
+    """Items to be predicted that have no labels."""
+    widths: list[int] = field(default_factory=list)
+    """Of the features, one after another."""
+    columns: list[str] = field(default_factory=list)
+    """Names of the reactions."""
+    every: int = 1
+    """Rows of labels from one step of the model to the next."""
+    per_second: int = 1
+    """Rows of labels per second."""
+
+    def on(self, device: torch.device) -> Tensor:
+        """The bank, on the device if it takes no more than half of what is free there, else in main memory."""
+        if device.type == "cuda" and self.bank_ND.device != device:
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.bank_ND.nbytes <= free / 2:
+                self.bank_ND = self.bank_ND.to(device)
+        return self.bank_ND
+
+
+def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clips, fewest: int) -> ClipData:
+    """Read features and labels of a run at the model's rate.
+
+    Args:
+        run: the run; its one target has several columns.
+        labels: a labels file of the protocol `reactions`.
+        features: feature indexes.
+        clips: how series are sampled.
+        fewest: training items that the run needs.
+
+    Raises:
+        ConfigError: the rate does not divide that of the labels, or the target is not in the labels file.
+        InputError: features are not finite or differ in width, or too few items have features and labels.
+    """
+    file, reader = Labels(labels), FeatureReader(list(features))
+    (target,) = run.targets
+    if target not in file.columns:
+        raise ConfigError(f"{target!r} has no columns in the labels file", where=f"run {run.id}")
+    data = ClipData(file, left_out=dict(file.absent), columns=file.columns[target])
+    items = []
+    for item in file.items:
+        reason = reader.available(item, run.features)
+        if reason is None:
+            items.append(item)
+        else:
+            data.left_out[item] = reason
+    if items:
+        data.every, data.per_second = _stride(file.times(items[0]), clips, run)
+    data.widths = [reader.width(items[0], [name]) for name in run.features] if items else []
+    flags = [run.normalise.get(name) == "standardise" for name in run.features]
+    data.standardised_D = np.repeat(flags, data.widths)
+    data.rows = {item: len(file.times(item)) for item in items}
+    steps = {item: -(-rows // data.every) for item, rows in data.rows.items()}
+    data.bank_ND = torch.empty(sum(steps.values()), sum(data.widths))
+    end = 0
+    for item in items:
+        data.first[item], end = end, end + steps[item]
+        rows = data.bank_ND[data.first[item] : end]
+        _fill(rows, reader, item, run, file.times(item)[:: data.every], clips, data.widths)
+        data.features[item] = rows
+        if item not in file.unlabelled:
+            y_TC = np.asarray(file.label(item, target), dtype=np.float32)
+            data.targets[item] = torch.from_numpy(np.ascontiguousarray(y_TC[:: data.every]))
+    data.unlabelled = tuple(item for item in file.unlabelled if item in data.features)
+    _split(data, file, target, fewest, run)
+    return data
+
+
+def _stride(time_T: np.ndarray, clips: Clips, run: Run) -> tuple[int, int]:
+    """Label rows from one step to the next, and per second."""
+    rate = 1 / float(np.median(np.diff(time_T))) if len(time_T) > 1 else clips.rate
+    every = round(rate / clips.rate)
+    if every < 1 or abs(rate / clips.rate - every) > 0.01 * every:
+        raise ConfigError(
+            f"the labels come {rate:.3g} times per second, which {clips.rate:g} steps per second do not divide",
+            where=f"model {run.model}, training.clips.rate",
+            remedy="use a rate of which the labels' is a whole multiple",
+        )
+    return every, max(1, round(rate))
+
+
+def _fill(
+    rows_nD: Tensor,
+    reader: FeatureReader,
+    item: str,
+    run: Run,
+    time_n: np.ndarray,
+    clips: Clips,
+    widths: Sequence[int],
+) -> None:
+    """Write the features of an item at the model's steps."""
+    for name, width, part_nd in zip(run.features, widths, rows_nD.split(list(widths), dim=1), strict=True):
+        features, starts = reader.rows(item, name)
+        if features.shape[1] != width:
+            raise InputError(
+                f"{name} is {features.shape[1]} wide, that of other items {width}",
+                where=item,
+                remedy="these are not the same features: make all with one extractor",
+            )
+        step = float(np.median(np.diff(starts))) if len(starts) > 1 else 0.0
+        if clips.sound == "reference" and ABOUT_A_SECOND[0] <= step <= ABOUT_A_SECOND[1]:
+            row_n = np.minimum(np.floor(time_n + 1e-6).astype(int), len(features) - 1)
+            x_nd = features[row_n]
+        else:
+            x_nd = reader.aligned(item, [name], time_n)
+        part_nd.copy_(torch.from_numpy(normalised(x_nd, name, run.normalise.get(name, "none"), item, time_n)))
+
+
+def _split(data: ClipData, file: Labels, target: str, fewest: int, run: Run) -> None:
+    for fold in file.folds:
+        train, test = (tuple(item for item in fold[part] if item in data.features) for part in ("train", "test"))
+        data.dense |= {item: np.asarray(file.evaluation(item, target), np.float32) for item in test}
+        if len(train) < fewest or not test:
+            raise InputError(
+                f"{len(train)} of {len(fold['train'])} training videos and {len(test)} of {len(fold['test'])} "
+                f"validation videos have features and labels; it needs {fewest} and 1"
+                + "".join(f"\n    {item}: {reason}" for item, reason in list(data.left_out.items())[:5]),
+                where=f"run {run.id}",
+                remedy="make features of more videos available; `utopia doctor` names what is missing",
+            )
+        data.folds.append(Fold(fold["name"], train, test))
