@@ -48,7 +48,7 @@ def limits(dataset: str) -> Limits:
 
 
 def test_offers_the_protocol(module: Any) -> None:
-    assert module.PROTOCOL in ("affect", "summary")
+    assert module.PROTOCOL in ("affect", "summary", "reactions")
     assert _common.medium(module) in _common.MEDIA.values()
     assert module.TARGETS and all(isinstance(target, str) for target in module.TARGETS)
     for name in ("locate", "items", "describe", "read_labels", "folds"):
@@ -89,10 +89,12 @@ def test_labels_stand_on_one_grid_within_the_limits(module: Any, folder: Path, l
         steps = labelled.times.shape
         assert labelled.id == item.id and labelled.times.dtype == np.float64
         assert (np.diff(labelled.times) > 0).all()
-        assert set(labelled.labels) == set(module.TARGETS)
+        columns = getattr(module, "COLUMNS", {})
+        assert set(labelled.labels) == set(module.TARGETS) or (columns and not labelled.labels)
         for series in (labelled.labels, labelled.evaluation):
-            for values in series.values():
-                assert values.shape == steps and np.isfinite(values).all()
+            for target, values in series.items():
+                assert values.shape == steps + ((len(columns[target]),) if target in columns else ())
+                assert np.isfinite(values).all()
                 assert (values >= limits.low).all() and (values <= limits.high).all()
         for target, votes in labelled.votes.items():
             assert votes.shape[1:] == steps
@@ -103,9 +105,12 @@ def test_labels_stand_on_one_grid_within_the_limits(module: Any, folder: Path, l
             assert labelled.shots["picks"].shape == steps
 
 
-def test_folds_part_the_items(dataset: str, module: Any, folder: Path) -> None:
+def test_folds_part_the_items(dataset: str, module: Any, folder: Path, limits: Limits) -> None:
     located = module.locate(folder, module.Config())
-    ids = item_ids(dataset, COUNT)
+    read = [
+        module.read_labels(located, item, module.Config(), limits) for item in module.items(located, module.Config())
+    ]
+    ids = [item.id for item in read if item.labels]
     folds = module.folds(located, ids, module.Config())
     assert folds and len({fold["name"] for fold in folds}) == len(folds)
     for fold in folds:
@@ -142,6 +147,10 @@ def test_from_raw_files_to_labels_the_same_bytes_twice(
     labels = Labels(tmp_path / "first.safetensors")
     assert labels.items == item_ids(dataset, COUNT)
     assert labels.protocol == module.PROTOCOL and set(labels.targets) == set(module.TARGETS)
+    columns = getattr(module, "COLUMNS", {})
+    assert labels.columns == {target: list(names) for target, names in columns.items()}
+    assert set(labels.unlabelled).isdisjoint(id for fold in labels.folds for id in fold["train"] + fold["test"])
     for item in labels.items:
-        for target in labels.targets:
-            assert labels.label(item, target).shape == labels.times(item).shape
+        for target in labels.targets if item not in labels.unlabelled else ():
+            wide = (len(columns[target]),) if target in columns else ()
+            assert labels.label(item, target).shape == labels.times(item).shape + wide

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -161,3 +162,65 @@ def test_a_file_of_another_program_is_read(tmp_path: Path) -> None:
     file = arrays.load(tmp_path / "a")
     assert file.meta == {}
     assert file["x"].tolist() == [0, 1, 2]
+
+
+class TestWriter:
+    """Array by array gives the file that `save` writes at once."""
+
+    @settings(deadline=None)
+    @given(content=st.dictionaries(names, some_array, max_size=6), meta=some_meta, random=st.randoms())
+    def test_the_same_bytes_in_whatever_order(
+        self, tmp_path_factory: pytest.TempPathFactory, content: dict, meta: dict, random: Random
+    ) -> None:
+        folder = tmp_path_factory.mktemp("writer")
+        arrays.save(folder / "whole", content, meta)
+        order = list(content)
+        random.shuffle(order)
+        with arrays.Writer(folder / "piecewise") as file:
+            for name in order:
+                file.add(name, content[name])
+            file.meta = meta
+        assert (folder / "piecewise").read_bytes() == (folder / "whole").read_bytes()
+        assert sorted(path.name for path in folder.iterdir()) == ["piecewise", "whole"]
+
+    def test_other_byte_orders_and_layouts_are_written_as_they_mean(self, tmp_path: Path) -> None:
+        values = np.arange(6.0).reshape(2, 3)
+        with arrays.Writer(tmp_path / "a") as file:
+            file.add("big", values.astype(">f8"))
+            file.add("transposed", values.T)
+        read = arrays.load(tmp_path / "a")
+        np.testing.assert_array_equal(read["big"], values)
+        np.testing.assert_array_equal(read["transposed"], values.T)
+
+    def test_a_failure_leaves_what_stood_there(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("before")
+        with pytest.raises(RuntimeError, match="midway"), arrays.Writer(tmp_path / "a") as file:
+            file.add("x", np.zeros(3))
+            raise RuntimeError("midway")
+        assert (tmp_path / "a").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+
+    def test_a_name_twice_or_a_type_without_a_name_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="'x'"), arrays.Writer(tmp_path / "a") as file:
+            file.add("x", np.zeros(3))
+            file.add("x", np.zeros(3))
+        with pytest.raises(ValueError, match="complex"), arrays.Writer(tmp_path / "a") as file:
+            file.add("x", np.zeros(3, complex))
+
+    def test_memory_does_not_grow_with_the_file(self, tmp_path: Path) -> None:
+        code = """
+import resource, sys
+import numpy as np
+from utopia import arrays
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+block = np.ones((1 << 20,))
+with arrays.Writer(sys.argv[1]) as file:
+    file.add("first", block)
+    before = peak()
+    for number in range(30):
+        file.add(str(number), block)
+print(peak() - before)
+"""
+        command = [sys.executable, "-c", code, str(tmp_path / "a")]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert int(done.stdout) < 64 * 1024, "30 arrays of 8 MB were written"
+        assert (tmp_path / "a").stat().st_size > 31 * 8 * (1 << 20)

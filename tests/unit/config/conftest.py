@@ -32,7 +32,8 @@ class Files:
         (self.studies / "other.yaml").write_text("seed: 12\n")
         self.config.write_text(
             "study: small\nseed: 10\n\ndatasets:\n"
-            + "".join(_DATASET.format(name=name) for name in registry.names("datasets"))
+            # `change` edits the first: LIRIS is the one that tests name.
+            + "".join(_DATASET.format(name=name) for name in sorted(registry.names("datasets"), key="liris".__ne__))
             + "features:\n"
             + "  pool5: {extractor: hdf5, files: [a.h5]}\n"
             + "  frames:\n    extractor: googlenet\n    options:\n      fps: 1.0\n"

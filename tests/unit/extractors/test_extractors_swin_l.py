@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from timm.models.swin_transformer import SwinTransformer
 
@@ -130,3 +131,14 @@ def test_another_networks_file_is_refused(theirs: SwinTransformer, tmp_path: Pat
     path = file_of(theirs, "timm", tmp_path)
     with pytest.raises(InputError, match="of another shape"):
         swin_l.build(swin_l.Config(), path, 0, "cpu")
+
+
+def test_the_tiny_network_is_as_wide_and_only_random() -> None:
+    frames = [np.random.default_rng(number).integers(0, 255, (48, 64, 3), dtype=np.uint8) for number in range(3)]
+    config = swin_l.Config(weights="random", random="tiny", size=64)
+    first, again = (swin_l.build(config, None, 4, "cpu")(frames) for _ in range(2))
+    assert first.shape == (3, swin_l.WIDTH) and np.isfinite(first).all() and first.std() > 0.1
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first[0] - first[1]).mean() > 0.01
+    with pytest.raises(ValidationError, match="random: tiny needs weights: random"):
+        swin_l.Config(random="tiny")

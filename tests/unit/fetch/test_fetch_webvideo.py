@@ -14,9 +14,10 @@ from clips import make, tone
 from utopia.datasets import _common
 from utopia.errors import InputError, UtopiaError
 from utopia.fetch import webvideo
+from utopia.fetch.availability import Log, Try
 from utopia.fetch.record import Record
 from utopia.fetch.transfer import DiskFullError
-from utopia.fetch.webvideo import Log, Manner, Try, classify, fetch_videos
+from utopia.fetch.webvideo import Manner, classify, fetch_videos
 
 yt_dlp = pytest.importorskip("yt_dlp")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from scipy.io import loadmat
 
 from utopia import arrays
+from utopia.datasets.eev import EXPRESSIONS, GRID, PARTS
 from utopia.errors import ConfigError, InputError
 from utopia.inputs import miniature
 from utopia.inputs.miniature import Size, damaged_id, files, generate, item_ids, latent, scene, video_ids
+from utopia.inputs.miniature.eev_ids import ids_of
 from utopia.media.probe import probe
 
 SIZE = {"seconds": 20.0, "width": 48, "height": 40, "fps": 10, "annotators": 24, "label_annotators": 3}
@@ -24,7 +28,7 @@ SIZE = {"seconds": 20.0, "width": 48, "height": 40, "fps": 10, "annotators": 24,
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("miniature")
-    for dataset in ("liris", "pmemo", "summe", "tvsum"):
+    for dataset in ("eev", "liris", "pmemo", "summe", "tvsum"):
         written = generate(dataset=dataset, count=8, settings=SIZE, seed=2307, folder=root / dataset)
         assert sorted(written) == sorted(path for path in (root / dataset).rglob("*") if path.is_file())
     return root
@@ -98,6 +102,46 @@ class TestScience:
         crossings = (np.diff(np.signbit(blocks), axis=1) != 0).mean(axis=1)
         assert correlation(np.log(np.square(blocks).mean(axis=1)), arousal) > 0.8
         assert correlation(crossings, valence) > 0.8
+
+    def test_expressions_show_in_what_is_seen_and_heard(self, made: Path) -> None:
+        """Of what is felt, pictures and sound tell much; of what is shown, less: its noise is in neither."""
+        truth = arrays.load(made / "eev" / "truth.safetensors")
+        features, felt, shown = [], [], []
+        for item in ids_of(8)["train"][:-1]:
+            colours, sound = decoded(made / "eev" / "videos" / f"{item}.mp4")
+            seconds = len(colours) // 10
+            blocks = sound[: seconds * scene.SAMPLE_RATE].reshape(seconds, -1)
+            crossings = (np.diff(np.signbit(blocks), axis=1) != 0).mean(axis=1)
+            level = np.log(np.square(blocks).mean(axis=1))
+            colour = colours[: seconds * 10].reshape(seconds, 10, 3).mean(axis=1)
+            features.append(np.column_stack([colour, level, crossings]))
+            for into, name in ((felt, "felt"), (shown, "reactions")):
+                into.append(truth[f"{item}/{name}"].reshape(-1, 6, 15).mean(axis=1))
+        design, felt, shown = (np.concatenate(parts) for parts in (features, felt, shown))
+        of_felt, of_shown = (
+            np.mean([fitted(design, values[:, column]) for column in range(15)]) for values in (felt, shown)
+        )
+        assert of_felt > 0.6 and of_felt > of_shown > 0.25
+
+    def test_expressions_have_sudden_zeros_and_noise_faster_than_their_rows(self) -> None:
+        from utopia.inputs.miniature.eev import _expressions, _weights
+
+        weights, names = _weights(3), scene.Drives._fields
+        made = [_expressions(latent.plant(3, "eev", str(n), 60, 10, names), weights, 3, str(n)) for n in range(40)]
+        shown = [one for _, one in made]
+        assert all(((one > 0) & (one < 1) | (one == 0)).all() for one in shown)
+        zero = np.concatenate([(one == 0).all(axis=1) for one in shown])
+        assert (zero == np.concatenate([(one == 0).any(axis=1) for one in shown])).all()
+        assert (
+            0.015 < zero.mean() < 0.05
+            and not (zero.reshape(-1, 6).any(axis=1) & ~zero.reshape(-1, 6).all(axis=1)).any()
+        )
+        seen = np.concatenate([one[(one > 0).all(axis=1)] for one in shown])
+        logit = np.log(seen / (1 - seen))
+        assert abs(logit.mean() + 1.5) < 0.15 and 1.0 < logit.std() < 1.6
+        steps = [np.diff(np.log(one / (1 - one)), axis=0) for one in shown if (one > 0).all()]
+        # Ornstein-Uhlenbeck of unit variance at 0.1 s, read every sixth of a second: steps of 1.27 of its deviation.
+        assert abs(np.concatenate(steps).std() / 0.8 - np.sqrt(2 * (1 - np.exp(-1 / 0.6)))) < 0.2
 
     def test_training_songs_are_labelled_by_few_and_test_songs_by_all(self, made: Path) -> None:
         truth = arrays.load(made / "pmemo" / "truth.safetensors")
@@ -185,9 +229,9 @@ class TestScience:
 
 class TestOfficialLayouts:
     def test_mp4_files_hold_h264_and_aac_and_end_on_a_second(self, made: Path) -> None:
-        bad = ("MEDIAEVAL18_05", "Miniature_08", "Miniature08")
+        bad = ("MEDIAEVAL18_05", "Miniature_08", "Miniature08", damaged_id("eev", 8))
         whole = [path for path in made.rglob("*.mp4") if path.stem not in bad]
-        assert len(whole) == 21
+        assert len(whole) == 28
         for path in whole:
             facts = probe(path)
             assert (facts.video_codec, facts.audio_codec, facts.fps) == ("h264", "aac", 10)
@@ -250,6 +294,20 @@ class TestOfficialLayouts:
                 picks = group["picks"][()]
                 np.testing.assert_allclose(group["gtscore"][()], (votes.mean(axis=0)[picks] - 1) / 4, atol=1e-6)
 
+    def test_the_tables_of_eev_list_every_sixth_of_a_second(self, made: Path) -> None:
+        for part, name in PARTS.items():
+            with (made / "eev" / name).open(newline="") as file:
+                header, *rows = csv.reader(file)
+            assert header[:2] == ["YouTube ID", "Timestamp (microseconds)"]
+            assert tuple(header[2:]) == (() if part == "test" else EXPRESSIONS)
+            by_id = {video: [int(row[1]) for row in rows if row[0] == video] for video, *_ in rows}
+            assert list(by_id) == ids_of(8)[part]
+            for video, times in by_id.items():
+                assert times == [i // 6 * 1_000_000 + GRID[i % 6] for i in range(len(times))]
+                path = made / "eev" / "videos" / f"{video}.mp4"
+                if path.is_file() and video != damaged_id("eev", 8):
+                    assert probe(path).duration_s == pytest.approx(len(times) / 6, abs=0.15)
+
     def test_annotations_have_the_official_columns(self, made: Path) -> None:
         for path in made.glob("liris/*/annotations/*.txt"):
             header, first, *_ = path.read_text().splitlines()
@@ -310,6 +368,15 @@ class TestCounts:
         assert numbers == [*range(development), *range(54, 54 + test)]
         assert int(str(damaged_id("liris", count))[-2:]) == development - 1
 
+    def test_the_last_item_of_eev_has_no_video(self) -> None:
+        parts = ids_of(12)
+        assert [len(ids) for ids in parts.values()] == [8, 3, 2]
+        every = [item for ids in parts.values() for item in ids]
+        assert item_ids("eev", 12) == every and video_ids("eev", 12) == every[:-1] and len(set(every)) == 13
+        assert all(re.fullmatch("[A-Za-z0-9_-]{11}", item) for item in every) and {"-", "_"} <= {id[0] for id in every}
+        assert damaged_id("eev", 12) == parts["train"][-1]
+        assert all(set(ids_of(6)[part]) <= set(parts[part]) for part in parts)
+
     @pytest.mark.parametrize("dataset", ["liris", "pmemo", "summe", "tvsum"])
     def test_every_item_has_a_video_or_a_song(self, dataset: str) -> None:
         assert video_ids(dataset, 8) == item_ids(dataset, 8)
@@ -325,8 +392,8 @@ class TestCounts:
             item_ids(dataset, count)
 
     def test_an_unknown_data_set_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="cannot generate the data set 'eev'"):
-            item_ids("eev", 8)
+        with pytest.raises(ConfigError, match="cannot generate the data set 'moon'"):
+            item_ids("moon", 8)
 
     def test_more_label_annotators_than_annotators_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="label_annotators"):
@@ -357,7 +424,8 @@ def test_planning_needs_neither_decoder_nor_scipy() -> None:
     import subprocess
     import sys
 
-    code = "import sys; from utopia.inputs.miniature import video_ids; video_ids('liris', 8); print(*sys.modules)"
+    asked = "video_ids('liris', 8); video_ids('eev', 8)"
+    code = f"import sys; from utopia.inputs.miniature import video_ids; {asked}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"av", "scipy", "torch", "h5py"} & set(loaded)
 

@@ -1,8 +1,8 @@
 """What every data set is made of: the files found below its folder, its items, their labels, and its card.
 
 A data-set file offers `Config`, `PROTOCOL`, `TARGETS`, where its media are sound without pictures also
-`MEDIUM = "audio"`, and five functions; `tests/contract/test_datasets.py` holds all
-of them to it:
+`MEDIUM = "audio"`, where a target is a vector also `COLUMNS` (target -> names of its numbers), and five functions;
+`tests/contract/test_datasets.py` holds all of them to it:
 
 * `locate(folder, options) -> Located`: which files are there, by name alone (no hashing, no decoding);
 * `items(located, options) -> list[Item]`: every expected item in official order, with the files that are there;
@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from utopia import registry
 from utopia.config import layers
 from utopia.config.base import Strict
 from utopia.errors import ConfigError, InputError
+from utopia.fetch.availability import LOG
 from utopia.files import read_json
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
@@ -72,6 +73,15 @@ class CardFile(Strict):
     note: str = ""
 
 
+class CardPart(Strict):
+    """What is published of a part of a data set whose official list stands in its own files."""
+
+    listed: int
+    """Items on the official list."""
+    obtained: int | None = None
+    """Of these, how many videos the authors could still get."""
+
+
 class Defect(Strict):
     """A known defect of the published data."""
 
@@ -107,13 +117,23 @@ class Card(Strict):
     """The range that the annotators used, per target."""
     notes: list[str] = Field(default_factory=list)
     known_defects: list[Defect] = Field(default_factory=list)
-    items: list[CardItem] = Field(..., min_length=1)
+    items: list[CardItem] = Field(default_factory=list)
+    """Empty where the official list stands in the published files; then `parts` tells how long it is."""
+    parts: dict[str, CardPart] = Field(default_factory=dict)
+    """The parts of a data set without `items`, by the name that its items give as theirs."""
     folds: list[CardFold] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _listed(self) -> Card:
+        if bool(self.items) == bool(self.parts):
+            raise ValueError("give `items`, or `parts` where the official list stands in the published files")
+        return self
 
 
 @dataclass(frozen=True)
 class Located:
-    """Files of a data set below its folder, by role (`annotations`, `shots`, `videos`, ...)."""
+    """Files of a data set below its folder, by role (`annotations`, `shots`, `videos`, ...; `availability`: the log of
+    fetching its videos one by one)."""
 
     folder: Path
     files: Mapping[str, tuple[Path, ...]]
@@ -127,6 +147,8 @@ class Located:
     """Whether the miniature made this folder."""
     duplicates: tuple[Path, ...] = ()
     """Files of the same name as one that is used, deeper in the folder; they are not used."""
+    obtained: frozenset[str] | None = None
+    """Ids of the items whose video can be used; None before there is a manifest."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +161,18 @@ class Item:
     files: dict[str, Path]
     facts: dict[str, Any] = field(default_factory=dict)
     """What the manifest knows of it (`duration_s`, `frames`, ...); empty before there is a manifest."""
+    part: str = ""
+    """The part of the data set that lists it, where the list stands in the published files."""
 
 
 @dataclass(frozen=True)
 class LabelledItem:
     """Labels of one item on its time grid of T points.
 
-    times: [T] seconds. labels: target -> [T] training label. evaluation: target -> [T], only where predictions are
-    judged by another label. votes: target -> [annotators, T], in label units, so that their mean is the label of all
-    annotators.
+    times: [T] seconds. labels: target -> [T] training label, or [T, C] where a target has the columns that `COLUMNS`
+    names; empty of an item whose labels are not published. evaluation: target -> like labels, only where predictions
+    are judged by another label. votes: target -> [annotators, T], in label units, so that their mean is the label of
+    all annotators.
     shots: for the summary protocol `picks` [T], `n_frames` [1], and, where they are known, `change_points` [shots, 2]
     (inclusive frames) and `user_summary` [users, frames] of 0/1. annotators: the annotators behind the training label.
     notes: what a reader of the numbers should know.
@@ -201,6 +226,14 @@ def card(dataset: str) -> Card:
         return Card.model_validate(layers.read(path).data)
     except ValidationError as error:
         raise ConfigError(f"not a valid card: {_faults(error)}", where=path) from None
+
+
+def label_limits(dataset: str, distribution: Mapping[str, Any]) -> Limits:
+    """The label range of the study: that of the distribution's settings, or the card's where there are none (empty)."""
+    if distribution:
+        return Limits(float(distribution["low"]), float(distribution["high"]))
+    ranges = card(dataset).label_range.values()
+    return Limits(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def _faults(error: ValidationError) -> str:
@@ -301,6 +334,8 @@ def assemble(
         why = f"the miniature makes no {role} for this data set" if expected else remedy
         if not roles.get(role):
             missing[role] = f"{why} ({looked.problem})" if looked.problem else why
+    if (log := folder / "videos" / LOG).is_file():
+        roles = {**roles, "availability": (log,)}
     used = {path for files in roles.values() for path in files}
     names = {path.name for path in used}
     return Located(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention, SwinTransformer
 
@@ -32,16 +32,28 @@ class Config(Strict):
     """Frames per call of the network."""
     weights: Literal["swin_large_imagenet22k", "swin_large_imagenet22k_timm", "random"] = "swin_large_imagenet22k"
     """A card of workflow/resources/weights/ (the same numbers in the authors' file and in timm's), or `random`."""
+    random: Literal["large", "tiny"] = "large"
+    """Which network `weights: random` means: the published one, or, for trials, one of a ten-thousandth of its work,
+    whose last stage a random matrix brings to the same width."""
+
+    @model_validator(mode="after")
+    def _only_random(self) -> Self:
+        if self.random != "large" and self.weights != "random":
+            raise ValueError(f"random: {self.random} needs weights: random; only the large one's are published")
+        return self
 
 
 _DEPTHS, _HEADS, _CHANNELS, _WINDOW = (2, 2, 18, 2), (6, 12, 24, 48), 192, 7
+_TINY: dict[str, Any] = {"depths": (1, 1, 1, 1), "heads": (1, 2, 4, 8), "channels": 16, "window": 2}
 _UNUSED = ("head.",)
 
 
-def swin(depths: Sequence[int] = _DEPTHS, heads: Sequence[int] = _HEADS, channels: int = _CHANNELS) -> SwinTransformer:
+def swin(
+    depths: Sequence[int] = _DEPTHS, heads: Sequence[int] = _HEADS, channels: int = _CHANNELS, window: int = _WINDOW
+) -> SwinTransformer:
     """The network up to its global average pooling, 194,995,476 parameters at the published sizes, not yet filled."""
     with torch.device("meta"):  # no time is spent on an initialisation that is replaced at once
-        network = SwinTransformer([4, 4], channels, list(depths), list(heads), [_WINDOW, _WINDOW])
+        network = SwinTransformer([4, 4], channels, list(depths), list(heads), [window, window])
         network.head = nn.Identity()
     network.to_empty(device="cpu")
     for module in network.modules():
@@ -86,6 +98,12 @@ def rename(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
+def _tiny() -> SwinTransformer:
+    network = swin(**_TINY)
+    network.head = nn.Linear(8 * _TINY["channels"], WIDTH)
+    return network
+
+
 def build(config: Config, weights_path: Path | None, seed: int, device: str) -> FrameNetwork:
     """The network up to its global average pooling, in evaluation mode.
 
@@ -94,6 +112,7 @@ def build(config: Config, weights_path: Path | None, seed: int, device: str) -> 
     Raises:
         InputError: the file of weights does not fit.
     """
-    network = fill(swin(), weights_path, seed, unused=_UNUSED, read=read)
+    made = swin() if config.random == "large" else _tiny()
+    network = fill(made, weights_path, seed, unused=_UNUSED, read=read)
     prepare = Preprocessing(resize=int(config.size / 0.9), crop=config.size, interpolation="bicubic")
     return FrameEncoder(network, prepare, config.batch, device_of(device))

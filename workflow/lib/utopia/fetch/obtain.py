@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utopia.errors import ChecksumError, InputError, UtopiaError
-from utopia.fetch import agreement, webvideo
+from utopia.fetch import agreement, availability, webvideo
 from utopia.fetch.archive import Limits, extract
 from utopia.fetch.coverage import Outcome
 from utopia.fetch.download import Fetched, Wanted, download
@@ -252,7 +252,7 @@ class _Run:
         there = {path.stem: path for path in self.found(every) if path.suffix.lower() in webvideo.SUFFIXES}
         wanted = [id for id in ids if id not in there]
         folder = self.folder / videos.into
-        log = webvideo.Log(folder).last()
+        log = availability.Log(folder).last()
         trouble = ""
         if wanted and not self.manner.dry:
             manner = self.manner.videos or webvideo.Manner(format=videos.format, pause=videos.pause)
@@ -271,7 +271,7 @@ class _Run:
                 raise
             except UtopiaError as error:
                 trouble = _in_words(error)
-            log = webvideo.Log(folder).last()
+            log = availability.Log(folder).last()
         reasons: dict[str, list[str]] = defaultdict(list)
         for id in (id for id in ids if id in there and self.manner.verify):
             if (before := self.record.entry(there[id])) and self.record.digest(there[id], verify=True) != before.sha256:
@@ -283,7 +283,7 @@ class _Run:
             elif webvideo.video_of(folder, id) is None:
                 reasons["was fetched, and is no longer there"].append(id)
         missing = sum(map(len, reasons.values()))
-        passing = set(reasons) - set(webvideo.PERMANENT)
+        passing = set(reasons) - set(availability.PERMANENT)
         yield Outcome(
             self.dataset,
             "videos",

@@ -203,7 +203,7 @@ def _weights(listed: list[FetchFile]) -> list[FetchFile]:
     found = []
     for path in sorted((RESOURCES / "weights").glob("*.yaml")):
         card = layers.read(path).data
-        if not card.get("file") or not str(card.get("address", "")).startswith("http"):
+        if not card.get("file") or not card.get("address"):
             continue
         other = more.pop(card["file"], None)
         found.append(
@@ -219,6 +219,12 @@ def _weights(listed: list[FetchFile]) -> list[FetchFile]:
             )
         )
     return [*found, *more.values()]
+
+
+def made_by() -> dict[str, tuple[str, str]]:
+    """Card -> file and command, of the weights that no address gives but a command makes, or gets."""
+    every = {path.stem: layers.read(path).data for path in sorted((RESOURCES / "weights").glob("*.yaml"))}
+    return {name: (str(card["file"]), str(card["made_by"])) for name, card in every.items() if card.get("made_by")}
 
 
 def command(name: str, role: str = "") -> str:

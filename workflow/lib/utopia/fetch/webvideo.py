@@ -6,27 +6,24 @@ closed to this region or to who is not signed in as an adult is not asked for ag
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from utopia.errors import InputError, UtopiaError
+from utopia.fetch.availability import LOG, PERMANENT, Log, Status, Try
 from utopia.fetch.recipe import MP4
 from utopia.fetch.record import Record, locked
 from utopia.fetch.transfer import FULL, Policy, full, refuse_without_room
 
-LOG = "availability.jsonl"
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".flv")
 _SCRATCH = ".webvideo"
-Status = Literal["ok", "gone", "private", "region", "age", "throttled", "error"]
-PERMANENT: tuple[Status, ...] = ("gone", "private", "region", "age")
 _WORDS: tuple[tuple[Status, str], ...] = (
     ("throttled", r"confirm you.?re not a bot|too many requests|rate.?limit|HTTP Error 429"),
     ("age", r"confirm your age|age.?restricted|inappropriate for some users|adult"),
@@ -38,22 +35,6 @@ _WORDS: tuple[tuple[Status, str], ...] = (
         r"|account .*closed|removed by the uploader|copyright claim|HTTP Error (?:404|410)|violat",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Try:
-    """What came of asking for a video."""
-
-    id: str
-    status: Status
-    message: str
-    time: str
-    attempts: int
-    """How often it was asked for, over all runs."""
-    sha256: str = ""
-    bytes: int = 0
-    format: str = ""
-    """yt-dlp's name of the format that was chosen."""
 
 
 @dataclass(frozen=True)
@@ -72,53 +53,6 @@ class Manner:
     options: Mapping[str, Any] | None = None
     """Further options of yt-dlp's `YoutubeDL` (cookies, a proxy, a source address)."""
     sleep: Callable[[float], None] = time.sleep
-
-
-class Log:
-    """The availability log of a folder of videos."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG
-
-    def last(self) -> dict[str, Try]:
-        """The last try of each id.
-
-        Raises:
-            InputError: a line other than the last (which a kill may have cut) cannot be read.
-        """
-        if not self.path.exists():
-            return {}
-        lines = self.path.read_text(encoding="utf-8").split("\n")
-        found = {}
-        for number, line in enumerate(lines, 1):
-            if not line:
-                continue
-            try:
-                entry = Try(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                if number == len(lines):
-                    break
-                raise InputError(
-                    "not an entry of an availability log",
-                    where=f"{self.path}:{number}",
-                    why="it says which videos are gone, and which bytes were fetched",
-                    remedy="delete the line: the video is asked for again",
-                ) from error
-            found[entry.id] = entry
-        return found
-
-    def add(self, entry: Try) -> None:
-        """Append a line."""
-        line = json.dumps(asdict(entry), ensure_ascii=False)
-        with self.path.open("ab+") as file:
-            end = file.tell()
-            if end:
-                file.seek(end - 1)
-                if file.read(1) != b"\n":  # a kill has cut the last line
-                    file.write(b"\n")
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def fetch_videos(

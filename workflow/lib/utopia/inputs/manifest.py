@@ -11,8 +11,18 @@ from utopia import registry
 from utopia.datasets import _common
 from utopia.datasets._common import Item, Located
 from utopia.errors import ChecksumError, InputError
+from utopia.fetch.availability import Log, Status
 from utopia.files import sha256, write_json
 
+_TRIED: dict[Status, str] = {
+    "ok": "was fetched, and is no longer there",
+    "gone": "is gone from its site",
+    "private": "is private",
+    "region": "is closed to the region that asked for it",
+    "age": "is shown only to adults who are signed in",
+    "throttled": "was refused because of too many requests: fetch again",
+    "error": "could not be fetched: the log availability.jsonl says why",
+}
 _FRAMES_APART = 0.01
 """Share by which the frame counts of a video and of its annotations may differ before the manifest says so."""
 
@@ -42,7 +52,9 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
     card = _common.card(dataset)
     files = _Files(located, card, getattr(config, "checksums", "refuse"))
     medium = _common.medium(module)
-    items = [_entry(module, located, item, config, files) for item in module.items(located, config)]
+    listed: list[Item] = module.items(located, config)
+    unavailable = _unavailable(located, medium)
+    items = [_entry(module, located, item, config, files, unavailable) for item in listed]
     write_json(
         output,
         {
@@ -52,13 +64,29 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
             "root": str(folder),
             "generated": located.generated,
             "missing": dict(located.missing),
+            "unlisted": _unlisted(located, listed, medium),
+            "parts": {} if located.generated else {part: entry.listed for part, entry in card.parts.items()},
             "duplicates": [path.relative_to(located.folder).as_posix() for path in located.duplicates],
             "items": [item for item, _, _ in items],
             "coverage": _coverage([cause for _, cause, _ in items])
             | {medium.files: _coverage([cause for _, _, cause in items])},
         },
     )
-    return files.hashed
+    return [*files.hashed, *located.files.get("availability", ())]
+
+
+def _unlisted(located: Located, listed: list[Item], medium: _common.Medium) -> list[str]:
+    """Videos (songs) that no item has, below the folder."""
+    used = {item.files.get(medium.role) for item in listed}
+    others = [path for path in located.files.get(medium.files, ()) if path not in used]
+    return [path.relative_to(located.folder).as_posix() for path in others]
+
+
+def _unavailable(located: Located, medium: _common.Medium) -> dict[str, str]:
+    """Key -> why the last try of fetching the item's video did not get it."""
+    logs = located.files.get("availability", ())
+    tries = {key: entry for log in logs for key, entry in Log(log.parent).last().items()}
+    return {key: f"the {medium.word} {_TRIED[entry.status]}" for key, entry in tries.items()}
 
 
 def _coverage(causes: list[str]) -> dict[str, Any]:
@@ -67,7 +95,9 @@ def _coverage(causes: list[str]) -> dict[str, Any]:
     return {"expected": len(causes), "present": len(causes) - missing.total(), "missing": dict(missing)}
 
 
-def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files) -> tuple[dict[str, Any], str, str]:
+def _entry(
+    module: Any, located: Located, item: Item, config: Any, files: _Files, unavailable: Mapping[str, str]
+) -> tuple[dict[str, Any], str, str]:
     """An item's entry, and the causes of its own and its video's absence (empty where there is none)."""
     entry: dict[str, Any] = {
         "id": item.id,
@@ -76,7 +106,7 @@ def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files
         "files": {},
         "facts": {},
         "annotations": {},
-    }
+    } | ({"part": item.part} if item.part else {})
     reason, cause, medium = "", "", _common.medium(module)
     try:
         entry["files"] = {role: files.entry(path) for role, path in item.files.items() if role != medium.role}
@@ -85,7 +115,7 @@ def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files
         raise
     except InputError as error:
         reason, cause = _told(error, located.missing.get("annotations", ""))
-    video_reason, video_cause, notes = _media(entry, item, located, files, medium)
+    video_reason, video_cause, notes = _media(entry, item, located, files, medium, unavailable.get(item.key, ""))
     return (
         entry | {"present": not cause, "reason": reason, "video_reason": video_reason, "notes": notes},
         cause,
@@ -94,12 +124,14 @@ def _entry(module: Any, located: Located, item: Item, config: Any, files: _Files
 
 
 def _media(
-    entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium
+    entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium, unavailable: str
 ) -> tuple[str, str, list[str]]:
     """Add the item's video or song to its entry; why it is not used, the cause in general terms, and notes."""
     from utopia.media.probe import probe
 
     path = item.files.get(medium.role)
+    if path is None and unavailable:
+        return unavailable, unavailable, []
     if path is None:
         reason = located.missing.get(medium.files, f"no {medium.word} {item.key} below {located.folder}")
         return reason, f"the {medium.word} is not there", []

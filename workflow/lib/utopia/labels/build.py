@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays, registry
-from utopia.datasets._common import Item, LabelledItem, Limits, card, medium
+from utopia.datasets._common import Item, LabelledItem, Limits, card, label_limits, medium
 from utopia.errors import InputError
 from utopia.files import read_json
 
@@ -27,7 +27,7 @@ def build_labels(
     distribution: Mapping[str, Any],
     output: Path,
 ) -> None:
-    """Write the labels file of a data set.
+    """Write the labels file of a data set; items are written as they are read, so memory does not grow with them.
 
     An item whose annotations are missing, damaged, of the wrong length, not numbers or outside the range is recorded
     with its reason in the metadata's `absent`. A fold that is left without training or test items is recorded in
@@ -38,7 +38,8 @@ def build_labels(
         manifest: the manifest made by `list_inputs`.
         folder: the data set's folder.
         options: the data set's `Config`, as a mapping.
-        distribution: `low` and `high`, the label range of the study; other keys are not used.
+        distribution: `low` and `high`, the label range of the study; other keys are not used. Empty for a data set
+            that has no label distribution: the range is then its card's.
         output: the arrays file to write.
 
     Raises:
@@ -46,43 +47,63 @@ def build_labels(
     """
     module = registry.load("datasets", dataset)
     config = module.Config.model_validate(dict(options))
-    limits = Limits(float(distribution["low"]), float(distribution["high"]))
+    limits = label_limits(dataset, distribution)
     located = module.locate(Path(folder), config)
     listed = {entry["id"]: entry for entry in read_json(manifest)["items"]}
 
-    labelled: list[LabelledItem] = []
+    role = medium(module).role
+    obtained = frozenset(id for id, entry in listed.items() if role in entry["files"])
+    located = replace(located, obtained=obtained)
+
+    ids: list[str] = []
+    unlabelled: list[str] = []
     absent: dict[str, str] = {}
-    for item in module.items(located, config):
-        try:
-            labelled.append(_read(module, located, item, config, limits, listed.get(item.id)))
-        except InputError as error:
-            absent[item.id] = " ".join(str(error).split())
-    if len(labelled) < _FEWEST:
-        reasons = "".join(
-            f"\n    {reason} ({count} items)" for reason, count in Counter(absent.values()).most_common(5)
-        )
-        raise InputError(
-            f"only {len(labelled)} of {len(labelled) + len(absent)} items of {dataset} have labels{reasons}",
-            where=folder,
-            why="nothing can be trained and tested on it",
-            remedy="correct the files named above; the manifest lists all of them",
-        )
-    ids = [item.id for item in labelled]
-    folds, dropped = _split(module.folds(located, ids, config))
-    meta = {
-        "dataset": dataset,
-        "protocol": module.PROTOCOL,
-        "targets": {target: {"low": limits.low, "high": limits.high} for target in module.TARGETS},
-        "items": ids,
-        "folds": folds,
-        "dropped_folds": dropped,
-        "absent": absent,
-        "annotators": {item.id: list(item.annotators) for item in labelled if len(item.annotators)},
-        "notes": {item.id: list(item.notes) for item in labelled if item.notes},
-        "label_range": {target: list(bounds) for target, bounds in card(dataset).label_range.items()},
-        "generated": located.generated,
-    }
-    arrays.save(output, _arrays(labelled), meta)
+    annotators: dict[str, list[int]] = {}
+    notes: dict[str, list[str]] = {}
+    with arrays.Writer(output) as file:
+        for item in module.items(located, config):
+            try:
+                read = _read(module, located, item, config, limits, listed.get(item.id))
+            except InputError as error:
+                absent[item.id] = " ".join(str(error).split())
+                continue
+            for name, values in _arrays(read):
+                file.add(name, values)
+            ids.append(item.id)
+            unlabelled += [] if read.labels else [item.id]
+            annotators |= {item.id: list(read.annotators)} if len(read.annotators) else {}
+            notes |= {item.id: list(read.notes)} if read.notes else {}
+        with_labels = [item for item in ids if item not in set(unlabelled)]
+        _refuse_few(dataset, len(with_labels), len(ids), absent, folder)
+        folds, dropped = _split(module.folds(located, with_labels, config))
+        file.meta = {
+            "dataset": dataset,
+            "protocol": module.PROTOCOL,
+            "targets": {target: {"low": limits.low, "high": limits.high} for target in module.TARGETS},
+            "items": ids,
+            "folds": folds,
+            "dropped_folds": dropped,
+            "absent": absent,
+            "annotators": annotators,
+            "notes": notes,
+            "label_range": {target: list(bounds) for target, bounds in card(dataset).label_range.items()},
+            "generated": located.generated,
+        }
+        if columns := getattr(module, "COLUMNS", None):
+            names = {target: list(of_target) for target, of_target in columns.items()}
+            file.meta |= {"columns": names, "unlabelled": unlabelled}
+
+
+def _refuse_few(dataset: str, labelled: int, read: int, absent: Mapping[str, str], folder: Path) -> None:
+    if labelled >= _FEWEST:
+        return
+    reasons = "".join(f"\n    {reason} ({count} items)" for reason, count in Counter(absent.values()).most_common(5))
+    raise InputError(
+        f"only {labelled} of {read + len(absent)} items of {dataset} have labels{reasons}",
+        where=folder,
+        why="nothing can be trained and tested on it",
+        remedy="correct the files named above; the manifest lists all of them",
+    )
 
 
 def _read(
@@ -107,13 +128,12 @@ def _split(folds: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict
     return kept, dropped
 
 
-def _arrays(labelled: list[LabelledItem]) -> dict[str, np.ndarray]:
-    result: dict[str, np.ndarray] = {}
-    for item in labelled:
-        result[f"{item.id}/times"] = np.asarray(item.times, dtype=np.float64)
-        for suffix, series in (("", item.labels), (".evaluation", item.evaluation), (".votes", item.votes)):
-            for target, values in series.items():
-                result[f"{item.id}/{target}{suffix}"] = np.asarray(values, dtype=np.float64)
-        for name, values in item.shots.items():
-            result[f"{item.id}/{name}"] = values
-    return result
+def _arrays(item: LabelledItem) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of an item. Labels that are vectors are as numerous as features, and so no wider than these."""
+    yield f"{item.id}/times", np.asarray(item.times, dtype=np.float64)
+    for suffix, series in (("", item.labels), (".evaluation", item.evaluation), (".votes", item.votes)):
+        for target, values in series.items():
+            vector = suffix != ".votes" and np.ndim(values) == 2
+            yield f"{item.id}/{target}{suffix}", np.asarray(values, dtype=np.float32 if vector else np.float64)
+    for name, values in item.shots.items():
+        yield f"{item.id}/{name}", values

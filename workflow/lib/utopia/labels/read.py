@@ -43,18 +43,28 @@ class Labels:
 
     @property
     def protocol(self) -> str:
-        """`affect` or `summary`."""
+        """`affect`, `summary` or `reactions`."""
         return str(self.meta["protocol"])
 
     @property
     def items(self) -> list[str]:
-        """Ids of the items that have labels, in official order."""
+        """Ids of the items that have labels (or, `unlabelled`, times only), in official order."""
         return list(self.meta["items"])
 
     @property
     def targets(self) -> dict[str, dict[str, float]]:
         """Each target's `low` and `high`."""
         return dict(self.meta["targets"])
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The names of the C columns of each target that is a vector; empty where all are numbers."""
+        return dict(self.meta.get("columns", {}))
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Ids of the items that have times only: their labels are not published, and they are in no fold."""
+        return list(self.meta.get("unlabelled", []))
 
     @property
     def folds(self) -> list[dict[str, Any]]:
@@ -71,11 +81,11 @@ class Labels:
         return self.arrays[f"{item}/times"]
 
     def label(self, item: str, target: str) -> np.ndarray:
-        """The training label, [T]."""
+        """The training label, [T]; [T, C] float32 of a target with columns."""
         return self.arrays[f"{item}/{target}"]
 
     def evaluation(self, item: str, target: str) -> np.ndarray:
-        """The label that predictions are judged by, [T]; the training label where the file has no other."""
+        """The label that predictions are judged by, shaped as `label`, which it is where the file has no other."""
         name = f"{item}/{target}.evaluation"
         return self.arrays[name] if name in self.arrays else self.label(item, target)
 

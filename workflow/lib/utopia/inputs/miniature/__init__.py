@@ -47,7 +47,8 @@ def generators() -> tuple[str, ...]:
 
 def item_ids(dataset: str, count: int) -> list[str]:
     """Ids of the items that `generate` makes: for LIRIS three quarters development movies, the rest test movies; of
-    PMEmo's songs every third is a test song; `video_1`, `video_2`, ... where nothing else is said.
+    PMEmo's songs every third is a test song; of EEV one more than `count`, which has no video; where nothing else is
+    said `video_1`, `video_2`, ...
 
     Raises:
         ConfigError: there is no generator for the data set, or it cannot make so many or so few items.
@@ -68,18 +69,26 @@ def item_ids(dataset: str, count: int) -> list[str]:
         tested = round(count / 4)
         numbers = [*range(count - tested), *range(54, 54 + tested)]
         return [f"MEDIAEVAL18_{number:02d}" for number in numbers]
+    if dataset == "eev":
+        from utopia.inputs.miniature.eev_ids import ids_of
+
+        return [item for part in ids_of(count).values() for item in part]
     word = "song" if dataset == "pmemo" else "video"
     return [f"{word}_{number}" for number in range(1, count + 1)]
 
 
 def video_ids(dataset: str, count: int) -> list[str]:
-    """Ids of the items that get a video file (PMEmo: a song), the damaged one included."""
-    return item_ids(dataset, count)
+    """Ids of the items that get a video file (PMEmo: a song), the damaged one included; of EEV all but the last."""
+    return item_ids(dataset, count)[:count]
 
 
 def damaged_id(dataset: str, count: int) -> str:
     """The item whose video is cut short: one that is only ever trained on (the last, where nothing else is said)."""
     ids = video_ids(dataset, count)
+    if dataset == "eev":
+        from utopia.inputs.miniature.eev_ids import ids_of
+
+        return ids_of(count)["train"][-1]
     if dataset == "pmemo":
         from utopia.inputs.miniature.pmemo import tested
 
