@@ -19,6 +19,25 @@ def code(script, *modules):
     return fingerprint.code(*modules, files=(SCRIPTS / f"{script}.py",))
 
 
+def scaled(amount, most=None):
+    """What a job asks for of a resource: twice as much with each attempt, so that a retry of a killed job can succeed."""
+    return lambda wildcards, attempt: min(
+        amount * 2 ** (attempt - 1), most or amount * 8
+    )
+
+
+def this(wildcards, attempt):
+    """The number of the attempt, from 1: a costly job that has failed by itself does not work a second time."""
+    return attempt
+
+
+def gpu(wildcards):
+    """How many GPUs a job with networks asks for. `device: auto` means one, unless it would run here and there is none."""
+    here = workflow.executor_plugin is None or workflow.local_exec
+    absent = here and not any(Path("/dev").glob("nvidia[0-9]*"))
+    return 0 if STUDY.device == "cpu" or (STUDY.device == "auto" and absent) else 1
+
+
 def component(kind, name):
     """The module of a component that only the configuration names."""
     return f"utopia.{kind}.{name}"
@@ -45,14 +64,9 @@ def from_study(function):
 
 
 def card(wildcards):
-    """A data set's card: its official list, folds and checksums."""
-    return str(
-        Path(workflow.basedir)
-        / "workflow"
-        / "resources"
-        / "datasets"
-        / f"{wildcards.dataset}.yaml"
-    )
+    """A data set's card: its official list, folds and checksums. Relative, so that a checkout may move."""
+    cards = Path(workflow.basedir) / "workflow" / "resources" / "datasets"
+    return os.path.relpath(cards / f"{wildcards.dataset}.yaml")
 
 
 def manifest_inputs(wildcards):
@@ -67,6 +81,16 @@ def dataset_options(wildcards):
     return STUDY.dataset(wildcards.dataset).options.model_dump(mode="json")
 
 
+def label_range(wildcards):
+    """The label range of the study; empty where the data set's card has it, because there is no distribution."""
+    distribution = STUDY.dataset(wildcards.dataset).distribution
+    return (
+        distribution.model_dump(mode="json", include={"low", "high"})
+        if distribution
+        else {}
+    )
+
+
 def extracted_features(wildcards):
     """Settings of the features to extract; `code` makes the store forget what other code extracted."""
     chosen = {
@@ -77,7 +101,7 @@ def extracted_features(wildcards):
             **feature.model_dump(mode="json", exclude={"normalise", "note"}),
             "code": fingerprint.fingerprint(
                 component("extractors", feature.extractor),
-                "utopia.media.frames",
+                "utopia.media.decoding",
                 "utopia.media.audio",
                 "utopia.features.rows",
                 "utopia.extractors._precision",
@@ -95,9 +119,16 @@ def shared_inputs(runs):
         "labels": PLAN.labels(dataset),
         "features": PLAN.feature_indexes(dataset),
         "distributions": [
-            PLAN.distribution(dataset, run.distribution_key) for run in runs
+            PLAN.distribution(dataset, run.distribution_key)
+            for run in runs
+            if run.distribution
         ],
     }
+
+
+def trainer(runs):
+    """The script that trains these runs: on clips where labels are reactions, else on whole series."""
+    return "train_clips" if runs[0].protocol == "reactions" else "train_runs"
 
 
 def training_modules(run):
@@ -108,6 +139,7 @@ def training_modules(run):
         ("samplers", run.settings["sampler"]),
     ]
     return [
+        f"utopia.training.{'clips' if run.protocol == 'reactions' else 'frames'}",
         "utopia.training.run",
         *(component(kind, name) for kind, name in chosen if name),
     ]
@@ -124,6 +156,9 @@ def trained_settings(runs):
 def judged_settings(run):
     """What the metrics of a run depend on, besides its predictions."""
     return {
-        **{name: run.settings[name] for name in ("id", "targets", "repeats")},
+        **{
+            name: run.settings[name]
+            for name in ("id", "targets", "repeats", "label_filter")
+        },
         **STUDY.evaluation.model_dump(),
     }

@@ -8,18 +8,16 @@ rule build_labels:
         f"{ROOT}/logs/build_labels/{{dataset}}.log",
     benchmark:
         f"{ROOT}/benchmarks/build_labels/{{dataset}}.jsonl"
+    group:
+        "prepare"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=scaled(30),
     params:
         folder=from_study(dataset_folder),
         options=from_study(dataset_options),
-        distribution=from_study(
-            lambda w: STUDY.dataset(w.dataset).distribution.model_dump(
-                mode="json", include={"low", "high"}
-            )
-        ),
+        distribution=from_study(label_range),
         code=lambda w: code(
             "build_labels", "utopia.labels.build", component("datasets", w.dataset)
         ),
@@ -36,10 +34,12 @@ rule approximate_distribution:
         f"{ROOT}/logs/approximate_distribution/{{dataset}}-{{key}}.log",
     benchmark:
         f"{ROOT}/benchmarks/approximate_distribution/{{dataset}}-{{key}}.jsonl"
+    group:
+        "prepare"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=scaled(30),
     params:
         settings=from_study(
             lambda w: PLAN.distributions()[PLAN.distribution(w.dataset, w.key)]

@@ -17,14 +17,17 @@ for pack, runs in PLAN.packs.items():
             f"{ROOT}/benchmarks/train/{pack}.jsonl"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=720 * len(runs),
+            mem_mb=scaled(4000),
+            # A day at most: what is trained stays, so a second attempt goes on from there.
+            runtime=scaled(min(1440, 720 * len(runs)), most=1440),
+            gpu=gpu,
+            attempt=this,
         params:
             runs=trained_settings(runs),
             folders=[PLAN.run_file(run.id, "")[:-1] for run in runs],
             code=code(
-                "train_runs",
+                trainer(runs),
                 *sorted({module for run in runs for module in training_modules(run)}),
             ),
         script:
-            "../scripts/train_runs.py"
+            f"../scripts/{trainer(runs)}.py"

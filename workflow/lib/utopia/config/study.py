@@ -71,6 +71,10 @@ class Treatment(Strict):
     members: int = Field(1, ge=1)
     """Networks of an ensemble: each replica is trained so many times from seeds of its own, and their predictions are
     averaged."""
+    whole: int = Field(0, ge=0)
+    """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
+    label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
+    """A low-pass filter that the training labels go through (EEV 2021, Table 2)."""
 
     @field_validator("loss", "sampler")
     @classmethod
@@ -146,7 +150,8 @@ class DatasetSettings(Strict):
     """Videos per extraction job."""
     models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)
     """Settings of models that differ on this data set, by model and dotted name (`pgl_sum: {d_model: 128}`)."""
-    distribution: Distribution
+    distribution: Distribution | None = None
+    """Its label distribution. Null where a label is no single number: nothing is weighed or sampled by it."""
 
 
 class Generated(Strict):
@@ -190,6 +195,8 @@ class Evaluation(Strict):
     double_rounding: bool = False
     """Round the F-score of a split to two decimals before the mean over splits, as the log files of PGL-SUM's reference
     code do; false: round once, at the end."""
+    constant: Literal["zero", "minus_one", "skip"] = "zero"
+    """The correlation of reactions with a constant series: 0 (EEV's reference code), -1, or left out of the means [U]."""
 
 
 class StudyBase(Strict):
@@ -239,16 +246,20 @@ def _section(title: str, kind: str) -> Any:
     return create_model(title, __base__=Strict, **fields)
 
 
+_NUMBERS = ("affect", "summary")
+"""Protocols whose labels are single numbers: these have a distribution."""
+
+
 def _datasets() -> Any:
     fields: dict[str, Any] = {}
     for name in registry.names("datasets"):
         config = registry.config_of("datasets", name)
-        settings = create_model(
-            f"{name.title()}Settings",
-            __base__=DatasetSettings,
-            __doc__=config.__doc__,
-            options=(config, Field(default_factory=config, description="What is particular to this data set.")),
-        )
+        own: dict[str, Any] = {
+            "options": (config, Field(default_factory=config, description="What is particular to this data set."))
+        }
+        if registry.constant("datasets", name, "PROTOCOL") in _NUMBERS:
+            own["distribution"] = (Distribution, Field(..., description="Its label distribution."))
+        settings = create_model(f"{name.title()}Settings", __base__=DatasetSettings, __doc__=config.__doc__, **own)
         fields[name] = (settings, Field(..., description=config.__doc__))
     return create_model("Datasets", __base__=Strict, **fields)
 

@@ -15,6 +15,9 @@ from utopia.errors import ConfigError
 
 Scalar = float | int | str | bool | None
 
+JUDGED = frozenset({"reaction_model", "reaction_series", "reaction_correlation"})
+"""Drawings that show what training and evaluation said of their runs."""
+
 
 class RunChoice(Strict):
     """The part of a run that a row names; the column adds the data set."""

@@ -128,10 +128,10 @@ class Plan:
         """Settings of every distribution file, by its path."""
         found: dict[str, dict[str, Any]] = {}
         for name, there in self.datasets.items():
-            if there.available:
+            if there.available and self.study.dataset(name).distribution is not None:
                 settings, window = self._default_distribution(name)
                 found[self.default_distribution(name)] = {"settings": settings, "window": window}
-        for run in self.runs.values():
+        for run in (run for run in self.runs.values() if run.distribution):
             path = self.distribution(run.dataset, run.distribution_key)
             found[path] = {"settings": dict(run.distribution), "window": run.window}
         return found
@@ -162,9 +162,13 @@ class Plan:
         if not there.available:
             return {}
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
+        distribution = self.study.dataset(spec.dataset).distribution
+        judged = runs if spec.draw in catalog.JUDGED else []
         return {
             "labels": self.labels(spec.dataset),
-            "distribution": self.default_distribution(spec.dataset),
+            **({"distribution": self.default_distribution(spec.dataset)} if distribution is not None else {}),
+            "summaries": [self.run_file(run, "training.json") for run in judged],
+            "metrics": [self.run_file(run, "metrics.csv") for run in judged],
             "features": self.feature_indexes(spec.dataset) if spec.draw == "tns_example" else [],
             "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
         }

@@ -9,6 +9,7 @@ from typing import Any
 from utopia import registry
 from utopia.config.study import Distribution, StudyBase
 from utopia.config.suggest import nearest
+from utopia.datasets._common import label_limits
 from utopia.errors import ConfigError
 from utopia.outputs.catalog import RunChoice, Scalar
 
@@ -26,11 +27,11 @@ class Run:
     settings: Mapping[str, Any]
     """JSON-able: everything that the job depends on, and nothing else of the configuration."""
     distribution: Mapping[str, Any]
-    """Settings of the distribution file that it trains on."""
+    """Settings of the distribution file that it trains on; empty where the data set has none."""
     window: int
     """Window T of the TNS plan in that file."""
     protocol: str
-    """How it is judged: `affect` or `summary`."""
+    """How it is judged: `affect`, `summary` or `reactions`."""
 
     @property
     def distribution_key(self) -> str:
@@ -69,12 +70,13 @@ def resolve(
     overrides = {**extra, **choice.set}
     module = registry.load("datasets", dataset)
     own = study.dataset(dataset)
-    low_high = own.distribution
+    distribution = own.distribution
+    low, high = label_limits(dataset, _settings(distribution))
     common = {
         "dataset": dataset,
         "targets": list(module.TARGETS),
-        "low": low_high.low,
-        "high": low_high.high,
+        "low": low,
+        "high": high,
         "seed": study.seed,
         "repeats": study.repeats,
     }
@@ -82,9 +84,7 @@ def resolve(
     if choice.reference:
         run_id = f"{dataset}.reference.{choice.reference}"
         settings = {"id": run_id, "reference": choice.reference, **common}
-        return Run(
-            run_id, dataset, choice.reference, (), settings, low_high.model_dump(mode="json"), window, module.PROTOCOL
-        )
+        return Run(run_id, dataset, choice.reference, (), settings, _settings(distribution), window, module.PROTOCOL)
 
     if choice.treatment not in study.treatments:
         raise ConfigError(
@@ -93,7 +93,7 @@ def resolve(
     registry.path_of("models", str(choice.model))
     treatment = study.treatments[str(choice.treatment)]
     parts: dict[str, Any] = {
-        "distribution": low_high,
+        "distribution": distribution,
         "model": getattr(study.models, str(choice.model)),  # type: ignore[attr-defined]
         "loss": getattr(study.losses, treatment.loss),  # type: ignore[attr-defined]
         "sampler": getattr(study.samplers, treatment.sampler) if treatment.sampler else None,  # type: ignore[attr-defined]
@@ -120,6 +120,8 @@ def resolve(
         "sampler": treatment.sampler,
         "sampler_config": sampler.model_dump(mode="json") if sampler else {},
         "members": treatment.members,
+        "whole": treatment.whole,
+        "label_filter": treatment.label_filter,
         "features": list(features),
         "normalise": {name: all_features[name].normalise for name in features},
         "device": study.device,
@@ -131,10 +133,14 @@ def resolve(
         None,
         features,
         settings,
-        parts["distribution"].model_dump(mode="json"),
+        _settings(parts["distribution"]),
         window,
         module.PROTOCOL,
     )
+
+
+def _settings(distribution: Distribution | None) -> dict[str, Any]:
+    return distribution.model_dump(mode="json") if distribution is not None else {}
 
 
 def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -> list[str]:

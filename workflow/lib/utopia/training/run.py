@@ -178,7 +178,8 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
         for item in dict.fromkeys(item for one in members for item in one.predictions)
     }
     arrays.save(task.predictions, collected, _predictions_meta(task.run, data, one.jobs, entries))
-    files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device))
+    shapes = {name: list(value.shape) for name, value in next(iter(one.done.values()))[0].parameters.items()}
+    files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device) | {"parameters": shapes})
     return paths
 
 
