@@ -131,6 +131,16 @@ def trainer(runs):
     return "train_clips" if runs[0].protocol == "reactions" else "train_runs"
 
 
+def training_memory(runs):
+    """Megabytes that the training of these runs takes. Clips keep all features at the model's rate in memory: of EEV's 3,800
+    videos 7 GB at one step per second."""
+    if runs[0].protocol != "reactions":
+        return 4000
+    rate = runs[0].settings["model_config"]["training"]["clips"]["rate"]
+    videos = len(PLAN.datasets[runs[0].dataset].with_video)
+    return int(3000 + 2.5 * rate * videos)
+
+
 def training_modules(run):
     """The modules that determine a run's numbers."""
     chosen = [

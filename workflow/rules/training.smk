@@ -17,7 +17,7 @@ for pack, runs in PLAN.packs.items():
             f"{ROOT}/benchmarks/train/{pack}.jsonl"
         threads: 1
         resources:
-            mem_mb=scaled(4000),
+            mem_mb=scaled(training_memory(runs)),
             # A day at most: what is trained stays, so a second attempt goes on from there.
             runtime=scaled(min(1440, 720 * len(runs)), most=1440),
             gpu=gpu,
