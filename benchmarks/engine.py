@@ -79,7 +79,7 @@ def compare(name: str, target: float, plain: Callable[[], None], jobs: dict[str,
 
 def kernels(function: Callable[[], object]) -> int:
     """Operations of a call that would launch a kernel: those that hold no other and are not views."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
         function()
     found = 0
     for event in profiler.events() or ():

@@ -1,6 +1,7 @@
 """A bidirectional GRU layer, for one replica or for K stacked ones.
 
-Shapes besides those of `_common`: N videos or clips, L steps of one, u units per direction.
+Shapes besides those of `_common`: N videos or clips, L steps of one, u units per direction, D replicas times
+directions.
 """
 
 from __future__ import annotations
@@ -43,20 +44,25 @@ class BiGru(nn.Module):
         return states_NL2u
 
     def _steps(self, x_KNLD: Tensor, real_KNL: Tensor) -> Tensor:
-        """Step by step, where videos may be shorter than L."""
-        keep = [real[..., None].to(x_KNLD.dtype) for real in real_KNL.unbind(dim=2)]
-        both = []
-        for direction, (read, state) in enumerate(zip(self.inputs, self.states, strict=True)):
-            gates = read(x_KNLD.flatten(1, 2)).unflatten(1, x_KNLD.shape[1:3]).unbind(dim=2)
-            h_KNu = x_KNLD.new_zeros(*x_KNLD.shape[:2], self.units)
-            found: list[Tensor] = [h_KNu] * len(gates)
-            order = range(len(gates)) if direction == 0 else reversed(range(len(gates)))
-            for step in order:
-                r, z, n = gates[step].chunk(3, dim=-1)
-                hr, hz, hn = state(h_KNu).chunk(3, dim=-1)
-                new = torch.tanh(n + (r + hr).sigmoid() * hn)
-                # a step that is padding leaves the state at zero, so that backwards each video starts at its own end
-                h_KNu = new.lerp(h_KNu, (z + hz).sigmoid()) * keep[step]
-                found[step] = h_KNu
-            both.append(torch.stack(found, dim=2))
-        return torch.cat(both, dim=-1)
+        """Step by step, where videos may be shorter than L; the backward direction walks with the forward one."""
+        replicas, u = len(x_KNLD), self.units
+        whole = bool(real_KNL.all())
+        both = [read(x_KNLD.flatten(1, 2)).unflatten(1, x_KNLD.shape[1:3]) for read in self.inputs]
+        gates = torch.stack([both[0], both[1].flip(2)], dim=1).flatten(0, 1).unbind(dim=2)
+        keep = torch.stack([real_KNL, real_KNL.flip(2)], dim=1).flatten(0, 1)[..., None].to(x_KNLD.dtype).unbind(dim=2)
+        w, b = (
+            torch.stack([s.get_parameter(name) for s in self.states], 1).flatten(0, 1) for name in ("weight", "bias")
+        )
+        w_Du3u, b_D13u = w.transpose(1, 2), b[:, None]
+        h_DNu = x_KNLD.new_zeros(2 * replicas, x_KNLD.shape[1], u)
+        found = []
+        for gate, real in zip(gates, keep, strict=True):
+            hidden = torch.baddbmm(b_D13u, h_DNu, w_Du3u)
+            r, z = (gate[..., : 2 * u] + hidden[..., : 2 * u]).sigmoid().chunk(2, dim=-1)
+            new = torch.addcmul(gate[..., 2 * u :], r, hidden[..., 2 * u :]).tanh()
+            h_DNu = torch.lerp(new, h_DNu, z)
+            if not whole:  # padding leaves the state at zero, so that backwards each video starts at its own end
+                h_DNu = h_DNu * real
+            found.append(h_DNu)
+        h_K2NLu = torch.stack(found, dim=2).unflatten(0, (replicas, 2))
+        return torch.cat([h_K2NLu[:, 0], h_K2NLu[:, 1].flip(2)], dim=-1)

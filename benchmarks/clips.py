@@ -1,0 +1,161 @@
+"""Training on clips (EEV 2021) against a plain loop of torch's own layers, at the published sizes.
+
+Prints CPU seconds of a step of one replica as a ratio to the plain loop, in one run, and the kernels of a step of a
+pack of replicas. `python benchmarks/clips.py`; `--videos` sets how many clips a step has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from engine import kernels
+from torch import Tensor, nn
+
+from utopia.config.engine import Engine
+from utopia.training.adam import make_update
+from utopia.training.chunks import chunk_loss
+from utopia.training.clip_data import ClipData
+from utopia.training.clips import ClipTrainee
+from utopia.training.clips_stacked import StackedClips
+from utopia.training.data import Fold
+from utopia.training.parts import Parts
+from utopia.training.replica import Replica
+from utopia.training.settings import Run, parse_run
+from utopia.training.trainee import Job
+
+CPU = torch.device("cpu")
+ROUNDS = 5
+SECONDS, WIDTHS, OUTPUTS = 90, [1536, 128], 15
+
+
+class Plain(nn.Module):
+    """The reference network, with torch's own dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        how: dict[str, Any] = {"num_layers": 2, "batch_first": True, "bidirectional": True, "dropout": 0.3}
+        self.picture, self.sound = nn.GRU(1536, 512, **how), nn.GRU(128, 128, **how)
+        self.gate, self.out, self.gate_out = (
+            nn.Linear(1280, 1280),
+            nn.Linear(1280, OUTPUTS),
+            nn.Linear(OUTPUTS, OUTPUTS),
+        )
+
+    def forward(self, picture: Tensor, sound: Tensor) -> Tensor:
+        """y [V, L, C]."""
+        f = torch.cat([self.picture(picture)[0], self.sound(sound)[0]], dim=2)
+        y = self.out(f * torch.sigmoid(self.gate(f)))
+        return torch.sigmoid(y * torch.sigmoid(self.gate_out(y)))
+
+
+def make_data(videos: int) -> ClipData:
+    """Random features and labels of videos of a minute and a half."""
+    rng = np.random.default_rng(0)
+    ids = [f"v{number}" for number in range(videos)]
+    data = ClipData(None, standardised_D=np.zeros(sum(WIDTHS), dtype=bool))  # type: ignore[arg-type]
+    data.bank_ND = torch.from_numpy(rng.normal(size=(videos * SECONDS, sum(WIDTHS))).astype(np.float32))
+    for number, item in enumerate(ids):
+        data.first[item], data.rows[item] = number * SECONDS, SECONDS * 6
+        data.features[item] = data.bank_ND[number * SECONDS : (number + 1) * SECONDS]
+        data.targets[item] = torch.from_numpy(rng.random((SECONDS, OUTPUTS)).astype(np.float32))
+    data.widths, data.columns, data.every, data.per_second = WIDTHS, [f"c{c}" for c in range(OUTPUTS)], 6, 6
+    data.folds = [Fold("official", tuple(ids), ())]
+    return data
+
+
+def make_job(data: ClipData, videos: int, repeat: int = 0) -> Job:
+    """A replica."""
+    training = {"selection": "last", "epochs": 1000, "clips": {"batch": videos}}
+    run: Run = parse_run(
+        {
+            "id": "random.bi_gru.l1",
+            "dataset": "random",
+            "model": "bi_gru",
+            "model_config": {"training": training},
+            "loss": "l1",
+            "features": ["picture", "sound"],
+            "seed": 1,
+            "repeats": 1,
+            "targets": ["reactions"],
+            "low": 0.0,
+            "high": 1.0,
+        }
+    )
+    return Job(Replica("reactions", "official", repeat), run, Parts.of(run, None), data, data.folds[0], None)
+
+
+def plain_step(data: ClipData, videos: int) -> Callable[[], None]:
+    """A step as the reference code takes it: clips stacked item by item."""
+    network = Plain()
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-4, weight_decay=1e-5)
+    rng = np.random.default_rng(1)
+
+    def step() -> None:
+        clips = []
+        for item in data.folds[0].train[:videos]:
+            start = int(rng.integers(0, SECONDS - 59))
+            clips.append((data.features[item][start : start + 60], data.targets[item][start : start + 60]))
+        x, y = (torch.stack(part) for part in zip(*clips, strict=True))
+        optimiser.zero_grad()
+        loss = 2 * (network(x[..., :1536].contiguous(), x[..., 1536:].contiguous()) - y).abs().mean()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def our_step(job: Job) -> Callable[[], None]:
+    """A step of the engine, one replica."""
+    trainee = ClipTrainee(job, CPU)
+    update = make_update(list(trainee.network.parameters()), trainee.recipe)
+
+    def step() -> None:
+        trainee.begin_epoch()
+        trainee.standing.epoch += 1
+        chunk_loss(trainee.network, trainee.chunks[0], trainee.loss, trainee.samples, trainee.epoch_seed).backward()
+        update()
+
+    trainee.network.train()
+    return step
+
+
+def cpu_time(function: Callable[[], None]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--videos", type=int, default=32)
+    parser.add_argument("--replicas", type=int, default=8)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data = make_data(chosen.videos)
+    plain, ours = plain_step(data, chosen.videos), our_step(make_job(data, chosen.videos))
+    plain(), ours()
+    pairs = [(cpu_time(plain), cpu_time(ours)) for _ in range(ROUNDS)]
+    seconds = statistics.median(theirs for theirs, _ in pairs)
+    ratio = statistics.median(mine / theirs for theirs, mine in pairs)
+    print(f"a step of {chosen.videos} clips of 60 s: plain loop {seconds:.2f} CPU s, ours {ratio:.2f} of it")
+
+    jobs = [(make_job(data, chosen.videos, repeat), None) for repeat in range(chosen.replicas)]
+    training = StackedClips(iter(jobs), lambda job: ClipTrainee(job, CPU), Engine(places=len(jobs)), CPU)
+    for place in training._places:
+        place.order = place.trainee.begin_epoch()
+    stack = kernels(training._round)
+    loop = kernels(plain) * len(jobs)
+    print(f"kernels of a step of {len(jobs)} replicas: stack {stack}, plain loop {loop}, {loop / stack:.1f}x fewer")
+
+
+if __name__ == "__main__":
+    main()
