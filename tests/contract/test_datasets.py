@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from utopia import registry
-from utopia.datasets import _common
+from utopia.datasets import _card, _common
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
 from utopia.inputs.manifest import list_inputs
@@ -43,7 +43,7 @@ def folder(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def limits(dataset: str) -> Limits:
-    bounds = np.array(list(_common.card(dataset).label_range.values()))
+    bounds = np.array(list(_card.card(dataset).label_range.values()))
     return Limits(float(bounds[:, 0].min()), float(bounds[:, 1].max()))
 
 
@@ -67,7 +67,7 @@ def test_an_empty_or_missing_folder_is_a_reason_not_an_error(dataset: str, modul
         assert {"annotations", _common.medium(module).files} <= set(located.missing)
         assert str(place) in located.missing["annotations"]
         items = module.items(located, module.Config())
-        assert [item.id for item in items] == [item.id for item in _common.card(dataset).items]
+        assert [item.id for item in items] == [item.id for item in _card.card(dataset).items]
         for item in items[:2]:
             with pytest.raises(InputError):
                 module.describe(located, item, module.Config())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from utopia import registry
-from utopia.datasets._common import card
+from utopia.datasets._card import card
 from utopia.errors import ConfigError
 from utopia.fetch import recipe
 from utopia.fetch.obtain import Manner, obtain
@@ -64,7 +64,8 @@ def test_cards_of_weights_are_all_there_with_their_addresses() -> None:
     known = {file.known_as: file for file in recipe.load(recipe.WEIGHTS).files}
     assert {"googlenet_imagenet", "vggish_audioset"} <= set(known)
     assert len(known) == len(recipe.load(recipe.WEIGHTS).files), "each has a name to ask for it"
-    assert cards & set(known)
+    assert cards == set(known) & cards | set(recipe.made_by()), "each is fetched or made"
+    assert not set(known) & set(recipe.made_by())
 
 
 @pytest.mark.parametrize("name", recipe.names())

@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "workflow" / "lib" / "utopia"
 HEAVY = ("torch", "torchvision", "torchaudio", "timm")
-INSIDE_A_FUNCTION = {"utopia.media.audio": "resampling uses torchaudio, and nothing else of the module does"}
+INSIDE_A_FUNCTION = {"utopia.media.sinc": "resampling uses torchaudio, and nothing else of the module does"}
 # What a command or the workflow imports before any job runs.
 AT_START = ["utopia", "utopia.config.load", "utopia.cli.main", "utopia.outputs.plan", "utopia.provenance.job"]
 

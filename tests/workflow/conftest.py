@@ -14,13 +14,15 @@ import pytest
 
 TINY = """\
 repeats: 2
-generated: {seconds: 20, seconds_of: {pmemo: 8, tvsum: 20}, items: {liris: 6, pmemo: 6, summe: 6, tvsum: 6}}
+generated:
+  {seconds: 20, seconds_of: {eev: 20, pmemo: 8, tvsum: 20}, items: {eev: 7, liris: 6, pmemo: 6, summe: 6, tvsum: 6}}
 datasets: {liris: {shard: 2}, summe: {shard: 3}}
 features: {googlenet: {options: {size: 64}}}
 models:
   et: {training: {epochs: 3}}
   pgl_sum: {training: {epochs: 3, selection: last}}
   rmn: {training: {epochs: 2}}
+  bi_gru: {training: {epochs: 4, validate_every: 2, whole_epochs: 2}}
 """
 
 

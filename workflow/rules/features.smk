@@ -10,8 +10,10 @@ rule extract_features:
         f"{ROOT}/benchmarks/extract_features/{{dataset}}-{{shard}}.jsonl"
     threads: 2  # one decodes, one runs the networks
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=scaled(4000),
+        runtime=scaled(240),
+        gpu=gpu,
+        attempt=this,
     params:
         folder=from_study(dataset_folder),
         videos=from_study(lambda w: list(PLAN.datasets[w.dataset].shards[int(w.shard)])),
@@ -44,10 +46,12 @@ rule import_features:
         f"{ROOT}/logs/import_features/{{dataset}}-{{feature}}.log",
     benchmark:
         f"{ROOT}/benchmarks/import_features/{{dataset}}-{{feature}}.jsonl"
+    group:
+        "prepare"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
     params:
         folder=from_study(dataset_folder),
         settings=from_study(lambda w: STUDY.features[w.feature].model_dump(mode="json")),

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia import registry
-from utopia.datasets import _common
-from utopia.datasets._common import CardFold, CardItem, Limits, Located
+from utopia.datasets import _card, _common
+from utopia.datasets._card import CardFold, CardItem
+from utopia.datasets._common import Limits, Located
 from utopia.errors import ConfigError, InputError
 
 
@@ -24,7 +25,7 @@ def located(ids: list[str], folds: dict[str, list[str]]) -> Located:
 
 @pytest.mark.parametrize("dataset", registry.names("datasets"))
 def test_card_is_complete_and_consistent(dataset: str) -> None:
-    card = _common.card(dataset)
+    card = _card.card(dataset)
     ids = [item.id for item in card.items]
     assert len(set(ids)) == len(ids)
     assert len({item.key for item in card.items}) == len(ids)
@@ -35,22 +36,22 @@ def test_card_is_complete_and_consistent(dataset: str) -> None:
 
 
 def test_card_counts_are_the_published_ones() -> None:
-    counts = {name: len(_common.card(name).items) for name in ("liris", "summe", "tvsum")}
+    counts = {name: len(_card.card(name).items) for name in ("liris", "summe", "tvsum")}
     assert counts == {"liris": 66, "summe": 25, "tvsum": 50}
     # How many of the videos are ever tested by the overlapping published folds.
-    tested = {name: len({item for fold in _common.card(name).folds for item in fold.test}) for name in counts}
+    tested = {name: len({item for fold in _card.card(name).folds for item in fold.test}) for name in counts}
     assert tested == {"liris": 12, "summe": 18, "tvsum": 34}
 
 
 def test_a_bad_card_names_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "liris.yaml").write_text("title: LIRIS\nlicense: none\n")
-    monkeypatch.setattr(_common, "CARDS", tmp_path)
-    _common.card.cache_clear()
+    monkeypatch.setattr(_card, "CARDS", tmp_path)
+    _card.card.cache_clear()
     try:
         with pytest.raises(ConfigError, match="license") as caught:
-            _common.card("liris")
+            _card.card("liris")
     finally:
-        _common.card.cache_clear()
+        _card.card.cache_clear()
     assert "citation" in str(caught.value)
 
 

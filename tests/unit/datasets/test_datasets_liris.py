@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from utopia.datasets import _common, liris
+from utopia.datasets import _card, liris
 from utopia.datasets._common import Item, LabelledItem, Limits
 from utopia.errors import InputError
 
@@ -155,6 +155,6 @@ def test_the_known_short_movie_may_not_be_too_long(read: Write) -> None:
 
 
 def test_known_defects_are_on_the_card() -> None:
-    kinds = {defect.id: defect.kind for defect in _common.card("liris").known_defects}
+    kinds = {defect.id: defect.kind for defect in _card.card("liris").known_defects}
     assert kinds["MEDIAEVAL18_46"] == "short_labels"
     assert {"MEDIAEVAL18_06", "MEDIAEVAL18_18", "MEDIAEVAL18_27"} < set(kinds)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utopia.datasets import _common, pmemo
+from utopia.datasets import _card, pmemo
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import ChecksumError, InputError
 from utopia.inputs.manifest import list_inputs
@@ -52,11 +52,11 @@ class TestRealData:
     def test_the_card_lists_the_songs_of_the_table_and_27_without(self, shared_data: Path) -> None:
         with (shared_data / "pmemo" / "metadata.csv").open(newline="") as file:
             metadata = {row["musicId"]: row for row in csv.DictReader(file)}
-        listed = [item.key for item in _common.card("pmemo").items]
+        listed = [item.key for item in _card.card("pmemo").items]
         without = [key for key in metadata if key not in listed]
         assert len(metadata) == 794 and len(without) == 27 and set(listed) < set(metadata)
         assert max(float(metadata[key]["duration"]) for key in without) < 15.5
-        assert any(", ".join(without) in note for note in _common.card("pmemo").notes)
+        assert any(", ".join(without) in note for note in _card.card("pmemo").notes)
 
     def test_twins_are_those_of_one_title_and_artist(self, shared_data: Path) -> None:
         with (shared_data / "pmemo" / "metadata.csv").open(newline="") as file:
@@ -66,7 +66,7 @@ class TestRealData:
             same.setdefault((row["title"], row["artist"]), set()).add(f"song_{row['musicId']}")
         known = {
             frozenset((defect.id, defect.other))
-            for defect in _common.card("pmemo").known_defects
+            for defect in _card.card("pmemo").known_defects
             if defect.kind == "same_recording"
         }
         assert known == {frozenset(songs) for songs in same.values() if len(songs) > 1} and len(known) == 10
@@ -76,7 +76,7 @@ class TestRealData:
         facts = {item.id: pmemo.describe(located, item, OPTIONS) for item in items}
         late = {song for song, fact in facts.items() if fact["last"] > fact["duration_s"]}
         few = {song for song, fact in facts.items() if fact["rows"] <= 2}
-        defects = _common.card("pmemo").known_defects
+        defects = _card.card("pmemo").known_defects
         assert late == {defect.id for defect in defects if defect.kind == "late_labels"}
         assert few == {defect.id for defect in defects if defect.kind == "few_labels"}
         item = next(item for item in items if item.id == "song_126")
@@ -293,7 +293,7 @@ def test_no_recording_is_both_trained_on_and_tested(tmp_path: Path, share: float
     ids = [item.id for item in items]
     (fold,) = pmemo.folds(located, ids, options)
     twin = {}
-    for defect in _common.card("pmemo").known_defects:
+    for defect in _card.card("pmemo").known_defects:
         if defect.kind == "same_recording":
             twin |= {defect.id: defect.other, defect.other: defect.id}
     assert len(fold["test"]) == round(767 * share)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from torchaudio.transforms import Fade
 from utopia import seeds
 from utopia.errors import InputError
 from utopia.extractors import _separation, vggish, vggish_music
-from utopia.extractors._separation import RATE, STRIDE, hybrid_demucs, separate_music
+from utopia.extractors._separation import RATE, STRIDE, Spool, hybrid_demucs, separate_music, separated
 from utopia.media.audio import resample
 
 CPU = torch.device("cpu")
@@ -133,6 +135,41 @@ def test_features_are_vggish_of_the_resampled_music() -> None:
     expected, expected_times = embed(resample(music, 44_100, 16_000))
     assert np.array_equal(features, expected) and np.array_equal(times, expected_times)
     assert len(features) == math.floor(4.5 / 0.96)
+
+
+@pytest.mark.parametrize("pieces", [1, 1000, 44_100, 100_003])
+def test_a_sound_heard_piece_by_piece_gives_the_same_bits(pieces: int) -> None:
+    config = vggish_music.Config(weights="random", separator_weights="random", channels=4, segment=2.0)
+    network = vggish_music.build(config, None, 7, "cpu")
+    sound = noise(4.5)
+    listening = network.listen()
+    if pieces == 1:  # single samples at the ends
+        cuts = [0, 1, 2, sound.shape[1] - 1, sound.shape[1]]
+    else:
+        cuts = [*range(0, sound.shape[1], pieces), sound.shape[1]]
+    for start, stop in itertools.pairwise(cuts):
+        listening.feed(sound[:, start:stop])
+    features, times = listening.end()
+    expected, expected_times = network(sound)
+    assert np.array_equal(features, expected) and np.array_equal(times, expected_times)
+
+
+def test_no_memory_grows_with_the_length_of_the_sound() -> None:
+    """Ten seconds at a time, as the decoder gives them; what is separated is thrown away as it comes."""
+
+    def peak(seconds: int) -> int:
+        piece, spool = noise(10), Spool()
+        tracemalloc.start()
+        for _ in range(seconds // 10):
+            spool.write(piece)
+        total = sum(len(part) for part in separated(spool.read, spool.samples, copies, CPU, 11.0, 0.1))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        spool.close()
+        assert total == seconds * RATE
+        return most
+
+    assert peak(180) < 1.1 * peak(60)
 
 
 def test_left_and_right_are_told_apart_and_one_channel_is_heard_on_both_sides() -> None:

@@ -16,7 +16,7 @@ import pytest
 from clips import make, tone
 
 from utopia import arrays
-from utopia.errors import ChecksumError, ConfigError
+from utopia.errors import ChecksumError, ConfigError, InputError
 from utopia.features import extract
 from utopia.features.read import FeatureReader
 from utopia.files import read_json, sha256, write_json
@@ -185,16 +185,43 @@ def test_a_shard_killed_by_the_system_goes_on_at_the_next_video(
 
 
 def test_a_finished_shard_imports_no_network(root: Path, plain: Path, tmp_path: Path) -> None:
-    """Under two seconds. An absence is not stored: a video without sound is looked at again."""
-    given = settings(root, plain, {"frames": FRAMES, "sound": SOUND}, items=["a", "c", "d"])
+    """Under two seconds, though one of its videos is without sound."""
+    given = settings(root, plain, {"frames": FRAMES, "sound": SOUND})
     given["output"] = tmp_path / "shard-0.json"
     paths = {name: str(value) for name, value in given.items() if isinstance(value, Path)}
     code = (
         "import json, sys; from pathlib import Path; from utopia.features.extract import extract_shard\n"
         "given, paths = json.loads(sys.argv[1]), json.loads(sys.argv[2])\n"
         "made = extract_shard(**given, **{name: Path(value) for name, value in paths.items()})\n"
-        "assert len(made) == 6\n"
+        "assert len(made) == 7\n"
         "assert 'torch' not in sys.modules\n"
     )
     rest = json.dumps({name: value for name, value in given.items() if name not in paths})
     subprocess.run([sys.executable, "-c", code, rest, json.dumps(paths)], check=True)
+    index = read_json(given["output"])
+    assert index == read_json(plain / "features" / "movies" / "shard-0.json")
+    assert index["items"]["b"]["sound"] == {"absent": "the file has no sound"}
+
+
+def test_what_a_file_cannot_give_is_not_tried_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But it is for other settings; a failure to read says nothing about the file, and is tried again."""
+    tried: list[str] = []
+    decode = extract.stream_audio
+
+    def watched(path: Path, *values: Any) -> Any:
+        tried.append(path.stem)
+        if len(tried) == 1:
+            raise InputError("cannot read the file") from OSError(5, "Input/output error")
+        return decode(path, *values)
+
+    monkeypatch.setattr(extract, "stream_audio", watched)
+    reasons = [run(root, tmp_path, {"sound": SOUND}, items=["b"])["items"]["b"]["sound"] for _ in range(3)]
+    assert reasons == [{"absent": "cannot read the file"}, *[{"absent": "the file has no sound"}] * 2]
+    assert tried == ["b", "b"]
+    other = SOUND | {"options": SOUND["options"] | {"patch": "per_second"}}
+    assert run(root, tmp_path, {"sound": other}, items=["b"])["items"]["b"]["sound"] == reasons[1]
+    assert tried == ["b"] * 3
+    noted = sorted((tmp_path / "features" / "store").rglob("*.json"))
+    assert len(noted) == 2 and all(read_json(path)["identity"]["item"] == "b" for path in noted)

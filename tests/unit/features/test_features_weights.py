@@ -55,6 +55,25 @@ def test_absence_says_where_to_put_the_file(folder: Path) -> None:
     assert "set `data`" in weights.find("whole", None).reason
 
 
+def test_weights_of_your_own_say_how_they_are_made(folder: Path) -> None:
+    text = (folder / "cards" / "prefix.yaml").read_text().rpartition("sha256_prefix")[0] + "sha256_prefix: null\n"
+    own = text.replace("address: https://example.org/net.pth", "address: null\nmade_by: make_net <frames>")
+    (folder / "cards" / "own.yaml").write_text(own)
+    assert weights.find("own", folder / "cards").reason.endswith("make it: make_net <frames>")
+    (folder / "weights").mkdir()
+    (folder / "net.pth").rename(folder / "weights" / "net.pth")
+    found = weights.find("own", folder / "weights")
+    with pytest.raises(ChecksumError, match=r"a file of your own") as raised:
+        weights.identify(found)
+    assert "utopia fetch" not in str(raised.value) and "features.<name>.sha256" in raised.value.remedy
+    assert weights.identify(found, pinned=hashlib.sha256(b"weights").hexdigest())
+    for wrong in (own.replace("made_by: make_net <frames>\n", ""), text + "made_by: make_net\n"):
+        (folder / "cards" / "neither.yaml").write_text(wrong)
+        weights.card.cache_clear()
+        with pytest.raises(ConfigError, match="exactly one of address and made_by"):
+            weights.card("neither")
+
+
 def test_faults_of_cards(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"no card of weights 'wole'.*whole"):
         weights.card("wole")

@@ -1,4 +1,4 @@
-"""A tiny miniature of every data set, one file more of each damaged: all are named in the coverage table, no other is lost.
+"""A tiny miniature of every data set, one file more of each damaged: all are named in the table, no other is lost.
 
 The real code from raw files to the table: manifest, extraction, coverage.
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from utopia.datasets import _common
+from utopia.datasets import _card
 from utopia.errors import ChecksumError
 from utopia.inputs import manifest as under_test
 from utopia.inputs.manifest import list_inputs
@@ -174,7 +174,7 @@ class TestChecksums:
         path = self.spoiled(shared_data, tmp_path)
         with pytest.raises(ChecksumError) as caught:
             listed("tvsum", path.parent, tmp_path)
-        published = next(file.sha256 for file in _common.card("tvsum").files if file.name == path.name)
+        published = next(file.sha256 for file in _card.card("tvsum").files if file.name == path.name)
         assert caught.value.where == str(path) and str(published) in caught.value.what
         assert "checksums: record" in caught.value.remedy
         assert not (tmp_path / "manifest.json").exists()

@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = _study(chosen)
     assert study.data is not None
-    outcomes = _all(study, study.data, *_named(study, chosen), chosen)
+    outcomes = _all(study, study.data, *_named(study, chosen), chosen) + _made(study, study.data, chosen)
     path = None if chosen.dry_run else coverage.write(outcomes, study.data)
     if chosen.json:
         rows = [_as_json(outcome) for outcome in outcomes]
@@ -102,20 +102,37 @@ def _named(study: StudyBase, chosen: argparse.Namespace) -> tuple[list[str], lis
 
     datasets, weights = recipe.names(), recipe.load(recipe.WEIGHTS).files
     by_name = {name: file for file in weights for name in (file.known_as, file.name) if name}
+    made = recipe.made_by()
     for name in chosen.names:
-        if name not in datasets and name not in by_name:
+        if name not in datasets and name not in by_name and name not in made:
             raise ConfigError(
                 f"nothing is known of how to fetch {name!r}{nearest(name, [*datasets, *by_name])}",
-                remedy=f"data sets: {', '.join(datasets)}; weights: {', '.join(sorted(by_name))}",
+                remedy=f"data sets: {', '.join(datasets)}; weights: {', '.join(sorted([*by_name, *made]))}",
             )
     named = [name for name in chosen.names if name in datasets]
-    files = [by_name[name] for name in chosen.names if name not in datasets]
+    files = [by_name[name] for name in chosen.names if name in by_name]
     nothing = not chosen.names
     if nothing and not chosen.weights:
         named = [name for name in type(study.datasets).model_fields if name in datasets]  # type: ignore[attr-defined]
     if chosen.weights or nothing:
         files += [by_name[name] for name in _weights_of(study) if name in by_name and by_name[name] not in files]
     return named, files
+
+
+def _made(study: StudyBase, data: Path, chosen: argparse.Namespace) -> list[Outcome]:
+    """Of the weights that are meant, those that nothing fetches: there, or by which command they are made."""
+    from utopia.fetch import recipe
+    from utopia.fetch.coverage import Outcome
+
+    every = chosen.weights or not chosen.names
+    names = [*chosen.names, *(_weights_of(study) if every else ())]
+    outcomes = []
+    for name in dict.fromkeys(name for name in names if name in recipe.made_by()):
+        file, command = recipe.made_by()[name]
+        there = (data / recipe.WEIGHTS / file).is_file()
+        reasons = {} if there else {f"make it: {command}": (file,)}
+        outcomes.append(Outcome(recipe.WEIGHTS, name, 1, int(there), reasons, failed=not (there or chosen.dry_run)))
+    return outcomes
 
 
 def _weights_of(study: StudyBase) -> list[str]:

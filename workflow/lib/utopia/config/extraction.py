@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from utopia.config.base import Strict
 from utopia.config.engine import Precision
 
@@ -16,3 +18,6 @@ class Compute(Strict):
     """Whether pictures lie in memory with the channels of a pixel side by side; null: as the extractor has it."""
     across_videos: bool = False
     """Fill batches across videos: for a GPU and short videos. Rows then depend on the shard, up to rounding."""
+    decoder: Literal["av", "torchcodec"] = "av"
+    """What decodes pictures. `torchcodec`, an optional package, uses the decoder of the GPU that the networks run on:
+    other bits than the CPU's, and damage inside a stream goes unnoticed. Sound is always decoded by `av` (PyAV)."""

@@ -196,7 +196,7 @@ class Evaluation(Strict):
     """Round the F-score of a split to two decimals before the mean over splits, as the log files of PGL-SUM's reference
     code do; false: round once, at the end."""
     constant: Literal["zero", "minus_one", "skip"] = "zero"
-    """The correlation of reactions with a constant series: 0 (EEV's reference code), -1, or left out of the means [U]."""
+    """The correlation of reactions with a constant series: 0 (EEV's reference code), -1, or left out of means [U]."""
 
 
 class StudyBase(Strict):

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from utopia import seeds
-from utopia.datasets._common import CardItem, Item, Located, by_stem, stem_key
+from utopia.datasets._card import CardItem
+from utopia.datasets._common import Item, Located, by_stem, stem_key
 from utopia.errors import InputError
 
 STEP = 15

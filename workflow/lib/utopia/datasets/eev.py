@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from utopia.config.base import Strict
-from utopia.datasets import _common
+from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._eev_index import EXPRESSIONS, index_of, read_columns
 from utopia.datasets._eev_rows import Rows, read_rows
@@ -50,7 +50,7 @@ def locate(folder: Path, options: Config) -> Located:
     """The three files, where their headers are understood, and the videos."""
     problems: list[str] = []
 
-    def choose(files: tuple[Path, ...], items: Sequence[_common.CardItem]) -> dict[str, tuple[Path, ...]]:
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         tables: dict[str, Path] = {}
         for part, name in PARTS.items():
             path = next((path for path in files if path.name.lower() == name), None)

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from utopia.config.base import Strict
-from utopia.datasets import _common
+from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import InputError
 
@@ -42,7 +42,7 @@ class Config(Strict):
 def locate(folder: Path, options: Config) -> Located:
     """Annotation files and videos below the folder. The provided feature files (millions) are not looked through."""
 
-    def choose(files: tuple[Path, ...], items: Sequence[_common.CardItem]) -> dict[str, tuple[Path, ...]]:
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         keys = {_common.stem_key(item.key) for item in items}
         annotations = _common.by_stem(files, (".txt",), _ENDING)
         videos = _common.by_stem(files, _common.VIDEO_SUFFIXES)
@@ -173,7 +173,7 @@ def _check_length(path: Path, times: np.ndarray, item: Item, located: Located, o
     if abs(difference) <= options.length_tolerance:
         return []
     lengths = f"{len(times)} labels (one per second) for a video of {duration:.1f} s"
-    known = {defect.id: defect for defect in _common.card("liris").known_defects if defect.kind == "short_labels"}
+    known = {defect.id: defect for defect in _card.card("liris").known_defects if defect.kind == "short_labels"}
     if difference < 0 and item.id in known and not located.generated:
         return [f"{lengths}: a known defect; the labelled seconds are used"]
     raise InputError(

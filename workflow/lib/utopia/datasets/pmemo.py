@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from utopia.config.base import Strict
-from utopia.datasets import _common
+from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import InputError
 
@@ -66,7 +66,7 @@ class _Row(NamedTuple):
 def locate(folder: Path, options: Config) -> Located:
     """Annotation files, metadata, split files (where they are asked for) and songs below the folder."""
 
-    def choose(files: tuple[Path, ...], items: Sequence[_common.CardItem]) -> dict[str, tuple[Path, ...]]:
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         keys = {_common.stem_key(item.key) for item in items}
         songs = _common.by_stem(files, _common.AUDIO_SUFFIXES)
         names = {"annotations": _ANNOTATIONS, "deviations": _DEVIATIONS, "information": _INFORMATION}
@@ -189,7 +189,7 @@ def _read_split(located: Located) -> list[str]:
 def _twins() -> dict[str, list[str]]:
     """song -> songs that are the same recording."""
     found: dict[str, list[str]] = {}
-    for defect in _common.card("pmemo").known_defects:
+    for defect in _card.card("pmemo").known_defects:
         if defect.kind == "same_recording":
             found.setdefault(defect.id, []).append(defect.other)
             found.setdefault(defect.other, []).append(defect.id)
@@ -198,7 +198,7 @@ def _twins() -> dict[str, list[str]]:
 
 def _known(item: Item) -> list[str]:
     """What the card says about a song's defects."""
-    defects = _common.card("pmemo").known_defects
+    defects = _card.card("pmemo").known_defects
     return [f"{defect.note}: a known defect" for defect in defects if item.id in (defect.id, defect.other)]
 
 

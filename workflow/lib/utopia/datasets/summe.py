@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from utopia.config.base import Strict
-from utopia.datasets import _common, _summary
+from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import InputError
 
@@ -48,7 +48,7 @@ class _Votes(NamedTuple):
 def locate(folder: Path, options: Config) -> Located:
     """The official `.mat` files, the field's HDF5 file and the videos below the folder."""
 
-    def choose(files: tuple[Path, ...], items: Sequence[_common.CardItem]) -> dict[str, tuple[Path, ...]]:
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         shots = _summary.one_file(files, _SHOTS)
         return {
             # The HDF5 file repeats the votes, so it can stand in for .mat files that are not there.

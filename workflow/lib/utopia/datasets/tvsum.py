@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from utopia.config.base import Strict
-from utopia.datasets import _common, _summary
+from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import InputError
 
@@ -51,7 +51,7 @@ class _Votes(NamedTuple):
 def locate(folder: Path, options: Config) -> Located:
     """The official `.mat` file, the field's HDF5 file and the videos below the folder."""
 
-    def choose(files: tuple[Path, ...], items: Sequence[_common.CardItem]) -> dict[str, tuple[Path, ...]]:
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         return {
             "annotations": _summary.one_file(files, _ANNOTATIONS),
             "shots": _summary.one_file(files, _SHOTS),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from torch import nn
 from utopia import seeds
 from utopia.config.base import Strict
 from utopia.extractors import vggish
-from utopia.extractors._common import AudioNetwork, device_of
-from utopia.extractors._separation import RATE, hybrid_demucs, separate_music
-from utopia.media.audio import resample
+from utopia.extractors._common import AudioNetwork, Listening, device_of
+from utopia.extractors._separation import RATE, Spool, hybrid_demucs, separated
+from utopia.media.audio import Resampler
 from utopia.media.logmel import PATCH_S
 
 MEDIUM = "audio"
@@ -44,18 +45,47 @@ class _Music:
     rate = RATE
     channels = 2
 
-    def __init__(self, separator: nn.Module, embed: AudioNetwork, config: Config, device: torch.device) -> None:
+    def __init__(self, separator: nn.Module, embed: Any, config: Config, device: torch.device) -> None:
         self._separator, self._embed, self._device = separator.to(device), embed, device
         self._segment, self._fade = config.segment, config.fade
 
-    @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings float32 [P, 128] and start times float64 [P] of a sound float32 [2, samples] at 44.1 kHz."""
-        if samples.shape[-1] < PATCH_S * RATE:
+        listening = self.listen()
+        listening.feed(samples)
+        return listening.end()
+
+    def listen(self) -> Listening:
+        """Hear a sound piece by piece. It waits in a file until its end, because its loudness must be known first."""
+        return _Listening(self._embedded)
+
+    @torch.inference_mode()
+    def _embedded(self, spool: Spool) -> tuple[np.ndarray, np.ndarray]:
+        if spool.samples < PATCH_S * RATE:
             return np.empty((0, WIDTH), np.float32), np.empty(0)
-        sound = np.broadcast_to(samples, (2, samples.shape[-1]))
-        music = separate_music(sound, self._separator, self._device, self._segment, self._fade)
-        return self._embed(resample(music, RATE, self._embed.rate))
+        resampler, listening = Resampler(RATE, self._embed.rate), self._embed.listen()
+        for part in separated(spool.read, spool.samples, self._separator, self._device, self._segment, self._fade):
+            for piece in resampler.push(part):
+                listening.feed(piece)
+        for piece in resampler.end():
+            listening.feed(piece)
+        return listening.end()
+
+
+class _Listening:
+    def __init__(self, embedded: Callable[[Spool], tuple[np.ndarray, np.ndarray]]) -> None:
+        self._embedded, self._spool = embedded, Spool()
+
+    def feed(self, samples: np.ndarray) -> None:
+        """Take the next samples, float32 [2, n] at 44.1 kHz, or [n], heard on both sides."""
+        self._spool.write(np.broadcast_to(samples, (2, samples.shape[-1])))
+
+    def end(self) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings float32 [P, 128] and start times float64 [P] of all that was heard."""
+        try:
+            return self._embedded(self._spool)
+        finally:
+            self._spool.close()
 
 
 def build(

@@ -1,11 +1,12 @@
 """Extracting the features of some videos: each video is decoded once for all networks that look at it at the same rate.
 
 Every result is stored as soon as it is there, so a job that was killed goes on with the next video. What cannot be had
-(a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason.
+(a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason; what the
+file itself cannot give is noted in the store as well, under the name that its features would have.
 
 Videos are decoded in threads (`features.pipeline`) beside the networks, which run in the calling one and see the same
 batches whatever the number of threads (`features.rows`). What is held in memory does not grow with the length of a
-video but for its rows, and its sound where an extractor must hear it whole.
+video but for its rows.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from utopia.features.pipeline import merged
 from utopia.features.rows import Batches, FrameRows, SoundRows
 from utopia.files import read_json, sha256, write_json
 from utopia.media.audio import stream_audio
-from utopia.media.container import decoder
-from utopia.media.frames import sample_frames
 
 _log = logging.getLogger(__name__)
 _AHEAD_BYTES = 64 << 20
@@ -91,7 +90,7 @@ def extract_shard(
         {
             "dataset": listed["dataset"],
             "items": {item: dict(sorted(found.items())) for item, found in index.items()},
-            "decoder": decoder(),
+            "decoder": {maker.name: maker.decoded_by for maker in makers},
             "weights": {maker.name: maker.weights for maker in makers},
             "precision": {maker.name: _precision(maker, index, store) for maker in makers},
         },
@@ -119,6 +118,8 @@ class _Reading:
     """Gives what each of `rows` is fed with."""
     rows: list[FrameRows | SoundRows] = field(default_factory=list)
     over: bool = False
+    fallback: str = ""
+    """Why another decoder than the one chosen decoded it; empty if none did."""
 
     @property
     def complete(self) -> bool:
@@ -151,7 +152,7 @@ class _Source:
                 continue
             identity = maker.identity(entry["id"], entry["files"][role]["sha256"])
             path = objects.place(store, identity)
-            found = objects.entry(path, store)
+            found = objects.entry(path, store) or objects.absence(path)
             if found is None:
                 self.tasks.append((role, _Task(maker, path, identity)))
             else:
@@ -162,13 +163,14 @@ class _Source:
         groups: dict[tuple[Any, ...], list[_Task]] = defaultdict(list)
         for role, task in self.tasks:
             groups[role, *task.maker.rate()].append(task)
-        for (role, medium, rate, other), tasks in groups.items():
-            path = self._path(role)
+        for (role, medium, rate, other, decoder), tasks in groups.items():
+            reading = _Reading(tasks, partial(_pieces, self._path(role), rate, other))
             if medium == "frames":
-                read: Any = partial(sample_frames, path, fps=None if other else rate, every=other)
-            else:
-                read = partial(_pieces, path, rate, other)
-            self.left.append(_Reading(tasks, read))
+                told = partial(setattr, reading, "fallback")
+                reading.read = partial(
+                    decoder.sample, self._path(role), fps=None if other else rate, every=other, told=told
+                )
+            self.left.append(reading)
 
     def read(self) -> Iterator[_Product]:
         """Decode all that is needed."""
@@ -176,13 +178,13 @@ class _Source:
         for role in {role for role, _ in self.tasks}:
             _refuse_changed(self._path(role), self._entry["files"][role]["sha256"], self._manifest)
         for reading in list(self.left):
-            reason = ""
+            reason, lasting = "", False
             try:
                 for sample in reading.read():
                     yield _Product(self, reading, sample)
             except InputError as error:
-                reason = error.what
-            yield _Product(self, reading, None, reason)
+                reason, lasting = error.what, not isinstance(error.__cause__, (OSError, MemoryError))
+            yield _Product(self, reading, None, reason, lasting)
 
     def _path(self, role: str) -> Path:
         path: Path = self._root / self._entry["files"][role]["path"]
@@ -197,6 +199,8 @@ class _Product:
     reading: _Reading
     sample: tuple[Any, ...] | None
     reason: str = ""
+    lasting: bool = False
+    """Whether it would fail again: by what is in the file, not by what happened in reading it."""
 
     @property
     def weight(self) -> int:
@@ -223,7 +227,7 @@ def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, thre
             waiting.remove((source, reading))
             for task, rows in zip(reading.tasks, reading.rows, strict=True):
                 features, times = rows.result()
-                source.index[task.maker.name] = _stored(task, features, times, store)
+                source.index[task.maker.name] = _stored(task, features, times, store, reading.fallback)
             done += _finish(source, reading, f"{done + 1}/{len(work)}")
 
     with closing(
@@ -243,7 +247,7 @@ def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, thre
             reading.over = True
             if product.reason:
                 for task in reading.tasks:
-                    source.index[task.maker.name] = {"absent": product.reason}
+                    source.index[task.maker.name] = _absent(task, product.reason, product.lasting)
                 reading.rows = []
                 done += _finish(source, reading, f"{done + 1}/{len(work)}")
             else:
@@ -277,6 +281,8 @@ def _finish(source: _Source, reading: _Reading, count: str) -> bool:
     absent = ", ".join(name for name, found in source.index.items() if "absent" in found)
     took = time.monotonic() - source.begun
     _log.info("%s %s: %.1f s%s", count, source.item, took, f", absent: {absent}" if absent else "")
+    if reading.fallback:
+        _log.warning("%s: %s", source.item, reading.fallback)
     return True
 
 
@@ -302,16 +308,24 @@ def _refuse_changed(source: Path, expected: str, manifest: Path) -> None:
         )
 
 
-def _stored(task: _Task, features: np.ndarray, times: np.ndarray, store: Path) -> dict[str, Any]:
+def _absent(task: _Task, reason: str, lasting: bool) -> dict[str, Any]:
+    """The index entry of an absence; one that would come about again is kept in the store, as a result is."""
+    return objects.put_absence(task.path, reason, task.identity) if lasting else {"absent": reason}
+
+
+def _stored(task: _Task, features: np.ndarray, times: np.ndarray, store: Path, fallback: str) -> dict[str, Any]:
     """The index entry of a result that is now in the store, or why it is none."""
     if len(times) == 0:
-        return {"absent": f"too short for {task.maker.extractor}"}
+        return _absent(task, f"too short for {task.maker.extractor}", lasting=True)
     maker = task.maker
     made_with = {"device": maker.device, "torch": version("torch"), "precision_error": maker.error}
+    if fallback:
+        made_with["fallback"] = fallback
     try:
         return objects.put(task.path, store, features, times, task.identity | {"made_with": made_with})
     except ComputeError as error:
-        return {"absent": f"{task.maker.extractor} gave no usable features: {error.what}"}
+        # not kept: numbers that are none may come from a faulty GPU, and another try on another one is due
+        return _absent(task, f"{task.maker.extractor} gave no usable features: {error.what}", lasting=False)
 
 
 def _precision(maker: Maker, index: Mapping[str, Mapping[str, Any]], store: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from utopia.config.extraction import Compute
 from utopia.errors import ConfigError
 from utopia.features import cards, weights
 from utopia.media.container import decoder
+from utopia.media.decoding import Decoder
 
 
 class Maker:
@@ -35,6 +36,7 @@ class Maker:
         self.absent, self.device = "", device
         self.error: float | None = None
         self.seed = seeds.derive(seed, "extractor", self.extractor)
+        self.decoder = self._decoder()
         self._pins: Mapping[str, str] = settings.get("sha256", {})
         self._paths: dict[str, Path | None] = {}
         described = {name: self._find(name, card, weights_folder) for name, card in cards.chosen(self.config).items()}
@@ -52,6 +54,24 @@ class Maker:
         self._paths[setting] = found.path
         digest = weights.identify(found, self._pins.get(card))
         return {"kind": "card", "card": found.name, "file": found.path.name, "sha256": digest}
+
+    def _decoder(self) -> Decoder:
+        if self.compute.decoder == "av":
+            return Decoder()
+        if self.medium == "audio":
+            raise ConfigError(
+                f"{self.extractor} hears sound, which {self.compute.decoder} does not decode here",
+                where=f"features.{self.name}.compute.decoder",
+                remedy="leave it `av`",
+            )
+        from utopia.extractors._common import device_of
+
+        return Decoder(self.compute.decoder, device_of(self.device).type)
+
+    @cached_property
+    def decoded_by(self) -> dict[str, str]:
+        """Name and versions of the decoder."""
+        return decoder() if self.decoder.name == "av" else self.decoder.facts()
 
     @cached_property
     def network(self) -> Any:
@@ -101,8 +121,8 @@ class Maker:
     def rate(self) -> tuple[Any, ...]:
         """What must agree for two features to be made from one decoding."""
         if self.medium == "frames":
-            return self.medium, self.config.fps, getattr(self.config, "every", None)
-        return self.medium, self.network.rate, self.network.channels
+            return self.medium, self.config.fps, getattr(self.config, "every", None), self.decoder
+        return self.medium, self.network.rate, self.network.channels, self.decoder
 
     def identity(self, item: str, source_sha256: str) -> dict[str, Any]:
         """All that determines the features of an item; becomes the object's name and its metadata."""
@@ -113,6 +133,6 @@ class Maker:
             "options": self.config.model_dump(mode="json"),
             "compute": self.compute.model_dump(mode="json"),
             "weights": self.weights,
-            "decoder": decoder(),
+            "decoder": self.decoded_by,
             "code": self.code,
         }

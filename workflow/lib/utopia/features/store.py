@@ -13,7 +13,7 @@ import numpy as np
 
 from utopia import arrays
 from utopia.errors import ComputeError, InputError, UtopiaError
-from utopia.files import digest, sha256
+from utopia.files import digest, read_json, sha256, write_json
 
 _KEY_DIGITS = 32
 
@@ -57,7 +57,8 @@ def entry(path: Path, store: Path) -> dict[str, Any] | None:
     """The index entry of an object that is already there; None if it is not, or does not open.
 
     Returns:
-        `file` (relative to the features folder), `sha256`, `rows`, `width`.
+        `file` (relative to the features folder), `sha256`, `rows`, `width`; and `fallback`, why another decoder than
+        the one in its identity decoded it, where that is so.
     """
     if not path.is_file():
         return None
@@ -66,6 +67,26 @@ def entry(path: Path, store: Path) -> dict[str, Any] | None:
         rows, width = opened["features"].shape
         if opened["times"].shape != (rows,):
             return None
+        fallback = opened.meta.get("made_with", {}).get("fallback")
     except (InputError, KeyError, ValueError):
         return None
-    return {"file": path.relative_to(store.parent).as_posix(), "sha256": sha256(path), "rows": rows, "width": width}
+    found = {"file": path.relative_to(store.parent).as_posix(), "sha256": sha256(path), "rows": rows, "width": width}
+    return found | ({"fallback": fallback} if fallback else {})
+
+
+def put_absence(path: Path, reason: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Note, where the object would lie, that what determines it gives none; returns its index entry."""
+    write_json(_absence(path), {"absent": reason, "identity": dict(identity)})
+    return {"absent": reason}
+
+
+def absence(path: Path) -> dict[str, Any] | None:
+    """The index entry of an object that is known not to come about; None if nothing is known."""
+    try:
+        return {"absent": str(read_json(_absence(path))["absent"])}
+    except (UtopiaError, KeyError, TypeError):
+        return None
+
+
+def _absence(path: Path) -> Path:
+    return path.with_suffix(".absent.json")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from utopia.config import layers
 from utopia.config.base import Strict
@@ -23,8 +24,10 @@ class Card(Strict):
     """A published file of weights."""
 
     title: str
-    address: str
-    """Where it was published."""
+    address: str | None = Field(..., pattern="^https?://")
+    """Where it was published; null: nowhere as a file that `utopia fetch` could get."""
+    made_by: str = ""
+    """The command that makes it, or gets it, where there is no address."""
     file: str = Field(..., pattern=r"^[^/\\]+$")
     """Its name in `<data>/weights/`."""
     bytes: int | None
@@ -38,6 +41,17 @@ class Card(Strict):
     citation: str
     parameters: str
     """How the parameters are named in the file."""
+
+    @model_validator(mode="after")
+    def _comes_from_somewhere(self) -> Self:
+        if bool(self.address) == bool(self.made_by):
+            raise ValueError("exactly one of address and made_by says where the file comes from")
+        return self
+
+    @property
+    def way(self) -> str:
+        """What to do to have the file in `<data>/weights/`."""
+        return f"download {self.address} into <data>/weights/" if self.address else f"make it: {self.made_by}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def find(name: str, folder: Path | None) -> Found:
         name,
         wanted,
         None,
-        f"needs the weights {wanted.file}, {where}: download {wanted.address} into <data>/weights/",
+        f"needs the weights {wanted.file}, {where}: {wanted.way}",
     )
 
 
@@ -111,7 +125,7 @@ def identify(found: Found, pinned: str | None = None) -> str:
                 f"its sha256 is {digest}, but {by} {expected}{'' if len(expected) == 64 else '...'}",
                 where=found.path,
                 why="the file is damaged or another one; features made with it would not be what their name says",
-                remedy=f"delete it and download {found.card.address} again",
+                remedy=f"delete it and {found.card.way.removesuffix(' into <data>/weights/')} again",
             )
     if not known and not pinned:
         _trust_on_first_use(found, found.path, digest)
@@ -127,7 +141,11 @@ def _trust_on_first_use(found: Found, path: Path, digest: str) -> None:
         if entry is None
         else f"its sha256 is {digest}, but {entry.sha256} was recorded when it was first fetched",
         where=path,
-        why=f"no checksum of it is published (card {found.name!r}), so only what came first can be trusted",
-        remedy=f"`utopia fetch {found.name}` gets it, or records the file that is there; or name the sha256 that you "
-        f"trust in the study: `features.<name>.sha256: {{{found.name}: ...}}`",
+        why=f"no checksum of it is published (card {found.name!r}), so only what came first can be trusted"
+        if found.card.address
+        else f"it is a file of your own (card {found.name!r}): only you know which one is meant",
+        remedy=(
+            f"`utopia fetch {found.name}` gets it, or records the file that is there; or " * bool(found.card.address)
+        )
+        + f"name the sha256 that you trust in the study: `features.<name>.sha256: {{{found.name}: ...}}`",
     )

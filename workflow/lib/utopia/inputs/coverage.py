@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utopia.datasets._common import MEDIA, card
+from utopia.datasets._card import card
+from utopia.datasets._common import MEDIA
 from utopia.files import atomic, read_json
 
 COLUMNS = ("dataset", "subject", "expected", "obtained", "missing", "reason", "items")

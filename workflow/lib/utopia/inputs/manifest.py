@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia import registry
-from utopia.datasets import _common
+from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, Located
 from utopia.errors import ChecksumError, InputError
 from utopia.fetch.availability import Log, Status
@@ -49,7 +49,7 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
     module = registry.load("datasets", dataset)
     config = module.Config.model_validate(dict(options))
     located: Located = module.locate(Path(folder), config)
-    card = _common.card(dataset)
+    card = _card.card(dataset)
     files = _Files(located, card, getattr(config, "checksums", "refuse"))
     medium = _common.medium(module)
     listed: list[Item] = module.items(located, config)
@@ -165,7 +165,7 @@ def _told(error: InputError, instead: str = "") -> tuple[str, str]:
 class _Files:
     """Hashes of the files below a folder, each taken once."""
 
-    def __init__(self, located: Located, card: _common.Card, checksums: str) -> None:
+    def __init__(self, located: Located, card: _card.Card, checksums: str) -> None:
         self._folder = located.folder
         self._published = {} if located.generated else {file.name: file for file in card.files if file.sha256}
         self._refuse = checksums == "refuse"

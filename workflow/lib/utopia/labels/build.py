@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays, registry
-from utopia.datasets._common import Item, LabelledItem, Limits, card, label_limits, medium
+from utopia.datasets._card import card
+from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium
 from utopia.errors import InputError
 from utopia.files import read_json
 

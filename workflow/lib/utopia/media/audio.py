@@ -7,9 +7,8 @@ neither is used.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import numpy as np
 
 from utopia.errors import InputError
 from utopia.media.container import audio_stream, damaged, opened, video_stream
+from utopia.media.sinc import filters
+from utopia.media.timeline import own_length_s, refuse_broken_off
 
 _WIDTH, _ROLL_OFF, _BETA = 50, 0.917347, 12.9846
 _PIECE_S = 10
@@ -62,9 +63,9 @@ def stream_audio(path: str | Path, rate: int = 16_000, channels: int = 1) -> Ite
         stream = audio_stream(container)
         if stream is None:
             raise NoAudio("the file has no sound", where=path, remedy="nothing, if the video is silent")
-        resampler: _Resampler | None = None
+        resampler: Resampler | None = None
         for source_rate, block in _blocks(path, container, stream, channels):
-            resampler = resampler or _Resampler(source_rate, rate)
+            resampler = resampler or Resampler(source_rate, rate)
             yield from resampler.push(block)
         if resampler is None:
             raise NoAudio("the audio stream is empty", where=path, remedy="nothing, if the video is silent")
@@ -115,6 +116,9 @@ def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[
                 yield rate, mixed()
         if held.samples:
             yield rate, mixed()
+        if samples:
+            reached = samples / rate + max(0.0, (begin or 0) * base)
+            refuse_broken_off(path, own_length_s(container, stream), reached)
     except av.error.FFmpegError as error:
         raise damaged(path, "the sound cannot be decoded after", samples / rate if rate else 0.0) from error
 
@@ -123,12 +127,12 @@ def resample(samples: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
     """Resample float32 [..., n] from `source_rate` to `rate`: float32 [..., ceil(n * rate / source_rate)]."""
     if source_rate == rate:
         return samples
-    resampler = _Resampler(source_rate, rate)
+    resampler = Resampler(source_rate, rate)
     pieces = [*resampler.push(samples), *resampler.end()]
     return np.concatenate(pieces, axis=-1)
 
 
-class _Resampler:
+class Resampler:
     """Resamples blocks as they come, in pieces that overlap by the reach of the window: the same as the whole at once.
 
     With the rates in lowest terms, `old` samples become `new` by filters that are the same for every such group.
@@ -143,7 +147,7 @@ class _Resampler:
         self._blocks: list[np.ndarray] = []
         self._held = 0
         self._before = 0
-        self._filters: Any = None
+        self._filters: Callable[[np.ndarray], np.ndarray] | None = None
 
     def push(self, block: np.ndarray) -> Iterator[np.ndarray]:
         """Take a block float32 [..., n]; give what is finished."""
@@ -175,29 +179,9 @@ class _Resampler:
         stop = None if length is None else start + length
         if self._old == self._new:
             return samples[..., start:stop]
-        import torch
-
         if self._filters is None:
-            self._filters = _windowed_sinc(self._old, self._new)
-        result = self._filters(torch.from_numpy(np.ascontiguousarray(samples)))
-        return np.asarray(result[..., start:stop].numpy())
-
-
-@functools.lru_cache(maxsize=8)
-def _windowed_sinc(old: int, new: int) -> Any:
-    """torchaudio's resampling; its filters serve all sounds of these rates."""
-    import torch
-    from torchaudio.transforms import Resample  # type: ignore[import-untyped]
-
-    return Resample(
-        old,
-        new,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=_WIDTH,
-        rolloff=_ROLL_OFF,
-        beta=_BETA,
-        dtype=torch.float32,
-    )
+            self._filters = filters(self._old, self._new, _WIDTH, _ROLL_OFF, _BETA)
+        return self._filters(np.ascontiguousarray(samples))[..., start:stop]
 
 
 def _planar(frame: Any) -> np.ndarray:

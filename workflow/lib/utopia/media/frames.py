@@ -9,11 +9,14 @@ Decoding bounds the whole extraction. Two ways give the same bits:
 * plain: decode everything, in order. It is the fallback, and the oracle of the tests.
 * skipping: read the times of all packets first, then decode with pictures left out that no other picture refers to, and
   nothing after the last wanted picture of a group, until decoding can start afresh.
+
+Either way the number of samples must be what the presentation times of the packets demand (`Timeline.samples`): fewer
+mean that something was lost without the decoder's saying so, and every later row would stand at the wrong time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -49,7 +52,8 @@ def sample_frames(
         as uint8 RGB [height, width, 3] in its native size.
 
     Raises:
-        InputError: no video, or the file breaks off or is damaged (naming the file and the time).
+        InputError: no video, or the file breaks off or is damaged (naming the file and the time); or there were not as
+            many samples as its presentation times demand.
         ValueError: not exactly one of `fps` and `every` is given, or it is not positive.
     """
     if (fps is None) == (every is None) or (fps is not None and fps <= 0) or (every is not None and every < 1):
@@ -58,14 +62,15 @@ def sample_frames(
 
 
 def _sample(path: Path, fps: float | None, every: int | None, skip: bool) -> Iterator[Sample]:
-    with opened(path) as container:
-        stream = _video(path, container)
-        times = timeline.scan(path, container, stream)
-        codec = stream.codec_context.name
-    # 0.1 written in a file means one tenth, not the nearest binary fraction.
-    period = None if fps is None else 1 / (Fraction(str(fps)) * times.time_base)
+    times, codec = timeline_of(path)
+    exact = skip and codec in _SKIPPABLE and times.complete and not times.discard.any()
+    yield from counted(path, _decoding(path, times, fps, every, exact), times, fps, every)
+
+
+def _decoding(path: Path, times: Timeline, fps: float | None, every: int | None, skip: bool) -> Iterator[Sample]:
+    period = None if fps is None else timeline.period(fps, times.time_base)
     done = 0
-    if skip and codec in _SKIPPABLE and times.complete and not times.discard.any():
+    if skip:
         for sample in _skipping(path, times, period, every):
             if sample is None:
                 break
@@ -76,11 +81,49 @@ def _sample(path: Path, fps: float | None, every: int | None, skip: bool) -> Ite
     yield from islice(_plain(path, times, period, every), done, None)
 
 
+def timeline_of(path: Path) -> tuple[Timeline, str]:
+    """The times of a video's packets, and the name of its codec.
+
+    Raises:
+        InputError: there is no video, or the file breaks off.
+    """
+    with opened(path) as container:
+        stream = _video(path, container)
+        return timeline.scan(path, container, stream), str(stream.codec_context.name)
+
+
+def counted(
+    path: Path, samples: Iterable[Sample], times: Timeline, fps: float | None, every: int | None
+) -> Iterator[Sample]:
+    """The samples, of which there must be as many as the video's times demand.
+
+    Raises:
+        InputError: there are fewer, or more.
+    """
+    demanded, count = times.samples(fps=fps, every=every), 0
+    for sample in samples:
+        count += 1
+        yield sample
+    if demanded is not None and count != demanded:
+        rate = f"at {fps:g} per second" if every is None else f"of every {every} frames"
+        raise damaged(path, f"decoding gave {count} samples {rate}, but the presentation times demand {demanded}")
+
+
 def _plain(path: Path, times: Timeline, period: Fraction | None, every: int | None) -> Iterator[Sample]:
     """Decode everything. `period` is the time between samples, in ticks."""
     base = times.time_base
     start = latest = index = due = 0
     shown: _Picture | None = None
+    listed = np.sort(times.pts[~times.discard]) if times.complete else np.empty(0, np.int64)
+
+    def sample() -> Sample:
+        assert period is not None and shown is not None
+        # The packet before is let pass: some formats hold packets that are decoded into no picture of their own.
+        on_screen = int(np.searchsorted(listed, start + due, side="right")) - 1
+        if len(listed) and latest < listed[max(0, on_screen - 1)]:
+            raise damaged(path, "frames are missing: their packets are there, but give no picture", float(due * base))
+        return float(index * period * base), shown.pixels()
+
     for count, frame in enumerate(_decoded(path, base)):
         pts = frame.pts if times.timed else count * times.duration
         if pts is None:
@@ -91,13 +134,13 @@ def _plain(path: Path, times: Timeline, period: Fraction | None, every: int | No
         if every is not None and count % every == 0:
             yield float((pts - start) * base), _pixels(frame)
         while period is not None and shown is not None and due < pts - start:
-            yield float(index * period * base), shown.pixels()
+            yield sample()
             index += 1
             due = _floor(index * period)
         shown, latest = _Picture(frame), pts
     end = times.end if times.end is not None else latest + times.duration
     while period is not None and shown is not None and due < end - start:
-        yield float(index * period * base), shown.pixels()
+        yield sample()
         index += 1
         due = _floor(index * period)
 
@@ -109,13 +152,7 @@ def _skipping(path: Path, times: Timeline, period: Fraction | None, every: int |
     if (np.diff(shown) <= 0).any():
         yield None
         return
-    start = int(shown[0])
-    if period is None:
-        wanted = shown[::every].tolist()
-        labels = [[float((pts - start) * base)] for pts in wanted]
-    else:
-        wanted, labels = _on_screen(shown - start, int(times.end or 0) - start, period, base)
-        wanted = [pts + start for pts in wanted]
+    wanted, labels = schedule(shown, int(times.end or 0), period, every, base)
     at = 0
     for frame in _needed(path, times, np.isin(times.pts, np.array(wanted, np.int64))):
         if frame is None or frame.pts is None or frame.interlaced_frame or frame.is_corrupt:
@@ -131,6 +168,20 @@ def _skipping(path: Path, times: Timeline, period: Fraction | None, every: int |
             at += 1
     if at < len(wanted):
         yield None
+
+
+def schedule(
+    shown: np.ndarray, end: int, period: Fraction | None, every: int | None, base: Fraction
+) -> tuple[list[int], list[list[float]]]:
+    """The presentation times of the frames to take, of all that are `shown` [N], rising; and of each the sample times
+    in seconds.
+    """
+    start = int(shown[0])
+    if period is None:
+        taken = shown[::every].tolist()
+        return taken, [[float((pts - start) * base)] for pts in taken]
+    wanted, labels = _on_screen(shown - start, end - start, period, base)
+    return [pts + start for pts in wanted], labels
 
 
 def _on_screen(shown: np.ndarray, end: int, period: Fraction, base: Fraction) -> tuple[list[int], list[list[float]]]:

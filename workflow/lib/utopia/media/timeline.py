@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +57,24 @@ class Timeline:
             return float(self.shown * self.duration * self.time_base)
         return float((self.end - int(self.pts[~self.discard].min())) * self.time_base)
 
+    def samples(self, *, fps: float | None = None, every: int | None = None) -> int | None:
+        """The contract of frame counts: how many samples a video of these times has.
+
+        Sampled `fps` times per second: the sample times before the end, ceil(length x fps). Every so many frames:
+        ceil(frames / every). None: a part of the presentation times is missing, so that they do not tell.
+        """
+        if self.end is None and self.timed:
+            return None
+        if every is not None:
+            return -(-self.shown // every)
+        length = self.shown * self.duration if self.end is None else self.end - int(self.pts[~self.discard].min())
+        return math.ceil(length / period(fps or 0, self.time_base))
+
+
+def period(fps: float, time_base: Fraction) -> Fraction:
+    """The time between samples, in ticks. 0.1 written in a file means one tenth, not the nearest binary fraction."""
+    return 1 / (Fraction(str(fps)) * time_base)
+
 
 def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
     """Demux the whole stream.
@@ -74,10 +94,11 @@ def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
                 continue
             if packet.pts is not None and packet.time_base:
                 reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            # In an MP4 a packet of whatever stream is corrupt where the file ends within it.
+            if packet.is_corrupt and (packet.stream_index == stream.index or "mp4" in container.format.name):
+                raise damaged(path, "the file breaks off or is damaged", _seconds(latest, base))
             if packet.stream_index != stream.index:
                 continue
-            if packet.is_corrupt:
-                raise damaged(path, "the file breaks off or is damaged", _seconds(latest, base))
             pts.append(MISSING if packet.pts is None else packet.pts)
             entry.append(packet.is_keyframe and is_entry(packet))
             discard.append(packet.is_discard)
@@ -89,10 +110,7 @@ def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
         raise damaged(path, "the file breaks off or is damaged", _seconds(latest, base)) from error
     if not ends and not pts:
         raise damaged(path, f"the {stream.type} stream holds nothing")
-    declared = _declared_s(container, stream)
-    reached = reached or len(pts) * usual * float(base)
-    if declared is not None and declared - reached > max(_SLACK_S, _SLACK_SHARE * declared):
-        raise damaged(path, f"the file breaks off: its header declares {declared:.2f} s, its data end", reached)
+    refuse_broken_off(path, _declared_s(container, stream), reached or len(pts) * usual * float(base))
     complete = MISSING not in pts and bool(ends)
     return Timeline(
         np.array(pts, np.int64),
@@ -104,12 +122,30 @@ def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
     )
 
 
+def refuse_broken_off(path: str | Path, declared_s: float | None, reached_s: float) -> None:
+    """Raise an InputError where data end well before the length that the header declares (None: it does not)."""
+    if declared_s is not None and declared_s - reached_s > max(_SLACK_S, _SLACK_SHARE * declared_s):
+        raise damaged(path, f"the file breaks off: its header declares {declared_s:.2f} s, its data end", reached_s)
+
+
+def own_length_s(container: Any, stream: Any) -> float | None:
+    """The length that the header declares for this stream alone; None where it does not tell."""
+    if "mp4" in container.format.name and stream.duration:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in container.format.name and (text := stream.metadata.get("DURATION")):
+        found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
+        return None if found is None else 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
+    return None
+
+
 def _declared_s(container: Any, stream: Any) -> float | None:
     """The length that the header declares, for the containers whose end, when cut off, looks like an ordinary end."""
     if "matroska" in container.format.name and container.duration:
         return float(container.duration / av.time_base)
     if container.format.name == "avi" and stream.type == "video" and stream.frames and stream.average_rate:
         return float(stream.frames / stream.average_rate)
+    if "mp4" in container.format.name:
+        return own_length_s(container, stream)
     # Without that header FFmpeg guesses an mp3's length from its first frames: wrong where the bit rate varies.
     if container.format.name == "mp3" and container.duration and _tells_length(Path(container.name)):
         return float(container.duration / av.time_base)

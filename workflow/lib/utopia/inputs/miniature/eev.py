@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utopia import arrays
-from utopia.datasets._common import CardItem
+from utopia.datasets._card import CardItem
 from utopia.datasets._eev_index import EXPRESSIONS
 from utopia.datasets.eev import GRID, PARTS, UNLABELLED
 from utopia.fetch.availability import Log, Try

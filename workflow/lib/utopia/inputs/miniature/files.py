@@ -10,7 +10,8 @@ import av
 import h5py
 import numpy as np
 
-from utopia.datasets._common import EXPECTED, CardFold, CardItem, Expected
+from utopia.datasets._card import CardFold, CardItem, Expected
+from utopia.datasets._common import EXPECTED
 from utopia.datasets._summary import STEP
 from utopia.files import atomic, write_json
 from utopia.inputs.miniature.scene import SAMPLE_RATE

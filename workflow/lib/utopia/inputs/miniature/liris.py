@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from utopia import arrays
-from utopia.datasets._common import CardItem
+from utopia.datasets._card import CardItem
 from utopia.files import write_text
 from utopia.inputs.miniature import Size, latent, scene
 from utopia.inputs.miniature.files import cut_short, write_expected, write_mp4

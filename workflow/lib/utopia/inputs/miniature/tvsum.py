@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from utopia import arrays
-from utopia.datasets._common import CardItem
+from utopia.datasets._card import CardItem
 from utopia.files import atomic, write_text
 from utopia.inputs.miniature import Size, latent, scene
 from utopia.inputs.miniature.files import (

@@ -1,0 +1,203 @@
+"""What an audit costs: `explain` on a ledger of the size of the paper study, `verify` against plain hashing, and what
+recording adds to a job.
+
+    python benchmarks/audit.py explain --study-folder results/miniature --jobs 3000
+    python benchmarks/audit.py verify --gigabytes 2
+    python benchmarks/audit.py record
+
+CPU seconds are those of this process and its threads; wall seconds depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def enlarged(source: Path, target: Path, jobs: int) -> None:
+    """A copy of a finished study with the records of as many jobs: its trainings again under other runs' names."""
+    shutil.copytree(source, target)
+    records = [json.loads(path.read_text()) for path in sorted(target.rglob("*.record.json"))]
+    from utopia.provenance.job import sealed
+
+    trained = [one for one in records if one["rule"].startswith(("train_", "evaluate_"))]
+    count = len(records)
+    number = 0
+    while count < jobs:
+        number += 1
+        for record in trained:
+            text = json.dumps({name: value for name, value in record.items() if name != "digest"})
+            text = text.replace("/runs/", f"/runs/copy{number}.")
+            again = sealed(json.loads(text))
+            path = target.parents[1] / f"{again['outputs'][0]['path']}.record.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(again, indent=1, sort_keys=True))
+            count += 1
+            if count >= jobs:
+                break
+
+
+def explain(chosen: argparse.Namespace) -> None:
+    """`utopia explain` of a cell as a whole process, on a study with many records."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        for name in ("workflow", "envs", "config.yaml"):
+            (base / name).symlink_to(REPOSITORY / name)
+        study = base / "results" / chosen.study_folder.name
+        enlarged(chosen.study_folder, study, chosen.jobs)
+        code = (
+            "import sys, os, time\nstarted = time.perf_counter()\n"
+            "from pathlib import Path\nfrom utopia.cli import audit, explain as command\n"
+            f"os.chdir({folder!r})\n"
+            f"study = audit.Study({study.name!r}, Path('results', {study.name!r}), None)\n"
+            "graph = audit.graph(study)\nread = time.perf_counter()\n"
+            "from utopia.provenance.explain import explain\nfrom utopia.provenance.subject import find\n"
+            "cell = next(cell.id for cell in graph.cells.values() if cell.runs)\n"
+            "answer = explain(graph, find(graph, cell), study.name)\n"
+            "text = chr(10).join(command.in_short(answer, []))\n"
+            "print(len(graph.ledger.records), 'records;', cell, len(text.splitlines()), 'lines;', "
+            "f'read {read - started:.2f} s, answered {time.perf_counter() - read:.2f} s')"
+        )
+        for _ in range(chosen.repeat):
+            before = os.times()
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            spent = os.times()
+            cpu = spent.children_user + spent.children_system - before.children_user - before.children_system
+            print(f"whole process: {time.perf_counter() - started:.2f} s wall, {cpu:.2f} s CPU")
+
+
+def verify(chosen: argparse.Namespace) -> None:
+    """The whole of `verify` (without computing anything again) against hashing the same bytes with as many threads."""
+    from utopia.provenance.job import record
+    from utopia.provenance.ledger import Ledger
+    from utopia.provenance.lineage import Graph
+    from utopia.provenance.verify import verify as audited
+
+    with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
+        os.chdir(folder)
+        root = Path("results/big")
+        size = 4 << 20
+        paths = [
+            root / "features" / "store" / f"{n:05d}.safetensors" for n in range(int(chosen.gigabytes * 1e9 / size))
+        ]
+        block = os.urandom(size)
+        for number in range(0, len(paths), 50):
+            part = paths[number : number + 50]
+            index = root / "features" / "d" / f"shard-{number:04d}.json"
+            with record(_job("extract", [], [str(index)])) as job:
+                for each in part:
+                    each.parent.mkdir(parents=True, exist_ok=True)
+                    each.write_bytes(each.name.encode() + block[len(each.name) :])
+                index.parent.mkdir(parents=True, exist_ok=True)
+                index.write_text(json.dumps({"items": {}}))
+                job.made(*part)
+        threads = os.cpu_count() or 1
+        for _ in range(chosen.repeat):
+            plain = _timed(lambda: _plain(paths, threads))
+            graph = Graph(Ledger.read(root), str(root))
+            ours = _timed(lambda graph=graph: audited(graph, root, "big", recompute=False))
+            print(
+                f"{chosen.gigabytes} GB in {len(paths)} files, {threads} threads: plain {plain[0]:.2f} s wall, "
+                f"{plain[1]:.2f} s CPU; verify {ours[0]:.2f} s wall, {ours[1]:.2f} s CPU; "
+                f"{ours[0] / plain[0]:.2f} x wall, {ours[1] / plain[1]:.2f} x CPU"
+            )
+
+
+_AGAIN = """
+import contextlib, json, runpy, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+record_path, base, folder, how = sys.argv[1:]
+from utopia.provenance import job as machinery, replay, watch
+from utopia.provenance.ledger import Record
+from utopia.provenance.paths import Portable
+if how == "bare":
+    @contextlib.contextmanager
+    def nothing(snakemake):
+        yield SimpleNamespace(used=lambda *a: None, made=lambda *a: None, note=lambda *a: None)
+    machinery.record = nothing
+if how == "unwatched":
+    watch._install = lambda: None
+record = Record(Path(record_path), json.loads(Path(record_path).read_text()))
+before = time.process_time()
+replay.replay(record, Portable(Path(base)), Path(folder))
+print(time.process_time() - before)
+"""
+
+
+def record(chosen: argparse.Namespace) -> None:
+    """A job done again with recording, without the watch over opened files, and without any recording."""
+    base = chosen.study_folder.parents[1]
+    for rule in chosen.rules:
+        path = next(
+            path
+            for path in sorted(chosen.study_folder.rglob("*.record.json"))
+            if json.loads(path.read_text())["rule"].startswith(rule)
+        )
+        spent: dict[str, list[float]] = {"full": [], "unwatched": [], "bare": []}
+        for _ in range(chosen.repeat):
+            for how, seconds in spent.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    words = [sys.executable, "-c", _AGAIN, str(path), str(base), folder, how]
+                    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=folder)
+                seconds.append(float(done.stdout.splitlines()[-1]))
+        full, unwatched, bare = (min(seconds) for seconds in spent.values())
+        print(
+            f"{rule}: {bare:.2f} s CPU without recording; recording adds {full - bare:.3f} s, of which the watch "
+            f"{full - unwatched:.3f} s ({100 * (full - bare) / bare:.1f} % and {100 * (full - unwatched) / bare:.1f} %)"
+        )
+
+
+def _plain(paths: list[Path], threads: int) -> None:
+    def one(path: Path) -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, paths))
+
+
+def _timed(call: Any) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
+    from utopia.provenance import fingerprint
+
+    params = {"code": fingerprint.code("utopia.errors")}
+    return SimpleNamespace(rule=rule, wildcards={}, input=inputs, output=outputs, log=[], params=params, config={})
+
+
+def main() -> None:
+    """Run the benchmark that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("explain", "verify", "record"))
+    parser.add_argument("--study-folder", type=Path, default=REPOSITORY / "results" / "miniature")
+    parser.add_argument("--jobs", type=int, default=3000)
+    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--scratch", type=Path, default=None)
+    parser.add_argument("--rules", nargs="+", default=["train_", "evaluate_", "render_table"])
+    parser.add_argument("--repeat", type=int, default=3)
+    chosen = parser.parse_args()
+    chosen.study_folder = chosen.study_folder.absolute()
+    {"explain": explain, "verify": verify, "record": record}[chosen.what](chosen)
+
+
+if __name__ == "__main__":
+    main()
