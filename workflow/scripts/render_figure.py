@@ -9,6 +9,11 @@ with record(snakemake) as job:
     settings = snakemake.params.settings
     inputs = dict(snakemake.input.items())
     runs = settings["runs"]
+    of_runs = {
+        kind: dict(zip(runs.values(), map(Path, inputs[kind]), strict=True))
+        for kind in ("predictions", "summaries", "metrics")
+        if inputs.get(kind)
+    }
     render_figure(
         figure=settings["figure"],
         labels=Path(inputs["labels"]) if "labels" in inputs else None,
@@ -16,9 +21,9 @@ with record(snakemake) as job:
         features=[Path(path) for path in inputs.get("features", [])],
         feature_names=settings["feature_names"],
         feature_reason=settings["feature_reason"],
-        predictions={run: Path(path) for run, path in zip(runs.values(), inputs.get("predictions", []), strict=True)},
         runs=runs,
         absent=settings["absent"],
         absent_runs=settings["absent_runs"],
         outputs={form: Path(path) for form, path in snakemake.output.items()},
+        **of_runs,
     )

@@ -10,6 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from utopia import arrays, files
 from utopia.distribution.approximate import approximate_distribution
@@ -106,3 +110,35 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return make
+
+
+def check_texts(figure: Figure) -> None:
+    """Every text is readable at printed size and lies within the page."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page, undrawn = figure.bbox, _undrawn(figure)
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert texts
+    for text in texts:
+        assert text.get_fontsize() >= 6.5, text
+        box = text.get_window_extent(canvas.get_renderer())
+        inside = (box.x0 >= -1, box.y0 >= -1, box.x1 <= page.x1 + 1, box.y1 <= page.y1 + 1)
+        assert all(inside) or text in undrawn, (text, box)
+
+
+def _undrawn(figure: Figure) -> list[Text]:
+    """Labels of ticks beyond the limits of their axis: they exist as objects but are not drawn."""
+    labels = []
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        margin = 1e-9 * (high - low)
+        for tick in axis.get_major_ticks():
+            if not low - margin <= tick.get_loc() <= high + margin:
+                labels += [tick.label1, tick.label2]
+    return labels
+
+
+@pytest.fixture
+def readable() -> Callable[[Figure], None]:
+    """Checks that every text of a figure is readable and lies within the page."""
+    return check_texts

@@ -12,11 +12,14 @@ from utopia import arrays
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.features.read import FeatureReader
-from utopia.files import write_text
+from utopia.files import read_json, write_text
 from utopia.labels.read import Labels
 from utopia.outputs import (
     figure_distribution_shift,
     figure_label_distribution,
+    figure_reaction_correlation,
+    figure_reaction_model,
+    figure_reaction_series,
     figure_style,
     figure_tns_example,
     figure_votes,
@@ -28,6 +31,9 @@ DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "label_distribution": figure_label_distribution.draw,
     "tns_example": figure_tns_example.draw,
     "distribution_shift": figure_distribution_shift.draw,
+    "reaction_model": figure_reaction_model.draw,
+    "reaction_series": figure_reaction_series.draw,
+    "reaction_correlation": figure_reaction_correlation.draw,
 }
 
 
@@ -39,6 +45,8 @@ def render_figure(
     features: Sequence[Path] = (),
     feature_names: Sequence[str] = (),
     predictions: Mapping[str, Path] | None = None,
+    summaries: Mapping[str, Path] | None = None,
+    metrics: Mapping[str, Path] | None = None,
     absent: str | None = None,
     outputs: Mapping[str, Path],
     runs: Mapping[str, str] | None = None,
@@ -50,10 +58,12 @@ def render_figure(
     Args:
         figure: {"id", "title", "caption", "draw": a name of `DRAWINGS`, "dataset", "target", "options"}.
         labels: the data set's labels file.
-        distribution: its distribution file.
+        distribution: its distribution file; None of a data set that has none.
         features: index files of its features; none for a data set of annotations alone.
         feature_names: the features whose rows are concatenated.
         predictions: run id -> predictions file.
+        summaries: run id -> training.json, of a drawing that shows what it says.
+        metrics: run id -> metrics.csv, likewise.
         absent: why the figure cannot be drawn; then it states that.
         outputs: "pdf", "png", "csv" (any of them) -> path.
         runs: role (`baseline`, `cwl`, `tns_cwl`) -> run id; without it the role is the treatment in the run's id.
@@ -62,7 +72,7 @@ def render_figure(
 
     Raises:
         ConfigError: there is no such drawing.
-        ComputeError: the labels have no training video to show.
+        ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
     """
     if figure["draw"] not in DRAWINGS:
         raise ConfigError(
@@ -71,20 +81,21 @@ def render_figure(
             remedy=f"use one of: {', '.join(DRAWINGS)}",
         )
     with figure_style.styled():
-        if absent or labels is None or distribution is None:
+        if absent or labels is None:
             drawn, points = _absent(absent or "no labels")
             status = "absent"
         else:
-            by_role = _by_role(predictions or {}, runs or {})
             inputs = Inputs(
                 figure,
                 Labels(labels),
-                arrays.load(distribution),
+                arrays.load(distribution) if distribution is not None else None,
                 features=FeatureReader(features) if features and feature_names else None,
                 feature_names=tuple(feature_names),
                 feature_reason=feature_reason,
-                predictions={role: arrays.load(path) for role, path in by_role.items()},
+                predictions={role: arrays.load(path) for role, path in _by_role(predictions, runs).items()},
                 absent_runs=absent_runs or {},
+                summaries={role: read_json(path) for role, path in _by_role(summaries, runs).items()},
+                metrics=_by_role(metrics, runs),
             )
             drawn, points = DRAWINGS[figure["draw"]](inputs)
             status = "drawn"
@@ -93,10 +104,11 @@ def render_figure(
         write_text(outputs["csv"], points_csv(figure["id"], status, points))
 
 
-def _by_role(predictions: Mapping[str, Path], runs: Mapping[str, str]) -> dict[str, Path]:
+def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:
+    files = files or {}
     if runs:
-        return {role: predictions[run] for role, run in runs.items() if run in predictions}
-    return {run.split("@")[0].split(".")[-1]: path for run, path in predictions.items()}
+        return {role: files[run] for role, run in runs.items() if run in files}
+    return {run.split("@")[0].split(".")[-1]: path for run, path in files.items()}
 
 
 def _absent(reason: str) -> tuple[Figure, list[Point]]:

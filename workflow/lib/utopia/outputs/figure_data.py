@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,21 @@ class Point:
 class Inputs:
     """The opened input files of a figure.
 
-    predictions: by role (`baseline`, `cwl`, ...). absent_runs: role -> why there are none.
+    distribution: None of a data set that has none. predictions: by role (`baseline`, `cwl`, ...). absent_runs: role ->
+    why there are none. summaries, metrics: by role, what training.json says and where metrics.csv is; of drawings that
+    show these.
     """
 
     spec: Mapping[str, Any]
     labels: Labels
-    distribution: Arrays
+    distribution: Arrays | None
     features: FeatureReader | None = None
     feature_names: Sequence[str] = ()
     feature_reason: str = ""
     predictions: Mapping[str, Arrays] = field(default_factory=dict)
     absent_runs: Mapping[str, str] = field(default_factory=dict)
+    summaries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -61,13 +66,28 @@ class Inputs:
 
     @property
     def settings(self) -> Distribution:
-        """The distribution file's settings."""
-        return Distribution.model_validate(self.distribution.meta["settings"])
+        """The distribution file's settings; see `counted`."""
+        return Distribution.model_validate(self.counted.meta["settings"])
+
+    @property
+    def counted(self) -> Arrays:
+        """The distribution file.
+
+        Raises:
+            ComputeError: there is none.
+        """
+        if self.distribution is None:
+            raise ComputeError(
+                f"{self.labels.dataset} has no label distribution, and the figure {self.spec['id']} shows it",
+                where=self.labels.path,
+                remedy="give the figure's file another `draw` or data set",
+            )
+        return self.distribution
 
     def series(self, item: str) -> Series:
         """An item's distribution and plan; with pooled counts, those of the first fold that trains on it."""
         fold = next(fold["name"] for fold in self.labels.folds if item in fold["train"])
-        return read_series(self.distribution, item, self.target, fold)
+        return read_series(self.counted, item, self.target, fold)
 
 
 RULE = (

@@ -168,9 +168,38 @@ class Plan:
             "labels": self.labels(spec.dataset),
             **({"distribution": self.default_distribution(spec.dataset)} if distribution is not None else {}),
             "summaries": [self.run_file(run, "training.json") for run in judged],
-            "metrics": [self.run_file(run, "metrics.csv") for run in judged],
+            "metrics": [self.run_file(run, "metrics.csv") for run in judged if spec.draw != "reaction_model"],
             "features": self.feature_indexes(spec.dataset) if spec.draw == "tns_example" else [],
             "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
+        }
+
+    def submissions(self) -> list[str]:
+        """The runs that a challenge is given: those of reactions that learn from all labelled videos."""
+        return sorted(
+            run.id
+            for run in self.runs.values()
+            if run.protocol == "reactions"
+            and run.settings.get("whole", 0)
+            and "unlabelled" not in self.datasets[run.dataset].missing
+        )
+
+    def submission_inputs(self, run: str) -> dict[str, Any]:
+        """The input files of a run's submission, by role.
+
+        Raises:
+            KeyError: the study has no such submission.
+        """
+        if run not in self.submissions():
+            raise KeyError(run)
+        there = self.datasets[self.runs[run].dataset]
+        module = registry.load("datasets", there.name)
+        asked = module.PARTS[module.UNLABELLED]
+        return {
+            "predictions": self.run_file(run, "predictions.safetensors"),
+            "summary": self.run_file(run, "training.json"),
+            "labels": self.labels(there.name),
+            "manifest": self.manifest(there.name),
+            "table": [str(path) for path in there.inputs if there.generated or path.name.lower() == asked],
         }
 
     def weights(self, dataset: str) -> list[str]:
@@ -188,7 +217,10 @@ class Plan:
         """The files that the study is asked for."""
         tables = [f"{self.root}/tables/{name}.{suffix}" for name in self.tables for suffix in TABLE_SUFFIXES]
         figures = [f"{self.root}/figures/{name}.{suffix}" for name in self.figures for suffix in FIGURE_SUFFIXES]
-        return [*tables, *figures, f"{self.root}/audit/coverage.csv"]
+        submissions = [
+            self.run_file(run, f"submission.{suffix}") for run in self.submissions() for suffix in ("csv", "json")
+        ]
+        return [*tables, *figures, *submissions, f"{self.root}/audit/coverage.csv"]
 
     # -- what jobs are given
 

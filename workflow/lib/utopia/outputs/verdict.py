@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from utopia.evaluation.interval import t_half_width
+from utopia.outputs.rounding import rounded as rounded
 
 SAME = "rounds to the same"
 INSIDE = "inside our interval"
@@ -38,12 +39,6 @@ class Verdict:
     def sign(self) -> str:
         """One character for tables: = same, ≈ inside, ≠ outside; empty where nothing was compared."""
         return next((sign for start, sign in _SIGNS.items() if self.text.startswith(start)), "")
-
-
-def rounded(value: float, decimals: int) -> str:
-    """A value as it is printed: rounded once, half to even on the binary value, and never "-0"."""
-    text = f"{value:.{decimals}f}"
-    return text.lstrip("-") if not float(text) else text
 
 
 def distance(value: float, std: float | None, n: int, published: float, decimals: int) -> float:
