@@ -19,6 +19,11 @@ COMMANDS = {
     "plan": "what a run would do, and what will be absent and why",
     "status": "done, running and failed jobs, and the next step",
     "compare": "published values against measured ones",
+    "explain": "the whole ancestry of a cell, a figure, a run or a file",
+    "why": "the one reason why a file would be made anew",
+    "touched": "all results that a GPU, a machine, an input or a commit has touched",
+    "diff": "two result trees cell by cell, and what upstream differs first",
+    "verify": "whether every value of a study is still what its records say",
     "doctor": "whether this machine, its environment and its data are fit for a run",
 }
 
@@ -32,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         parser.print_help()
         return 2
-    if passed_on and chosen.command != "run":
+    if passed_on and chosen.command not in ("run", "resume"):
         parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
     chosen.passed_on = passed_on
     try:

@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 
 from utopia import files
 from utopia.errors import UtopiaError
-from utopia.provenance import entries, environment, failures
+from utopia.provenance import entries, environment, failures, watch
 from utopia.provenance.capture import Capture, LogError, Terminated, captured, termination_raises
 from utopia.provenance.code import JobCode
 from utopia.provenance.paths import Portable, roots_of
@@ -60,8 +60,9 @@ def record(snakemake: Any) -> Iterator[Job]:
                 if job.log:
                     capture.write(job.header())
                 job.start()
-                yield job
-                job.succeed()
+                with watch.watching() as opened:
+                    yield job
+                job.succeed(opened)
                 return
             except (KeyboardInterrupt, Terminated) as error:
                 status = 130 if isinstance(error, KeyboardInterrupt) else 143
@@ -82,8 +83,10 @@ class Job:
         self.params = jsonable(named(snakemake.params))
         self.config = named(getattr(snakemake, "config", {}))
         self.threads = int(getattr(snakemake, "threads", 1))
+        self.attempt = int(named(getattr(snakemake, "resources", {})).get("attempt", 1))
         self.inputs = [Path(path) for path in flat(snakemake.input)]
         self.outputs = [Path(path) for path in flat(snakemake.output)]
+        self._roles = {"inputs": _by_role(snakemake.input), "outputs": _by_role(snakemake.output)}
         log = flat(getattr(snakemake, "log", ()))
         self.log = Path(log[0]) if log else None
         self._portable = Portable(Path.cwd(), roots_of(self.params, self.config))
@@ -144,7 +147,14 @@ class Job:
         return shlex.join(self._portable.redact(words) if portable else words)
 
     def start(self) -> None:
-        """Note what is there before the work begins."""
+        """Note what is there before the work begins.
+
+        Raises:
+            FailedBeforeError: the attempt before this one failed, and this one would fail the same way.
+        """
+        former = failures.hopeless(self.failed_path, self.attempt)
+        if former is not None:
+            raise FailedBeforeError(former)
         for path in self.inputs:
             self._before.setdefault(path, entries.signature(path))
         self._outputs_before = {path: entries.signature(path) for path in self.outputs}
@@ -155,8 +165,11 @@ class Job:
         if self._code.edited_since_planned:
             print("warning: the code was edited after this job was planned; the next run will run it again")
 
-    def succeed(self) -> None:
+    def succeed(self, opened: Iterable[Any] = ()) -> None:
         """Check that all outputs are there, and write the record.
+
+        Args:
+            opened: the files that the job has opened for reading.
 
         Raises:
             UtopiaError: an output is missing.
@@ -170,7 +183,7 @@ class Job:
                 remedy="this is a fault of the program: report it with the log",
             )
         if self.record_path:
-            files.write_json(self.record_path, self._facts())
+            files.write_json(self.record_path, sealed(self._facts(opened)))
         self.failed_path.unlink(missing_ok=True)
 
     def fail(self, error: BaseException, capture: Capture) -> None:
@@ -178,7 +191,11 @@ class Job:
         facts = self._failed_facts(error)
         # The first frame is the `yield` in `record`.
         own = error.__traceback__ if error.__traceback__ is None else error.__traceback__.tb_next
-        trace = "".join(traceback.format_exception(type(error), error, own or error.__traceback__)).rstrip()
+        trace = facts["traceback"] = (
+            error.former.traceback
+            if isinstance(error, FailedBeforeError)
+            else "".join(traceback.format_exception(type(error), error, own or error.__traceback__)).rstrip()
+        )
         capture.write(f"{trace}\n\n{facts['message']}\n")
         problem = self._remove_unfinished()
         try:
@@ -189,7 +206,7 @@ class Job:
         if failures.SHOWN_BY_LOGGER not in os.environ:
             capture.tell(f"{self.name}: {facts['message']}\n{problem}")
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, opened: Iterable[Any]) -> dict[str, Any]:
         assert self._code is not None  # `start` has run
         read, made = entries.top_level(self._before), entries.top_level([*self.outputs, *self._made])
         described = entries.describe([*read, *made], self._portable)
@@ -209,6 +226,8 @@ class Job:
             "threads": self.threads,
             "inputs": [described[path] for path in read],
             "outputs": [described[path] for path in made],
+            "roles": self._portable_roles(),
+            "opened": self._opened(opened),
             "notes": self._portable.redact(self._notes),
             "code": code,
             "git": environment.git(),
@@ -232,7 +251,39 @@ class Job:
             "log": None if self.log is None else self._portable.write(self.log),
         }
 
+    def _opened(self, seen: Iterable[Any]) -> dict[str, list[str]]:
+        """`{undeclared, never_read}`: how what the job opened differs from what its rule declares."""
+        own = [*self.outputs, *self._made, *([self.log] if self.log else [])]
+        lock, checkout = environment.lock(), environment.checkout()
+        extra, unread = watch.judged(
+            seen,
+            declared=self.inputs,
+            used=[*self._before, *([checkout / lock["path"]] if lock and checkout else [])],
+            own=own,
+            base=self._portable.base,
+            known=self._portable.roots.values(),
+        )
+        for path in unread:
+            print(f"note: the rule declares the input {path}, and the job never opened it")
+        return {
+            name: [self._portable.write(path) for path in paths]
+            for name, paths in (("undeclared", extra), ("never_read", unread))
+        }
+
+    def _portable_roles(self) -> dict[str, dict[str, str | list[str]]]:
+        """`{inputs, outputs}`: the declared paths as the rule names them."""
+        write = self._portable.write
+        return {
+            side: {
+                role: write(of) if isinstance(of, str) else [write(path) for path in of] for role, of in roles.items()
+            }
+            for side, roles in self._roles.items()
+        }
+
     def _failed_facts(self, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, FailedBeforeError):
+            same = {**vars(error.former), "outputs": list(error.former.outputs)}
+            return {**same, "schema": failures.SCHEMA, "attempt": self.attempt, "ended": _text(datetime.now(UTC))}
         interrupted = isinstance(error, KeyboardInterrupt | Terminated)
         expected = isinstance(error, UtopiaError)
         what = str(error).strip() or "no message"
@@ -245,6 +296,7 @@ class Job:
         return {
             "schema": failures.SCHEMA,
             "status": "interrupted" if interrupted else "failed",
+            "attempt": self.attempt,
             "rule": self.rule,
             "wildcards": self.wildcards,
             "error": type(error).__name__,
@@ -277,6 +329,30 @@ class Job:
         if self.record_path and not self.outputs[0].exists():
             self.record_path.unlink(missing_ok=True)
         return problem
+
+
+class FailedBeforeError(Exception):
+    """Says of a retry that it is not worth the work."""
+
+    def __init__(self, former: failures.Failure) -> None:
+        super().__init__(former.message)
+        self.former = former
+
+
+def sealed(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts with `digest`, the SHA-256 of all the others: a record that was edited no longer agrees with itself."""
+    return {**facts, "digest": digest_of(facts)}
+
+
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """What the digest of a record with these facts must be."""
+    return files.digest({name: value for name, value in facts.items() if name != "digest"}, 64)
+
+
+def _by_role(value: Any) -> dict[str, str | list[str]]:
+    """The paths that a rule declares, under the names that it gives them (`""`: none)."""
+    by_role = named([value] if isinstance(value, str | Path) else value)
+    return {role: str(paths) if isinstance(paths, str | Path) else flat(paths) for role, paths in by_role.items()}
 
 
 def _cpu_seconds() -> float:

@@ -1,0 +1,83 @@
+"""A small study that the real pipeline has made once, for every test that needs finished results."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from studies import TARGETS, TINY, Small
+
+
+@pytest.fixture(scope="session")
+def small_checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout in which PMEmo's table and two of its figures were made, from nothing, by Snakemake.
+
+    Processes that test side by side make it once, and each has a copy of its own, because tests edit it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / "a small study"
+    with (shared / "small.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _make(repository, folder)
+    own = tmp_path_factory.mktemp("own") / folder.name
+    shutil.copytree(folder, own, ignore=shutil.ignore_patterns(".snakemake"))
+    return own
+
+
+def _make(repository: Path, folder: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (repository / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, target)
+    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml", "--", *TARGETS]
+    done = subprocess.run(
+        command, cwd=folder, env=Small(folder).environment, capture_output=True, text=True, timeout=900
+    )
+    if done.returncode:
+        pytest.fail(f"the small study cannot be made:\n{done.stdout}{done.stderr}")
+    (folder / "made").touch()
+
+
+@pytest.fixture
+def small(small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+    """A copy of the small study's results, to be damaged; the working directory is beside them."""
+    base = tmp_path / "study"
+    base.mkdir()
+    for name in ("workflow", "envs", "config.yaml", "tiny.yaml"):
+        (base / name).symlink_to(small_checkout / name)
+    shutil.copytree(small_checkout / "results", base / "results")
+    monkeypatch.chdir(base)
+    yield Small(base)
+
+
+@pytest.fixture
+def edited(small_checkout: Path) -> Iterator[Callable[[str, Callable[[str], str]], None]]:
+    """Edits a file of the checkout that made the small study, and puts it back at the end."""
+    former: dict[Path, bytes] = {}
+
+    def edit(name: str, change: Callable[[str], str]) -> None:
+        path = small_checkout / name
+        former.setdefault(path, path.read_bytes())
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    yield edit
+    for path, content in former.items():
+        path.write_bytes(content)

@@ -1,0 +1,112 @@
+"""What tests of a finished study share: how it is made, read, audited and forged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia import files
+from utopia.config.load import load
+from utopia.outputs.plan import Plan
+from utopia.provenance.current import Current
+from utopia.provenance.findings import Report
+from utopia.provenance.job import sealed
+from utopia.provenance.ledger import Ledger
+from utopia.provenance.lineage import Graph
+from utopia.provenance.verify import verify
+
+TINY = """\
+repeats: 2
+generated: {seconds_of: {pmemo: 8}, items: {pmemo: 6}}
+models:
+  et: {training: {epochs: 3}}
+  pgl_sum: {training: {epochs: 3, selection: last}}
+  rmn: {training: {epochs: 2}}
+"""
+ROOT = "results/miniature"
+TARGETS = (
+    f"{ROOT}/tables/ulda_table_7.csv",
+    f"{ROOT}/figures/ulda_figure_2_pmemo.pdf",
+    f"{ROOT}/figures/ulda_figure_4_pmemo.pdf",
+)
+
+
+@dataclass(frozen=True)
+class Small:
+    """The small study's working directory."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The copy's package comes before the installed one."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self.folder / "workflow" / "lib"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def path(self, name: str) -> Path:
+        """A file below the study's folder."""
+        return self.folder / ROOT / name
+
+    def graph(self) -> Graph:
+        """The lineage as it is now."""
+        return Graph(Ledger.read(self.folder / ROOT, base=self.folder), ROOT)
+
+    def verify(self, **options: Any) -> Report:
+        """Audit in this process."""
+        graph = self.graph()
+        current = Current(Plan(load(files=[self.folder / "tiny.yaml"])), graph.ledger.portable)
+        return verify(graph, self.folder / ROOT, "miniature", current=current, **options)
+
+    def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the copy's own package."""
+        command = [sys.executable, "-m", "utopia.cli.main", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+
+    # -- damage
+
+    def record_of(self, name: str) -> Path:
+        """The record that describes a file."""
+        return self.graph().makers[f"{ROOT}/{name}"].path
+
+    def edit_record(self, name: str, change: Callable[[dict[str, Any]], Any], *, reseal: bool = True) -> None:
+        """Change the record that describes a file; `reseal` gives it the digest that fits."""
+        path = self.record_of(name)
+        facts = json.loads(path.read_text())
+        change(facts)
+        files.write_json(path, sealed(facts) if reseal else facts)
+
+    def forge(self, name: str, content: bytes) -> None:
+        """Replace a file and make every record agree: that of its maker and those of its readers."""
+        self.path(name).write_bytes(content)
+        sha256, text = hashlib.sha256(content).hexdigest(), f"{ROOT}/{name}"
+        for path in (self.folder / ROOT).rglob("*.record.json"):
+            facts = json.loads(path.read_text())
+            hit = False
+            for entry in [*facts["inputs"], *facts["outputs"]]:
+                for one in (entry, *entry.get("files", ())):
+                    if one["path"] == text:
+                        one["sha256"], one["bytes"], hit = sha256, len(content), True
+            if hit:
+                files.write_json(path, sealed(facts))
+
+
+def flip(path: Path, at: int | None = None) -> None:
+    """Change one bit of a file, and leave its size and its times as they were."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if at is None else at] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

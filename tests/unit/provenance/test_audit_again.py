@@ -1,0 +1,87 @@
+"""Tiers 2 and 3 of the audit: runs trained again and features extracted again, beside what is stored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies import ROOT, Small
+
+from utopia import arrays, files
+from utopia.provenance.again import compare_features, link
+
+pytestmark = pytest.mark.workflow
+
+CELL = "ulda_table_7/rmn.ulda/valence.rmse"
+
+
+def again(study: Small, *words: str) -> tuple[int, dict[str, Any]]:
+    done = study.utopia("verify", "--configfile", "tiny.yaml", "--cores", "1", "--json", *words)
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_run_trained_again_gives_the_same_bytes_and_a_forged_one_is_told(
+    small_checkout: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_checkout, tmp_path / "copy", ignore=shutil.ignore_patterns(".snakemake", "t"))
+    study = Small(tmp_path / "copy")
+    before = contents(study.path(""))
+    code, report = again(study, "--retrain", CELL)
+    assert (code, report["sound"], report["tier"]) == (0, True, "retrain")
+    (one,) = report["compared"]
+    assert one["name"] == CELL and one["verdict"] == "identical" and one["then"] == one["now"]
+    assert contents(study.path("")) == before, "the study's own folder was written to"
+
+    path = "runs/pmemo.rmn.cwl/metrics.csv"
+    lines = study.path(path).read_text().splitlines(keepends=True)
+    forged = [
+        ",".join([*line.split(",")[:-1], "0.001\n"]) if ",,rmse_item," in line and line.startswith("valence") else line
+        for line in lines
+    ]
+    study.forge(path, "".join(forged).encode())
+    code, report = again(study, "--retrain", CELL)
+    (one,) = report["compared"]
+    assert (code, one["verdict"], one["then"]) == (1, "different", pytest.approx(0.001))
+    assert one["now"] != one["then"]
+
+
+def test_features_extracted_again_are_the_stored_ones(small_checkout: Path) -> None:
+    code, report = again(Small(small_checkout), "--reextract", CELL)
+    assert code == 0 and {one["verdict"] for one in report["compared"]} == {"identical"}
+    assert {one["name"] for one in report["compared"]} >= {"vggish of song_1", "vggish of song_2"}
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(1e-5, "within tolerance"), (0.1, "different")])
+def test_features_that_differ_are_measured(small: Small, tmp_path: Path, scale: float, verdict: str) -> None:
+    link(small.path("features"), tmp_path / ROOT / "features")
+    index = f"{ROOT}/features/pmemo/shard-0000.json"
+    facts = json.loads((tmp_path / index).read_text())
+    entry = next(each["vggish"] for each in facts["items"].values() if "file" in each["vggish"])
+    path = tmp_path / ROOT / "features" / entry["file"]
+    stored = arrays.load(path)
+    before = files.sha256(small.path("features") / entry["file"])
+    arrays.save(path, {"features": stored["features"] * np.float32(1 + scale), "times": stored["times"]}, stored.meta)
+    assert files.sha256(small.path("features") / entry["file"]) == before, "a second name was written through"
+    entry["sha256"] = files.sha256(path)
+    files.write_json(tmp_path / index, facts)
+    found = {one.verdict: one for one in compare_features(small.graph(), [index], tmp_path)}
+    assert set(found) == {"identical", verdict}
+    assert found[verdict].now == pytest.approx(scale, rel=0.05)
+
+
+def test_names_are_given_without_copying(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "deep" / "x").write_text("x")
+    link(tmp_path / "a", tmp_path / "b")
+    link(tmp_path / "none", tmp_path / "c")
+    assert (tmp_path / "a" / "deep" / "x").samefile(tmp_path / "b" / "deep" / "x")
+    assert not (tmp_path / "c").exists()

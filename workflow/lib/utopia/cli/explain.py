@@ -1,0 +1,263 @@
+"""`utopia explain`: where a value, a figure, a run or a file comes from.
+
+Keys of `--json`: `subject`, `kind` (`cell`, `figure`, `run`, `file`), `value` (of a cell: `shown`, `value`, `std`, `n`,
+`low`, `high`, `published`, `verdict`, ...; else null), `replicas` (list of {run, target, fold, repeat, metrics,
+trainings: list of {member, seed, selected_epoch, epochs, seconds, checkpoint, sha256}}), `files` (the chain, nearest
+first: {path, sha256, bytes, rule}), `inputs` (raw files: {path, sha256, bytes, dataset, licence, source}), `settings`
+({runs, jobs}), `code` ({commits, fingerprints, modules}), `software` ({locks, versions, variables}), `hardware` (list
+of {host, cpu, gpus, determinism, jobs}), `jobs` (list of {job, rule, record, intact, started, ended, seconds, ...}),
+`again` ({command, jobs, seconds, seconds_from_nothing}), `warnings`. With filters, only what they ask for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from utopia.cli import audit, options, show
+
+FILTERS = {"inputs": ("inputs",), "code": ("settings", "code", "software"), "hardware": ("hardware", "jobs")}
+_SHA = 12
+_WIDTH = 110
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("subject", help="a cell (table/row/column), a figure, a run or a file")
+    audit.add(parser)
+    options.add_json(parser)
+    parser.add_argument("--full", action="store_true", help="every file, setting, module and version")
+    parser.add_argument("--inputs", action="store_true", help="only the raw files that it stands on")
+    parser.add_argument("--code", action="store_true", help="only configuration, code and software")
+    parser.add_argument("--hardware", action="store_true", help="only machines and jobs")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print the ancestry."""
+    from utopia.provenance.explain import explain
+    from utopia.provenance.subject import find
+
+    study = audit.locate(chosen)
+    graph = audit.graph(study)
+    answer = explain(graph, find(graph, chosen.subject), study.name)
+    asked = [name for name in FILTERS if getattr(chosen, name)]
+    if chosen.json:
+        keys = {"subject", "kind", *(key for name in asked for key in FILTERS[name])}
+        show.print_json({key: value for key, value in answer.items() if not asked or key in keys})
+    elif chosen.full:
+        print("\n".join(in_full(answer, asked)))
+    else:
+        print("\n".join(in_short(answer, asked)))
+    return 0
+
+
+def in_short(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
+    """The answer on one screen."""
+    lines = _head(answer)
+    if not asked:
+        lines += _chain(answer)
+    if not asked or "inputs" in asked:
+        lines += _inputs(answer, listed=bool(asked))
+    if not asked or "code" in asked:
+        lines += _settings(answer) + _code(answer)
+    if not asked or "hardware" in asked:
+        lines += _hardware(answer)
+    if not asked:
+        lines += _again(answer)
+    return [*lines, *_warned(answer)]
+
+
+def in_full(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
+    """Everything."""
+    keys = [key for name in asked for key in FILTERS[name]] or [
+        "replicas", "files", "inputs", "settings", "code", "software", "hardware", "jobs",
+    ]  # fmt: skip
+    lines = _head(answer)
+    for key in keys:
+        lines += [f"{key}:", *(f"  {line}" for line in _everything(answer[key]))]
+    return [*lines, *([] if asked else _again(answer)), *_warned(answer)]
+
+
+def _everything(value: Any) -> list[str]:
+    """Any JSON value in lines; short ones in one line."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, Mapping | list) or (
+        len(flat) < _WIDTH and not any(isinstance(each, Mapping | list) for each in _values(value))
+    ):
+        return [value if isinstance(value, str) else flat]
+    if isinstance(value, list):
+        return [line for each in value for line in _everything(each)]
+    lines = []
+    for name, each in value.items():
+        inner = _everything(each)
+        lines += [f"{name}: {inner[0]}"] if len(inner) == 1 else [f"{name}:", *(f"  {line}" for line in inner)]
+    return lines
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, Mapping) else list(value)
+
+
+def _item(title: str, *texts: str) -> list[str]:
+    return [f"  {title if number == 0 else '':<13}{text}" for number, text in enumerate(texts) if text]
+
+
+def _head(answer: Mapping[str, Any]) -> list[str]:
+    value = answer["value"]
+    if value is None:
+        return [f"{answer['subject']} ({answer['kind']})"]
+    if value["shown"] is None:
+        return [f"{answer['subject']}: {value['status']}", *_item("why", value["reason"])]
+    spread = "" if value["std"] is None else f" ± {value['std']:.{value['decimals']}f}"
+    lines = [f"{answer['subject']} = {value['shown']}{spread}   {value['row']}, {value['column']} ({value['source']})"]
+    published = "not at hand" if value["published"] is None else f"{value['published']:.{value['decimals']}f}"
+    reason = f" ({value['verdict_reason']})" if value["verdict_reason"] else ""
+    lines += _item("published", f"{published}; {value['verdict']}{reason}")
+    folds = len({replica["fold"] for replica in answer["replicas"]})
+    scaled = "" if value["scale"] == 1 else f", times {value['scale']:g}"
+    mean = f"mean over {value['n']} seeds" + (f" of the mean over {folds} folds" if folds > 1 else "")
+    change = "mean over models of the relative change; " if len(value["runs"]) > 1 else ""
+    lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}{mean}{scaled}")
+    if value["low"] is not None:
+        lines += _item("interval", f"{value['low']:.4g} to {value['high']:.4g}: {value['interval']}")
+    return lines
+
+
+def _chain(answer: Mapping[str, Any]) -> list[str]:
+    lines = []
+    value = answer["value"]
+    for run, replicas in _by_run(answer).items():
+        shown = [replica["metrics"].get(value["metric"]) for replica in replicas] if value else []
+        numbers = ", ".join(f"{number:.4g}" for number in shown[:6] if number is not None)
+        more = ", ..." if len(shown) > 6 else ""
+        lines += _item("run", f"{run}: {len(replicas)} replicas" + (f" ({numbers}{more})" if numbers else ""))
+        trainings = [training for replica in replicas for training in replica["trainings"]]
+        if trainings:
+            epochs = sorted({training["selected_epoch"] + 1 for training in trainings})
+            span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+            last = trainings[0]
+            first = f"{last['checkpoint'].rsplit('/', 1)[-1]} {last['sha256'][:_SHA]}"
+            lines += _item("checkpoints", f"{len(trainings)}, epoch {span}; the first is {first}")
+    for file in answer["files"]:
+        name = file["path"].rsplit("/", 1)[-1]
+        for title, matches in (
+            ("metrics", name == "metrics.csv"),
+            ("predictions", name == "predictions.safetensors"),
+            ("features", "/features/" in file["path"] and name.endswith(".json")),
+            ("labels", name == "labels.safetensors"),
+            ("distribution", name.startswith("distribution.")),
+        ):
+            if matches:
+                lines += _item(title, f"{file['path']}  sha256 {str(file['sha256'])[:_SHA]}")
+    stored = [file for file in answer["files"] if "/features/store/" in file["path"]]
+    if stored:
+        lines += _item("", f"{len(stored)} stored features, {show.bytes_in_words(sum(f['bytes'] for f in stored))}")
+    return _shortened(lines, 14)
+
+
+def _by_run(answer: Mapping[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for replica in answer["replicas"]:
+        found.setdefault(replica["run"], []).append(replica)
+    return found
+
+
+def _shortened(lines: list[str], most: int) -> list[str]:
+    return lines if len(lines) <= most else [*lines[: most - 1], f"  {'':<13}and {len(lines) - most + 1} more (--full)"]
+
+
+def _inputs(answer: Mapping[str, Any], *, listed: bool) -> list[str]:
+    files = answer["inputs"]
+    lines: list[str] = []
+    groups = Counter((file["dataset"] or "-", file["licence"], file["source"]) for file in files)
+    for (dataset, licence, source), count in groups.items():
+        mine = [f for f in files if (f["dataset"] or "-", f["licence"], f["source"]) == (dataset, licence, source)]
+        size = show.bytes_in_words(sum(file["bytes"] or 0 for file in mine))
+        lines += _item(
+            "inputs" if not lines else "",
+            f"{count} files, {size}, {dataset if dataset != '-' else 'no data set'}: {source}; licence: {licence}",
+        )
+        if listed:
+            lines += [f"    {file['sha256']}  {file['bytes']:>11}  {file['path']}" for file in mine]
+    return lines or _item("inputs", "none")
+
+
+def _settings(answer: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for run, settings in list(answer["settings"]["runs"].items())[:3]:
+        simple = {
+            name: settings[name]
+            for name in ("model", "treatment", "loss", "sampler", "features", "seed", "repeats", "reference")
+            if settings.get(name) is not None
+        }
+        text = ", ".join(f"{name} {'+'.join(v) if isinstance(v, list) else v}" for name, v in simple.items())
+        lines += _item("settings", f"{run}: {text} (--code --full: all)")
+    return lines
+
+
+def _code(answer: Mapping[str, Any]) -> list[str]:
+    from utopia.provenance.explain import IMPORTANT
+
+    code, software = answer["code"], answer["software"]
+    commits = [
+        one["commit"][:_SHA] + (f" with {len(one['changed'])} changed files" if one["dirty"] else "")
+        for one in code["commits"]
+    ]
+    versions = software["versions"]
+    chosen = [f"{name} {'/'.join(versions[name])}" for name in ("python", *IMPORTANT) if name in versions]
+    locks = ", ".join(f"{lock['path']} {lock['sha256'][:_SHA]}" for lock in software["locks"])
+    prints = sorted(set(code["fingerprints"].values()))
+    return [
+        *_item("code", f"commit {', '.join(commits) or 'not known'}; {len(code['modules'])} modules, "
+                       f"{len(prints)} fingerprints"),
+        *_item("software", ", ".join(chosen)),
+        *_item("lock", locks),
+    ]  # fmt: skip
+
+
+def _hardware(answer: Mapping[str, Any]) -> list[str]:
+    lines = []
+    machines: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for machine in answer["hardware"]:
+        key = (machine["host"], json.dumps(machine["cpu"]), json.dumps(machine["gpus"]))
+        known = machines.setdefault(key, {"machine": machine, "jobs": [], "deterministic": set()})
+        known["jobs"] += machine["jobs"]
+        if machine["determinism"]:
+            known["deterministic"].add(machine["determinism"].get("deterministic_algorithms"))
+    for one in machines.values():
+        machine = one["machine"]
+        cpu = machine["cpu"] or {}
+        gpus = ", ".join(f"{gpu['name']} {gpu['uuid']} (driver {gpu['driver']})" for gpu in machine["gpus"])
+        torch = "; torch deterministic" if True in one["deterministic"] else ""
+        lines += _item(
+            "hardware",
+            f"{machine['host']}: {cpu.get('model')}, {cpu.get('cores')} cores, {gpus or 'no GPU used'}; "
+            f"{len(one['jobs'])} jobs{torch}",
+        )
+    return _shortened(lines, 4)
+
+
+def _again(answer: Mapping[str, Any]) -> list[str]:
+    again = answer["again"]
+    jobs = ", ".join(again["jobs"][:3]) + (", ..." if len(again["jobs"]) > 3 else "")
+    return _item(
+        "again",
+        again["command"],
+        f"took at most {_time(again['seconds'])} ({jobs}); everything from nothing "
+        f"{_time(again['seconds_from_nothing'])}",
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _warned(answer: Mapping[str, Any]) -> list[str]:
+    warnings = answer["warnings"]
+    shown = [f"  warning: {text}" for text in warnings[:4]]
+    return shown + ([f"  and {len(warnings) - 4} more warnings; run: utopia verify"] if len(warnings) > 4 else [])

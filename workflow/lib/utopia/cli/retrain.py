@@ -1,0 +1,145 @@
+"""`utopia verify --retrain CELL...` and `--reextract CELL...`: making chosen results again, beside the stored ones.
+
+Snakemake runs in a scratch folder in which the files upstream of what is asked for have a second name; the study's own
+folder is only read. Keys of `--json`: `study`, `tier` (`retrain`, `reextract`), `sound`, `compared` (list of {name,
+then, now, tolerance, verdict}), `seconds`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utopia.cli import engine, options, show
+from utopia.cli.audit import Study
+from utopia.errors import ConfigError, UtopiaError
+
+if TYPE_CHECKING:
+    from utopia.provenance.again import Compared
+    from utopia.provenance.lineage import Cell, Graph
+
+_UPSTREAM = {"retrain": ("inputs", "features", "labels"), "reextract": ("inputs",)}
+
+
+def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
+    """Make the chosen cells' runs or features again and compare; 1 if anything is different."""
+    tier = "retrain" if chosen.retrain else "reextract"
+    cells = [_cell(graph, name) for name in chosen.retrain or chosen.reextract]
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
+        compared = _retrain(chosen, study, graph, cells, Path(folder)) if tier == "retrain" else _reextract(
+            chosen, study, graph, cells, Path(folder)
+        )  # fmt: skip
+    sound = all(one.verdict != "different" for one in compared)
+    seconds = time.perf_counter() - started
+    if chosen.json:
+        found = [one.as_dict() for one in compared]
+        show.print_json(
+            {"study": study.name, "tier": tier, "sound": sound, "compared": found, "seconds": round(seconds, 1)}
+        )
+    else:
+        print("\n".join(_in_words(compared, seconds)))
+    return 0 if sound else 1
+
+
+def _cell(graph: Graph, name: str) -> Cell:
+    from utopia.config.suggest import nearest
+
+    cell = graph.cells.get(name)
+    if cell is None or not cell.runs:
+        measured = [each.id for each in graph.cells.values() if each.runs]
+        raise UtopiaError(
+            f"there is no measured cell {name!r}{nearest(name, measured)}", remedy="name one as table/row/column"
+        )
+    return cell
+
+
+def _retrain(
+    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
+) -> list[Compared]:
+    from utopia.provenance.again import compare_cell, is_stacked, runs_of
+
+    runs = runs_of(graph, cells)
+    # One run a job, so that nothing else is trained; a stacked pack repeats as a whole only.
+    alone = [] if any(is_stacked(graph, run) for run in runs) else ["engine={'runs': 1}"]
+    targets = [f"{graph.root}/runs/{run}/metrics.csv" for run in runs]
+    _make(chosen, study, scratch, targets, _UPSTREAM["retrain"], alone)
+    return [compare_cell(graph, cell, scratch, chosen.tolerance) for cell in cells]
+
+
+def _reextract(
+    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
+) -> list[Compared]:
+    from utopia.provenance.again import compare_features
+
+    above = graph.ancestors(path for cell in cells for path in graph.files_of(cell, value_only=True))
+    store, start = f"{graph.root}/features/store/", f"{graph.root}/features/"
+    indexes = sorted(path for path in above if path.startswith(start) and not path.startswith(store))
+    if not indexes:
+        raise UtopiaError("these cells stand on no features", remedy="name a cell that a trained run is behind")
+    _make(chosen, study, scratch, indexes, _UPSTREAM["reextract"], [])
+    return compare_features(graph, indexes, scratch)
+
+
+def _make(
+    chosen: argparse.Namespace,
+    study: Study,
+    scratch: Path,
+    targets: Sequence[str],
+    upstream: Sequence[str],
+    more: Sequence[str],
+) -> None:
+    """Let Snakemake make files below the scratch folder.
+
+    Raises:
+        UtopiaError: it fails, with its last words.
+    """
+    from utopia.provenance.again import link
+
+    if study.folder.is_absolute():
+        raise ConfigError(
+            "`results` is an absolute path, so that nothing can be made again beside it",
+            remedy="name the results folder relative to the repository",
+        )
+    for name in upstream:
+        link(study.folder / name, scratch / study.folder / name)
+    repository = Path.cwd()
+    command = engine.command(
+        {"study": study.name} | options.overrides(chosen),
+        *("--snakefile", str(repository / "Snakefile"), "--directory", str(scratch), "--cores", chosen.cores),
+        *("--rerun-triggers", "mtime"),
+        extra=[
+            *(["--configfile", *chosen.configfile] if chosen.configfile else []),
+            *(["--config", *more] if more else []),
+            "--",
+            *targets,
+        ],
+    )
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    missing = [path for path in targets if not (scratch / path).is_file()]
+    if done.returncode or missing:
+        raise UtopiaError(
+            f"Snakemake could not make {', '.join(missing or targets)} again", why="see what it said above"
+        )
+
+
+def _in_words(compared: Sequence[Compared], seconds: float) -> list[str]:
+    rows = [
+        [
+            one.name,
+            one.verdict,
+            "" if one.then is None else f"{one.then!r} -> {one.now!r} (tolerance {one.tolerance:g})",
+        ]
+        for one in compared
+    ]
+    count = {
+        word: sum(one.verdict == word for one in compared) for word in ("identical", "within tolerance", "different")
+    }
+    words = ", ".join(f"{number} {word}" for word, number in count.items() if number)
+    return [*show.columns(rows), f"{words}; {seconds:.0f} s"]

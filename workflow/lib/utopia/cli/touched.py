@@ -1,0 +1,115 @@
+"""`utopia touched`: every result that a GPU, a machine, an input or a commit has touched.
+
+Keys of `--json`: `by` (what was asked), `jobs` (list of {job, record, ended}), `cells`, `figures`, `files`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from utopia.cli import audit, options, show
+from utopia.errors import UtopiaError
+
+if TYPE_CHECKING:
+    from utopia.provenance.ledger import Record
+    from utopia.provenance.lineage import Graph, Touched
+
+KINDS = ("gpu", "host", "input", "commit")
+_SHOWN = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    audit.add(parser)
+    options.add_json(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--gpu", metavar="UUID", help="the GPU that a job computed on ")
+    what.add_argument("--host", metavar="NAME", help="the machine that a job ran on")
+    what.add_argument("--input", metavar="FILE", help="a file, by path or by the first digits of its sha256")
+    what.add_argument("--commit", metavar="COMMIT", help="the commit of the code, or its first digits")
+    parser.add_argument("--all", action="store_true", help="list everything")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print what is touched."""
+    study = audit.locate(chosen)
+    graph = audit.graph(study)
+    kind, value = next((name, value) for name in KINDS if (value := getattr(chosen, name)))
+    jobs, touched = select(graph, kind, value)
+    by = f"{kind} {value}"
+    if chosen.json:
+        named = [{"job": _name(one), "record": graph.ledger.portable.write(one.path), "ended": one.facts["ended"]}
+                 for one in jobs]  # fmt: skip
+        show.print_json({"by": by, "jobs": named, **touched._asdict()})
+        return 0
+    most = None if chosen.all else _SHOWN
+    print(f"{by}: {len(jobs)} jobs, {len(touched.cells)} cells, {len(touched.figures)} figures, "
+          f"{len(touched.files)} files")  # fmt: skip
+    for title, names in (("cells", touched.cells), ("figures", touched.figures), ("jobs", [*map(_name, jobs)])):
+        if names:
+            print(f"  {title}:")
+            print("\n".join(f"    {name}" for name in names[:most]))
+            if most is not None and len(names) > most:
+                print(f"    and {len(names) - most} more (--all)")
+    return 0
+
+
+def select(graph: Graph, kind: str, value: str) -> tuple[list[Record], Touched]:
+    """The jobs that something touched at first hand, and all results that derive from them.
+
+    Args:
+        graph: the lineage.
+        kind: one of `KINDS`.
+        value: a GPU's UUID, a machine's name, a file or the first digits of its sha256, or a commit.
+
+    Raises:
+        UtopiaError: no job knows the file.
+    """
+    if kind == "input":
+        paths = files_called(graph, value)
+        jobs = list({id(reader): reader for path in paths for reader in graph.readers.get(path, ())}.values())
+    else:
+        jobs = [record for record in graph.ledger.records if _test(kind, value)(record)]
+        paths = [path for record in jobs for path in graph.made(record) if graph.makers.get(path) is record]
+    return jobs, graph.touched(paths)
+
+
+def files_called(graph: Graph, text: str) -> list[str]:
+    """The files of a lineage that a path, or the first digits (eight at least) of a sha256, names.
+
+    Raises:
+        UtopiaError: there is none.
+    """
+    known = dict.fromkeys([*graph.makers, *graph.readers])
+    for path in (text, graph.ledger.portable.write(text)):
+        if path in known:
+            return [path]
+    found = []
+    if len(text) >= 8 and set(text) <= set("0123456789abcdef"):
+        found = [path for path in known if (graph.sha256_of(path) or "").startswith(text)]
+    found = found or [path for path in known if path.endswith(f"/{text}")]
+    if not found:
+        raise UtopiaError(
+            f"no job has read or made {text!r}", where=graph.root, remedy="name a path as `utopia explain` shows it"
+        )
+    return found
+
+
+def _test(kind: str, value: str) -> Callable[[Record], bool]:
+    if kind == "host":
+        return lambda record: record.facts.get("host") == value
+    if kind == "commit":
+        return lambda record: ((record.facts.get("git") or {}).get("commit") or "").startswith(value)
+    wanted = value.removeprefix("GPU-")
+    # Where a job could not tell which GPU it used, all of its machine count.
+    return lambda record: any(
+        gpu.get("used") is not False and wanted in gpu["uuid"] for gpu in record.facts.get("gpu") or []
+    )
+
+
+def _name(record: Record) -> str:
+    from utopia.provenance.failures import job_name
+
+    return job_name(record.rule, record.wildcards)

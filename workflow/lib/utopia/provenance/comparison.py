@@ -1,0 +1,197 @@
+"""Two result trees, cell by cell, and what upstream of a cell differs first."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.evaluation.interval import t_half_width
+from utopia.outputs.verdict import rounded
+from utopia.provenance.current import differences
+from utopia.provenance.ledger import Ledger, Record
+from utopia.provenance.lineage import Graph
+
+IDENTICAL, ROUNDING, INTERVAL, DIFFERENT = "identical", "within rounding", "within the interval", "different"
+ONLY_A, ONLY_B = "only in A", "only in B"
+VERDICTS = (IDENTICAL, ROUNDING, INTERVAL, DIFFERENT, ONLY_A, ONLY_B)
+_MOST = 5
+
+
+@dataclass(frozen=True)
+class CellDifference:
+    """A cell in both trees."""
+
+    cell: str
+    a: str
+    b: str
+    """The values at full precision, or the status of a cell without one; empty where there is no such cell."""
+    verdict: str
+    """One of `VERDICTS`."""
+    cause: str = ""
+    """What differs first upstream; empty where the cell is identical."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+class Tree:
+    """A study's folder, anywhere, as it stands.
+
+    Args:
+        folder: `<anywhere>/results/<study>`.
+
+    Raises:
+        UtopiaError: it is not a study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        if not (self.folder / "tables").is_dir():
+            raise UtopiaError("no tables here", where=folder, remedy="name a study's folder, such as results/miniature")
+        base = self.folder.parents[1]
+        self.graph = Graph(Ledger.read(self.folder, base=base), self.folder.relative_to(base).as_posix())
+
+    def cells(self) -> dict[str, dict[str, str]]:
+        """Every row of every table's csv by its cell's id."""
+        found = {}
+        for path in sorted((self.folder / "tables").glob("*.csv")):
+            with path.open(encoding="utf-8", newline="") as file:
+                found.update({row["cell"]: row for row in csv.DictReader(file) if row.get("cell")})
+        return found
+
+    def relative(self, path: str) -> str:
+        """A path without the study's own folder, so that two trees can be compared."""
+        start = f"{self.graph.root}/"
+        return path[len(start) :] if path.startswith(start) else path
+
+    def normal(self, value: Any) -> Any:
+        """A JSON value in which the study's own folder is no longer named."""
+        if isinstance(value, str):
+            return value.replace(f"{self.graph.root}/", "")
+        if isinstance(value, Mapping):
+            return {name: self.normal(each) for name, each in value.items()}
+        return [self.normal(each) for each in value] if isinstance(value, list) else value
+
+
+def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
+    """Every cell of both trees, in order."""
+    ours, theirs = a.cells(), b.cells()
+    for cell in dict.fromkeys([*ours, *theirs]):
+        one, other = ours.get(cell), theirs.get(cell)
+        if one is None or other is None:
+            verdict = ONLY_A if other is None else ONLY_B
+            yield CellDifference(cell, _shown(one), _shown(other), verdict)
+            continue
+        verdict = _verdict(one, other)
+        cause = "" if verdict == IDENTICAL else first_cause(a, b, cell)
+        yield CellDifference(cell, _shown(one), _shown(other), verdict, cause)
+
+
+def _shown(row: Mapping[str, str] | None) -> str:
+    return "" if row is None else row.get("value") or row.get("status") or ""
+
+
+def _verdict(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    numbers = ("value", "std", "n", "status")
+    if all(one.get(name) == other.get(name) for name in numbers):
+        return IDENTICAL
+    if not one.get("value") or not other.get("value"):
+        return DIFFERENT
+    x, y, decimals = float(one["value"]), float(other["value"]), int(one["decimals"])
+    if rounded(x, decimals) == rounded(y, decimals):
+        return ROUNDING
+    if one.get("std") and int(one["n"]) > 1:
+        half = t_half_width(float(one["std"]), int(one["n"]), other=int(other["n"]))
+        if abs(x - y) <= half:
+            return INTERVAL
+    return DIFFERENT
+
+
+def first_cause(a: Tree, b: Tree, name: str) -> str:
+    """What differs first on the way from raw data to a cell; jobs are compared in the order in which they ended."""
+    cell = a.graph.cells.get(name)
+    if cell is None:
+        return "no record of the table"
+    files = [*a.graph.files_of(cell), f"{a.graph.root}/tables/{cell.table}.csv"]
+    chain = [*files[:-1], *a.graph.ancestors(files[:-1])]
+    records = [*a.graph.jobs(chain), a.graph.tables[cell.table]]
+    for record in records:
+        if not record.outputs:
+            continue
+        label = a.relative(record.outputs[0]["path"])
+        twin = b.graph.makers.get(f"{b.graph.root}/{label}")
+        if twin is None:
+            wanted = {a.relative(path) for path in chain}
+            made = [path for path in map(a.relative, a.graph.made(record)) if path in wanted]
+            twins = (b.graph.makers.get(f"{b.graph.root}/{path}") for path in made)
+            twin = next((each for each in twins if each is not None), None)
+        if twin is None:
+            return f"{label} was made in A only"
+        differing = _differing(a, b, record, twin, {a.relative(path) for path in (*chain, *files)})
+        if differing:
+            return f"{differing[0]}: {_why(a, b, record, twin)}"
+    return "all jobs have the same outputs: a file was changed after it was made (run: utopia verify)"
+
+
+def _differing(a: Tree, b: Tree, one: Record, other: Record, wanted: set[str]) -> list[str]:
+    """The files that two jobs did not make alike, of those on the way to the cell."""
+    first, second = (
+        {tree.relative(path): entry["sha256"] for path, entry in tree.graph.entries(record, "outputs").items()}
+        for tree, record in ((a, one), (b, other))
+    )
+    return [path for path in first if path in wanted and first[path] != second.get(path)]
+
+
+def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
+    """Why two jobs made different files."""
+    inputs, others = (
+        {
+            tree.relative(path): entry["sha256"]
+            for path, entry in tree.graph.entries(record, "inputs").items()
+            if "files" not in entry
+        }
+        for tree, record in ((a, one), (b, other))
+    )
+    if wrong := sorted(path for path in inputs.keys() | others.keys() if inputs.get(path) != others.get(path)):
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        return f"the input {wrong[0]} differs{more}"
+    then, now = (
+        tree.normal({name: value for name, value in record.facts["params"].items() if name != "code"})
+        for tree, record in ((a, one), (b, other))
+    )
+    found = [str(change) for change in differences(_bare(then), _bare(now))]
+    if found:
+        return "settings differ: " + "; ".join(found[:_MOST]) + ("; ..." if len(found) > _MOST else "")
+    modules, others_modules = one.facts["code"]["modules"], other.facts["code"]["modules"]
+    changed = sorted(n for n in modules.keys() | others_modules.keys() if modules.get(n) != others_modules.get(n))
+    if changed:
+        return f"code differs: {', '.join(changed[:_MOST])}" + (", ..." if len(changed) > _MOST else "")
+    versions = list(differences(_versions(one), _versions(other)))
+    if versions:
+        return "software differs: " + "; ".join(map(str, versions[:_MOST])) + ("; ..." if len(versions) > _MOST else "")
+    machines = list(differences(_machine(one), _machine(other)))
+    if machines:
+        return "hardware differs: " + "; ".join(map(str, machines[:_MOST]))
+    return "same inputs, settings, code, software and hardware: the job does not repeat, or its output was changed"
+
+
+def _bare(value: Any) -> Any:
+    """Parameters without the fingerprints inside them."""
+    if isinstance(value, Mapping):
+        return {name: _bare(each) for name, each in value.items() if name != "code"}
+    return [_bare(each) for each in value] if isinstance(value, list) else value
+
+
+def _versions(record: Record) -> dict[str, Any]:
+    environment = record.facts.get("environment") or {}
+    return {"python": environment.get("python"), **(environment.get("packages") or {})}
+
+
+def _machine(record: Record) -> dict[str, Any]:
+    gpus = [gpu for gpu in record.facts.get("gpu") or [] if gpu.get("used") is not False]
+    return {"host": record.facts.get("host"), "cpu": record.facts.get("cpu"), "gpus": gpus}

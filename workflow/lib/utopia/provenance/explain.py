@@ -1,0 +1,297 @@
+"""The whole ancestry of a value, a figure, a run or a file, as one JSON-able answer.
+
+Everything is read from records and from small files of the study; nothing is hashed and nothing is computed.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.evaluation import rows as metrics
+from utopia.files import read_json
+from utopia.outputs.rounding import rounded
+from utopia.provenance import origin
+from utopia.provenance.ledger import Record
+from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.subject import Subject
+
+IMPORTANT = ("torch", "numpy", "av", "h5py", "safetensors", "torchvision", "torchaudio", "scipy", "snakemake")
+"""The packages that numbers depend on most; a short answer names those that are installed."""
+
+
+def explain(graph: Graph, subject: Subject, study: str) -> dict[str, Any]:
+    """The ancestry of a subject.
+
+    Args:
+        graph: the lineage.
+        subject: what was asked about.
+        study: the study's name, for the command that makes it again.
+
+    Returns:
+        `subject`, `kind`, `value` (of a cell), `replicas`, `files` (the chain, nearest first), `inputs`, `settings`,
+        `code`, `software`, `hardware`, `jobs`, `again`, `warnings`; see `utopia.cli.explain`.
+    """
+    files = [*subject.files] if subject.cell is None else [subject.files[0], *_value_files(graph, subject.cell)]
+    chain = [*files, *_ancestors(graph, subject, files)]
+    jobs = graph.jobs(chain)
+    runs = _runs(graph, subject, chain)
+    return {
+        "subject": subject.name,
+        "kind": subject.kind,
+        "value": None if subject.cell is None else _value(graph, subject.cell),
+        "replicas": [each for run in runs for each in _replicas(graph, run, subject.cell)],
+        "files": [_file(graph, path) for path in chain if path in graph.makers],
+        "inputs": origin.inputs(
+            graph, [path for path in chain if path not in graph.makers or _is_generated(graph, path)]
+        ),
+        "settings": _settings(jobs, runs),
+        "code": _code(jobs),
+        "software": _software(jobs),
+        "hardware": _hardware(jobs),
+        "jobs": [_job(graph, record) for record in jobs],
+        "again": _again(subject, study, jobs),
+        "warnings": _warnings(graph, jobs),
+    }
+
+
+def _value_files(graph: Graph, cell: Cell) -> list[str]:
+    return graph.files_of(cell, value_only=True)
+
+
+def _ancestors(graph: Graph, subject: Subject, files: Sequence[str]) -> Iterable[str]:
+    # A table's own ancestors are those of all its cells.
+    return graph.ancestors(files[1:] if subject.cell is not None else files)
+
+
+def _is_generated(graph: Graph, path: str) -> bool:
+    """Whether a file is raw data that the study itself generated: made from no other file."""
+    return path.startswith(f"{graph.root}/inputs/raw/") and "files" not in (graph.entry(path) or {})
+
+
+def _file(graph: Graph, path: str) -> dict[str, Any]:
+    entry = graph.entry(path) or {}
+    return {"path": path, "sha256": entry.get("sha256"), "bytes": entry.get("bytes"), "rule": graph.makers[path].rule}
+
+
+# -- the value
+
+
+def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
+    table = graph.tables[cell.table].facts["params"]["settings"]["table"]
+    column = next(each for each in table["columns"] if each["id"] == cell.column)
+    row = next(each for each in table["rows"] if each["id"] == cell.row)
+    line = _line(graph, cell)
+    decimals = int(column["decimals"])
+    numbers = {
+        name: float(line[name]) if line.get(name) else None
+        for name in ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+    }
+    value = numbers["value"]
+    return {
+        "shown": None if value is None else rounded(value, decimals),
+        **numbers,
+        "n": int(line["n"]),
+        "decimals": decimals,
+        **{
+            name: line.get(name, "")
+            for name in ("interval", "status", "reason", "against", "difference_verdict", "verdict", "verdict_reason")
+        },
+        "table": table["title"],
+        "source": table["source"],
+        "row": row["title"],
+        "column": column["title"],
+        "dataset": column["dataset"],
+        "target": column["target"],
+        "metric": column["metric"],
+        "scale": column.get("scale", 1),
+        "note": line.get("note", ""),
+        "runs": list(cell.runs),
+    }
+
+
+def _line(graph: Graph, cell: Cell) -> dict[str, str]:
+    path = graph.ledger.portable.read(f"{graph.root}/tables/{cell.table}.csv")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(row for row in csv.DictReader(file) if row["cell"] == cell.id)
+    except (OSError, StopIteration, KeyError) as error:
+        raise UtopiaError(
+            f"the cell {cell.id} cannot be read ({type(error).__name__})", where=path, remedy="run: utopia verify"
+        ) from error
+
+
+def _runs(graph: Graph, subject: Subject, chain: Iterable[str]) -> list[str]:
+    if subject.cell is not None:
+        return list(subject.cell.runs)
+    return list(dict.fromkeys(run for path in chain if (run := graph.run_of(path))))
+
+
+def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]:
+    """Every replica of a run: its metrics (of a cell: the one that the cell shows) and its training."""
+    folder = f"{graph.root}/runs/{run}"
+    wanted = None
+    if cell is not None:
+        table = graph.tables[cell.table].facts["params"]["settings"]["table"]
+        column = next(each for each in table["columns"] if each["id"] == cell.column)
+        wanted = column["target"], column["metric"]
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    portable = graph.ledger.portable
+    if f"{folder}/metrics.csv" in graph.makers and portable.read(f"{folder}/metrics.csv").is_file():
+        for row in metrics.read(portable.read(f"{folder}/metrics.csv")):
+            if row.item or (wanted is not None and (row.target, row.metric) != wanted):
+                continue
+            replica = found.setdefault((row.target, row.fold, row.seed), {"metrics": {}, "trainings": []})
+            replica["metrics"][row.metric] = row.value
+    if f"{folder}/training.json" in graph.makers and portable.read(f"{folder}/training.json").is_file():
+        for each in read_json(portable.read(f"{folder}/training.json"))["replicas"]:
+            key = (each["target"], each["fold"], str(each["repeat"]))
+            if wanted is not None and each["target"] != wanted[0]:
+                continue
+            replica = found.setdefault(key, {"metrics": {}, "trainings": []})
+            replica["trainings"].append(
+                {
+                    "member": each["member"],
+                    "seed": each["seed"],
+                    "selected_epoch": each["selected_epoch"],
+                    "epochs": each["epochs"],
+                    "seconds": each["seconds"],
+                    "checkpoint": f"{folder}/{each['checkpoint']}",
+                    "sha256": each["sha256"],
+                }
+            )
+    return [
+        {"run": run, "target": target, "fold": fold, "repeat": seed, **facts}
+        for (target, fold, seed), facts in found.items()
+    ]
+
+
+# -- the rest of the chain
+
+
+def _settings(jobs: Sequence[Record], runs: Sequence[str]) -> dict[str, Any]:
+    """What the configuration said: of each run, and of each other job by rule and wildcards."""
+    found: dict[str, Any] = {"runs": {}, "jobs": {}}
+    for record in jobs:
+        given = record.facts["params"]
+        for run in given.get("runs") or [] if isinstance(given.get("runs"), list) else []:
+            if isinstance(run, Mapping) and run["id"] in runs:
+                known = found["runs"].setdefault(run["id"], {})
+                known.update({name: value for name, value in run.items() if name not in ("id", "code")})
+        rest = {
+            name: value for name, value in given.items() if name not in ("code", "runs", "caption", "folders", "videos")
+        }
+        if record.rule not in ("render_table", "render_figure") and rest:
+            found["jobs"][_name(record)] = rest
+    return found
+
+
+def _code(jobs: Sequence[Record]) -> dict[str, Any]:
+    commits: dict[str, dict[str, Any]] = {}
+    for record in jobs:
+        git = record.facts.get("git")
+        if git:
+            known = commits.setdefault(git["commit"], {"commit": git["commit"], "dirty": False, "changed": []})
+            known["dirty"] |= git["dirty"]
+            known["changed"] = sorted({*known["changed"], *git["changed"]})
+    modules = {name: sha for record in jobs for name, sha in record.facts["code"]["modules"].items()}
+    return {
+        "commits": list(commits.values()),
+        "fingerprints": {_name(record): record.facts["code"]["fingerprint"] for record in jobs},
+        "modules": dict(sorted(modules.items())),
+    }
+
+
+def _software(jobs: Sequence[Record]) -> dict[str, Any]:
+    """Lock files and versions; a list of versions where jobs differ."""
+    versions: dict[str, list[str]] = {}
+    for record in jobs:
+        environment = record.facts.get("environment") or {}
+        named = {"python": environment.get("python"), **(environment.get("packages") or {})}
+        for name, version in named.items():
+            if version and version not in versions.setdefault(name, []):
+                versions[name].append(version)
+    locks = {lock["sha256"]: lock for record in jobs if (lock := record.facts.get("lock"))}
+    variables: dict[str, str] = {}
+    for record in jobs:
+        variables |= (record.facts.get("environment") or {}).get("variables") or {}
+    return {"locks": list(locks.values()), "versions": dict(sorted(versions.items())), "variables": variables}
+
+
+def _hardware(jobs: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each machine, with the jobs that it ran, the GPUs that they used and torch's settings."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for record in jobs:
+        facts = record.facts
+        used = [gpu for gpu in facts.get("gpu") or [] if gpu.get("used") is not False]
+        key = (facts.get("host"), str(facts.get("cpu")), str(used), str(facts.get("determinism")))
+        machine = found.setdefault(
+            key,
+            {
+                "host": facts.get("host"),
+                "cpu": facts.get("cpu"),
+                "gpus": [{name: gpu.get(name) for name in ("name", "uuid", "driver", "used")} for gpu in used],
+                "determinism": facts.get("determinism"),
+                "jobs": [],
+            },
+        )
+        machine["jobs"].append(_name(record))
+    return list(found.values())
+
+
+def _name(record: Record) -> str:
+    values = ",".join(f"{name}={value}" for name, value in record.wildcards.items())
+    return f"{record.rule}({values})" if values else record.rule
+
+
+def _job(graph: Graph, record: Record) -> dict[str, Any]:
+    facts = record.facts
+    return {
+        "job": _name(record),
+        "rule": record.rule,
+        "record": graph.ledger.portable.write(record.path),
+        "intact": record.is_intact,
+        **{
+            name: facts.get(name) for name in ("started", "ended", "seconds", "cpu_seconds", "peak_memory_bytes", "log")
+        },
+        "command": facts.get("command"),
+    }
+
+
+def _again(subject: Subject, study: str, jobs: Sequence[Record]) -> dict[str, Any]:
+    """The command that makes the subject again, what its jobs have cost, and what everything has cost."""
+    trains = subject.cell is not None and any(record.rule.startswith("train_") for record in jobs)
+    if trains:
+        command = shlex.join(["utopia", "verify", "--study", study, "--retrain", subject.name])
+        does = [record for record in jobs if record.rule.startswith(("train_", "evaluate_"))]
+    else:
+        last = jobs[-1:]
+        command = str(last[0].facts.get("command", "")) if last else ""
+        does = list(last)
+    return {
+        "command": command,
+        "jobs": [_name(record) for record in does],
+        "seconds": round(sum(record.facts["seconds"] for record in does), 1),
+        "seconds_from_nothing": round(sum(record.facts["seconds"] for record in jobs), 1),
+    }
+
+
+def _warnings(graph: Graph, jobs: Sequence[Record]) -> list[str]:
+    """What speaks against the answer; `utopia verify` looks much closer."""
+    from utopia.provenance import opened, staleness
+
+    found = []
+    for record in jobs:
+        if not record.is_intact:
+            found.append(f"the record of {_name(record)} was edited")
+        if changed := staleness.code_change(record):
+            found.append(f"the code of {_name(record)} has changed since: {changed}")
+        if staleness.lock_change(record):
+            found.append(f"{_name(record)} ran with another lock file")
+        if record.facts["code"].get("undeclared"):
+            found.append(f"{_name(record)} loaded code that its fingerprint does not cover")
+        found += [f"{one.where}: {one.what}" for one in opened.findings_of(graph, record)]
+    return found

@@ -1,0 +1,105 @@
+"""What an audit of a study finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+KINDS = {
+    "changed": "a file is not the one that its record describes",
+    "missing": "a file that a record names is not there",
+    "record edited": "a record does not agree with its own digest",
+    "record damaged": "a record cannot be read",
+    "record misplaced": "a record does not lie beside what it describes",
+    "unrecorded": "a file among the results that no record names",
+    "made anew": "an input was made anew, with other content, after a job had read it",
+    "stale code": "the code has changed since",
+    "stale setting": "the configuration has changed since",
+    "stale lock": "the lock file has changed since",
+    "undeclared read": "a job read a file that is no declared ancestor of its results",
+    "never read": "a job never opened a declared input",
+    "inconsistent": "two files of the study contradict each other",
+    "fewer replicas": "a value stands on fewer replicas than promised",
+    "not reproduced": "doing the job again from what is stored gives something else",
+    "seal": "the records are not those that the seal was taken of",
+}
+"""Every kind of finding, and what it means."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    kind: str
+    """One of `KINDS`."""
+    where: str
+    """The file concerned, as records write paths."""
+    what: str
+    roots: tuple[str, ...] = ()
+    """The files from which on results are touched."""
+    cells: tuple[str, ...] | None = None
+    """The cells that are touched, where this is known better than from the lineage."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finding with the results that it touches."""
+
+    finding: Finding
+    cells: list[str]
+    figures: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: `{kind, where, what, cells, figures}`."""
+        one = self.finding
+        return {
+            "kind": one.kind, "where": one.where, "what": one.what, "cells": self.cells, "figures": self.figures
+        }  # fmt: skip
+
+
+@dataclass
+class Report:
+    """The outcome of an audit."""
+
+    study: str
+    seal: str
+    checked: dict[str, int] = field(default_factory=dict)
+    """How much was looked at: `records`, `files`, `bytes`, `cells`, `recomputed` (files)."""
+    findings: list[Judged] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What could not be looked at and why, and what harms nothing."""
+    seconds: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def cells(self) -> list[str]:
+        """Every cell that something touches."""
+        return _union(one.cells for one in self.findings)
+
+    @property
+    def figures(self) -> list[str]:
+        """Every figure that something touches."""
+        return _union(one.figures for one in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; see `utopia.cli.verify`."""
+        return {
+            "study": self.study,
+            "sound": self.is_sound,
+            "seal": self.seal,
+            "checked": self.checked,
+            "findings": [one.as_dict() for one in self.findings],
+            "cells": self.cells,
+            "figures": self.figures,
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _union(parts: Iterable[Iterable[str]]) -> list[str]:
+    return sorted({one for part in parts for one in part})

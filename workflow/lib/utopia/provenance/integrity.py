@@ -1,0 +1,227 @@
+"""Whether the files of a study are those that its records describe, and the records those that its jobs wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.files import digest, read_json
+from utopia.provenance.findings import Finding
+from utopia.provenance.hashing import Found, hash_all
+from utopia.provenance.job import SUFFIX
+from utopia.provenance.lineage import Graph
+
+_OF_THE_RUN = re.compile(
+    r"(logs|benchmarks|report)/.*|\.run\.lock|audit/run\.json|(.*/)?\.snakemake_timestamp|(.*/)?\.[^/]+\.tmp[^/]*"
+    r"|(.*/)?[^/]+\.half\.safetensors"
+)
+"""Files below a study's folder that are no results: what runs say of themselves, and work that is not done."""
+
+
+def seal(graph: Graph) -> str:
+    """One digest of all records. Written down elsewhere, it shows whether any of them was replaced since."""
+    named = [[graph.ledger.portable.write(one.path), one.facts.get("digest", "")] for one in graph.ledger.records]
+    return digest(sorted(named), 64)
+
+
+def records(graph: Graph) -> Iterator[Finding]:
+    """Records that are damaged, were edited, or do not lie where they belong."""
+    portable = graph.ledger.portable
+    for damaged in graph.ledger.damaged:
+        where = portable.write(damaged.path)
+        yield Finding("record damaged", where, damaged.reason, (where.removesuffix(SUFFIX),))
+    for record in graph.ledger.records:
+        where, made = portable.write(record.path), tuple(graph.made(record))
+        # The ledger reads the layout that jobs write in a quick way; here every byte counts.
+        if not record.is_intact or json.loads(record.path.read_bytes()) != record.facts:
+            what = "its content does not have the digest that it names" if record.facts.get("digest") else "no digest"
+            yield Finding("record edited", where, what, made)
+        expected = f"{record.outputs[0]['path']}{SUFFIX}" if record.outputs else where
+        if where != expected:
+            yield Finding("record misplaced", where, f"it belongs to {expected}", made)
+
+
+def superseded(graph: Graph) -> set[Path]:
+    """Records all of whose outputs another job has made since; they describe nothing that is there."""
+    return {
+        record.path
+        for record in graph.ledger.records
+        if record.outputs and not any(graph.makers.get(path) is record for path in graph.made(record))
+    }
+
+
+class Bytes:
+    """What the files of a study are now, against its records.
+
+    Attributes:
+        found: path -> what is there now; all files that records name and that this machine can look at.
+        damaged: paths that are missing or changed.
+        unknown: paths below a named folder that was not given.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.unknown: list[str] = []
+        self._places: dict[str, Path] = {}
+        paths = dict.fromkeys([*graph.makers, *graph.readers])
+        folders = {
+            entry["path"]
+            for record in graph.ledger.records
+            for entry in (*record.inputs, *record.outputs)
+            if "files" in entry
+        }
+        for path in paths:
+            if path in folders:
+                continue
+            try:
+                self._places[path] = graph.ledger.portable.read(path)
+            except KeyError:
+                self.unknown.append(path)
+        found = hash_all(self._places.values())
+        self.found: dict[str, Found] = {path: found[place] for path, place in self._places.items()}
+        self.damaged: set[str] = set()
+        self._findings = list(self._compared())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were hashed."""
+        return sum(found.bytes for found in self.found.values())
+
+    def findings(self) -> list[Finding]:
+        """Files that are missing or have changed, and inputs that were made anew after they were read."""
+        return self._findings
+
+    def _compared(self) -> Iterator[Finding]:
+        graph = self._graph
+        for path, now in self.found.items():
+            maker = graph.makers.get(path)
+            then = [graph.entry(path) or {}]
+            if maker is None:
+                then = [graph.entries(record, "inputs")[path] for record in graph.readers.get(path, ())]
+            expected = then[-1].get("sha256")
+            if now.sha256 is None and expected is not None:
+                self.damaged.add(path)
+                yield Finding("missing", path, now.problem, (path,))
+            elif now.sha256 != expected:
+                self.damaged.add(path)
+                yield Finding("changed", path, _how(then[-1], now, is_input=maker is None), (path,))
+            for record in graph.readers.get(path, ()):
+                read = graph.entries(record, "inputs")[path]["sha256"]
+                if read != expected and read != now.sha256:
+                    what = f"{record.rule} read it with the sha256 {_short(read)}; now it has {_short(expected)}"
+                    yield Finding("made anew", path, what, tuple(graph.made(record)))
+
+
+def _how(then: Mapping[str, Any], now: Found, *, is_input: bool) -> str:
+    size = "" if then.get("bytes") == now.bytes else f", {then.get('bytes')} -> {now.bytes} bytes"
+    kind = "the input's" if is_input else "its"
+    return f"{kind} sha256 was {_short(then.get('sha256'))} and is {_short(now.sha256)}{size}"
+
+
+def _short(sha256: str | None) -> str:
+    return (sha256 or "none")[:12]
+
+
+def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
+    """Files below the study's folder that no record names; and stored features that nothing uses any more.
+
+    Args:
+        graph: the lineage.
+        folder: the study's folder on this machine.
+    """
+    known = graph.makers.keys()
+    found, unused = [], []
+    mine = {graph.ledger.portable.write(record.path) for record in graph.ledger.records}
+    mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
+    named = _stored(graph)
+    for path in _files(folder):
+        below = path.relative_to(folder).as_posix()
+        text = f"{graph.root}/{below}"
+        if text in known or text in mine or _OF_THE_RUN.fullmatch(below):
+            continue
+        if below.startswith("features/store/") and below not in named:
+            unused.append(text)
+            continue
+        found.append(Finding("unrecorded", text, "no record names it", (text,), _cells_in(path, below)))
+    notes = [f"{len(unused)} stored features that no index names any more, such as {unused[0]}"] if unused else []
+    return found, notes
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for at, folders, names in os.walk(folder, followlinks=False):
+        folders.sort()
+        yield from (Path(at, name) for name in sorted(names))
+
+
+def _stored(graph: Graph) -> set[str]:
+    """The store objects that the feature indexes on disk name, relative to the study's folder."""
+    return {f"features/{entry['file']}" for _, _, entry in _index_entries(graph) if "file" in entry}
+
+
+def _index_entries(graph: Graph) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(index, item and feature, entry) of every readable feature index."""
+    folder = graph.ledger.portable.read(f"{graph.root}/features")
+    for path in sorted(folder.glob("*/*.json")):
+        if path.name.endswith(SUFFIX):
+            continue
+        try:
+            items = read_json(path)["items"].items()
+            entries = [(item, name, entry) for item, features in items for name, entry in features.items()]
+        except (UtopiaError, KeyError, AttributeError, TypeError):
+            continue  # it has changed, which its hash shows
+        for item, name, entry in entries:
+            yield graph.ledger.portable.write(path), f"{name} of {item}", entry
+
+
+def _cells_in(path: Path, below: str) -> tuple[str, ...] | None:
+    """The cells that an unrecorded table holds; None for other files, whose cells the lineage knows."""
+    if not re.fullmatch(r"tables/[^/]+\.(csv|md|tex|html)", below):
+        return None
+    import csv
+
+    try:
+        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+            return tuple(row["cell"] for row in csv.DictReader(file) if row.get("cell"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ()
+
+
+def contents(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
+    """What files of the study say of others, against the records: manifests and feature indexes.
+
+    Files in `damaged` are passed over: what they say means nothing any more.
+    """
+    for path in sorted(graph.makers):
+        if re.fullmatch(re.escape(f"{graph.root}/inputs/") + r"[^/]+\.json", path) and path not in damaged:
+            yield from _manifest(graph, path)
+    for index, name, entry in _index_entries(graph):
+        stored = f"{graph.root}/features/{entry.get('file')}"
+        if index in damaged or "file" not in entry or stored in damaged:
+            continue
+        known = graph.sha256_of(stored)
+        if known is None:
+            yield Finding("inconsistent", index, f"names {stored} ({name}), which no record knows", (index,))
+        elif known != entry["sha256"]:
+            what = f"says {_short(entry['sha256'])} of {stored} ({name}), its record says {_short(known)}"
+            yield Finding("inconsistent", index, what, (index,))
+
+
+def _manifest(graph: Graph, path: str) -> Iterator[Finding]:
+    try:
+        manifest = json.loads(graph.ledger.portable.read(path).read_bytes())
+        # Its own `root` is a path of the machine that listed it; the record says the same for all machines.
+        root = graph.makers[path].facts["params"]["folder"]
+        listed = [entry for item in manifest["items"] for entry in item["files"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # it has changed, which its hash shows
+    for entry in {entry["path"]: entry for entry in listed}.values():
+        file = f"{root}/{entry['path']}"
+        known = graph.sha256_of(file)
+        if known != entry["sha256"]:
+            what = f"says {_short(entry['sha256'])} of {file}, the records say {_short(known)}"
+            yield Finding("inconsistent", path, what, (path,))

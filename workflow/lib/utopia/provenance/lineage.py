@@ -1,0 +1,292 @@
+"""The lineage of a study: which file was made from which, by which job, read off its records alone.
+
+An edge leads from what a job read to what it made. A job that treats several runs at once (a pack) reads some files for
+one run only; its records name inputs by role, so that a file of one run is no ancestor of another run's results. What a
+job made beside its declared outputs (checkpoints, stored features) counts as an ancestor of these: they were made from
+it, or name it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from utopia.provenance.ledger import Ledger, Record
+
+BY_RUN = frozenset(("distributions", "predictions", "summaries"))
+"""Roles whose files go one by one with the runs of a job."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table, as the record of its table lays it out."""
+
+    table: str
+    row: str
+    column: str
+    runs: tuple[str, ...]
+    """The runs behind its value."""
+    against: tuple[str, ...]
+    """The runs that its difference is taken to."""
+
+    @property
+    def id(self) -> str:
+        """`table/row/column`."""
+        return f"{self.table}/{self.row}/{self.column}"
+
+
+class Touched(NamedTuple):
+    """Results that something has touched; all sorted."""
+
+    cells: list[str]
+    figures: list[str]
+    files: list[str]
+
+
+class Graph:
+    """Files and jobs of a study. Paths are texts as records write them.
+
+    Args:
+        ledger: the records.
+        root: the study's folder as records write it, such as `results/miniature`.
+    """
+
+    def __init__(self, ledger: Ledger, root: str) -> None:
+        self.ledger, self.root = ledger, root.rstrip("/")
+
+    # -- files and jobs
+
+    @cached_property
+    def makers(self) -> dict[str, Record]:
+        """The job that made each file, the last one where several did; members of folders count as files."""
+        return {path: record for record in self.ledger.records for path in self.made(record)}
+
+    @cached_property
+    def readers(self) -> dict[str, list[Record]]:
+        """The jobs that read each file."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in self.ledger.records:
+            for path in self.entries(record, "inputs"):
+                found[path].append(record)
+        return dict(found)
+
+    def made(self, record: Record) -> list[str]:
+        """Every file (and folder) that a job made."""
+        return list(self.entries(record, "outputs"))
+
+    def sha256_of(self, path: str) -> str | None:
+        """The SHA-256 of a file: as its maker left it, else as the last reader found it."""
+        return (self.entry(path) or {}).get("sha256")
+
+    def entry(self, path: str) -> dict[str, Any] | None:
+        """The entry of a file in its maker's record, else in that of its last reader."""
+        maker = self.makers.get(path)
+        if maker is not None:
+            return self.entries(maker, "outputs")[path]
+        readers = self.readers.get(path)
+        return self.entries(readers[-1], "inputs")[path] if readers else None
+
+    def entries(self, record: Record, side: str) -> dict[str, dict[str, Any]]:
+        """The entries of a job's `inputs` or `outputs` by path; members of folders count as files."""
+        key = (id(record), side)
+        if key not in self._entries:
+            self._entries[key] = {entry["path"]: entry for entry in members(record.facts[side])}
+        return self._entries[key]
+
+    @cached_property
+    def _entries(self) -> dict[tuple[int, str], dict[str, dict[str, Any]]]:
+        return {}
+
+    def is_raw(self, path: str) -> bool:
+        """Whether no job of the study made it, and it does not lie among the study's results."""
+        return path not in self.makers and not self.is_below(path)
+
+    def is_below(self, path: str) -> bool:
+        """Whether a path lies in the study's folder."""
+        return path.startswith(f"{self.root}/")
+
+    def run_of(self, path: str) -> str | None:
+        """The run in whose folder a file lies; None where it lies in none."""
+        start = f"{self.root}/runs/"
+        return path[len(start) :].split("/", 1)[0] if path.startswith(start) else None
+
+    # -- edges
+
+    def sources(self, path: str) -> list[str]:
+        """The files that a file was directly made from, in the order of its job's inputs."""
+        maker = self.makers.get(path)
+        return [] if maker is None else self._sources(maker, path)
+
+    def _sources(self, record: Record, path: str) -> list[str]:
+        job = self._job(record)
+        run = self.run_of(path)
+        fits = [
+            each
+            for each in (*job.inputs, *(job.beside if path in job.declared else ()))
+            if run is None or run not in job.runs or job.runs_of.get(each, {run}) & {run}
+        ]
+        return [each for each in fits if each != path]
+
+    def derived(self, path: str) -> list[str]:
+        """The files that were directly made from a file."""
+        found: dict[str, None] = {}
+        maker = self.makers.get(path)
+        following = [(record, self.made(record)) for record in self.readers.get(path, ())]
+        if maker is not None and path in self._job(maker).beside:
+            following.append((maker, sorted(self._job(maker).declared)))
+        for record, outputs in following:
+            for made in outputs:
+                if made not in found and self.makers.get(made) is record and path in self._source_sets(record, made):
+                    found[made] = None
+        return list(found)
+
+    def _source_sets(self, record: Record, made: str) -> frozenset[str]:
+        """The sources of what a job made; one set for all its files that have the same."""
+        job = self._job(record)
+        run = self.run_of(made)
+        key = (made in job.declared, run if run in job.runs else None)
+        if key not in job.sets:
+            job.sets[key] = frozenset(self._sources(record, made))
+        return job.sets[key]
+
+    def _job(self, record: Record) -> _Job:
+        key = id(record)
+        if key not in self._jobs:
+            self._jobs[key] = _Job(record, self.run_of)
+        return self._jobs[key]
+
+    @cached_property
+    def _jobs(self) -> dict[int, _Job]:
+        return {}
+
+    def ancestors(self, paths: Iterable[str]) -> dict[str, None]:
+        """Everything that files were made from, nearest first; the files themselves are left out."""
+        return _closure(paths, self.sources)
+
+    def descendants(self, paths: Iterable[str]) -> dict[str, None]:
+        """Everything that was made from files, nearest first; the files themselves are left out."""
+        return _closure(paths, self.derived)
+
+    def jobs(self, paths: Iterable[str]) -> list[Record]:
+        """The jobs that made some files, in the order in which they ended."""
+        wanted = {id(record): record for path in paths if (record := self.makers.get(path))}
+        return sorted(wanted.values(), key=lambda record: record.facts["ended"])
+
+    # -- cells and figures
+
+    @cached_property
+    def tables(self) -> dict[str, Record]:
+        """The job of each table that was made."""
+        return self._rendered("tables", "csv")
+
+    @cached_property
+    def figures(self) -> dict[str, Record]:
+        """The job of each figure that was made."""
+        return self._rendered("figures", "csv")
+
+    def _rendered(self, kind: str, suffix: str) -> dict[str, Record]:
+        start = f"{self.root}/{kind}/"
+        return {
+            path[len(start) : -len(suffix) - 1]: record
+            for path, record in sorted(self.makers.items())
+            if path.startswith(start) and path.endswith(f".{suffix}") and "settings" in record.facts["params"]
+        }
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """Every cell of every table that was made, by id; those that are only quoted have no runs."""
+        found = {}
+        for name, record in self.tables.items():
+            for cell in cells_of(name, record.facts["params"]["settings"]["table"]):
+                found[cell.id] = cell
+        return found
+
+    def files_of(self, cell: Cell, *, value_only: bool = False) -> list[str]:
+        """The files that a cell was computed from: metrics of its runs, and what training said of them.
+
+        Args:
+            cell: which cell.
+            value_only: leave out the run that its difference is taken to.
+        """
+        record = self.tables[cell.table]
+        read = {entry["path"] for entry in record.inputs}
+        runs = dict.fromkeys(cell.runs if value_only else (*cell.runs, *cell.against))
+        names = (f"{self.root}/runs/{run}/{name}" for run in runs for name in ("metrics.csv", "training.json"))
+        return [path for path in names if path in read]
+
+    def touched(self, paths: Iterable[str]) -> Touched:
+        """The results that derive from files, these included."""
+        given = dict.fromkeys(paths)
+        below = self.descendants(given)
+        reached = given | below
+        cells = [cell.id for cell in self.cells.values() if self._is_touched(cell, given, reached)]
+        drawn = [name for name, record in self.figures.items() if any(path in reached for path in self.made(record))]
+        return Touched(sorted(cells), sorted(drawn), sorted(reached))
+
+    def _is_touched(self, cell: Cell, given: Mapping[str, None], reached: Mapping[str, None]) -> bool:
+        return any(path in given for path in self.made(self.tables[cell.table])) or any(
+            path in reached for path in self.files_of(cell)
+        )
+
+
+class _Job:
+    """What the edges of a job are made from."""
+
+    def __init__(self, record: Record, run_of: Any) -> None:
+        roles = record.facts.get("roles", {"inputs": {}, "outputs": {}})
+        named = {path for paths in roles["outputs"].values() for path in ([paths] if isinstance(paths, str) else paths)}
+        made = [entry["path"] for entry in members(record.outputs)]
+        first = {entry["path"] for entry in record.outputs[:1]}
+        folders = {each["path"] for each in record.outputs if "files" in each}
+        inside = {each["path"] for entry in record.outputs if entry["path"] in named for each in entry.get("files", ())}
+        self.declared = ((named or first) | inside | folders) & set(made)
+        self.beside = dict.fromkeys(path for path in made if path not in self.declared)
+        self.inputs = dict.fromkeys(entry["path"] for entry in members(record.inputs))
+        self.sets: dict[tuple[bool, str | None], frozenset[str]] = {}
+        given = record.facts["params"].get("runs") or []
+        ids = [run["id"] if isinstance(run, dict) else str(run) for run in given] if isinstance(given, list) else []
+        self.runs = set(ids)
+        self.runs_of: dict[str, set[str]] = defaultdict(set)
+        for role, paths in roles["inputs"].items():
+            if role in BY_RUN and isinstance(paths, list) and len(paths) == len(ids):
+                for path, run in zip(paths, ids, strict=True):
+                    self.runs_of[path].add(run)
+        for path in self.beside:
+            if run := run_of(path):
+                self.runs_of[path].add(run)
+
+
+def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
+    """The cells of a table from its settings, as a rendering job is given them."""
+    rows = {row["id"]: row for row in table["rows"]}
+    for row in table["rows"]:
+        other = rows.get(row.get("against") or "", {}).get("runs") or {}
+        for column in table["columns"]:
+            run = (row.get("runs") or {}).get(column["id"])
+            pairs = (row.get("changes") or {}).get(column["id"]) or []
+            runs = (run,) if run else tuple(dict.fromkeys(one for pair in pairs for one in pair))
+            against = (other[column["id"]],) if run and column["id"] in other else ()
+            yield Cell(name, row["id"], column["id"], runs, against)
+
+
+def members(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of files and folders, each folder followed by the files in it."""
+    for entry in entries:
+        yield dict(entry) if "files" in entry else entry  # type: ignore[misc]
+        yield from entry.get("files", ())
+
+
+def _closure(paths: Iterable[str], step: Any) -> dict[str, None]:
+    given = list(dict.fromkeys(paths))
+    found: dict[str, None] = {}
+    waiting = list(given)
+    while waiting:
+        following = []
+        for path in waiting:
+            for each in step(path):
+                if each not in found:
+                    found[each] = None
+                    following.append(each)
+        waiting = following
+    return {path: None for path in found if path not in given}

@@ -1,0 +1,83 @@
+"""Whether a job would be given other code, other settings or another lock file today than its record names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from utopia.errors import UtopiaError
+from utopia.provenance import environment, fingerprint
+from utopia.provenance.findings import Finding
+from utopia.provenance.ledger import Record
+from utopia.provenance.lineage import Graph
+
+if TYPE_CHECKING:
+    from utopia.provenance.current import Change, Current
+
+
+@dataclass(frozen=True)
+class CodeChange:
+    """Modules (and scripts) of a job that are not what they were."""
+
+    modules: tuple[str, ...]
+    problem: str = ""
+    """Why the present code cannot be read."""
+
+    def __str__(self) -> str:
+        return self.problem or ", ".join(self.modules)
+
+
+@cache
+def _closure(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] | str:
+    try:
+        return fingerprint.closure(*roots, files=[fingerprint.file_of(name) for name in files])
+    except UtopiaError as error:
+        return f"{error.where}: {error.what}" if error.where else error.what
+
+
+def code_change(record: Record) -> CodeChange | None:
+    """How the code that a job reaches differs from what its record names; None where it does not."""
+    code = record.facts["code"]
+    now = _closure(tuple(code["roots"]), tuple(code.get("files", ())))
+    if isinstance(now, str):
+        return CodeChange((), now)
+    then = code["modules"]
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return CodeChange(tuple(changed)) if changed else None
+
+
+def lock_change(record: Record) -> str:
+    """The lock file, if it is not the one that the job ran with; empty if it is."""
+    lock, recorded = environment.lock(), record.facts.get("lock")
+    return lock["path"] if lock and recorded and recorded["sha256"] != lock["sha256"] else ""
+
+
+def setting_changes(record: Record, current: Current | None) -> list[Change]:
+    """The parameters that the job would be given otherwise today; none where the configuration is not at hand."""
+    return [] if current is None else current.changes(record)
+
+
+def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> Iterator[Finding]:
+    """Every job that would not be the same today.
+
+    Args:
+        graph: the lineage.
+        current: today's parameters.
+        apart_from: paths of records that describe nothing any more.
+    """
+    for record in graph.ledger.records:
+        if record.path in apart_from:
+            continue
+        roots = tuple(path for path in graph.made(record) if graph.makers.get(path) is record)
+        where = record.outputs[0]["path"] if record.outputs else graph.ledger.portable.write(record.path)
+        if changed := code_change(record):
+            yield Finding("stale code", where, str(changed), roots)
+        if changes := setting_changes(record, current):
+            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+            runs = {change.run for change in changes}
+            own = roots if "" in runs else tuple(path for path in roots if graph.run_of(path) in runs)
+            yield Finding("stale setting", where, "; ".join(map(str, changes[:3])) + more, own)
+        if path := lock_change(record):
+            yield Finding("stale lock", where, f"{path} has changed", roots)

@@ -1,0 +1,104 @@
+"""The audit of a finished study, from its records and files alone: is every value still what its lineage says?
+
+Hashes cannot tell who wrote them: whoever rewrites a result, its record and all records after it leaves a study that
+agrees with itself. Three things still speak against him: metrics and tables are computed again from what is stored;
+`seal`, one digest of all records, may have been written down elsewhere; and a run can be trained again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from utopia.provenance import integrity, opened, staleness
+from utopia.provenance.current import Current
+from utopia.provenance.findings import Finding, Judged, Report
+from utopia.provenance.lineage import Graph
+from utopia.provenance.recompute import Again, fewer_seeds
+
+_NOT_REPRODUCED = "not reproduced"
+
+
+def verify(
+    graph: Graph,
+    folder: Path,
+    study: str,
+    *,
+    current: Current | None = None,
+    expected_seal: str | None = None,
+    recompute: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Audit a study.
+
+    Args:
+        graph: its lineage.
+        folder: its folder on this machine.
+        study: its name.
+        current: today's parameters; without them settings are not compared.
+        expected_seal: the seal that was written down when the study was finished.
+        recompute: whether values are computed again.
+        tell: is told what is being done.
+    """
+    started = time.perf_counter()
+    report = Report(study, integrity.seal(graph))
+    gone = integrity.superseded(graph)
+    report.notes += [f"{path.name}: all that it describes was made by another job since" for path in sorted(gone)]
+    found = list(integrity.records(graph))
+    if expected_seal is not None and expected_seal != report.seal:
+        found.append(Finding("seal", graph.root, f"it was {expected_seal[:12]} and is {report.seal[:12]}"))
+    tell("hashing")
+    there = integrity.Bytes(graph)
+    found += there.findings()
+    if there.unknown:
+        report.notes.append(f"{len(there.unknown)} files were not looked at, such as {there.unknown[0]}: name --data")
+    extra, notes = integrity.unrecorded(graph, folder)
+    found += extra
+    report.notes += notes
+    found += integrity.contents(graph, there.damaged)
+    found += staleness.findings(graph, current, set(gone))
+    found += opened.findings(graph)
+    found += fewer_seeds(graph, there.damaged)
+    again = Again(graph, there.damaged)
+    if recompute:
+        tell("computing metrics and tables again")
+        found += again.findings()
+        report.notes += again.passed_over
+    report.findings = [_judged(graph, finding) for finding in _once(found)]
+    report.checked = {
+        "records": len(graph.ledger.records),
+        "files": len(there.found),
+        "bytes": there.bytes,
+        "cells": sum(bool(cell.runs) for cell in graph.cells.values()),
+        "recomputed": again.compared,
+    }
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """A table whose bytes changed, and which comes out otherwise when it is done again, is one finding.
+
+    Doing it again tells which of its cells were changed.
+    """
+    found = list(findings)
+    changed = {finding.where for finding in found if finding.kind == "changed"}
+    cells = {one.where: one for one in found if one.kind == _NOT_REPRODUCED and one.where in changed}
+    kept = []
+    for finding in found:
+        if finding.kind == _NOT_REPRODUCED and finding.where in changed:
+            continue
+        again = cells.get(finding.where) if finding.kind == "changed" else None
+        kept.append(finding if again is None else replace(finding, what=again.what, cells=again.cells))
+    return kept
+
+
+def _judged(graph: Graph, finding: Finding) -> Judged:
+    if finding.cells is not None:
+        return Judged(finding, sorted(finding.cells), [])
+    if finding.kind == "seal":
+        return Judged(finding, sorted(graph.cells), sorted(graph.figures))
+    touched = graph.touched(finding.roots)
+    return Judged(finding, touched.cells, touched.figures)
