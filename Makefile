@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup results test lint lint-python lint-snakemake types schema lock clean
+.PHONY: help setup results test drill lint lint-python lint-snakemake types schema lock clean
 
 # The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
 export UTOPIA_MAKE_STUDY := $(value STUDY)
@@ -28,6 +28,9 @@ results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES
 
 test: setup ## all tests (ARGS: more options for pytest)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
+
+drill: setup ## every fault of a cluster, tried on a real SLURM of our own (root on Debian; ARGS: names of faults)
+	@.venv/bin/python tests/slurm/drill.py $(ARGS)
 
 lint: lint-python lint-snakemake types schema ## every check that runs nothing
 

@@ -17,10 +17,12 @@ rule report_coverage:
         f"{ROOT}/logs/report_coverage/coverage.log",
     benchmark:
         f"{ROOT}/benchmarks/report_coverage/coverage.jsonl"
+    group:
+        "render"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=scaled(500),
+        runtime=scaled(10),
     params:
         absent={
             name: there.reason

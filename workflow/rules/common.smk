@@ -172,3 +172,25 @@ def judged_settings(run):
         },
         **STUDY.evaluation.model_dump(),
     }
+
+
+def page_runs():
+    """The small files of runs that say of each replica behind a number what it was."""
+    return sorted(
+        {
+            path
+            for name in PLAN.tables
+            for path in (*PLAN.table_runs(name).values(), *PLAN.table_summaries(name))
+        }
+    )
+
+
+def page_resources():
+    """What the page is made from besides results: its template, and the cards that tell licences and sources."""
+    folder = Path(workflow.basedir) / "workflow" / "resources"
+    found = [
+        *folder.glob("page/*"),
+        *folder.glob("datasets/*.yaml"),
+        *folder.glob("weights/*.yaml"),
+    ]
+    return sorted(os.path.relpath(path) for path in found)

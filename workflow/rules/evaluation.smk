@@ -14,10 +14,12 @@ for pack, runs in PLAN.packs.items():
             f"{ROOT}/logs/evaluate/{pack}.log",
         benchmark:
             f"{ROOT}/benchmarks/evaluate/{pack}.jsonl"
+        group:
+            "evaluate"
         threads: 1
         resources:
-            mem_mb=1000,
-            runtime=60,
+            mem_mb=scaled(1000),
+            runtime=scaled(60),
         params:
             runs=[judged_settings(run) for run in runs],
             code=code("evaluate_runs", "utopia.evaluation.protocols"),
@@ -34,10 +36,12 @@ rule evaluate_reference:
         f"{ROOT}/logs/evaluate_reference/{{dataset}}-{{reference}}.log",
     benchmark:
         f"{ROOT}/benchmarks/evaluate_reference/{{dataset}}-{{reference}}.jsonl"
+    group:
+        "evaluate"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=scaled(1000),
+        runtime=scaled(60),
     params:
         run=from_study(
             lambda w: {

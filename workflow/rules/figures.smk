@@ -13,10 +13,12 @@ rule render_figure:
         f"{ROOT}/logs/render_figure/{{figure}}.log",
     benchmark:
         f"{ROOT}/benchmarks/render_figure/{{figure}}.jsonl"
+    group:
+        "render"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         settings=from_study(lambda w: PLAN.figure_settings(w.figure)),
         caption=lambda w: caption(w.figure),

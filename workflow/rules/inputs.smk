@@ -5,10 +5,12 @@ rule generate_miniature:
         f"{ROOT}/logs/generate_miniature/{{dataset}}.log",
     benchmark:
         f"{ROOT}/benchmarks/generate_miniature/{{dataset}}.jsonl"
+    group:
+        "prepare"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         settings=from_study(
             lambda w: {
@@ -36,10 +38,12 @@ rule list_inputs:
         f"{ROOT}/logs/list_inputs/{{dataset}}.log",
     benchmark:
         f"{ROOT}/benchmarks/list_inputs/{{dataset}}.jsonl"
+    group:
+        "prepare"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=scaled(1000),
+        runtime=scaled(120),
     params:
         folder=from_study(dataset_folder),
         options=from_study(dataset_options),

@@ -15,10 +15,12 @@ rule render_table:
         f"{ROOT}/logs/render_table/{{table}}.log",
     benchmark:
         f"{ROOT}/benchmarks/render_table/{{table}}.jsonl"
+    group:
+        "render"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=scaled(500),
+        runtime=scaled(10),
     params:
         settings=from_study(lambda w: PLAN.table_settings(w.table)),
         runs=from_study(lambda w: list(PLAN.table_runs(w.table))),

@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from utopia.errors import UtopiaError
-from utopia.provenance import failures
+from utopia.provenance import cluster, failures
 from utopia.provenance.failures import Failure
 
 _CLOCK_SECONDS = 0.02  # by which a file system's clock may be behind
@@ -54,8 +54,13 @@ class Run:
         self.failed: dict[int, Failure] = {}
         self.former_seconds: dict[str, float] = {}
         """Mean seconds by rule in an earlier run: all that is known before the first job of a rule has ended."""
+        self.slurm = ""
+        """The name of its jobs on SLURM; empty where it has none."""
         self._said: list[str] = []
         self._targets = 0
+        self._group_logs: dict[int, list[str]] = {}
+        self._innocent: set[int] = set()
+        self._retried: dict[int, Failure] = {}
 
     def plan(self, stats: Mapping[str, Any]) -> None:
         """Take over the number of jobs by rule. The target rule, which makes nothing, is not counted."""
@@ -101,12 +106,24 @@ class Run:
         """Keep what Snakemake says about an exception until it says which job failed."""
         self._said.append(text)
 
+    def fail_group(self, event: Mapping[str, Any]) -> None:
+        """A submission with several jobs has failed: each of them is told of next, without the cluster's log."""
+        logs = [str(log) for log in event.get("aux_logs") or () if log]
+        members = [int(job["jobid"]) for job in event.get("job_error_info") or ()]
+        guilty = {jobid for jobid in members if jobid in self.running and self._own(self.running[jobid])}
+        for jobid in members:
+            self._group_logs[jobid] = logs
+        if guilty:
+            self._innocent |= {*members} - guilty
+
     def fail(self, event: Mapping[str, Any]) -> Failure:
         """A job has failed."""
         jobid = int(event["jobid"])
         job = self.running.pop(jobid, None) or self.start(event)
         self.running.pop(jobid, None)
-        failure = self._failure(job, list(event.get("log") or ()), self._said.pop(0) if self._said else "")
+        group = self._group_logs.pop(jobid, [])
+        said = str(event.get("rule_msg") or "") or (self._said.pop(0) if self._said else "")
+        failure = self._failure(job, [*(event.get("log") or ()), *group], said)
         self.failed[jobid] = failure
         return failure
 
@@ -122,7 +139,10 @@ class Run:
 
     def retry(self, jobid: int) -> Failure | None:
         """A job that failed will be tried again: it has not failed yet."""
-        return self.failed.pop(jobid, None)
+        failure = self.failed.pop(jobid, None)
+        if failure is not None:
+            self._retried[jobid] = failure
+        return failure
 
     def finish_all(self) -> None:
         """The run has succeeded: what still counts as running has ended without being announced (`--quiet`)."""
@@ -133,13 +153,33 @@ class Run:
         """What Snakemake said about exceptions of no job in particular."""
         return self._said
 
-    def _failure(self, job: JobState, logs: list[str], said: str) -> Failure:
+    def _own(self, job: JobState) -> Failure | None:
+        """What a job has said of its own end since it started."""
         record = f"{job.log}{failures.SUFFIX}"
         if job.log and job.has_written(record):
             with suppress(UtopiaError):  # damaged: the log tells more
                 return failures.read(record)
+        return None
+
+    def _failure(self, job: JobState, logs: list[str], said: str) -> Failure:
+        own = self._own(job)
+        if own is not None and own.status == "failed":
+            return own
         log = next((log for log in map(_plain, logs) if job.has_written(log)), None)
-        return failures.silent(job.rule, job.wildcards, log, job.outputs, said)
+        ended = cluster.cause(said, [_plain(each) for each in logs if each != job.log])
+        former = self._retried.get(job.jobid)
+        if ended is not None and ended.refused and former is not None:
+            return replace(former, why=f"and another attempt, for which more is asked for, was refused: {ended.what}")
+        if ended is None and own is not None:
+            return own
+        failure = failures.silent(job.rule, job.wildcards, log, job.outputs, said)
+        if job.jobid in self._innocent:
+            self._innocent.discard(job.jobid)
+            return replace(failure, what="ended with its group, in which another job failed", status="interrupted")
+        if ended is None:
+            return failure
+        remedy = ended.remedy.replace("RULE", job.rule)
+        return replace(failure, what=ended.what, message=ended.what, remedy=remedy)
 
     @property
     def elapsed(self) -> float:

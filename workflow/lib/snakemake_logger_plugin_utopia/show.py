@@ -18,6 +18,7 @@ from utopia.provenance.failures import SHOWN_BY_LOGGER, Failure, cause_of, group
 
 _NOISE_WITHOUT_RUN = ("Assuming unrestricted", "Building DAG", "host:", "Complete log(s)", "Multiple includes")
 _NOTHING = "Nothing to be done"
+_SLURM = "SLURM run ID:"
 _INTERRUPTS = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
 _LAST_WORDS = ("Exiting because a job execution failed", "At least one job did not complete successfully")
 _WORTH_SAYING = ("Unlocked", "Waiting at most")
@@ -61,6 +62,8 @@ class Show:
         elif event == LogEvent.PROGRESS:
             self._run.progress(int(facts["total"]))
             self._progress(finished=True)
+        elif event == LogEvent.GROUP_ERROR:
+            self._run.fail_group(facts)
         elif event == LogEvent.JOB_ERROR:
             self._job_fails(facts)
         elif event == LogEvent.ERROR:
@@ -165,6 +168,8 @@ class Show:
             self._screen.line(self._screen.style(text.strip(), color))
         elif record.levelno < logging.INFO:
             return
+        elif text.startswith(_SLURM):
+            self._run.slurm = text.removeprefix(_SLURM).strip()
         elif text.startswith(_NOTHING):
             self._nothing_to_do()
         elif restart := re.match(r"Trying to restart job (\d+)", text):

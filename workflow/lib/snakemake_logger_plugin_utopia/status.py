@@ -101,6 +101,7 @@ def _facts(run: Run, state: str) -> dict[str, Any]:
         "state": state,
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "slurm": run.slurm,
         "started": _text(run.started),
         "updated": _text(time.time()),
         "ended": None if state == "running" else _text(time.time()),

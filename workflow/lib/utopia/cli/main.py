@@ -15,6 +15,7 @@ from utopia.errors import UtopiaError
 
 COMMANDS = {
     "run": "make all tables and figures of a study",
+    "resume": "go on with a run that was killed; what it left on a cluster is waited for, and no job runs twice",
     "fetch": "get the data and weights that may be got; no other command uses the network",
     "plan": "what a run would do, and what will be absent and why",
     "status": "done, running and failed jobs, and the next step",

@@ -6,6 +6,11 @@ extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, 
 where nothing is extracted}),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
 is null if it will be drawn), `absent_runs` ({run id: reason}).
+
+With `--videos N` instead: `dataset`, `videos`, `seconds` (of a video), `nodes`, `cores` (of a node), `stages` (list of
+{stage, jobs, threads, core_seconds, gpu_seconds, disk_bytes}), `jobs`, `core_hours`, `gpu_hours` (null: no rate was
+measured), `disk_gigabytes`, `wall_hours`, `rates` (where a model's comes from), `unknown` (what was never measured and
+is not counted) and `source`.
 """
 
 from __future__ import annotations
@@ -25,6 +30,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
     options.add_json(parser)
+    size = parser.add_argument_group("the price of another size")
+    size.add_argument("--videos", type=_positive, metavar="N", help="price a study whose data set has N videos")
+    size.add_argument("--dataset", metavar="NAME", help="which data set (default: the one with most videos)")
+    size.add_argument("--seconds", type=_positive, metavar="S", help="mean length of a video (default: as it is)")
+    size.add_argument("--nodes", type=_positive, metavar="K", default=1, help="machines at work at once (default: 1)")
+    size.add_argument("--node-cores", type=_positive, metavar="C", default=16, help="cores of each (default: 16)")
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0; found {text!r}")
+    return int(text)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -33,12 +50,23 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.outputs.plan import Plan
 
     study = options.load_study(chosen)
+    if chosen.videos:
+        return _price(chosen, Plan(study))
     jobs = engine.dry_run(options.overrides(chosen), REPOSITORY)
     found = describe(Plan(study), jobs)
     if chosen.json:
         show.print_json(found)
     else:
         print("\n".join(in_words(found, jobs)))
+    return 0
+
+
+def _price(chosen: argparse.Namespace, plan: Plan) -> int:
+    from utopia.outputs import scale
+
+    dataset = chosen.dataset or max(plan.datasets, key=lambda name: plan.datasets[name].items)
+    found = scale.price(plan, dataset, chosen.videos, chosen.nodes, chosen.node_cores, chosen.seconds)
+    show.print_json(found.as_dict()) if chosen.json else print("\n".join(scale.in_words(found)))
     return 0
 
 

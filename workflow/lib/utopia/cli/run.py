@@ -10,15 +10,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from utopia.cli import engine, options, runlock
+from utopia.cli import engine, options, runlock, slurm
 from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
+
+DEFAULT = "default"
+"""The profile that Snakemake reads by itself: jobs run on this machine."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
-    parser.add_argument("--cores", metavar="N", default="all", type=_cores, help="jobs at once (default: all cores)")
+    parser.add_argument("--cores", metavar="N", type=_cores, help="jobs at once (default: all cores)")
+    parser.add_argument(
+        "--profile", metavar="NAME", default=DEFAULT, help="a folder in profiles/: `slurm` runs the study on a cluster"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     parser.epilog = "What stands after `--` is passed on to Snakemake: utopia run -- --forcerun render_table"
 
@@ -35,9 +41,26 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = options.load_study(chosen)
     settings = options.overrides(chosen)
-    more = ["--cores", chosen.cores, *(["--dry-run"] if chosen.dry_run else [])]
+    more = [*where(chosen.profile, chosen.cores, REPOSITORY), *(["--dry-run"] if chosen.dry_run else [])]
     execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
     raise AssertionError("unreachable: exec does not return")
+
+
+def where(profile: str, cores: str | None, repository: Path) -> list[str]:
+    """Snakemake's options for a profile and a number of cores; a profile other than the default has its own number.
+
+    Raises:
+        UtopiaError: there is no such profile.
+    """
+    if profile == DEFAULT:
+        return ["--cores", cores or "all"]
+    folder = Path("profiles") / profile
+    if not (repository / folder / "config.yaml").is_file():
+        known = sorted(path.parent.name for path in repository.glob("profiles/*/config.yaml"))
+        raise UtopiaError(
+            f"there is no profile {profile!r}", where=repository / "profiles", remedy=f"use: {', '.join(known)}"
+        )
+    return ["--workflow-profile", str(folder), *(["--cores", cores] if cores else [])]
 
 
 def execute(
@@ -52,8 +75,13 @@ def execute(
     """
     os.chdir(repository)
     if "--dry-run" not in more:
-        former = runlock.take(folder, settings.get("data"))
+        former = runlock.take(folder, settings.get("data"), [*more, *passed_on])
         clear_up(repository, folder, settings, former)
+    become_snakemake(settings, more, passed_on)
+
+
+def become_snakemake(settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str]) -> None:
+    """Put Snakemake in the place of this process, in the working directory."""
     command = engine.command(settings, *more, extra=passed_on)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -64,8 +92,12 @@ def clear_up(repository: Path, folder: Path, settings: Mapping[str, str], former
     """Remove what a killed run has left: jobs at work, half-written files, Snakemake's lock. Needs the study's lock.
 
     Raises:
-        UtopiaError: Snakemake cannot remove its lock.
+        UtopiaError: Snakemake cannot remove its lock, or SLURM cannot be asked what it still runs of that run.
     """
+    jobs = slurm.left(folder)
+    if jobs:
+        slurm.cancel(folder, jobs)
+        print(f"cancelled on SLURM, left of a killed run: {slurm.listed(jobs)}", file=sys.stderr)
     locks = repository / ".snakemake" / "locks"
     if not locks.is_dir() or not any(locks.iterdir()):
         return

@@ -12,7 +12,8 @@ import json
 import os
 import socket
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,12 +34,14 @@ class Owner:
     host: str
     started: str
     data: str | None = None
+    arguments: list[str] = field(default_factory=list)
+    """Snakemake's options, those for the study and its data left out."""
 
     @classmethod
-    def me(cls, data: str | None) -> Owner:
+    def me(cls, data: str | None, arguments: Sequence[str] = ()) -> Owner:
         """This process, for a new run."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return cls(uuid.uuid4().hex, os.getpid(), socket.gethostname(), now, data)
+        return cls(uuid.uuid4().hex, os.getpid(), socket.gethostname(), now, data, list(arguments))
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.started}"
@@ -67,7 +70,7 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def take(folder: Path, data: str | None) -> Owner | None:
+def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner | None:
     """Take the lock of a study for as long as this process lives, `exec` included, and say who held it before.
 
     Raises:
@@ -95,7 +98,7 @@ def take(folder: Path, data: str | None) -> Owner | None:
             why="two runs at once would write the same files",
             remedy=f"see how far it is (utopia status --study {folder.name}), wait for it, or end it with Ctrl-C there",
         ) from None
-    former, mine = owner(folder), Owner.me(data)
+    former, mine = owner(folder), Owner.me(data, arguments)
     text = (json.dumps(asdict(mine)) + "\n").encode()
     os.pwrite(descriptor, text, 0)
     os.ftruncate(descriptor, len(text))

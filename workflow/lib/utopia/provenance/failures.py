@@ -19,6 +19,7 @@ SHOWN_BY_LOGGER = "UTOPIA_LOGGER"
 HEADER_END = f"{'-' * 100}\n"
 """What a job's log has between its first lines and what the job says."""
 MORE_MEMORY = "give it more memory or run fewer jobs at once (`--cores`)"
+KILLED = "killed from outside (SIGKILL), most often because memory ran out"
 _TAIL_BYTES = 16_384
 
 
@@ -43,6 +44,9 @@ class Failure:
     outputs: tuple[str, ...] = ()
     command: str = ""
     ended: str = ""
+    attempt: int = 1
+    """Which try of the same run it was."""
+    traceback: str = ""
 
     @property
     def name(self) -> str:
@@ -84,6 +88,23 @@ def read(path: str | Path) -> Failure:
         raise UtopiaError(f"not a readable record of a failure ({error})", where=path) from error
 
 
+def hopeless(path: str | Path, attempt: int) -> Failure | None:
+    """The failure of the attempt before this one, if another cannot end otherwise: its job failed by itself.
+
+    Executors retry every failure. Only what ran out of memory, was killed or was lost has a chance; a job that was
+    killed has left no failure, or an interruption.
+
+    Args:
+        path: where the job leaves its failure.
+        attempt: the number of this attempt, from 1.
+    """
+    if attempt < 2 or not Path(path).is_file():
+        return None
+    former = read(path)
+    by_itself = former.status == "failed" and former.remedy != MORE_MEMORY
+    return former if by_itself and former.attempt == attempt - 1 else None
+
+
 def below(folder: str | Path) -> list[Failure]:
     """All failures below a folder that no later success has removed, oldest first; a damaged file is shown as such."""
     found = []
@@ -107,7 +128,7 @@ def silent(
     status = re.search(r"returned non-zero exit status (-?\d+)", said)
     what, remedy = "ended without a message", ""
     if "died with <Signals.SIGKILL" in said or (status and status[1] in ("137", "-9")):
-        what, remedy = "killed from outside (SIGKILL), most often because memory ran out", MORE_MEMORY
+        what, remedy = KILLED, MORE_MEMORY
     elif lines:
         what = lines[-1]
     elif status:

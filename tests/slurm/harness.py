@@ -1,0 +1,185 @@
+"""A small study in a copy of the checkout, run here or on SLURM, and what is asked about it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+STUDY = "study.yaml"
+_PATIENCE = 600.0
+
+
+@dataclass
+class Run:
+    """A run that was started: its process and what it says."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End Snakemake with SIGKILL, as a machine that is switched off does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> int:
+        """Wait for its end; its exit status."""
+        try:
+            return self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+            raise
+
+
+@dataclass
+class Study:
+    """A copy of the checkout."""
+
+    folder: Path
+    settings: list[str] = field(default_factory=list)
+    """More `--config` values."""
+    _runs: int = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The copy's package comes before the installed one."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self.folder / "workflow" / "lib"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    @property
+    def results(self) -> Path:
+        """The study's results."""
+        return self.folder / "results" / "miniature"
+
+    @property
+    def utopia(self) -> list[str]:
+        """The `utopia` command of the copy."""
+        return [sys.executable, "-m", "utopia.cli.main"]
+
+    def start(self, *words: str, options: tuple[str, ...] = ()) -> Run:
+        """Start a `utopia` command; `options` are for Snakemake."""
+        self._runs += 1
+        log = self.folder / f"run-{self._runs}.log"
+        config = [f"--config={value}" for value in self.settings]
+        after = [] if words[0] == "resume" else ["--", "--configfile", STUDY, *config, *options]
+        command = [*self.utopia, *words, *after]
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+                start_new_session=True, text=True,
+            )  # fmt: skip
+        return Run(process, log)
+
+    def on_slurm(self, *options: str) -> Run:
+        """Start the study on SLURM."""
+        return self.start("run", "--profile", "slurm", options=options)
+
+    def here(self, *options: str, cores: int = 2) -> Run:
+        """Start the study on this machine."""
+        return self.start("run", "--cores", str(cores), options=options)
+
+    def tables(self) -> dict[str, str]:
+        """SHA-256 of every table and of the metrics behind them."""
+        paths = sorted([*self.results.glob("tables/*.csv"), *self.results.glob("runs/*/metrics.csv")])
+        return {str(path.relative_to(self.results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+    def jobs(self, name: str = "") -> list[tuple[str, str, str]]:
+        """(id, state, rule) of the SLURM jobs that this copy has submitted, by the accounting; none without it."""
+        said = subprocess.run(
+            ["sacct", "-X", "-n", "-P", "--format=JobIDRaw,State,Comment,WorkDir", "--starttime=now-1days"],
+            capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        rows = [line.split("|") for line in said.splitlines()]
+        return [(row[0], row[1].split()[0], row[2]) for row in rows if row[3] == str(self.folder) and name in row[2]]
+
+    def completed_twice(self) -> list[str]:
+        """The jobs that were completed more than once."""
+        count = Counter(rule for _, state, rule in self.jobs() if state == "COMPLETED")
+        return [rule for rule, times in count.items() if times > 1]
+
+    def until(self, what: str, is_so: Callable[[], Any], run: Run) -> Any:
+        """Wait until something is so while a run goes on, and give it.
+
+        Raises:
+            AssertionError: the run has ended before, or it takes too long.
+        """
+        stop = time.monotonic() + _PATIENCE
+        while not (found := is_so()):
+            assert run.process.poll() is None, f"the run ended before {what}:\n{run.said()}"
+            assert time.monotonic() < stop, f"no {what} for {_PATIENCE:.0f} s:\n{run.said()}"
+            time.sleep(0.3)
+        return found
+
+    def script_of(self, rule: str) -> int | None:
+        """The process id of a job's script, below this copy, if one is at work."""
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                there = (path / "cwd").readlink() == self.folder
+                if there and any(word.endswith(f".{rule}.py") for word in words) and words[0].endswith("python"):
+                    return int(path.name)
+        return None
+
+    def running(self, name: str) -> str | None:
+        """The id of a SLURM job of this copy that is running."""
+        said = subprocess.run(
+            ["squeue", "-h", "-t", "R", "--format=%i|%k|%Z"], capture_output=True, text=True
+        ).stdout  # fmt: skip
+        rows = [line.split("|") for line in said.splitlines() if line.count("|") == 2]
+        return next((row[0] for row in rows if name in row[1] and row[2] == str(self.folder)), None)
+
+
+def copy_checkout(folder: Path) -> Study:
+    """A copy of what git tracks (and does not ignore), with the small study in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    shutil.copy2(HERE / "table.yaml", folder / "workflow" / "resources" / "tables" / "drill.yaml")
+    shutil.copy2(HERE / STUDY, folder / STUDY)
+    return Study(folder.resolve())
+
+
+def copy_prepared(source: Study, folder: Path) -> Study:
+    """A copy of a finished study in which training and what follows it is still to be done."""
+    shutil.copytree(source.folder, folder, symlinks=True)
+    study = Study(folder.resolve(), list(source.settings))
+    for name in ("runs", "tables", "audit", "logs/train"):
+        shutil.rmtree(study.results / name)
+    (study.results / ".run.lock").unlink()
+    return study
+
+
+def causes(study: Study) -> str:
+    """What `utopia status` says has failed."""
+    said = subprocess.run(
+        [*study.utopia, "status", "--json"],
+        cwd=study.folder, env=study.environment, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return "; ".join(cause["cause"] for cause in json.loads(said)["failed"])
