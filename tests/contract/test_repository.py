@@ -139,7 +139,6 @@ def test_every_script_belongs_to_a_rule_of_the_same_name() -> None:
     rules = {name for text in texts for name in re.findall(r"^(?:rule|checkpoint) (\w+):", text, re.MULTILINE)}
     # a rule for each pack of runs is named `train_<pack>`, and its script `train_runs`
     rules |= {f"{work}_runs" for text in texts for work in re.findall(r'^\s+f"(\w+)_\{pack\}",?$', text, re.MULTILINE)}
-    rules |= {name for text in texts for name in re.findall(r'return "(train_\w+)" if', text)}  # chosen by protocol
     scripts = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
     assert scripts == rules
 

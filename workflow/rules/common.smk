@@ -2,7 +2,7 @@ import os
 import shlex
 import sys
 
-from utopia.provenance import fingerprint
+from utopia.provenance import environment, fingerprint
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
@@ -34,8 +34,8 @@ def this(wildcards, attempt):
 def gpu(wildcards):
     """How many GPUs a job with networks asks for. `device: auto` means one, unless it would run here and there is none."""
     here = workflow.executor_plugin is None or workflow.local_exec
-    absent = here and not any(Path("/dev").glob("nvidia[0-9]*"))
-    return 0 if STUDY.device == "cpu" or (STUDY.device == "auto" and absent) else 1
+    absent = STUDY.device == "auto" and here and not environment.has_gpu()
+    return 0 if STUDY.device == "cpu" or absent else 1
 
 
 def component(kind, name):
@@ -126,9 +126,9 @@ def shared_inputs(runs):
     }
 
 
-def trainer(runs):
-    """The script that trains these runs: on clips where labels are reactions, else on whole series."""
-    return "train_clips" if runs[0].protocol == "reactions" else "train_runs"
+def way(runs):
+    """The module that says how these runs are trained: on clips where labels are reactions, else on whole series."""
+    return "clips" if runs[0].protocol == "reactions" else "frames"
 
 
 def training_memory(runs):
@@ -149,7 +149,7 @@ def training_modules(run):
         ("samplers", run.settings["sampler"]),
     ]
     return [
-        f"utopia.training.{'clips' if run.protocol == 'reactions' else 'frames'}",
+        f"utopia.training.{way([run])}",
         "utopia.training.run",
         *(component(kind, name) for kind, name in chosen if name),
     ]

@@ -23,11 +23,12 @@ for pack, runs in PLAN.packs.items():
             gpu=gpu,
             attempt=this,
         params:
+            way=way(runs),
             runs=trained_settings(runs),
             folders=[PLAN.run_file(run.id, "")[:-1] for run in runs],
             code=code(
-                trainer(runs),
+                "train_runs",
                 *sorted({module for run in runs for module in training_modules(run)}),
             ),
         script:
-            f"../scripts/{trainer(runs)}.py"
+            "../scripts/train_runs.py"

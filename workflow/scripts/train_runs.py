@@ -1,19 +1,21 @@
 """Trains all replicas of the runs of a pack."""
 
+from importlib import import_module
 from pathlib import Path
 
 from utopia.provenance.job import record
-from utopia.training.frames import Frames
 from utopia.training.run import Task, train_runs
 from utopia.training.settings import parse_run
 
 with record(snakemake) as job:
+    runs = snakemake.params.runs
+    distributions = snakemake.input.distributions or [None] * len(runs)
     made = train_runs(
         [
-            Task(parse_run(run), *map(Path, files))
-            for run, *files in zip(
-                snakemake.params.runs,
-                snakemake.input.distributions,
+            Task(parse_run(run), distribution and Path(distribution), *map(Path, files))
+            for run, distribution, *files in zip(
+                runs,
+                distributions,
                 snakemake.params.folders,
                 snakemake.output.predictions,
                 snakemake.output.summaries,
@@ -22,6 +24,6 @@ with record(snakemake) as job:
         ],
         labels=Path(snakemake.input.labels),
         features=[Path(index) for index in snakemake.input.features],
-        way=Frames(),
+        way=import_module(f"utopia.training.{snakemake.params.way}").WAY,
     )
     job.made(*made)

@@ -166,6 +166,11 @@ def _listed_gpus() -> tuple[dict[str, Any], ...]:
     )
 
 
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU: a look at its device nodes, which every start of Snakemake can afford."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def gpus() -> list[dict[str, Any]] | None:
     """Every GPU of this machine: `{index, name, uuid, driver, used}`; None where there is none.
 

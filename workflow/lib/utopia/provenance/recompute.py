@@ -21,7 +21,7 @@ from utopia.provenance.lineage import Graph
 from utopia.provenance.replay import replay
 from utopia.provenance.staleness import code_change
 
-TRAININGS = ("workflow/scripts/train_runs.py", "workflow/scripts/train_clips.py")
+TRAINING = "workflow/scripts/train_runs.py"
 EVALUATIONS = ("workflow/scripts/evaluate_runs.py", "workflow/scripts/evaluate_reference.py")
 TABLES = "workflow/scripts/render_table.py"
 FIGURES = "workflow/scripts/render_figure.py"
@@ -47,7 +47,7 @@ class Again:
         """Everything that does not come out as it is stored."""
         records = [record for record in self._graph.ledger.records if self._is_latest(record)]
         for record in records:
-            if is_made_by(record, *TRAININGS):
+            if is_made_by(record, TRAINING):
                 yield from self._training(record)
         for record in records:
             if is_made_by(record, *EVALUATIONS, TABLES, FIGURES):

@@ -53,6 +53,9 @@ class OnClips:
         return each_alone(waiting, make, device)
 
 
+WAY = OnClips()
+
+
 def recipe_of(run: Run, parts: Parts) -> ClipTraining:
     """The model's recipe.
 

@@ -44,6 +44,9 @@ class Frames:
         return each_alone(waiting, partial(FrameTrainee, grouping=pack, device=device), device)
 
 
+WAY = Frames()
+
+
 def stacked(waiting: Iterator[tuple[Job, Keeper | None]], engine: Engine, device: torch.device) -> StackedTraining:
     """Replicas trained as one network."""
     return StackedTraining(waiting, partial(FrameTrainee, grouping=by_length, device=device), engine, device)
