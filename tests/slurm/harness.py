@@ -20,7 +20,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 STUDY = "study.yaml"
-_PATIENCE = 600.0
+_PATIENCE = 900.0
 
 
 @dataclass
@@ -40,13 +40,19 @@ class Run:
         self.process.wait()
 
     def end(self) -> int:
-        """Wait for its end; its exit status."""
+        """Wait for its end; its exit status.
+
+        Raises:
+            AssertionError: it takes too long; it is then ended.
+        """
         try:
             return self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
-            raise
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(60)
+            self.kill()
+            raise AssertionError(f"no end after {_PATIENCE:.0f} s:\n{self.said()}") from None
 
 
 @dataclass
