@@ -25,6 +25,7 @@ COMMANDS = {
     "touched": "all results that a GPU, a machine, an input or a commit has touched",
     "diff": "two result trees cell by cell, and what upstream differs first",
     "verify": "whether every value of a study is still what its records say",
+    "crate": "a finished study as a Workflow Run RO-Crate; --check checks one on any machine",
     "doctor": "whether this machine, its environment and its data are fit for a run",
 }
 

@@ -1,0 +1,342 @@
+"""The check of a crate: an untouched one is sound anywhere, and every kind of damage is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crates import write
+from studies import ROOT, flip
+
+from utopia import files
+from utopia.errors import InputError, UtopiaError
+from utopia.provenance import integrity
+from utopia.provenance.crate.agreement import Opened
+from utopia.provenance.crate.check import check
+from utopia.provenance.job import sealed
+
+pytestmark = pytest.mark.workflow
+
+METADATA = "ro-crate-metadata.json"
+TABLE = f"{ROOT}/tables/ulda_table_7.csv"
+METRICS = f"{ROOT}/runs/pmemo.et.baseline/metrics.csv"
+SONGS = f"{ROOT}/inputs/raw/pmemo.record.json"
+
+
+@pytest.fixture(scope="module")
+def made(small_checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("crate") / "crate"
+    write(small_checkout, small_checkout, target, include=["predictions", "labels"])
+    return target
+
+
+@pytest.fixture
+def crate(made: Path, tmp_path: Path) -> Path:
+    """A crate to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "crate"))
+
+
+def kinds(crate: Path, **options: Any) -> set[str]:
+    return {fault.kind for fault in check(crate, **{"recompute": False, **options}).faults}
+
+
+def edit_metadata(crate: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    value = json.loads((crate / METADATA).read_text())
+    found = {each["@id"]: each for each in value["@graph"]}
+    change(found)
+    value["@graph"] = list(found.values())
+    files.write_json(crate / METADATA, value)
+
+
+def agree(crate: Path, *names: str) -> None:
+    """Make the metadata agree with files that were changed, and with the seal of the records."""
+
+    def change(found: dict[str, Any]) -> None:
+        for name in names:
+            content = (crate / name).read_bytes()
+            entity = next(each for each in found.values() if each.get("name") == name)
+            entity |= {"sha256": hashlib.sha256(content).hexdigest(), "contentSize": str(len(content))}
+        found["#seal"]["value"] = integrity.seal(Opened(crate).graph)
+
+    edit_metadata(crate, change)
+
+
+def edit_record(crate: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    facts = json.loads((crate / name).read_text())
+    change(facts)
+    files.write_json(crate / name, sealed(facts))
+
+
+# -- what is sound
+
+
+def test_an_untouched_crate_is_sound_and_computed_again(made: Path) -> None:
+    found = check(made)
+    assert found.faults == []
+    # A table in four forms, the metrics of seven runs, and the numbers of two figures.
+    assert found.checked["recomputed"] >= 4 + 6 + 2
+    assert found.checked["records"] == len(list(made.rglob("*.record.json")))
+    assert found.checked["cells"] > 0
+    said = " ".join(found.not_checked)
+    assert "checkpoints are not in the crate" in said and "rocrate-validator" in said and "--seal" in said
+    assert not check(made, seal=found.seal, recompute=False).faults
+    assert kinds(made, seal="0" * 64) == {"seal"}
+
+
+def test_it_is_checked_where_there_is_neither_data_nor_torch(small_checkout: Path, made: Path, tmp_path: Path) -> None:
+    """The program, the crate and nothing else: no results, no data, no network, torch cannot be imported."""
+    archive = Path(shutil.make_archive(str(tmp_path / "c"), "zip", made))
+    (tmp_path / "program" / "workflow").mkdir(parents=True)
+    for name in ("workflow/lib", "workflow/scripts", "workflow/resources"):
+        shutil.copytree(small_checkout / name, tmp_path / "program" / name)
+    blocked = tmp_path / "blocked"
+    for name in ("torch", "rocrate", "rocrate_validator", "requests"):
+        (blocked / name).mkdir(parents=True)
+        (blocked / name / "__init__.py").write_text("raise ImportError('not on this machine')")
+    environment = {
+        "PYTHONPATH": f"{blocked}{os.pathsep}{tmp_path / 'program' / 'workflow' / 'lib'}",
+        "PATH": os.environ["PATH"],
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "utopia.cli.main", "crate", "--check", archive.name, "--json"]
+
+    def run() -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    code, found = run()
+    assert (code, found["sound"], found["faults"]) == (0, True, [])
+    assert found["checked"]["recomputed"] >= 12
+    damaged = Path(shutil.copytree(made, tmp_path / "d"))
+    flip(damaged / METRICS)
+    shutil.make_archive(str(tmp_path / "c"), "zip", damaged)
+    code, found = run()
+    assert (code, found["sound"]) == (1, False)
+    assert {fault["where"] for fault in found["faults"]} >= {METRICS}
+
+
+def test_a_program_of_other_code_says_what_it_did_not_compute(
+    made: Path, edited: Any, small_checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utopia.provenance.recompute.code_change", lambda record: "utopia.outputs.render")
+    found = check(made)
+    assert found.faults == []
+    assert any("this program's code is not the crate's" in text for text in found.not_checked)
+
+
+# -- what is not
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        TABLE,
+        METRICS,
+        f"{ROOT}/figures/ulda_figure_4_pmemo.pdf",
+        f"{ROOT}/runs/pmemo.et.baseline/training.json",
+        f"{ROOT}/labels/pmemo/labels.safetensors",
+        "workflow/rules/training.smk",
+        "envs/requirements.txt",
+        "config.yaml",
+        "README.md",
+        "LICENSE",
+    ],
+)
+def test_a_flipped_bit_is_found(crate: Path, name: str) -> None:
+    flip(crate / name)
+    found = check(crate, recompute=False)
+    assert {(fault.kind, fault.where) for fault in found.faults} >= {("changed", name)}
+
+
+@pytest.mark.parametrize("name", [TABLE, METRICS, f"{TABLE}.record.json", "LICENSE"])
+def test_a_file_that_was_taken_out_is_found(crate: Path, name: str) -> None:
+    (crate / name).unlink()
+    assert "missing" in kinds(crate)
+
+
+def test_a_file_that_was_put_in_is_found(crate: Path) -> None:
+    (crate / ROOT / "tables" / "extra.csv").write_text("cell\n")
+    assert kinds(crate) == {"undescribed"}
+
+
+def test_a_result_cannot_be_turned_into_a_reference(crate: Path) -> None:
+    (crate / METRICS).unlink()
+
+    def change(found: dict[str, Any]) -> None:
+        entity = next(found.pop(name) for name in list(found) if found[name].get("name") == METRICS)
+        found[f"#file/{METRICS}"] = entity | {"@id": f"#file/{METRICS}"}
+
+    edit_metadata(crate, change)
+    assert "missing" in kinds(crate)
+
+
+def test_an_edited_record_is_found(crate: Path) -> None:
+    path = crate / f"{TABLE}.record.json"
+    path.write_text(path.read_text().replace('"rule": "render_table"', '"rule": "render_tables"'))
+    assert "record" in kinds(crate)
+    agree(crate, f"{TABLE}.record.json")
+    assert "record" in kinds(crate)
+
+
+def test_a_record_that_was_edited_and_sealed_again_contradicts_its_action(crate: Path) -> None:
+    edit_record(crate, f"{TABLE}.record.json", lambda facts: facts.update(ended="2020-01-01T00:00:00.000Z"))
+    agree(crate, f"{TABLE}.record.json")
+    assert kinds(crate) == {"action"}
+
+
+@pytest.mark.parametrize(
+    ("identifier", "change"),
+    [
+        (f"#job/{TABLE}", lambda one: one.update(endTime="2020-01-01T00:00:00.000+00:00")),
+        (f"#job/{TABLE}", lambda one: one["object"].pop()),
+        (f"#job/{TABLE}", lambda one: one["result"].append({"@id": "LICENSE"})),
+        (f"#job/{TABLE}", lambda one: one.update(instrument={"@id": "https://identifiers.org/swh:1:cnt:0"})),
+        (f"#control/{TABLE}", lambda one: one.update(instrument={"@id": "#step/build_labels"})),
+        ("#step/render_table", lambda one: one.update(workExample={"@id": "Snakefile"})),
+        ("#engine-run", lambda one: one["object"].pop()),
+        ("#run", lambda one: one.update(startTime="2020-01-01T00:00:00.000+00:00")),
+        ("#run", lambda one: one["result"].pop(0)),
+    ],
+)
+def test_an_action_that_says_otherwise_is_found(crate: Path, identifier: str, change: Callable[[Any], Any]) -> None:
+    edit_metadata(crate, lambda found: change(found[identifier]))
+    assert kinds(crate) == {"action"}
+
+
+def test_actions_too_many_and_too_few_are_found(crate: Path) -> None:
+    edit_metadata(crate, lambda found: found.update({"#job/x": {"@id": "#job/x", "@type": "CreateAction"}}))
+    assert kinds(crate) == {"action"}
+    edit_metadata(crate, lambda found: (found.pop("#job/x"), found.pop(f"#job/{TABLE}")))
+    assert kinds(crate) == {"action"}
+
+
+def test_a_changed_hash_of_a_file_that_is_not_there_is_found(crate: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        song = next(each for name, each in found.items() if name.startswith("#file/") and name.endswith(".mp3"))
+        song["sha256"] = "0" * 64
+
+    edit_metadata(crate, change)
+    assert kinds(crate) == {"changed"}
+
+
+def test_two_records_that_contradict_each_other_are_found(crate: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts["outputs"][0]["files"][0]["sha256"] = "0" * 64
+
+    edit_record(crate, SONGS, change)
+    agree(crate, SONGS)
+    assert "lineage" in kinds(crate)
+
+
+def test_code_that_did_not_run_is_found(crate: Path) -> None:
+    for name in ("workflow/lib/utopia/evaluation/metrics.py", "workflow/scripts/render_table.py"):
+        path = crate / name
+        path.write_text(f"{path.read_text()}\nEXTRA = 1\n")
+        agree(crate, name)
+    found = check(crate, recompute=False)
+    assert "code" in {fault.kind for fault in found.faults}
+    assert "utopia.evaluation.metrics" in " ".join(fault.what for fault in found.faults)
+
+
+def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Path) -> None:
+    """A table's value, its record, the metadata and the seal are all rewritten; only computing it again tells."""
+    lines = (crate / TABLE).read_text().splitlines()
+    columns, cells = lines[0].split(","), lines[1].split(",")
+    cells[columns.index("value")] = "0.123456"
+    content = ("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n").encode()
+    (crate / TABLE).write_bytes(content)
+
+    def change(facts: dict[str, Any]) -> None:
+        entry = next(each for each in facts["outputs"] if each["path"] == TABLE)
+        entry |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+    edit_record(crate, f"{TABLE}.record.json", change)
+    agree(crate, TABLE, f"{TABLE}.record.json")
+    assert kinds(crate) == set()
+    found = check(crate)
+    assert {(fault.kind, fault.where) for fault in found.faults} == {("not reproduced", TABLE)}
+
+
+# -- crates that mean harm
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../../../../etc/hostname"])
+def test_a_record_cannot_make_the_check_read_or_write_elsewhere(crate: Path, tmp_path: Path, path: str) -> None:
+    victim = tmp_path / "victim.csv"
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["roles"]["outputs"]["csv"] = str(victim)
+        facts["roles"]["inputs"]["metrics"][0] = path
+
+    edit_record(crate, f"{TABLE}.record.json", change)
+    agree(crate, f"{TABLE}.record.json")
+    found = check(crate)
+    assert "record" in {fault.kind for fault in found.faults}
+    assert any(text.startswith("nothing was computed again") for text in found.not_checked)
+    assert not victim.exists()
+
+
+def test_a_record_that_describes_a_place_elsewhere_is_not_followed(crate: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.csv"
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["roles"]["outputs"]["csv"] = facts["outputs"][0]["path"] = str(victim)
+
+    edit_record(crate, f"{TABLE}.record.json", change)
+    found = check(crate)
+    assert found.faults and not victim.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"@graph": 1}', '{"@graph": [{"@id": 1}]}', "[" * 100_000])
+def test_metadata_of_another_form_is_an_error_for_people(crate: Path, text: str) -> None:
+    (crate / METADATA).write_text(text)
+    with pytest.raises(UtopiaError):
+        check(crate)
+
+
+@pytest.mark.parametrize("facts", ["[]", "{}", '{"schema": 1}'])
+def test_a_record_of_another_form_is_a_fault(crate: Path, facts: str) -> None:
+    (crate / f"{TABLE}.record.json").write_text(facts)
+    assert "record" in kinds(crate, recompute=True)
+
+
+def test_a_record_with_values_of_other_types_is_a_fault(crate: Path) -> None:
+    edit_record(crate, f"{TABLE}.record.json", lambda facts: facts.update(params=7, roles=[1], lock=3))
+    assert "record" in kinds(crate, recompute=True)
+
+
+def test_a_link_is_refused(crate: Path) -> None:
+    (crate / "link").symlink_to("/etc")
+    with pytest.raises(InputError, match="refused"):
+        check(crate)
+
+
+# -- the command
+
+
+def test_the_command_writes_and_checks(small_checkout: Path, tmp_path: Path) -> None:
+    from studies import Small
+
+    small = Small(small_checkout)
+    done = small.utopia("crate", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c.zip"), "--json")
+    assert done.returncode == 0, done.stderr
+    written = json.loads(done.stdout)
+    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), "--seal", written["seal"])
+    assert done.returncode == 0, done.stdout
+    assert "sound: everything in the crate agrees" in done.stdout
+    assert f"digest {written['digest']}" in done.stdout
+    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), "--seal", "0" * 64, "--hash-only")
+    assert done.returncode == 1
+    assert "NOT SOUND" in done.stdout
+    assert small.utopia("crate", "--orcid", "https://orcid.org/0").returncode == 2

@@ -1,0 +1,124 @@
+"""`utopia crate`: a finished study as a Workflow Run RO-Crate; `utopia crate --check` checks one anywhere.
+
+Keys of `--json`: of a crate that was written `crate`, `files`, `bytes`, `referred`, `records`, `seal`, `digest`; of a
+check `crate`, `sound`, `seal`, `digest`, `checked` ({files, bytes, records, actions, cells, recomputed}), `faults`
+(list of {kind, where, what}), `not_checked` (list of texts), `seconds`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utopia.cli import audit, options, show
+from utopia.errors import ConfigError
+
+if TYPE_CHECKING:
+    from utopia.provenance.crate.check import Checked
+
+_PER_KIND = 6
+"""Faults of a kind that are shown unless all are asked for."""
+_INCLUDE = ("predictions", "checkpoints", "labels", "features")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    audit.add(parser)
+    options.add_json(parser)
+    parser.add_argument(
+        "--output", metavar="PATH", help="a folder, or a file that ends in .zip (default: beside the study)"
+    )
+    parser.add_argument(
+        "--include",
+        metavar="KIND",
+        nargs="+",
+        choices=_INCLUDE,
+        default=[],
+        help=f"put in also: {', '.join(_INCLUDE)} (mind the terms of the data that labels and features derive from)",
+    )
+    parser.add_argument("--anonymous", action="store_true", help="take out what tells machines and people apart")
+    parser.add_argument("--agent", metavar="NAME", default="", help="who ran the study (records name no person)")
+    parser.add_argument("--orcid", metavar="ADDRESS", default="", help="the agent's https://orcid.org/...")
+    parser.add_argument("--affiliation", metavar="NAME", default="", help="the agent's organisation")
+    parser.add_argument("--affiliation-url", metavar="ADDRESS", default="", help="its address")
+    parser.add_argument("--check", metavar="CRATE", help="instead: check a crate, a folder or a zip")
+    parser.add_argument("--seal", metavar="DIGEST", help="of --check: the seal that was published")
+    parser.add_argument("--hash-only", action="store_true", help="of --check: compute nothing again")
+    parser.add_argument("--all", action="store_true", help="of --check: show every fault")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write a crate, or check one; 1 if a fault was found."""
+    if chosen.check:
+        return _check(chosen)
+    if (chosen.orcid or chosen.affiliation) and not chosen.agent:
+        raise ConfigError("--orcid and --affiliation say more of --agent, which is missing", remedy="name the agent")
+    if chosen.anonymous and chosen.agent:
+        raise ConfigError("--anonymous and --agent contradict each other", remedy="give one of them")
+    from utopia.provenance.crate.build import Options, build
+    from utopia.provenance.crate.people import Agent
+    from utopia.provenance.fingerprint import file_of
+
+    target = Path(chosen.output).expanduser().absolute() if chosen.output else None
+    study = audit.locate(chosen)
+    graph = audit.graph(study)
+    agent = Agent(chosen.agent, chosen.orcid, chosen.affiliation, chosen.affiliation_url)
+    written = build(
+        graph,
+        study.folder,
+        study.name,
+        target or study.folder.with_name(f"{study.name}.crate.zip").absolute(),
+        file_of("."),
+        Options(
+            tuple(dict.fromkeys(chosen.include)), chosen.anonymous, agent, [Path(each) for each in chosen.configfile]
+        ),
+    )
+    if chosen.json:
+        facts = asdict(written)
+        show.print_json({"crate": str(facts.pop("path")), **facts})
+        return 0
+    print(
+        f"{written.path}: {written.files} files ({show.bytes_in_words(written.bytes)}), {written.records} records; "
+        f"{written.referred} files are named by their hashes only"
+    )
+    print(f"seal {written.seal}\ndigest {written.digest}")
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from utopia.provenance.crate.check import check
+
+    found = check(Path(chosen.check).expanduser().absolute(), seal=chosen.seal, recompute=not chosen.hash_only)
+    if chosen.json:
+        show.print_json(found.as_dict())
+    else:
+        print("\n".join(in_words(found, None if chosen.all else _PER_KIND)))
+    return 0 if found.is_sound else 1
+
+
+def in_words(found: Checked, most: int | None = None) -> list[str]:
+    """A check for people: the faults by kind, what could not be checked, and how much was."""
+    from utopia.provenance.crate.agreement import KINDS
+
+    lines = []
+    for kind, meaning in KINDS.items():
+        faults = [fault for fault in found.faults if fault.kind == kind]
+        if faults:
+            lines.append(f"{kind} ({len(faults)}): {meaning}")
+            lines += [f"  {fault.where}: {fault.what}" for fault in faults[:most]]
+        if most is not None and len(faults) > most:
+            lines.append(f"  and {len(faults) - most} more (--all shows them)")
+    lines += [f"not checked: {text}" for text in found.not_checked]
+    checked = found.checked
+    lines.append(
+        f"{found.crate}: {checked['files']} files ({show.bytes_in_words(checked['bytes'])}) hashed, "
+        f"{checked['records']} records and {checked['actions']} actions compared, {checked['recomputed']} files "
+        f"computed again, in {found.seconds:.1f} s"
+    )
+    lines += [f"seal {found.seal}", f"digest {found.digest}"]
+    return [
+        *lines,
+        "sound: everything in the crate agrees" if found.is_sound else f"NOT SOUND: {len(found.faults)} faults",
+    ]

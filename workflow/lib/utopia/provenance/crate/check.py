@@ -1,0 +1,164 @@
+"""Checking a crate on a machine that has neither the data nor a GPU, and saying what could not be checked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utopia import files
+from utopia.errors import UtopiaError
+from utopia.provenance import integrity
+from utopia.provenance.crate import agreement, build
+from utopia.provenance.crate.agreement import Fault, Opened
+from utopia.provenance.crate.content import METADATA, OPTIONAL, is_plain
+from utopia.provenance.crate.opening import opened
+from utopia.provenance.hashing import Found
+from utopia.provenance.recompute import Again, fewer_seeds
+
+_NAMES = {
+    "metrics.csv": "metrics",
+    "predictions.safetensors": "predictions are",
+    "training.json": "summaries of training are",
+}
+_CHANGED = " is not what it was"
+
+
+@dataclass
+class Checked:
+    """The outcome of a check."""
+
+    crate: str
+    seal: str = ""
+    digest: str = ""
+    checked: dict[str, int] = field(default_factory=dict)
+    """`files`, `bytes`, `records`, `actions`, `cells` and `recomputed` (files made again and compared)."""
+    faults: list[Fault] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no fault was found."""
+        return not self.faults
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; see `utopia.cli.crate`."""
+        return {
+            "crate": self.crate,
+            "sound": self.is_sound,
+            "seal": self.seal,
+            "digest": self.digest,
+            "checked": self.checked,
+            "faults": [fault.as_dict() for fault in self.faults],
+            "not_checked": self.not_checked,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def check(crate: Path, *, seal: str | None = None, recompute: bool = True) -> Checked:
+    """Check a crate, reading nothing but the crate and running no code of it.
+
+    Args:
+        crate: its folder or zip.
+        seal: the seal that was published elsewhere.
+        recompute: whether values are computed again.
+
+    Raises:
+        UtopiaError: it is no crate of this program, or it is refused (see `opening.opened`).
+    """
+    started = time.perf_counter()
+    found = Checked(crate.name)
+    with opened(crate) as folder:
+        inside = Opened(folder)
+        graph = inside.graph
+        found.digest = build.digest({**inside.found, METADATA: Found(files.sha256(folder / METADATA), 0)})
+        found.checked = {
+            "files": len(inside.found),
+            "bytes": sum(each.bytes for each in inside.found.values()),
+            "records": len(graph.ledger.records),
+            "actions": sum("CreateAction" in str(each.get("@type")) for each in inside.entities.values()),
+            "cells": 0,
+            "recomputed": 0,
+        }
+        try:
+            found.seal = integrity.seal(graph)
+            found.faults += agreement.faults(inside)
+            if seal is not None and seal != found.seal:
+                found.faults.append(Fault("seal", inside.root, f"it is {found.seal[:12]}, not {seal[:12]}"))
+            found.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
+            if recompute:
+                _recompute(inside, found)
+            else:
+                found.not_checked.append("nothing was computed again, as asked")
+        except (UtopiaError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+            # Of a crate of ours this cannot be: a record has the form of one, and values that no job writes.
+            what = f"a record is not what a job writes ({type(error).__name__}: {error}); the check ended there"
+            found.faults.append(Fault("record", inside.root, what))
+        found.not_checked += _unseen(inside, seal)
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def _recompute(crate: Opened, found: Checked) -> None:
+    """Compute again what can be, and add what comes out otherwise, and what was not computed again and why."""
+    if strange := _unsafe(crate):
+        found.not_checked.append(f"nothing was computed again: {strange}")
+        return
+    graph = crate.graph
+    absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.found}
+    damaged = absent | {fault.where for fault in found.faults if fault.kind in ("changed", "missing")}
+    again = Again(graph, damaged)
+    for finding in (*fewer_seeds(graph, damaged), *again.findings()):
+        found.faults.append(Fault("not reproduced", finding.where, finding.what))
+    found.checked["recomputed"] = again.compared
+    notes = Counter(_note(text, absent) for text in again.passed_over)
+    found.not_checked += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
+
+
+def _note(text: str, absent: set[str]) -> str:
+    """Why a job was not done again, the same words for all jobs that lack a file of one kind."""
+    job, _, reason = text.partition(" was not done again: ")
+    if reason.endswith(_CHANGED):
+        path = reason.removesuffix(_CHANGED)
+        if path in absent:
+            return f"{_kind(job)} not computed again: {_kind(path)} not in the crate"
+    elif reason.startswith("its code has changed"):
+        return f"{_kind(job)} not computed again: this program's code is not the crate's ({reason[22:].strip('()')})"
+    return text
+
+
+def _kind(path: str) -> str:
+    name = path.rsplit("/", 1)[-1]
+    for start, words in (("/tables/", "tables"), ("/figures/", "numbers of figures"), ("/labels/", "labels are")):
+        if start in path:
+            return words
+    return _NAMES.get(name, name)
+
+
+def _unsafe(crate: Opened) -> str:
+    """Why a record must not be followed when its job is done again; empty where all stay in the crate."""
+    for record in crate.graph.ledger.records:
+        described = {*crate.graph.entries(record, "inputs"), *crate.graph.entries(record, "outputs")}
+        if strange := sorted(set(agreement.roles(record)) - described):
+            return f"a record was called with {strange[0]!r}, which it does not describe"
+        if outside := [path for path in crate.graph.entries(record, "outputs") if not is_plain(path)]:
+            return f"a record made {outside[0]!r}, which leads out of the crate"
+    return ""
+
+
+def _unseen(crate: Opened, seal: str | None) -> Iterator[str]:
+    referred = [each for each in crate.entities.values() if each["@id"].startswith("#file/")]
+    if referred:
+        size = sum(int(each["contentSize"]) for each in referred if str(each.get("contentSize", "")).isdigit())
+        yield f"{len(referred)} files ({size} bytes) are not in the crate: only what is said of them was compared"
+    below = [path.removeprefix(f"{crate.root}/") for path in crate.found]
+    lacking = [kind for kind in ("predictions", "checkpoints") if not any(map(OPTIONAL[kind].fullmatch, below))]
+    if lacking:
+        yield f"training: {' and '.join(lacking)} are not in the crate"
+    if seal is None:
+        yield "whether everything was rewritten together: compare the seal with one that was published (--seal)"
+    yield "the form of the metadata: rocrate-validator checks that (profile provenance-run-crate-0.5)"

@@ -1,0 +1,403 @@
+"""The metadata of a crate: a Provenance Run Crate 0.5, made from the records alone.
+
+The profile stands on Workflow Run Crate 0.5, Process Run Crate 0.5, Workflow RO-Crate 1.0 and RO-Crate 1.1. Every job
+is a CreateAction (instrument: its script), started by a ControlAction (instrument: its rule, a HowToStep); one
+OrganizeAction is the run of the engine, and one CreateAction the run of the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocrate.model.contextentity import ContextEntity  # type: ignore[import-untyped]
+from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
+
+from utopia import __version__
+from utopia.provenance import failures, integrity
+from utopia.provenance.crate import naming, people
+from utopia.provenance.crate.content import LOCK, METADATA, README, WORKFLOW, is_record
+from utopia.provenance.crate.people import Agent
+from utopia.provenance.hashing import Found
+from utopia.provenance.ledger import Record
+from utopia.provenance.lineage import Graph
+
+_WFRUN = "https://w3id.org/ro/terms/workflow-run#"
+_TERMS = {name: f"{_WFRUN}{name}" for name in ("sha256", "resourceUsage")} | {
+    "buildInstructions": "https://codemeta.github.io/terms/buildInstructions"
+}
+"""Terms of Workflow Run Crate that the context of RO-Crate 1.1 lacks."""
+_PROFILES = (
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/provenance/0.5", "Provenance Run Crate", "0.5"),
+    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+)
+_BIOSCHEMAS = "https://bioschemas.org/profiles/{}/1.0-RELEASE"
+_PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
+_ENGINE = "https://snakemake.github.io"
+_COMPLETED = "http://schema.org/CompletedActionStatus"
+_FORMATS = {
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".tex": "application/x-tex",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".py": "text/x-python",
+    ".smk": "text/x-snakemake",
+    ".yaml": "application/yaml",
+    ".cff": "application/yaml",
+    ".toml": "application/toml",
+    ".rst": "text/x-rst",
+    ".txt": "text/plain",
+    ".in": "text/plain",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".h5": "application/x-hdf5",
+}
+_TEXTS = {"LICENSE": "text/plain", WORKFLOW: "text/x-snakemake"}
+
+
+def metadata(
+    graph: Graph,
+    study: str,
+    files: Mapping[str, Found],
+    codes: Mapping[str, str],
+    origins: Mapping[str, Mapping[str, Any]],
+    citation: Mapping[str, Any],
+    agent: Agent,
+) -> dict[str, Any]:
+    """The JSON-LD of a crate; the same arguments give the same value.
+
+    Args:
+        graph: the lineage of the study as its records in the crate tell it.
+        study: its name.
+        files: every file of the crate but the metadata itself.
+        codes: script -> the `@id` of its text.
+        origins: path -> `{dataset, licence, source}` of files that are only referred to.
+        citation: the content of `CITATION.cff`.
+        agent: who ran it.
+    """
+    writer = _Writer(graph, files, codes, origins)
+    writer.people(citation, agent)
+    writer.files()
+    writer.workflow(citation)
+    writer.jobs()
+    writer.run()
+    writer.root(study, citation)
+    return writer.done()
+
+
+def suffix_format(name: str) -> str:
+    """The media type of a file, by its name."""
+    return _TEXTS.get(name) or _FORMATS.get(Path(name).suffix.lower(), "application/octet-stream")
+
+
+class _Writer:
+    """Adds the parts of a crate one after the other."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        files: Mapping[str, Found],
+        codes: Mapping[str, str],
+        origins: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._graph, self._files, self._codes, self._origins = graph, files, codes, origins
+        self._crate = ROCrate(version="1.1")
+        self._crate.metadata.extra_terms.update(_TERMS)
+        self._records = graph.ledger.records
+        self._actions: list[str] = []
+        self._controls: list[str] = []
+        self._agent = self._publisher = naming.OPERATOR
+        self._authors: list[str] = []
+
+    def done(self) -> dict[str, Any]:
+        """The metadata, in one order."""
+        found = self._crate.metadata.generate()
+        first = {METADATA: 0, "./": 1}
+        found["@graph"].sort(key=lambda entity: (first.get(entity["@id"], 2), entity["@id"]))
+        return dict(found)
+
+    # -- parts
+
+    def people(self, citation: Mapping[str, Any], agent: Agent) -> None:
+        """Who ran it, who publishes it, and who wrote the software."""
+        self._agent, self._publisher, entities = people.operators(agent)
+        written = list(people.authors(citation))
+        self._authors = [each["@id"] for each in written if not each["@id"].startswith("#employer-")]
+        for entity in (*entities, *written):
+            self._add(**entity)
+
+    def files(self) -> None:
+        """Every file of the crate with its hash, and the folder of the study."""
+        records = {self._name(record): record for record in self._records}
+        for name, found in self._files.items():
+            if name == WORKFLOW:
+                continue
+            properties = self._facts(name, found.sha256, found.bytes)
+            if is_record(name):
+                properties["about"] = {"@id": naming.job(records[name].outputs[0]["path"])}
+            elif name == README:
+                properties["about"] = {"@id": "./"}
+            elif name == LOCK:
+                properties["conformsTo"] = {"@id": _PIP}
+            self._crate.add_file(dest_path=name, properties=properties)
+        self._add(_PIP, "CreativeWork", name="pip: requirements file format")
+        below = [naming.file_id(name) for name in self._files if self._graph.is_below(name)]
+        folder = {"name": "the results of the study", "hasPart": _some(below)}
+        self._crate.add_dataset(dest_path=f"{self._graph.root}/", properties=folder)
+
+    def workflow(self, citation: Mapping[str, Any]) -> None:
+        """The workflow, its engine, its steps and the scripts that they run."""
+        versions = sorted({str(record.facts.get("snakemake")) for record in self._records})
+        self._add(_ENGINE, "SoftwareApplication", name="Snakemake", url=_ENGINE, softwareVersion=", ".join(versions))
+        steps: dict[str, str] = {}
+        for record in sorted(self._records, key=lambda each: each.facts["started"]):
+            steps.setdefault(record.rule, self._tool(record))
+        for script in sorted({self._script(record) for record in self._records}):
+            self._add(
+                self._codes[script],
+                "SoftwareSourceCode",
+                name=Path(script).stem.replace("_", " "),
+                version=__version__,
+                url={"@id": naming.file_id(script)},
+                programmingLanguage="Python",
+            )
+        for position, (rule, tool) in enumerate(steps.items(), 1):
+            self._add(naming.step(rule), "HowToStep", name=rule, position=str(position), workExample={"@id": tool})
+        found = self._files[WORKFLOW]
+        self._crate.add_workflow(
+            dest_path=WORKFLOW,
+            main=True,
+            lang="snakemake",
+            properties={
+                **self._facts(WORKFLOW, found.sha256, found.bytes),
+                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+                "name": str(citation.get("title", "Utopia")),
+                "version": str(citation.get("version", __version__)),
+                "url": people.home(citation),
+                "author": _some(self._authors),
+                "license": {"@id": _licence(citation)},
+                "conformsTo": {"@id": _BIOSCHEMAS.format("ComputationalWorkflow")},
+                "hasPart": _some(sorted(set(steps.values()))),
+                "step": _some([naming.step(rule) for rule in steps]),
+                **({"buildInstructions": {"@id": LOCK}} if LOCK in self._files else {}),
+            },
+        )
+        self._add(_BIOSCHEMAS.format("ComputationalWorkflow"), "CreativeWork", name="Bioschemas ComputationalWorkflow")
+        self._add(_licence(citation), "CreativeWork", name=f"{citation.get('license', 'LICENSE')} licence")
+
+    def jobs(self) -> None:
+        """An action per job, and that the engine started it."""
+        for record in self._records:
+            first = record.outputs[0]["path"]
+            name = failures.job_name(record.rule, record.wildcards)
+            read, made = (self._sides(self._graph.entries(record, side)) for side in ("inputs", "outputs"))
+            self._actions.append(naming.job(first))
+            self._controls.append(naming.control(first))
+            self._add(
+                naming.job(first),
+                "CreateAction",
+                name=name,
+                description=f"{record.rule} made {first}",
+                instrument={"@id": self._tool(record)},
+                **({"object": _some(read)} if read else {}),
+                result=_some(made),
+                startTime=naming.moment(record.facts["started"]),
+                endTime=naming.moment(record.facts["ended"]),
+                agent={"@id": self._agent},
+                actionStatus=_COMPLETED,
+                subjectOf={"@id": naming.file_id(self._name(record))},
+                resourceUsage=_some(self._usage(record, first)),
+            )
+            self._add(
+                naming.control(first),
+                "ControlAction",
+                name=f"start {name}",
+                instrument={"@id": naming.step(record.rule)},
+                object={"@id": naming.job(first)},
+                agent={"@id": self._agent},
+                actionStatus=_COMPLETED,
+            )
+
+    def run(self) -> None:
+        """The run as a whole: what went in, what came out, and who conducted it."""
+        inputs, outputs = self._inputs(), self._outputs()
+        times = {
+            "startTime": naming.moment(min(record.facts["started"] for record in self._records)),
+            "endTime": naming.moment(max(record.facts["ended"] for record in self._records)),
+        }
+        common = {**times, "agent": {"@id": self._agent}, "actionStatus": _COMPLETED}
+        self._add(
+            naming.RUN,
+            "CreateAction",
+            name="the study",
+            description="All jobs whose records are in this crate, as one run of the workflow.",
+            instrument={"@id": WORKFLOW},
+            object=_some(inputs),
+            result=_some([*outputs, f"{self._graph.root}/"]),
+            **common,
+        )
+        self._add(
+            naming.ENGINE_RUN,
+            "OrganizeAction",
+            name="Snakemake runs the workflow",
+            instrument={"@id": _ENGINE},
+            object=_some(self._controls),
+            result={"@id": naming.RUN},
+            **common,
+        )
+
+    def root(self, study: str, citation: Mapping[str, Any]) -> None:
+        """What the crate is."""
+        for identifier, name, version in _PROFILES:
+            self._add(identifier, "CreativeWork", name=name, version=version)
+        self._add(
+            naming.SEAL, "PropertyValue", name="seal", propertyID="seal of all records",
+            value=integrity.seal(self._graph),
+        )  # fmt: skip
+        root = self._crate.root_dataset
+        root["name"] = f"Study {study}: tables, figures and their provenance"
+        root["description"] = (
+            f"Tables ({len(self._graph.tables)}) and figures ({len(self._graph.figures)}) of a run of Utopia, with the "
+            f"records of the jobs that made them ({len(self._records)}), configuration and code. Raw data and what "
+            "else is not in it are named by their hashes."
+        )
+        root["datePublished"] = max(record.facts["ended"] for record in self._records)[:10]
+        root["license"] = {"@id": _licence(citation)}
+        root["author"] = {"@id": self._agent}
+        root["publisher"] = {"@id": self._publisher}
+        root["identifier"] = {"@id": naming.SEAL}
+        root["conformsTo"] = [{"@id": identifier} for identifier, _, _ in _PROFILES]
+        root["mentions"] = [{"@id": each} for each in (naming.RUN, naming.ENGINE_RUN, *self._actions, *self._controls)]
+
+    # -- pieces
+
+    def _add(self, identifier: str = "", kind: str = "", **properties: Any) -> None:
+        identifier, kind = properties.pop("@id", identifier), properties.pop("@type", kind)
+        if identifier not in self._crate:
+            self._crate.add(ContextEntity(self._crate, identifier, properties={"@type": kind, **properties}))
+
+    def _facts(self, name: str, sha256: str | None, size: int | None) -> dict[str, Any]:
+        return {
+            "name": name,
+            "encodingFormat": suffix_format(name),
+            **({} if sha256 is None else {"sha256": sha256, "contentSize": str(size)}),
+        }
+
+    def _name(self, record: Record) -> str:
+        return self._graph.ledger.portable.write(record.path)
+
+    def _script(self, record: Record) -> str:
+        named = [name for name in record.facts["code"].get("files") or () if name in self._codes]
+        return named[0] if named else WORKFLOW
+
+    def _tool(self, record: Record) -> str:
+        return self._codes[self._script(record)]
+
+    def _sides(self, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """The files that a job read or made, those that are not in the crate as a set where they are many."""
+        paths = [path for path, entry in entries.items() if "files" not in entry]
+        inside = [naming.file_id(path) for path in paths if path in self._files]
+        return [*inside, *self._referred([path for path in paths if path not in self._files])]
+
+    def _referred(self, paths: Sequence[str]) -> list[str]:
+        for path in paths:
+            self._reference(path)
+        named = [naming.reference(path) for path in paths]
+        if len(named) <= naming.FEW:
+            return named
+        together = naming.set_of(named)
+        self._add(
+            together, "Dataset", name=f"{len(named)} files that are not in this crate", hasPart=_some(sorted(named))
+        )
+        return [together]
+
+    def _reference(self, path: str) -> None:
+        """A file that is named by its hash only, with its licence and source."""
+        if naming.reference(path) in self._crate:
+            return
+        entry = self._graph.entry(path) or {}
+        properties = self._facts(path, entry.get("sha256"), entry.get("bytes"))
+        origin = self._origins.get(path)
+        if origin is not None:
+            properties |= self._terms(str(origin["licence"]), str(origin["source"]))
+        self._add(naming.reference(path), "File", **properties)
+
+    def _terms(self, licence: str, source: str) -> dict[str, Any]:
+        identifier = f"#licence/{naming.reference(licence)[6:]}"
+        self._add(identifier, "CreativeWork", name=licence)
+        return {"license": {"@id": identifier}, **({"url": source} if source else {})}
+
+    def _usage(self, record: Record, first: str) -> list[str]:
+        found = []
+        for name, unit in (("seconds", "SEC"), ("cpu_seconds", "SEC"), ("peak_memory_bytes", "AD")):
+            if (value := record.facts.get(name)) is not None:
+                identifier = f"#usage/{name}/{naming.job(first)[5:]}"
+                self._add(identifier, "PropertyValue", name=name, propertyID=name, value=str(value), unitCode=unit)
+                found.append(identifier)
+        return found
+
+    def _inputs(self) -> list[str]:
+        """The configuration and the data sets, each with the parameter of the workflow that it is a value of."""
+        found = ["config.yaml"] if "config.yaml" in self._files else []
+        for each in found:
+            self._parameter("input", "#input/configuration", "File", each)
+        by_dataset: dict[str, list[str]] = {}
+        for path, origin in sorted(self._origins.items()):
+            if origin.get("dataset") and path not in self._files:
+                by_dataset.setdefault(origin["dataset"], []).append(path)
+        for dataset, paths in by_dataset.items():
+            identifier, origin = f"#data/{dataset}", self._origins[paths[0]]
+            for path in paths:
+                self._reference(path)
+            self._add(
+                identifier,
+                "Dataset",
+                name=f"the raw files of {dataset} that were read; they are not in this crate",
+                hasPart=_some([naming.reference(path) for path in paths]),
+                **self._terms(str(origin["licence"]), str(origin["source"])),
+            )
+            self._parameter("input", f"#input/{dataset}", "Dataset", identifier)
+            found.append(identifier)
+        return found
+
+    def _outputs(self) -> list[str]:
+        found = []
+        for kind, jobs, suffix in (("tables", self._graph.tables, "csv"), ("figures", self._graph.figures, "pdf")):
+            for name in jobs:
+                path = f"{self._graph.root}/{kind}/{name}.{suffix}"
+                if path in self._files:
+                    self._parameter("output", f"#output/{kind}/{name}", "File", naming.file_id(path))
+                    found.append(naming.file_id(path))
+        return found
+
+    def _parameter(self, side: str, identifier: str, kind: str, value: str) -> None:
+        self._add(
+            identifier,
+            "FormalParameter",
+            name=identifier.rpartition("/")[2],
+            additionalType=kind,
+            workExample={"@id": value},
+            conformsTo={"@id": _BIOSCHEMAS.format("FormalParameter")},
+        )
+        self._add(_BIOSCHEMAS.format("FormalParameter"), "CreativeWork", name="Bioschemas FormalParameter")
+        self._crate.get(value)["exampleOfWork"] = {"@id": identifier}
+        self._crate.get(WORKFLOW).append_to(side, {"@id": identifier})
+
+
+def _some(identifiers: Iterable[str]) -> Any:
+    """References; a single one stands alone, as RO-Crate 1.1 recommends."""
+    found = [{"@id": each} for each in dict.fromkeys(identifiers)]
+    return found[0] if len(found) == 1 else found
+
+
+def _licence(citation: Mapping[str, Any]) -> str:
+    name = citation.get("license")
+    return f"https://spdx.org/licenses/{name}" if isinstance(name, str) else "LICENSE"

@@ -1,0 +1,62 @@
+"""How a crate names files, jobs and code: one way, that who writes a crate and who checks it both follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from urllib.parse import quote, unquote
+
+from utopia.files import digest
+
+_SAFE = "/@=,:+~"
+RUN, ENGINE_RUN, SEAL, OPERATOR = "#run", "#engine-run", "#seal", "#operator"
+FEW = 8
+"""Files that are only referred to are named one by one up to here; more of them are one set."""
+
+
+def file_id(name: str) -> str:
+    """A file of the crate."""
+    return quote(name)
+
+
+def file_of(identifier: str) -> str | None:
+    """The file in the crate that an `@id` names; None for everything else."""
+    if identifier.startswith("#") or ":" in identifier.split("/", 1)[0] or identifier.endswith("/"):
+        return None
+    return unquote(identifier)
+
+
+def reference(path: str) -> str:
+    """A file that is not in the crate, by the path that records give it."""
+    return f"#file/{quote(path, safe=_SAFE)}"
+
+
+def job(path: str) -> str:
+    """The job whose first output a path is."""
+    return f"#job/{quote(path, safe=_SAFE)}"
+
+
+def control(path: str) -> str:
+    """That the engine started this job."""
+    return f"#control/{quote(path, safe=_SAFE)}"
+
+
+def step(rule: str) -> str:
+    """A rule of the workflow."""
+    return f"#step/{quote(rule, safe=_SAFE)}"
+
+
+def set_of(references: Iterable[str]) -> str:
+    """A set of files that are not in the crate; jobs that read the same ones name the same set."""
+    return f"#files/{digest(sorted(references))}"
+
+
+def code(content: bytes) -> str:
+    """A program, by the Software Heritage identifier of its text: it names this text and no other, wherever it is."""
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return f"https://identifiers.org/swh:1:cnt:{blob}"
+
+
+def moment(text: str) -> str:
+    """A time of a record as the profile wants it: with an offset instead of `Z`."""
+    return text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text
