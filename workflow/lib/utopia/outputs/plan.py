@@ -220,7 +220,8 @@ class Plan:
         submissions = [
             self.run_file(run, f"submission.{suffix}") for run in self.submissions() for suffix in ("csv", "json")
         ]
-        return [*tables, *figures, *submissions, f"{self.root}/audit/coverage.csv"]
+        report = [f"{self.root}/audit/coverage.csv", f"{self.root}/report/index.html"]
+        return [*tables, *figures, *submissions, *report]
 
     # -- what jobs are given
 

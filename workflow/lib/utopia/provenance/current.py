@@ -60,6 +60,8 @@ class Current:
         if rule == "evaluate_reference":
             run = self._all_runs.get(f"{wildcards['dataset']}.reference.{wildcards['reference']}")
             return None if run is None else {"run": {**run.settings, **plan.study.evaluation.model_dump()}}
+        if rule == "render_page":
+            return {"study": plan.study.study, "tables": list(plan.tables), "figures": list(plan.figures)}
         if rule == "write_submission":
             if wildcards["run"] not in plan.submissions():
                 return None

@@ -153,9 +153,10 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Every file but hidden ones: caches, such as the index of EEV's tables, which is checked against its table."""
     for at, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
-        yield from (Path(at, name) for name in sorted(names))
+        yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _stored(graph: Graph) -> set[str]:

@@ -189,7 +189,7 @@ def judged(
 
 
 def _counts(path: Path, counted: list[Path]) -> bool:
-    if path.suffix in _CODE or not _OWN_FOLDERS.isdisjoint(path.parts):
+    if path.name.startswith(".") or path.suffix in _CODE or not _OWN_FOLDERS.isdisjoint(path.parts):
         return False
     if any(path.is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix)):
         return False

@@ -1,0 +1,292 @@
+"""The ancestry of every number of a study as one compact value: what numbers share stands in it once.
+
+A number's ancestry is the union of that of its runs, and runs share nearly all of theirs: the jobs and raw files of a
+data set. So jobs, raw files, machines, versions, settings and texts are numbered lists, and a run names *sets* of
+jobs and files that are lists of ranges `[first, last]` of such numbers. Everything is read off records and small
+files of the study; nothing that `utopia explain` tells of a number is computed in another way here.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from utopia.provenance import opened, origin
+from utopia.provenance.failures import job_name
+from utopia.provenance.ledger import Record
+from utopia.provenance.lineage import Cell, Graph, members
+
+_OF_OUTPUTS = ("render_table", "render_figure")
+
+
+class Reach(NamedTuple):
+    """What something was made from."""
+
+    jobs: frozenset[int]
+    """Places of records in the ledger."""
+    inputs: frozenset[str]
+    """Raw files."""
+
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(self.jobs | other.jobs, self.inputs | other.inputs)
+
+
+NOTHING = Reach(frozenset(), frozenset())
+
+
+class Pool:
+    """Values by number; equal ones have one."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, value: Any) -> int:
+        """The number of a value, known or new."""
+        key = value if isinstance(value, str) else f"\0{value!r}"
+        if key not in self._numbers:
+            self._numbers[key] = len(self.values)
+            self.values.append(value)
+        return self._numbers[key]
+
+
+class Ancestry:
+    """Gathers what results were made from; `as_dict` gives it all.
+
+    Args:
+        graph: the lineage.
+        apart_from: the rule whose records do not count: the page's own.
+    """
+
+    def __init__(self, graph: Graph, apart_from: str = "") -> None:
+        self.graph = graph
+        self._places = {id(record): place for place, record in enumerate(graph.ledger.records)}
+        self._apart = {place for place, record in enumerate(graph.ledger.records) if record.rule == apart_from}
+        self._shared: dict[str, Reach] = {}
+        self._runs: dict[tuple[str, ...], Reach] = {}
+        self._asked: list[Reach] = []
+
+    # -- what things were made from
+
+    def of_files(self, paths: Iterable[str]) -> Reach:
+        """The reach of files, these included: the jobs that made them and theirs."""
+        key = tuple(paths)
+        if key not in self._runs:
+            own = dict.fromkeys(key)
+            waiting, shared = list(own), NOTHING
+            # A run's own files are walked through; what lies before them is the same for many runs.
+            while waiting:
+                path = waiting.pop()
+                if self.graph.run_of(path) is None and path not in key:
+                    shared |= self._before(path)
+                    continue
+                for source in self.graph.sources(path):
+                    if source not in own:
+                        own[source] = None
+                        waiting.append(source)
+            self._runs[key] = shared | self._split(own)
+        return self._runs[key]
+
+    def of_record(self, record: Record) -> Reach:
+        """The reach of what a job made."""
+        made = self.graph.made(record)
+        return self.of_files(made[:1]) | self.own(record)
+
+    def own(self, record: Record) -> Reach:
+        """A job alone."""
+        return Reach(frozenset((self._places[id(record)],)), frozenset())
+
+    def _before(self, path: str) -> Reach:
+        if path not in self._shared:
+            self._shared[path] = self._split([path, *self.graph.ancestors([path])])
+        return self._shared[path]
+
+    def _split(self, paths: Iterable[str]) -> Reach:
+        graph, jobs, raw = self.graph, set(), set()
+        for path in paths:
+            maker = graph.makers.get(path)
+            if maker is not None and (place := self._places[id(maker)]) not in self._apart:
+                jobs.add(place)
+            # What the miniature generates stands for what is downloaded.
+            generated = path.startswith(f"{graph.root}/inputs/raw/")
+            if (maker is None or generated) and "files" not in (graph.entry(path) or {}):
+                raw.add(path)
+        return Reach(frozenset(jobs), frozenset(raw))
+
+    def by_run(self, cell: Cell) -> dict[str, Reach]:
+        """The reach of each run of a cell, those that its difference is taken to included."""
+        files: dict[str, list[str]] = defaultdict(list)
+        for path in self.graph.files_of(cell):
+            files[self.graph.run_of(path) or ""].append(path)
+        return {run: self.of_files(paths) for run, paths in files.items()}
+
+    # -- all of it
+
+    def note(self, reach: Reach) -> Reach:
+        """Remember a reach that will be named: its jobs and files get numbers."""
+        self._asked.append(reach)
+        return reach
+
+    def numbered(self) -> Numbered:
+        """Number every job and file that was noted."""
+        jobs = sorted({place for reach in self._asked for place in reach.jobs})
+        return Numbered(self.graph, jobs, sorted({path for reach in self._asked for path in reach.inputs}))
+
+
+class Numbered:
+    """The jobs and raw files of a page, numbered.
+
+    Args:
+        graph: the lineage.
+        places: of the records in the ledger, in order.
+        inputs: raw files, sorted.
+    """
+
+    def __init__(self, graph: Graph, places: Sequence[int], inputs: Sequence[str]) -> None:
+        self.graph = graph
+        self.records = [graph.ledger.records[place] for place in places]
+        self._jobs = {place: number for number, place in enumerate(places)}
+        self._inputs = {path: number for number, path in enumerate(inputs)}
+        self._paths = list(inputs)
+        self.sets, self.texts, self.folders, self.values = Pool(), Pool(), Pool(), Pool()
+
+    def reach(self, reach: Reach) -> list[int]:
+        """`[set of jobs, set of files]` by number."""
+        return [self.sets(ranges(self.jobs_of(reach))), self.sets(ranges(self._inputs[path] for path in reach.inputs))]
+
+    def jobs_of(self, reach: Reach) -> set[int]:
+        """The numbers of its jobs."""
+        return {self._jobs[place] for place in reach.jobs}
+
+    def number_of(self, record: Record) -> int:
+        """The number of a job that was noted."""
+        return next(number for number, one in enumerate(self.records) if one is record)
+
+    def file(self, path: str) -> list[Any]:
+        """`[folder, name]`."""
+        folder, _, name = path.rpartition("/")
+        return [self.folders(folder), name]
+
+    def inputs(self) -> dict[str, Any]:
+        """Raw files in columns: `folder`, `name`, `sha256`, `bytes`, `origin`; and the origins."""
+        origins = Pool()
+        found = origin.inputs(self.graph, self._paths)
+        places = [self.file(one["path"]) for one in found]
+        where = [origins([one["dataset"] or "", one["licence"], one["source"]]) for one in found]
+        return {
+            "folder": [folder for folder, _ in places],
+            "name": [name for _, name in places],
+            "sha256": [shortened(one["sha256"]) for one in found],
+            "bytes": [one["bytes"] for one in found],
+            "origin": where,
+            "origins": origins.values,
+        }
+
+    def jobs(self, stale: Mapping[int, Sequence[str]]) -> dict[str, Any]:
+        """Every job as a row, and the lists that rows refer to.
+
+        Args:
+            stale: why a record no longer describes what is there, by its `id`.
+        """
+        pools = {name: Pool() for name in ("machines", "commits", "software", "locks", "modules", "closures")}
+        rows = [self._job(record, pools, stale.get(id(record), ())) for record in self.records]
+        return {"rows": rows, **{name: pool.values for name, pool in pools.items()}}
+
+    def _job(self, record: Record, pools: Mapping[str, Pool], stale: Sequence[str]) -> list[Any]:
+        facts = record.facts
+        roles = (facts.get("roles") or {}).get("outputs") or {}
+        declared = {path for paths in roles.values() for path in ([paths] if isinstance(paths, str) else paths)}
+        declared |= {entry["path"] for entry in record.outputs[:1]}
+        made = [entry for entry in record.outputs if entry["path"] in declared]
+        beside = [one for one in members(record.outputs) if one["path"] not in declared and "files" not in one]
+        environment = facts.get("environment") or {}
+        git = facts.get("git")
+        closure = sorted(pools["modules"]([name, sha]) for name, sha in facts["code"]["modules"].items())
+        command, target = str(facts.get("command") or ""), record.outputs[0]["path"] if record.outputs else ""
+        short = bool(target) and command.endswith(target)
+        seconds = facts["seconds"]
+        return [
+            self.texts(job_name(record.rule, record.wildcards)),
+            pools["machines"](_machine(facts)),
+            -1 if git is None else pools["commits"]([git["commit"], bool(git["dirty"]), list(git["changed"])]),
+            pools["software"]({"python": environment.get("python"), **(environment.get("packages") or {})}),
+            -1 if not facts.get("lock") else pools["locks"]([facts["lock"]["path"], facts["lock"]["sha256"]]),
+            pools["closures"](ranges(closure)),
+            str(facts["started"])[:19],
+            round(seconds) if seconds >= 10 else round(seconds, 1),
+            facts.get("peak_memory_bytes"),
+            [[*self.file(one["path"]), shortened(one["sha256"]), one["bytes"]] for one in made],
+            [len(beside), sum(one["bytes"] or 0 for one in beside)],
+            [self.texts(command.removesuffix(target) if short else command), int(short)],
+            [self.texts(reason) for reason in stale],
+            self._settings(record),
+        ]
+
+    def _settings(self, record: Record) -> int:
+        """What the configuration said to a job that serves no runs; -1 where nothing."""
+        given = record.facts["params"]
+        apart = ("code", "runs", "run", "caption", "folders", "videos")
+        rest = {name: value for name, value in given.items() if name not in apart}
+        return self.values(rest) if rest and record.rule not in _OF_OUTPUTS else -1
+
+    def settings_of_runs(self) -> dict[str, dict[str, int]]:
+        """What the configuration said of each run: numbers of values by name."""
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for record in self.records:
+            given = record.facts["params"]
+            runs = given.get("runs")
+            for run in [*(runs if isinstance(runs, list) else []), given.get("run")]:
+                if isinstance(run, Mapping) and "id" in run:
+                    kept = {name: self.values(value) for name, value in run.items() if name not in ("id", "code")}
+                    found[run["id"]].update(kept)
+        return dict(found)
+
+
+def reasons(graph: Graph, changed: Iterable[str]) -> dict[int, list[str]]:
+    """Why records do not hold any more, by their `id`: what the ledger sees by cheap signs, and files that changed.
+
+    Args:
+        graph: the lineage.
+        changed: files that are not those that their records describe.
+    """
+    found: dict[int, list[str]] = {id(one.record): list(one.reasons) for one in graph.ledger.stale()}
+    for path in changed:
+        if (maker := graph.makers.get(path)) is not None:
+            found.setdefault(id(maker), []).append(f"output: {path} is not the file that the job made")
+    for record in graph.ledger.records:
+        own = found.setdefault(id(record), [])
+        if not record.is_intact:
+            own.append("record: it was edited")
+        own += [f"{one.kind}: {one.where}" for one in opened.findings_of(graph, record) if one.kind != "never read"]
+    return {key: why for key, why in found.items() if why}
+
+
+def shortened(sha256: str | None) -> str:
+    """A sha256 in 43 characters (base64) in place of 64, which the page's script shows; what is none stays as it is."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256 or ""):
+        return sha256 or ""
+    return base64.b64encode(bytes.fromhex(str(sha256))).decode().rstrip("=")
+
+
+def ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Sorted numbers as ranges `[first, last]`, both inclusive."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
+
+
+def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    used = [gpu for gpu in facts.get("gpu") or [] if gpu.get("used") is not False]
+    return {
+        "host": facts.get("host") or "not recorded",
+        "cpu": facts.get("cpu") or {},
+        "gpus": [{name: gpu.get(name) for name in ("name", "uuid", "driver")} for gpu in used],
+        "deterministic": (facts.get("determinism") or {}).get("deterministic_algorithms"),
+    }

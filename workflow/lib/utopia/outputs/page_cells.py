@@ -1,0 +1,177 @@
+"""Cells of tables as the page shows them, and in the short form in which its script knows them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utopia.errors import UtopiaError
+from utopia.outputs import verdict
+from utopia.outputs.cells import Cell
+from utopia.outputs.page_ancestry import Pool
+from utopia.outputs.render_layout import Layout, Shown, lay_out
+
+KINDS = {
+    "same": "rounds to the published value",
+    "inside": "published value inside our interval",
+    "outside": "published value outside our interval",
+    "unclear": "gain not distinguishable from none",
+    "apart": "not comparable with print",
+    "unpublished": "no published value at hand",
+    "quoted": "quoted from print, not measured",
+    "absent": "absent",
+}
+"""What a number may come to, beside print."""
+
+_STARTS = {
+    verdict.SAME: "same",
+    verdict.INSIDE: "inside",
+    verdict.OUTSIDE: "outside",
+    verdict.NOT_DISTINGUISHABLE: "unclear",
+    verdict.NOT_COMPARABLE: "apart",
+}
+_NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+_WORDS = (
+    "table",
+    "row",
+    "column",
+    "status",
+    "reason",
+    "interval",
+    "against",
+    "difference_verdict",
+    "verdict",
+    "verdict_reason",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class ShownCell:
+    """A cell on the page."""
+
+    shown: Shown
+    kind: str
+    """One of `KINDS`."""
+    stale: bool
+    button: str
+    """`table.cell`, by which the page's script finds it."""
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table on the page."""
+
+    id: str
+    layout: Layout
+    lines: tuple[tuple[str, tuple[int, ...], tuple[ShownCell, ...]], ...]
+    """Title, notes and cells of each row."""
+    tally: Mapping[str, int]
+    """Cells of each of `KINDS`."""
+
+    @property
+    def cells(self) -> list[ShownCell]:
+        """All cells, row by row."""
+        return [cell for _, _, cells in self.lines for cell in cells]
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The cells of a table's csv.
+
+    Raises:
+        UtopiaError: it is none.
+    """
+    found = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in _NUMBERS}
+                words: dict[str, Any] = {name: row[name] for name in _WORDS}
+                counts: dict[str, Any] = {"n": int(row["n"]), "decimals": int(row["decimals"])}
+                found.append(Cell(**numbers, **words, **counts, runs=row["runs"].split()))
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UtopiaError(
+            f"not the csv of a table ({type(error).__name__}: {error})", where=path, remedy="run: utopia verify"
+        ) from error
+    return found
+
+
+def kind_of(cell: Cell) -> str:
+    """One of `KINDS`."""
+    if cell.status != "measured":
+        return cell.status
+    return next((kind for start, kind in _STARTS.items() if cell.verdict.startswith(start)), "unpublished")
+
+
+def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], stale: Sequence[bool]) -> ShownTable:
+    """A table as the page shows it.
+
+    Args:
+        place: its number on the page.
+        table: its settings, as its rendering job was given them.
+        cells: of its csv, row by row.
+        stale: whether each is.
+    """
+    layout = lay_out(table, cells)
+    numbers = {(cell.row, cell.column): number for number, cell in enumerate(cells)}
+    lines = []
+    for row, line in zip(table["rows"], layout.lines, strict=True):
+        own = []
+        for column, shown in zip(table["columns"], line.cells, strict=True):
+            number = numbers[row["id"], column["id"]]
+            own.append(ShownCell(shown, kind_of(cells[number]), stale[number], f"{place}.{number}"))
+        lines.append((line.title, line.notes, tuple(own)))
+    return ShownTable(table["id"], layout, tuple(lines), Counter(map(kind_of, cells)))
+
+
+def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page's script is told of a table, apart from its cells."""
+    columns = table["columns"]
+    return {
+        "id": table["id"],
+        "title": table["title"],
+        "source": table["source"],
+        "rows": [[row["id"], row["title"]] for row in table["rows"]],
+        "columns": [[each[name] for name in ("id", "title", "dataset", "target", "metric")] for each in columns],
+        "scale": [each.get("scale", 1) for each in columns],
+    }
+
+
+def cell_in_short(
+    cell: Cell, against: Sequence[str], runs: Mapping[str, int], *, stale: bool, texts: Pool
+) -> dict[str, Any]:
+    """What is known of a cell under short names, the empty left out: `v` value, `sd` deviation, `n` seeds, `lo` and
+    `hi` interval, `i` how it was made, `p` published, `d` decimals, `k` kind, `ve` verdict, `vr` its reason, `r` why it
+    is absent, `no` note, `ru` runs, `ag` runs that its difference is taken to, `df` that difference, `st` 1 if stale.
+
+    Args:
+        cell: the cell.
+        against: the runs that its difference is taken to.
+        runs: numbers of runs.
+        stale: whether it is.
+        texts: keeps long texts, which many cells share.
+    """
+    found: dict[str, Any] = {
+        "v": cell.value,
+        "sd": cell.std,
+        "n": cell.n,
+        "lo": cell.low,
+        "hi": cell.high,
+        "p": cell.published,
+        "d": cell.decimals,
+        "k": kind_of(cell),
+        "ve": cell.verdict,
+        "ru": [runs[run] for run in cell.runs],
+        "ag": [runs[run] for run in against],
+        "st": 1 if stale else None,
+    }
+    longer = {"i": cell.interval, "vr": cell.verdict_reason, "r": cell.reason, "no": cell.note}
+    found |= {name: texts(text) for name, text in longer.items() if text}
+    if cell.difference is not None:
+        ends = (cell.difference_low, cell.difference_high)
+        found["df"] = [cell.against, cell.difference, *ends, cell.difference_verdict]
+    return {name: value for name, value in found.items() if value is not None and value not in ("", [])}
