@@ -87,6 +87,14 @@ def test_every_output_has_a_record_that_names_its_hash(finished: Checkout) -> No
     assert str(Path.home()) not in text
 
 
+def test_everything_is_what_its_records_say(finished: Checkout) -> None:
+    """All tables and figures come out again from stored predictions, whatever their data set and protocol."""
+    result = finished.utopia("verify", "--configfile", "tiny.yaml", "--json")
+    report = json.loads(result.stdout)
+    assert report["findings"] == [], result.stdout
+    assert result.returncode == 0 and report["checked"]["recomputed"] > 100
+
+
 def test_a_second_run_does_nothing_and_says_so(finished: Checkout) -> None:
     said = finished.snakemake()
     assert "nothing to do" in said.lower(), said

@@ -9,8 +9,9 @@ with record(snakemake) as job:
     settings = snakemake.params.settings
     inputs = dict(snakemake.input.items())
     runs = settings["runs"]
+    # by the folder of each file, which is named by its run, and in the order of the catalogue
     of_runs = {
-        kind: dict(zip(runs.values(), map(Path, inputs[kind]), strict=True))
+        kind: {Path(path).parent.name: Path(path) for path in inputs[kind]}
         for kind in ("predictions", "summaries", "metrics")
         if inputs.get(kind)
     }

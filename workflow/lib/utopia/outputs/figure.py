@@ -105,9 +105,10 @@ def render_figure(
 
 
 def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:
+    """Files by role, in their own order: that of `runs` is lost where a record is read again."""
     files = files or {}
     if runs:
-        return {role: files[run] for role, run in runs.items() if run in files}
+        return {role: path for run, path in files.items() for role, name in runs.items() if name == run}
     return {run.split("@")[0].split(".")[-1]: path for run, path in files.items()}
 
 
