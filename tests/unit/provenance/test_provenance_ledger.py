@@ -14,8 +14,10 @@ import pytest
 from utopia import files
 from utopia.errors import UtopiaError
 from utopia.provenance import environment, fingerprint
+from utopia.provenance.entries import describe
 from utopia.provenance.job import record
 from utopia.provenance.ledger import Ledger
+from utopia.provenance.paths import Portable
 
 
 def make(output: str, *inputs: str, text: str = "x", roots: tuple[str, ...] = ("utopia.errors",), **more: Any) -> None:
@@ -169,3 +171,15 @@ def test_three_thousand_records_are_read_within_a_second(study: Path) -> None:
     assert len(ledger.records) == 3002
     assert seconds < 2.5  # 0.5 s where it was measured; the rest is for slower machines
     print(f"{seconds:.2f} s")
+
+
+def test_hidden_files_are_no_part_of_what_a_folder_holds(tmp_path: Path) -> None:
+    """An index that is kept beside a table must not make the jobs that read the folder look out of date."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "train.csv").write_text("a,b\n")
+    portable = Portable(tmp_path)
+    before = describe([tmp_path / "raw"], portable)
+    (tmp_path / "raw" / ".train.csv.index.json").write_text("{}")
+    assert describe([tmp_path / "raw"], portable) == before
+    (tmp_path / "raw" / "val.csv").write_text("a,b\n")
+    assert describe([tmp_path / "raw"], portable) != before

@@ -10,7 +10,6 @@ from utopia import files
 from utopia.provenance.paths import Portable
 
 Signature = tuple[int, int, int]
-_SNAKEMAKE_OWN = ".snakemake_timestamp"
 
 
 def signature(path: Path) -> Signature | None:
@@ -25,7 +24,8 @@ def signature(path: Path) -> Signature | None:
 def describe(paths: Iterable[Path], portable: Portable) -> dict[Path, dict[str, Any]]:
     """Hash every file once.
 
-    A folder's entry also has `files`, the entries of all files in it, and its hash is that of their names and hashes.
+    A folder's entry also has `files`, the entries of all files in it, and its hash is that of their names and hashes;
+    hidden files (Snakemake's own, the index of EEV's tables) come and go without a change of what it holds.
     What does not exist has the hash and size None.
     """
     hashed: dict[str, dict[str, Any]] = {}
@@ -42,7 +42,7 @@ def top_level(paths: Iterable[Path]) -> list[Path]:
 def _entry(path: Path, portable: Portable, hashed: dict[str, dict[str, Any]]) -> dict[str, Any]:
     name = portable.write(path)
     if path.is_dir():
-        members = [each for each in sorted(path.rglob("*")) if each.is_file() and each.name != _SNAKEMAKE_OWN]
+        members = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
         entries = [_file(member, portable.write(member), hashed) for member in members]
         listing = [[entry["path"].removeprefix(f"{name}/"), entry["sha256"]] for entry in entries]
         total = sum(entry["bytes"] for entry in entries)
