@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as pytest has it
+
 from cluster import Cluster, UnavailableError, new_folder
 from harness import Run, Study, causes, copy_checkout, copy_prepared
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from checkout import copy_tracked, environment
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -67,12 +68,7 @@ class Study:
     @property
     def environment(self) -> dict[str, str]:
         """The copy's package comes before the installed one."""
-        return {
-            **os.environ,
-            "PYTHONPATH": str(self.folder / "workflow" / "lib"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-        }
+        return environment(self.folder)
 
     @property
     def results(self) -> Path:
@@ -159,14 +155,7 @@ class Study:
 
 def copy_checkout(folder: Path) -> Study:
     """A copy of what git tracks (and does not ignore), with the small study in it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
+    copy_tracked(REPOSITORY, folder)
     shutil.copy2(HERE / "table.yaml", folder / "workflow" / "resources" / "tables" / "drill.yaml")
     shutil.copy2(HERE / STUDY, folder / STUDY)
     return Study(folder.resolve())

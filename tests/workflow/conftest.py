@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from checkout import copy_tracked, environment
 
 TINY = """\
 repeats: 2
@@ -35,12 +35,7 @@ class Checkout:
     @property
     def environment(self) -> dict[str, str]:
         """The copy's package comes before the installed one."""
-        return {
-            **os.environ,
-            "PYTHONPATH": str(self.folder / "workflow" / "lib"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-        }
+        return environment(self.folder)
 
     def snakemake(self, *arguments: str, check: bool = True, tiny: bool = True) -> str:
         """Run Snakemake on the tiny study; returns what it said."""
@@ -86,18 +81,7 @@ class Checkout:
 
 def copy_checkout(repository: Path, folder: Path) -> Checkout:
     """Copy what git tracks (and what it does not ignore)."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.split("\0"):
-        if name and (repository / name).is_file():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(repository / name, target)
+    copy_tracked(repository, folder)
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     return Checkout(folder)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checkout import copy_tracked
 from studies import TARGETS, TINY, Small
 
 
@@ -34,18 +35,7 @@ def small_checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _make(repository: Path, folder: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.split("\0"):
-        if name and (repository / name).is_file():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(repository / name, target)
+    copy_tracked(repository, folder)
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml", "--", *TARGETS]
     done = subprocess.run(

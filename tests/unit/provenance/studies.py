@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checkout import environment
+
 from utopia import files
 from utopia.config.load import load
 from utopia.outputs.plan import Plan
@@ -47,12 +49,7 @@ class Small:
     @property
     def environment(self) -> dict[str, str]:
         """The copy's package comes before the installed one."""
-        return {
-            **os.environ,
-            "PYTHONPATH": str(self.folder / "workflow" / "lib"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-        }
+        return environment(self.folder)
 
     def path(self, name: str) -> Path:
         """A file below the study's folder."""
