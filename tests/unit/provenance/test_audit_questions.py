@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +180,38 @@ def test_two_trees_are_compared_cell_by_cell_with_the_first_cause(small: Small, 
         assert {one.verdict for name, one in found.items() if name != CELL} == {"identical"}
         assert found[CELL].verdict == verdict
         assert "changed after it was made" in found[CELL].cause
+
+
+def test_a_changed_conclusion_is_named_however_small_the_change(small: Small, tmp_path: Path) -> None:
+    shutil.copytree(small.folder / ROOT, tmp_path / "other" / ROOT)
+    other = Small(tmp_path / "other")
+    a = Tree(small.folder / ROOT)
+    path = other.path("tables/ulda_table_7.csv")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    one = next(row for row in rows if row["difference_verdict"])
+    then = one["difference_verdict"]
+    now = one["difference_verdict"] = "worse" if then != "worse" else "better"
+    far = next(row for row in rows if row["status"] == "measured" and row is not one)
+    said = far["verdict"]
+    for verdict, claims in (("outside by 0.1", 2), (said, 1)):
+        far["verdict"] = verdict
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        found = {one.cell: one for one in compare(a, Tree(other.folder / ROOT))}
+        assert {one.verdict for one in found.values()} == {"identical"}
+        assert sum(bool(one.claim) for one in found.values()) == claims
+    assert found[one["cell"]].claim == f"{then}; {said} -> {now}; {said}"
+    assert "changed after it was made" in found[one["cell"]].cause
+    run = subprocess.run(
+        [sys.executable, "-m", "utopia.cli.main", "diff", str(a.folder), str(other.folder / ROOT)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 1 and "verdicts that changed: 1" in run.stdout, run.stdout
+    same = subprocess.run([*run.args[:-1], run.args[-2]], capture_output=True, text=True)
+    assert same.returncode == 0 and "every verdict is the same" in same.stdout, same.stdout
 
 
 def test_the_first_cause_is_the_one_furthest_upstream(small: Small, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`utopia diff A B`: two result trees, cell by cell, and the first thing upstream that differs.
 
 Keys of `--json`: `a`, `b`, `summary` (number of cells by verdict: `identical`, `within rounding`, `within the
-interval`, `different`, `only in A`, `only in B`), `cells` (list of {cell, a, b, verdict, cause}).
+interval`, `different`, `only in A`, `only in B`), `claims` (number of cells of which the tables conclude something
+else), `cells` (list of {cell, a, b, verdict, claim, cause}).
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print the comparison; 1 if a cell is different or stands in one tree only."""
+    """Print the comparison; 1 if a cell is different, or says something else, or stands in one tree only."""
     from utopia.provenance.comparison import DIFFERENT, IDENTICAL, ONLY_A, ONLY_B, VERDICTS, Tree, compare
 
     found = list(compare(Tree(Path(chosen.a)), Tree(Path(chosen.b))))
     counts = Counter(one.verdict for one in found)
     summary = {verdict: counts[verdict] for verdict in VERDICTS}
+    claims = sum(bool(one.claim) for one in found)
     if chosen.json:
         cells = [one.as_dict() for one in found]
-        show.print_json({"a": chosen.a, "b": chosen.b, "summary": summary, "cells": cells})
+        show.print_json({"a": chosen.a, "b": chosen.b, "summary": summary, "claims": claims, "cells": cells})
     else:
-        shown = [one for one in found if chosen.all or one.verdict != IDENTICAL]
-        lines = show.columns([one.cell, one.verdict, one.a, one.b] for one in shown) if shown else []
+        shown = [one for one in found if chosen.all or one.verdict != IDENTICAL or one.claim]
+        lines = show.columns([one.cell, one.verdict, one.a, one.b, one.claim] for one in shown) if shown else []
         causes = Counter(one.cause for one in shown if one.cause)
         print("\n".join([*lines, *(f"first cause of {count}: {cause}" for cause, count in causes.most_common())]))
         print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
-    return 1 if any(counts[verdict] for verdict in (DIFFERENT, ONLY_A, ONLY_B)) else 0
+        print(f"verdicts that changed: {claims}" if claims else "every verdict is the same")
+    return 1 if claims or any(counts[verdict] for verdict in (DIFFERENT, ONLY_A, ONLY_B)) else 0

@@ -31,8 +31,10 @@ class CellDifference:
     """The values at full precision, or the status of a cell without one; empty where there is no such cell."""
     verdict: str
     """One of `VERDICTS`."""
+    claim: str = ""
+    """How what the table concludes has changed, `better -> not distinguishable`; empty where it says the same."""
     cause: str = ""
-    """What differs first upstream; empty where the cell is identical."""
+    """What differs first upstream; empty where the cell is identical and says the same."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -87,9 +89,9 @@ def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
             verdict = ONLY_A if other is None else ONLY_B
             yield CellDifference(cell, _shown(one), _shown(other), verdict)
             continue
-        verdict = _verdict(one, other)
-        cause = "" if verdict == IDENTICAL else first_cause(a, b, cell)
-        yield CellDifference(cell, _shown(one), _shown(other), verdict, cause)
+        verdict, claim = _verdict(one, other), _claim(one, other)
+        cause = "" if verdict == IDENTICAL and not claim else first_cause(a, b, cell)
+        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause)
 
 
 def _shown(row: Mapping[str, str] | None) -> str:
@@ -110,6 +112,15 @@ def _verdict(one: Mapping[str, str], other: Mapping[str, str]) -> str:
         if abs(x - y) <= half:
             return INTERVAL
     return DIFFERENT
+
+
+def _claim(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """How two tables differ in what they conclude: a gain or not, in agreement with print or not (not: by how much)."""
+    first, second = (
+        "; ".join(filter(None, (row.get("difference_verdict", ""), row.get("verdict", "").split(" by ")[0])))
+        for row in (one, other)
+    )
+    return "" if first == second else f"{first or 'nothing'} -> {second or 'nothing'}"
 
 
 def first_cause(a: Tree, b: Tree, name: str) -> str:
