@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from utopia.cli import engine, options, runlock, slurm
@@ -83,9 +84,16 @@ def execute(
 def become_snakemake(settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str]) -> None:
     """Put Snakemake in the place of this process, in the working directory."""
     command = engine.command(settings, *more, extra=passed_on)
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *stand_ins(command)])
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)
+
+
+def stand_ins(command: Sequence[str]) -> list[str]:
+    """The folders of a profile with programs that its executor cannot do without and that a machine may not have."""
+    named = [Path(word).resolve() / "bin" for before, word in pairwise(command) if before == "--workflow-profile"]
+    return [str(folder) for folder in named[-1:] if folder.is_dir()]
 
 
 def clear_up(repository: Path, folder: Path, settings: Mapping[str, str], former: runlock.Owner | None) -> None:
