@@ -18,6 +18,7 @@ from utopia.provenance.entries import describe
 from utopia.provenance.job import record
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.paths import Portable
+from utopia.provenance.staleness import stale
 
 
 def make(output: str, *inputs: str, text: str = "x", roots: tuple[str, ...] = ("utopia.errors",), **more: Any) -> None:
@@ -74,7 +75,7 @@ def test_it_can_be_read_from_elsewhere(study: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir("/")
     ledger = Ledger.read(base / study, base=base)
     assert ledger.by_output(base / study / "a.txt") is not None
-    assert ledger.stale() == []
+    assert list(stale(ledger)) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_part_on_another_disk_and_a_circle_of_links(study: Path, tmp_path: Pat
 
 
 def reasons(study: Path) -> dict[str, list[str]]:
-    return {stale.record.wildcards["name"]: list(stale.reasons) for stale in Ledger.read(study).stale()}
+    return {record.wildcards["name"]: why for record, why in stale(Ledger.read(study))}
 
 
 def test_nothing_is_stale_after_a_run(study: Path) -> None:
@@ -144,7 +145,7 @@ def test_changed_code_is_named(study: Path) -> None:
     edit(path, code={**code, "modules": {**code["modules"], "utopia.errors": "0" * 64}})
     assert reasons(study) == {"a": ["code: utopia.errors"]}
     edit(path, code={**code, "roots": ["utopia.gone"]})
-    assert reasons(study) == {"a": ["code: there is no module 'utopia.gone'"]}
+    assert reasons(study) == {"a": ["code: utopia: there is no module 'utopia.gone'"]}
 
 
 def test_a_changed_lock_is_named(study: Path) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from utopia.provenance import opened, origin
+from utopia.provenance import opened, origin, staleness
 from utopia.provenance.failures import job_name
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph, members
@@ -246,13 +246,13 @@ class Numbered:
 
 
 def reasons(graph: Graph, changed: Iterable[str]) -> dict[int, list[str]]:
-    """Why records do not hold any more, by their `id`: what the ledger sees by cheap signs, and files that changed.
+    """Why records do not hold any more, by their `id`: what costs no hashing to see, and files that changed.
 
     Args:
         graph: the lineage.
         changed: files that are not those that their records describe.
     """
-    found: dict[int, list[str]] = {id(one.record): list(one.reasons) for one in graph.ledger.stale()}
+    found = {id(record): why for record, why in staleness.stale(graph.ledger)}
     for path in changed:
         if (maker := graph.makers.get(path)) is not None:
             found.setdefault(id(maker), []).append(f"output: {path} is not the file that the job made")

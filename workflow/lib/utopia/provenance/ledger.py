@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from utopia.errors import UtopiaError
-from utopia.provenance import environment, fingerprint
 from utopia.provenance.job import SCHEMA, SUFFIX, digest_of
 from utopia.provenance.paths import Portable
 
-_Start = tuple[tuple[str, ...], tuple[str, ...]]
 _SHARED = (b"code", b"environment")
 _NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started", "ended", "seconds")
 
@@ -62,14 +60,6 @@ class Damaged:
 
     path: Path
     reason: str
-
-
-@dataclass(frozen=True)
-class Stale:
-    """A record that no longer describes what is there, and why."""
-
-    record: Record
-    reasons: tuple[str, ...]
 
 
 class Ledger:
@@ -133,42 +123,11 @@ class Ledger:
             for entry in _with_members(record.outputs)
         }
 
-    def stale(self) -> list[Stale]:
-        """The records that what is there now contradicts, by the cheap signs: nothing but code and lock is read again.
+    def contradictions(self, record: Record) -> Iterator[str]:
+        """What of a job's files is not as its record says, by signs that cost no hashing.
 
-        The signs: the code that the job covers has changed; the lock file has changed; an input was made anew since,
-        with other content; an output is missing or has another size. Whether any *byte* changed only hashing can tell.
+        The signs: an input was made anew since, with other content; an output is missing or has another size.
         """
-        lock = environment.lock()
-        now: dict[_Start, dict[str, str] | str] = {}
-        found = []
-        for record in self.records:
-            reasons = [*self._code_reasons(record, now), *self._file_reasons(record)]
-            recorded = record.facts.get("lock")
-            if lock and recorded and recorded["sha256"] != lock["sha256"]:
-                reasons.append(f"lock: {lock['path']} has changed")
-            if reasons:
-                found.append(Stale(record, tuple(reasons)))
-        return found
-
-    def _code_reasons(self, record: Record, now: dict[_Start, dict[str, str] | str]) -> Iterator[str]:
-        code = record.facts["code"]
-        start = tuple(code["roots"]), tuple(code.get("files", ()))
-        if start not in now:
-            try:
-                now[start] = fingerprint.closure(*start[0], files=[fingerprint.file_of(name) for name in start[1]])
-            except UtopiaError as error:
-                now[start] = error.what
-        current = now[start]
-        if isinstance(current, str):
-            yield f"code: {current}"
-            return
-        then = code["modules"]
-        changed = sorted(name for name in then.keys() | current.keys() if then.get(name) != current.get(name))
-        if changed:
-            yield f"code: {', '.join(changed)}"
-
-    def _file_reasons(self, record: Record) -> Iterator[str]:
         for entry in record.inputs:
             made = self._makers.get(entry["path"])
             if made is not None and made[1] != entry["sha256"]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.errors import UtopiaError
 from utopia.provenance import environment, fingerprint
 from utopia.provenance.findings import Finding
-from utopia.provenance.ledger import Record
+from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def _closure(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] |
     try:
         return fingerprint.closure(*roots, files=[fingerprint.file_of(name) for name in files])
     except UtopiaError as error:
-        return f"{error.where}: {error.what}" if error.where else error.what
+        # Its name only: this text also stands in the report, which tells nothing of the machine.
+        return f"{Path(error.where).name}: {error.what}" if error.where else error.what
 
 
 def code_change(record: Record) -> CodeChange | None:
@@ -57,6 +59,21 @@ def lock_change(record: Record) -> str:
 def setting_changes(record: Record, current: Current | None) -> list[Change]:
     """The parameters that the job would be given otherwise today; none where the configuration is not at hand."""
     return [] if current is None else current.changes(record)
+
+
+def stale(ledger: Ledger) -> Iterator[tuple[Record, list[str]]]:
+    """The records that no longer describe what is there, and why; nothing but code and lock is read again.
+
+    Whether any *byte* of a file changed only hashing can tell.
+    """
+    for record in ledger.records:
+        reasons = list(ledger.contradictions(record))
+        if changed := code_change(record):
+            reasons.append(f"code: {changed}")
+        if path := lock_change(record):
+            reasons.append(f"lock: {path} has changed")
+        if reasons:
+            yield record, reasons
 
 
 def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> Iterator[Finding]:
