@@ -43,6 +43,18 @@ def start(run: Run, jobid: int, rule: str = "train_run", **more: Any) -> None:
     run.start({"jobid": jobid, "rule_name": rule, "wildcards": {"run": str(jobid)}, "output": [f"o{jobid}"], **more})
 
 
+def test_the_line_of_progress_stays_a_line_with_two_hundred_jobs_at_work(clock: Clock) -> None:
+    run = Run()
+    run.plan({f"train_{number:03}": 2 for number in range(100)} | {"total": 200})
+    for jobid in range(3):
+        start(run, jobid, f"train_{jobid // 2:03}")
+    assert summary.progress_line(run, bar=False).endswith(": train_000 x2, train_001")
+    for jobid in range(3, 200):
+        start(run, jobid, f"train_{jobid // 2:03}")
+    line = summary.progress_line(run, bar=False)
+    assert line.endswith(": train_000 x2, train_001 x2, train_002 x2, train_003 x2, 192 more") and len(line) < 150
+
+
 def test_the_time_left_is_the_work_left_over_the_jobs_at_once(clock: Clock) -> None:
     run = Run()
     run.plan({"train_run": 6, "all": 1, "total": 7})

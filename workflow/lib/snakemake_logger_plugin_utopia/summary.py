@@ -16,6 +16,8 @@ Style = Callable[..., str]
 _BAR = 20
 _SHOWN_JOBS = 5
 _SHOWN_LINES = 6
+_RUNNING = 4
+"""Most rules that the line of progress names: a cluster runs hundreds of jobs at once."""
 _REASONS = (
     ("forced", "asked for"),
     ("missing output", "output is missing"),
@@ -54,7 +56,9 @@ def progress_line(run: Run, bar: bool) -> str:
     if run.failed:
         parts.append(f"{len(run.failed)} failed")
     now = Counter(job.rule for job in run.running.values())
-    running = ", ".join(rule if count == 1 else f"{rule} x{count}" for rule, count in sorted(now.items()))
+    rules = [rule if count == 1 else f"{rule} x{count}" for rule, count in sorted(now.items())]
+    more = sum(now.values()) - sum(now[rule] for rule in sorted(now)[:_RUNNING])
+    running = ", ".join([*rules[:_RUNNING], *([f"{more} more"] if more else [])])
     text = ", ".join(parts) + (f": {running}" if running else "")
     filled = int(_BAR * share)
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {text}" if bar else text
