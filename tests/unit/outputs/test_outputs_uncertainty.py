@@ -187,15 +187,27 @@ def test_relative_changes_by_hand() -> None:
         relative_change([(np.array([0.4]), np.array([-0.1]))], "higher")
 
 
-def test_a_difference_is_judged_by_the_interval_and_by_all_seeds() -> None:
+def test_a_difference_is_judged_by_the_intervals_over_items_and_over_seeds() -> None:
     judge = verdict.judge_difference
-    assert judge(0.1, 0.2, [0.1, 0.2], "higher") == verdict.BETTER
-    assert judge(0.1, 0.2, [0.1, 0.2], "lower") == verdict.WORSE
-    assert judge(-0.2, -0.1, [-0.1, -0.2], "lower") == verdict.BETTER
-    assert judge(-0.1, 0.2, [0.1, 0.2], "higher") == verdict.NOT_DISTINGUISHABLE
-    assert judge(0.1, 0.2, [0.4, -0.1], "higher") == verdict.NOT_DISTINGUISHABLE, "the seeds do not agree"
+    alike = [0.14, 0.15, 0.16]  # t(.975, 2) * 0.01 / sqrt(3) = 0.025
+    assert judge(0.1, 0.2, alike, "higher") == verdict.BETTER
+    assert judge(0.1, 0.2, alike, "lower") == verdict.WORSE
+    assert judge(-0.2, -0.1, np.negative(alike), "lower") == verdict.BETTER
+    assert judge(-0.2, -0.1, np.negative(alike), "higher") == verdict.WORSE
+    assert judge(-0.1, 0.2, alike, "higher") == verdict.NOT_DISTINGUISHABLE
+    assert judge(0.1, 0.2, np.negative(alike), "higher") == verdict.NOT_DISTINGUISHABLE, "on different sides"
+    assert judge(0.1, 0.2, [0.05, 0.15, 0.25], "higher") == verdict.NOT_DISTINGUISHABLE, "0.15 +- 4.303 * 0.0577"
+    assert judge(0.1, 0.2, [0.1, 0.2], "higher") == verdict.NOT_DISTINGUISHABLE, "0.15 +- 12.706 * 0.05"
+    assert judge(0.1, 0.2, [0.15], "higher") == verdict.NOT_DISTINGUISHABLE, "one seed tells nothing of training"
     assert judge(0.0, 0.0, [0.0, 0.0], "higher") == verdict.NOT_DISTINGUISHABLE
     assert judge(None, None, [0.1], "higher") == ""
+
+
+def test_a_difference_that_training_alone_makes_is_called_one_in_forty_times_at_most() -> None:
+    """Each seed's difference is noise of training; the interval over items never covers 0, as with very many items."""
+    draws = np.random.default_rng(0).normal(size=(4000, 3))
+    called = [verdict.judge_difference(1.0, 2.0, each, "higher") != verdict.NOT_DISTINGUISHABLE for each in draws]
+    assert np.mean(called) == pytest.approx(0.025, abs=0.008)  # all seeds agree in the sign in one of eight
 
 
 # -- in tables

@@ -23,9 +23,7 @@ _LEGEND = {
     "=": "rounds to the published value",
     "≈": "the published value lies inside our 95 % interval",
     "≠": "it lies outside",
-    MARKS[
-        BETTER
-    ]: "better than {against}: the paired 95 % interval of the difference Δ excludes 0, and all seeds agree",
+    MARKS[BETTER]: "better than {against}: the paired 95 % intervals of Δ over test items and over seeds exclude 0",
     MARKS[WORSE]: "worse than {against}",
     MARKS[NOT_DISTINGUISHABLE]: "not distinguishable from {against}",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utopia.evaluation.interval import t_half_width
+from utopia.evaluation.interval import t_half_width, t_interval
 from utopia.outputs.rounding import rounded as rounded
 
 SAME = "rounds to the same"
@@ -90,11 +90,13 @@ def judge(
 def judge_difference(low: float | None, high: float | None, by_seed: ArrayLike, better: str) -> str:
     """Whether a difference to another treatment is a gain, a loss or neither; empty where there is no interval.
 
-    It is one of the former two if the paired 95 % interval over test items excludes 0 and all seeds agree in its sign:
-    that interval does not know how much the difference varies between trainings.
+    It is one of the former two if two 95 % intervals exclude 0 on the same side: the paired one over test items, and
+    the t interval over seeds. The first does not know how much the difference varies between trainings, and that is as
+    much as rounding alone makes of it on another processor or in another pack (docs/clusters.md, "What holds the
+    numbers"); a verdict that left it out would change with the machine. One seed tells nothing of it.
 
     Args:
-        low: lower end of the interval.
+        low: lower end of the interval over test items.
         high: upper end.
         by_seed: the difference of each seed.
         better: which way is a gain, `lower` or `higher`.
@@ -102,9 +104,12 @@ def judge_difference(low: float | None, high: float | None, by_seed: ArrayLike, 
     if low is None or high is None:
         return ""
     each = np.asarray(by_seed, np.float64)
-    if low > 0 and each.min() > 0:
+    if each.size < 2:
+        return NOT_DISTINGUISHABLE
+    least, most = t_interval(each)
+    if min(low, least) > 0:
         return BETTER if better == "higher" else WORSE
-    if high < 0 and each.max() < 0:
+    if max(high, most) < 0:
         return BETTER if better == "lower" else WORSE
     return NOT_DISTINGUISHABLE
 
@@ -120,7 +125,7 @@ def judge_claim(verdict: Verdict, difference: str, low: float | None, high: floa
     """
     if difference != NOT_DISTINGUISHABLE or low is None or high is None:
         return verdict
-    ground = "all seeds do not agree in its sign" if not low <= 0 <= high else "it covers 0"
+    ground = "it covers 0" if low <= 0 <= high else "the interval over seeds does, or there is but one seed"
     return Verdict(
         NOT_DISTINGUISHABLE,
         f"from no change: our paired interval over items is {_two_digits(low)} to {_two_digits(high)}, and {ground}",
