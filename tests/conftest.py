@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from checkout import made_once
+from whole import Checkout, copy_checkout
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -20,6 +22,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def repository() -> Path:
     """The checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def finished(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout (in a folder with a space) in which the whole catalogue was made once, from nothing.
+
+    It is shared by all processes that test: what edits it must put it back.
+    """
+    return Checkout(
+        made_once(tmp_path_factory, "the study", lambda folder: copy_checkout(repository, folder).snakemake())
+    )
 
 
 @pytest.fixture(scope="session")

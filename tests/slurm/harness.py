@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import whole
 from checkout import copy_tracked, environment
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 STUDY = "study.yaml"
+ACCOUNTING = ("sacct", "sacctmgr", "sshare", "sreport")
+"""The programs that need a cluster's accounting, and that a machine without it may not have."""
 _PATIENCE = 900.0
 
 
@@ -63,12 +67,25 @@ class Study:
     folder: Path
     settings: list[str] = field(default_factory=list)
     """More `--config` values."""
+    configfile: str = STUDY
+    variables: dict[str, str] = field(default_factory=dict)
+    """More environment variables."""
     _runs: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
         """The copy's package comes before the installed one."""
-        return environment(self.folder)
+        return environment(self.folder) | self.variables
+
+    def hide(self, programs: Iterable[str]) -> None:
+        """Let the study's commands, and the jobs that they submit, run where there are no such programs."""
+        shown = self.folder / "programs"
+        shown.mkdir()
+        for folder in os.environ["PATH"].split(os.pathsep):
+            for path in Path(folder).glob("*"):
+                if path.name not in programs and not (shown / path.name).is_symlink():
+                    (shown / path.name).symlink_to(path)
+        self.variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{shown}"
 
     @property
     def results(self) -> Path:
@@ -85,7 +102,7 @@ class Study:
         self._runs += 1
         log = self.folder / f"run-{self._runs}.log"
         config = [f"--config={value}" for value in self.settings]
-        after = [] if words[0] == "resume" else ["--", "--configfile", STUDY, *config, *options]
+        after = [] if words[0] == "resume" else ["--", "--configfile", self.configfile, *config, *options]
         command = [*self.utopia, *words, *after]
         with log.open("w") as file:
             process = subprocess.Popen(
@@ -116,10 +133,10 @@ class Study:
         rows = [line.split("|") for line in said.splitlines()]
         return [(row[0], row[1].split()[0], row[2]) for row in rows if row[3] == str(self.folder) and name in row[2]]
 
-    def completed_twice(self) -> list[str]:
-        """The jobs that were completed more than once."""
+    def completed_twice(self, datasets: int = 1) -> list[str]:
+        """The jobs that were completed more than once; what prepares a data set has one name for all data sets."""
         count = Counter(rule for _, state, rule in self.jobs() if state == "COMPLETED")
-        return [rule for rule, times in count.items() if times > 1]
+        return [rule for rule, times in count.items() if times > (datasets if "_prepare_" in rule else 1)]
 
     def until(self, what: str, is_so: Callable[[], Any], run: Run) -> Any:
         """Wait until something is so while a run goes on, and give it.
@@ -161,10 +178,15 @@ def copy_checkout(folder: Path) -> Study:
     return Study(folder.resolve())
 
 
+def copy_catalogue(folder: Path) -> Study:
+    """A copy of what git tracks, with the whole catalogue on the smallest data."""
+    return Study(whole.copy_checkout(REPOSITORY, folder).folder.resolve(), configfile=whole.CONFIG)
+
+
 def copy_prepared(source: Study, folder: Path) -> Study:
     """A copy of a finished study in which training and what follows it is still to be done."""
     shutil.copytree(source.folder, folder, symlinks=True)
-    study = Study(folder.resolve(), list(source.settings))
+    study = Study(folder.resolve(), list(source.settings), source.configfile)
     for name in ("runs", "tables", "audit", "logs/train"):
         shutil.rmtree(study.results / name)
     (study.results / ".run.lock").unlink()

@@ -1,92 +1,103 @@
-"""The study on a real SLURM, and tables that do not depend on where, in what order or in what pieces they are made."""
+"""The study on a real SLURM: the whole catalogue with kills on the way, and a cluster that keeps no accounts."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster import Cluster, UnavailableError, new_folder, obstacle
-from harness import Study, copy_checkout
+from harness import ACCOUNTING, Study, copy_catalogue, copy_checkout, copy_prepared
+from whole import Checkout
 
 pytestmark = pytest.mark.workflow
 
 SOON = ("--slurm-init-seconds-before-status-checks", "4")
+TRAIN = "train_summe_et_1"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A SLURM of our own."""
+@contextlib.contextmanager
+def running(*, accounting: bool) -> Iterator[Cluster]:
+    """A SLURM of our own; skips where there can be none."""
     reason = obstacle()
     if reason:
         pytest.skip(reason)
-    found = Cluster(new_folder())
+    cluster = Cluster(new_folder(), accounting=accounting)
     try:
-        found.start()
+        cluster.start()
     except UnavailableError as error:
-        found.stop()
+        cluster.stop()
         pytest.skip(str(error))
-    yield found
-    found.stop()
-    shutil.rmtree(found.folder, ignore_errors=True)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study, run here from nothing on two cores."""
-    study = copy_checkout(tmp_path_factory.mktemp("undisturbed"))
-    run = study.here()
-    assert run.end() == 0, run.said()
-    assert len(study.tables()) == 3 and any(name.startswith("tables/") for name in study.tables())
-    return study
-
-
-def test_other_cores_shards_packs_and_order_give_identical_tables(undisturbed: Study, tmp_path: Path) -> None:
-    study = copy_checkout(tmp_path / "checkout")
-    study.settings = ["datasets={'summe': {'shard': 1}}", "engine={'runs': 1}"]
-    features = "results/miniature/features/summe"
-    for target in (f"{features}/shard-0004.json", "results/miniature/runs/summe.et.cwl/metrics.csv"):
-        run = study.here("--", target, cores=1)
-        assert run.end() == 0, run.said()
-    assert not (study.results / "runs" / "summe.et.baseline" / "metrics.csv").exists()
-    run = study.here(cores=1)
-    assert run.end() == 0, run.said()
-    assert study.tables() == undisturbed.tables()
-
-
-def test_on_slurm_with_a_killed_job_and_a_killed_snakemake_it_is_the_same_study(
-    cluster: Cluster, undisturbed: Study, tmp_path: Path
+def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(
+    finished: Checkout, tmp_path: Path
 ) -> None:
-    study = copy_checkout(tmp_path / "checkout")
-    run = study.on_slurm(*SOON)
-    os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
-    second = study.on_slurm(*SOON)
-    assert second.end() == 1 and "a run of this study is going on" in second.said()
-    study.until("training", lambda: study.script_of("train_runs"), run)
-    run.kill()
-    assert "failed extract_features" in run.said() and "SIGKILL" in run.said(), run.said()
-    assert _status(study)["state"] == "interrupted"
-    again = study.start("resume")
-    assert again.end() == 0, again.said()
-    assert "waiting for 1 on SLURM" in again.said()
-    assert study.tables() == undisturbed.tables()
-    assert _status(study)["state"] == "done"
-    states = [state for _, state, rule in study.jobs() if "extract" not in rule]
-    assert set(states) == {"COMPLETED"} and len(states) == 4, study.jobs()
-    assert study.completed_twice() == []
-    asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
-    gpus = {line.split("|")[0] for line in asked if str(study.folder) in line and "gres/gpu=1" in line}
-    assert {rule.split("_wildcards")[0] for rule in gpus} == {"rule_extract_features", "rule_train_summe_et_1"}
-    submissions = {rule for _, _, rule in study.jobs()}
-    assert len([rule for rule in submissions if "build_labels" in rule]) == 1
+    with running(accounting=True) as cluster:
+        study = copy_catalogue(tmp_path / "checkout")
+        study.settings = ["datasets={'liris': {'shard': 16}, 'summe': {'shard': 1}}", "engine={'runs': 24}"]
+        run = study.on_slurm(*SOON)
+        os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
+        second = study.on_slurm(*SOON)
+        assert second.end() == 1 and "a run of this study is going on" in second.said()
+        study.until("training", lambda: study.script_of("train_runs"), run)
+        run.kill()
+        assert "failed extract_features" in run.said() and "SIGKILL" in run.said(), run.said()
+        assert _status(study)["state"] == "interrupted"
+        again = study.start("resume")
+        assert again.end() == 0, again.said()
+        assert "waiting for " in again.said() and "on SLURM" in again.said()
+        assert _status(study)["state"] == "done"
+        _same_tables(study, finished)
+        jobs = study.jobs()
+        assert study.completed_twice(datasets=5) == [], jobs
+        assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
+        asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
+    lines = [line for line in asked if str(study.folder) in line and "gres/gpu=1" in line]
+    gpus = {line.split("|")[0].split("_wildcards")[0] for line in lines}
+    rules = {rule.split("_wildcards")[0] for _, state, rule in jobs if state == "COMPLETED"}
+    assert gpus == {rule for rule in rules if rule.startswith(("rule_extract_", "rule_train_"))}
     records = [json.loads(path.read_text()) for path in study.results.rglob("*.record.json")]
-    as_many = len(list(undisturbed.results.rglob("*.record.json")))
-    assert len(records) == as_many and all(record["status"] == "done" for record in records)
+    told = re.search(r"^(\d+) jobs to run", run.said(), re.MULTILINE)
+    assert told and len(records) == int(told[1]) > 100 and all(record["status"] == "done" for record in records)
+
+
+def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_named_and_made_again(
+    tmp_path: Path,
+) -> None:
+    with running(accounting=False) as cluster:
+        undisturbed = copy_checkout(tmp_path / "undisturbed")
+        here = undisturbed.here()
+        assert here.end() == 0, here.said()
+        study = copy_prepared(undisturbed, tmp_path / "checkout")
+        study.hide(ACCOUNTING)
+        run = study.on_slurm(*SOON)
+        study.until("training", lambda: study.script_of("train_runs"), run)
+        cluster.slurm("scancel", study.running(TRAIN) or "")
+        assert run.end() == 0, run.said()
+    assert f"failed {TRAIN}: cancelled on the cluster" in run.said()
+    assert len(study.tables()) == 3 and study.tables() == undisturbed.tables()
+
+
+def _same_tables(study: Study, finished: Checkout) -> None:
+    """The tables of a study on SLURM are byte by byte those that were made here."""
+    ours = {name: digest for name, digest in study.tables().items() if name.startswith("tables/")}
+    here = {f"tables/{name}": hashlib.sha256(text).hexdigest() for name, text in finished.tables().items()}
+    assert len(here) > 10 and ours == here
 
 
 def _status(study: Study) -> dict[str, str]:

@@ -2,97 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from checkout import copy_tracked, environment
-
-TINY = """\
-repeats: 2
-generated:
-  {seconds: 20, seconds_of: {eev: 20, pmemo: 8, tvsum: 20}, items: {eev: 7, liris: 6, pmemo: 6, summe: 6, tvsum: 6}}
-datasets: {liris: {shard: 2}, summe: {shard: 3}}
-features: {googlenet: {options: {size: 64}}}
-models:
-  et: {training: {epochs: 3}}
-  pgl_sum: {training: {epochs: 3, selection: last}}
-  rmn: {training: {epochs: 2}}
-  bi_gru: {training: {epochs: 4, validate_every: 2, whole_epochs: 2}}
-"""
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """A copy of the checkout with its own results."""
-
-    folder: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The copy's package comes before the installed one."""
-        return environment(self.folder)
-
-    def snakemake(self, *arguments: str, check: bool = True, tiny: bool = True) -> str:
-        """Run Snakemake on the tiny study; returns what it said."""
-        extra = ["--configfile", "tiny.yaml"] if tiny else []
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *extra, *arguments]
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
-        )
-        said = result.stdout + result.stderr
-        if check and result.returncode != 0:
-            pytest.fail(f"snakemake {' '.join(arguments)} ended with {result.returncode}:\n{said}")
-        return said
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start Snakemake in a process group of its own."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml", *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            text=True,
-        )
-
-    def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the `utopia` command of the copy."""
-        command = [sys.executable, "-m", "utopia.cli.main", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
-        )
-
-    @property
-    def results(self) -> Path:
-        """The miniature's results."""
-        return self.folder / "results" / "miniature"
-
-    def tables(self) -> dict[str, bytes]:
-        """The bytes of every table."""
-        return {path.name: path.read_bytes() for path in sorted((self.results / "tables").glob("*.csv"))}
-
-
-def copy_checkout(repository: Path, folder: Path) -> Checkout:
-    """Copy what git tracks (and what it does not ignore)."""
-    copy_tracked(repository, folder)
-    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
-    return Checkout(folder)
-
-
-@pytest.fixture(scope="session")
-def finished(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A checkout (in a folder with a space) in which the tiny study was run once, from nothing."""
-    checkout = copy_checkout(repository, tmp_path_factory.mktemp("the study"))
-    checkout.snakemake()
-    yield checkout
-    shutil.rmtree(checkout.folder, ignore_errors=True)
+from whole import Checkout, copy_checkout
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from conftest import Checkout
+from whole import Checkout
 
 pytestmark = pytest.mark.workflow
 

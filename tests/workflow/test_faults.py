@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from whole import Checkout
 
 pytestmark = pytest.mark.workflow
 

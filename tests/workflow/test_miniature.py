@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import Checkout
+from whole import Checkout
 
 pytestmark = pytest.mark.workflow
 
@@ -120,34 +114,6 @@ def test_a_setting_reruns_only_what_depends_on_it(finished: Checkout) -> None:
     assert not rules & {"extract_features", "approximate_distribution", "build_labels", "train_summe_pgl_sum_1"}
 
 
-def test_killed_in_the_middle_and_run_again_gives_identical_tables(fresh: Checkout, finished: Checkout) -> None:
-    few = fresh.folder / "tiny.yaml"
-    few.write_text(few.read_text() + "tables: [ulda_table_7]\nfigures: []\n")
-    process = fresh.start()
-    deadline = time.monotonic() + 600
-    try:
-        while not list(fresh.results.glob("runs/*/replicas/*.safetensors")):
-            assert process.poll() is None and time.monotonic() < deadline, "the run ended before it trained a replica"
-            time.sleep(0.2)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    half_written = [path for path in fresh.results.rglob("*.tmp*") if path.suffix in (".csv", ".json")]
-    assert not [path for path in half_written if not path.name.startswith(".")]
-    result = subprocess.run(
-        ["python", "-m", "utopia.cli.main", "run", "--cores", "2", "--", "--configfile", "tiny.yaml"],
-        cwd=fresh.folder,
-        env=fresh.environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    tables = fresh.tables()
-    assert list(tables) == ["ulda_table_7.csv"]
-    assert tables["ulda_table_7.csv"] == finished.tables()["ulda_table_7.csv"]
-
-
 def test_plain_snakemake_refuses_a_misspelt_setting_with_file_line_and_suggestion(fresh: Checkout) -> None:
     config = fresh.folder / "config.yaml"
     config.write_text(config.read_text().replace("repeats: 3", "repeat: 3"))
@@ -155,14 +121,3 @@ def test_plain_snakemake_refuses_a_misspelt_setting_with_file_line_and_suggestio
     said = fresh.snakemake(check=False)
     assert f"config.yaml:{line}" in said and "'repeats'" in said, said
     assert not fresh.results.exists() or not list(fresh.results.rglob("*.csv"))
-
-
-def test_tables_do_not_depend_on_cores_or_shards(fresh: Checkout, finished: Checkout) -> None:
-    shutil.copytree(finished.results / "features" / "store", fresh.results / "features" / "store")
-    settings = yaml.safe_load((fresh.folder / "tiny.yaml").read_text())
-    settings |= {"datasets": {"liris": {"shard": 16}, "summe": {"shard": 1}}, "tables": ["ulda_table_2"], "figures": []}
-    (fresh.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
-    fresh.snakemake("--cores", "1")
-    tables = fresh.tables()
-    assert list(tables) == ["ulda_table_2.csv"]
-    assert tables["ulda_table_2.csv"] == finished.tables()["ulda_table_2.csv"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from checkout import copy_tracked
+from checkout import copy_tracked, made_once
 from studies import TARGETS, TINY, Small
 
 
@@ -21,14 +19,7 @@ def small_checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     Processes that test side by side make it once, and each has a copy of its own, because tests edit it.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    folder = shared / "a small study"
-    with (shared / "small.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(repository, folder)
+    folder = made_once(tmp_path_factory, "a small study", lambda folder: _make(repository, folder))
     own = tmp_path_factory.mktemp("own") / folder.name
     shutil.copytree(folder, own, ignore=shutil.ignore_patterns(".snakemake"))
     return own
@@ -43,7 +34,6 @@ def _make(repository: Path, folder: Path) -> None:
     )
     if done.returncode:
         pytest.fail(f"the small study cannot be made:\n{done.stdout}{done.stderr}")
-    (folder / "made").touch()
 
 
 @pytest.fixture
