@@ -229,6 +229,9 @@ def test_the_first_cause_is_the_one_furthest_upstream(small: Small, tmp_path: Pa
         return next(one.cause for one in found if one.cell == CELL)
 
     assert "does not repeat" in cause() and f"runs/{RUN}/metrics.csv" in cause()
+    kernels = {"MKL_CBWR": "COMPATIBLE"}
+    other.edit_record(f"runs/{RUN}/metrics.csv", lambda facts: facts["environment"]["variables"].update(kernels))
+    assert "hardware differs" in cause() and "MKL_CBWR" in cause()
     other.edit_record(f"runs/{RUN}/metrics.csv", lambda facts: facts["environment"]["packages"].update(numpy="1.0"))
     assert "software differs: numpy" in cause()
     predictions = f"runs/{RUN}/predictions.safetensors"

@@ -106,6 +106,7 @@ def test_determinism_is_read_from_torch_where_it_is_loaded() -> None:
             assert found is not None
             assert found["deterministic_algorithms"] is wanted
             assert found["threads"] == torch.get_num_threads()
+            assert found["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     finally:
         torch.use_deterministic_algorithms(before)
 

@@ -12,6 +12,7 @@ from utopia.errors import UtopiaError
 from utopia.evaluation.interval import t_half_width
 from utopia.outputs.verdict import rounded
 from utopia.provenance.current import differences
+from utopia.provenance.environment import KERNELS
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 
@@ -205,4 +206,11 @@ def _versions(record: Record) -> dict[str, Any]:
 
 def _machine(record: Record) -> dict[str, Any]:
     gpus = [gpu for gpu in record.facts.get("gpu") or [] if gpu.get("used") is not False]
-    return {"host": record.facts.get("host"), "cpu": record.facts.get("cpu"), "gpus": gpus}
+    variables = (record.facts.get("environment") or {}).get("variables") or {}
+    return {
+        "host": record.facts.get("host"),
+        "cpu": record.facts.get("cpu"),
+        "gpus": gpus,
+        "torch": record.facts.get("determinism"),
+        "variables": {name: variables[name] for name in KERNELS if name in variables},
+    }

@@ -17,15 +17,26 @@ from typing import Any
 from utopia import files
 from utopia.provenance.fingerprint import PACKAGE
 
-VARIABLES = (
+KERNELS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
     "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+)
+"""Environment variables that decide in which order libraries add: they change the last bits of results."""
+
+VARIABLES = (
+    *KERNELS,
     "CUDA_VISIBLE_DEVICES",
     "CUDA_DEVICE_ORDER",
-    "NVIDIA_TF32_OVERRIDE",
     "PYTHONHASHSEED",
     "SLURM_JOB_ID",
     "SLURM_JOB_NODELIST",
@@ -210,6 +221,7 @@ def determinism() -> dict[str, Any] | None:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
         "matmul_precision": torch.get_float32_matmul_precision(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "cuda": torch.version.cuda,
