@@ -26,8 +26,9 @@ setup: ## make or update .venv (the targets below do it themselves)
 results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES=all
 	@.venv/bin/utopia run --study "$$UTOPIA_MAKE_STUDY" --cores "$$UTOPIA_MAKE_CORES" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
 
+# In the order of their folders: the files with few and long tests, which pytest-xdist would leave to the end, come first.
 test: setup ## all tests (ARGS: more options for pytest)
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 drill: setup ## every fault of a cluster, tried on a real SLURM of our own (root on Debian; ARGS: names of faults)
 	@.venv/bin/python tests/slurm/drill.py $(ARGS)

@@ -45,7 +45,7 @@ def running(*, accounting: bool) -> Iterator[Cluster]:
 
 
 def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(
-    finished: Checkout, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with running(accounting=True) as cluster:
         study = copy_catalogue(tmp_path / "checkout")
@@ -62,7 +62,7 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         assert again.end() == 0, again.said()
         assert "waiting for " in again.said() and "on SLURM" in again.said()
         assert _status(study)["state"] == "done"
-        _same_tables(study, finished)
+        _same_tables(study, request.getfixturevalue("finished"))  # now: it may have been made elsewhere meanwhile
         jobs = study.jobs()
         assert study.completed_twice(datasets=5) == [], jobs
         assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
