@@ -48,19 +48,6 @@ class Checkout:
             pytest.fail(f"snakemake {' '.join(arguments)} ended with {result.returncode}:\n{said}")
         return said
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start Snakemake in a process group of its own."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", CONFIG, *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            text=True,
-        )
-
     def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `utopia` command of the copy."""
         command = [sys.executable, "-m", "utopia.cli.main", *arguments]

@@ -119,6 +119,13 @@ class Study:
         """Start the study on this machine."""
         return self.start("run", "--cores", str(cores), options=options)
 
+    def status(self) -> dict[str, Any]:
+        """What `utopia status --json` says."""
+        said = subprocess.run(
+            [*self.utopia, "status", "--json"], cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        return json.loads(said.stdout)
+
     def tables(self) -> dict[str, str]:
         """SHA-256 of every table and of the metrics behind them."""
         paths = sorted([*self.results.glob("tables/*.csv"), *self.results.glob("runs/*/metrics.csv")])
@@ -195,8 +202,4 @@ def copy_prepared(source: Study, folder: Path) -> Study:
 
 def causes(study: Study) -> str:
     """What `utopia status` says has failed."""
-    said = subprocess.run(
-        [*study.utopia, "status", "--json"],
-        cwd=study.folder, env=study.environment, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    return "; ".join(cause["cause"] for cause in json.loads(said)["failed"])
+    return "; ".join(cause["cause"] for cause in study.status()["failed"])

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,11 +56,11 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         study.until("training", lambda: study.script_of("train_runs"), run)
         run.kill()
         assert "failed extract_features" in run.said() and "SIGKILL" in run.said(), run.said()
-        assert _status(study)["state"] == "interrupted"
+        assert study.status()["state"] == "interrupted"
         again = study.start("resume")
         assert again.end() == 0, again.said()
         assert "waiting for " in again.said() and "on SLURM" in again.said()
-        assert _status(study)["state"] == "done"
+        assert study.status()["state"] == "done"
         _same_tables(study, request.getfixturevalue("finished"))  # now: it may have been made elsewhere meanwhile
         jobs = study.jobs()
         assert study.completed_twice(datasets=5) == [], jobs
@@ -98,10 +97,3 @@ def _same_tables(study: Study, finished: Checkout) -> None:
     ours = {name: digest for name, digest in study.tables().items() if name.startswith("tables/")}
     here = {f"tables/{name}": hashlib.sha256(text).hexdigest() for name, text in finished.tables().items()}
     assert len(here) > 10 and ours == here
-
-
-def _status(study: Study) -> dict[str, str]:
-    said = subprocess.run(
-        [*study.utopia, "status", "--json"], cwd=study.folder, env=study.environment, capture_output=True, text=True
-    )
-    return json.loads(said.stdout)
