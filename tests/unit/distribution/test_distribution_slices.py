@@ -1,4 +1,4 @@
-"""Time slices, their windows and the coefficients of Eq. 4, against step-by-step oracles."""
+"""Time slices, their windows and the coefficients of Eqs. 4 and 5, against step-by-step oracles."""
 
 from __future__ import annotations
 

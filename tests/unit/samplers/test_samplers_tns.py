@@ -49,7 +49,7 @@ def many(need: int, seed: int, **switches: str) -> tuple[np.ndarray, Series, tor
 
 
 def moments(video: Series, number: int, feature_Rd: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """mu and Sigma of Eq. 5, written out."""
+    """mu and Sigma of Eq. 6, written out."""
     first, last = video.window[number]
     c = video.coefficient[number, : last - first]
     f = feature_Rd[first:last].double().numpy()

@@ -74,7 +74,7 @@ class Treatment(Strict):
     whole: int = Field(0, ge=0)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
-    """A low-pass filter that the training labels go through (EEV 2021, Table 2)."""
+    """A low-pass filter that the training labels go through (EEV 2021 sec. 4.3)."""
 
     @field_validator("loss", "sampler")
     @classmethod

@@ -25,7 +25,7 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
     Args:
         labels: a labels file.
         settings: a `utopia.config.study.Distribution`, as a dictionary.
-        window: T of Eq. 5 (ULDA: 10).
+        window: T of sec. 3.3.2 (ULDA: 10).
         output: the distribution file to write. Its metadata: `settings`, `window`, `dataset`, `targets`.
 
     Raises:

@@ -39,7 +39,7 @@ class Series:
     slice_bin: NDArray[np.int64]
     """Bin of every slice [S]."""
     coefficient: NDArray[np.float64]
-    """c_i of Eq. 4 [S, longest window], padded with 0."""
+    """c_i of Eq. 5 [S, longest window], padded with 0."""
 
     @property
     def own_count(self) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def describe_series(
     Args:
         label_T: labels [T].
         settings: bins, kernel, boundary.
-        window: T of Eq. 5.
+        window: T of sec. 3.3.2.
         pooled_b: counts over all training series [b]; None: those of this series.
         where: the series, for messages.
 

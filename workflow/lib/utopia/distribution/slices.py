@@ -1,5 +1,5 @@
-"""Time slices: neighbouring frames whose labels are nearly identical, and the windows that TNS draws from (ULDA sec.
-3.3).
+"""Time slices: neighbouring frames whose labels are nearly identical, and the windows that TNS draws from (ULDA
+secs. 3.3.1 and 3.3.2).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def extend_slices(
     Args:
         slice_S2: half-open frame ranges [S, 2].
         frames: length of the series.
-        window: T of Eq. 5 (ULDA: 10).
+        window: T of sec. 3.3.2 (ULDA: 10).
         extension: see above.
 
     Returns:
@@ -59,7 +59,8 @@ def coefficients(
     window_S2: NDArray[np.int64],
     deviation: Literal["population", "sample"] = "population",
 ) -> NDArray[np.float64]:
-    """The weights c_i of a window's frames (Eq. 4): Gaussian in the label, c_i = exp(-(y_i - mu)^2 / 2 s^2) / sum_i.
+    """The weights c_i of a window's frames: p(y_i) = exp(-(y_i - mu)^2 / 2 s^2) (Eq. 4, whose constant factor cancels),
+    and c_i = p(y_i) / sum_j p(y_j) (Eq. 5).
 
     mu is the mean label of the slice, s the label deviation over the window; s = 0 gives equal weights. The sum of Eq.
     5 runs over the window also where that is longer than T.

@@ -1,4 +1,4 @@
-"""How much of the labels is left once they are taken once per second and filtered (EEV 2021, Table 2).
+"""How much of the labels is left once they are taken once per second and filtered (EEV 2021 sec. 4.3).
 
 The paper's numbers, .63 to .69, are of the first training video alone: its tool reads no further. Both are given here.
 """

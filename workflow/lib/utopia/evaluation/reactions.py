@@ -1,4 +1,4 @@
-"""EEV 2021's metric: Pearson's correlation over time, mean over reactions, then over videos."""
+"""EEV 2021's metric (sec. 1): Pearson's correlation over time, mean over reactions, then over videos."""
 
 from __future__ import annotations
 

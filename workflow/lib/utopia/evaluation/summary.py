@@ -1,4 +1,4 @@
-"""From step scores to a video summary and its F-score: the protocol of SumMe and TVSum.
+"""From step scores to a video summary and its F-score: the protocol of SumMe and TVSum (ULDA sec. 4.1).
 
 Frame scores -> mean score of each shot -> the best set of shots within 15 % of the video (0/1 knapsack, exact) ->
 overlap with each user's summary. The steps, the tie rule and the guards are those of the field's common evaluation

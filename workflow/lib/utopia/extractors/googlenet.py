@@ -1,4 +1,4 @@
-"""GoogLeNet pool5 features, 1024 numbers per frame (Szegedy et al. 2015), from torchvision's network."""
+"""GoogLeNet pool5 features, 1024 numbers per frame (Szegedy et al. 2015; ULDA sec. 4.3), from torchvision's network."""
 
 from __future__ import annotations
 

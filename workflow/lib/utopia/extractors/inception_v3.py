@@ -1,4 +1,4 @@
-"""Inception-v3 features, 2048 numbers per frame (Szegedy et al. 2016), from torchvision's network."""
+"""Inception-v3 features, 2048 numbers per frame (Szegedy et al. 2016; EEV 2021 sec. 2.1), from torchvision."""
 
 from __future__ import annotations
 

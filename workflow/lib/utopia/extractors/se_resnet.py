@@ -1,4 +1,4 @@
-"""SE-ResNet, SE-ResNeXt and SENet features, 2048 numbers per frame (Hu et al. 2018), from timm's networks."""
+"""SE-ResNet, SE-ResNeXt and SENet features, 2048 numbers per frame (Hu et al. 2018; EEV 2021 sec. 2.1), from timm."""
 
 from __future__ import annotations
 

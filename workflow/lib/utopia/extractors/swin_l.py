@@ -1,4 +1,4 @@
-"""Swin-L stage 4, 1536 numbers per frame (Liu et al. 2021; EEV 2021 sec. 3), trained on ImageNet-22k."""
+"""Swin-L stage 4, 1536 numbers per frame (Liu et al. 2021; EEV 2021 sec. 2.1), trained on ImageNet-22k."""
 
 from __future__ import annotations
 

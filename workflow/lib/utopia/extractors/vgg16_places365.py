@@ -1,4 +1,6 @@
-"""VGG16-Places365 scene features, 512 numbers per frame (Zhou et al. 2018): the maximum of conv5 over the picture."""
+"""VGG16-Places365 scene features, 512 numbers per frame (Zhou et al. 2018; ULDA sec. 4.3): the maximum of
+conv5 over the picture.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""VGGish embeddings, 128 numbers per 0.96 s of sound (Hershey et al. 2017): no final activation; raw, or whitened by
-the published PCA, and then also quantised as AudioSet's released embeddings are.
+"""VGGish embeddings, 128 numbers per 0.96 s of sound (Hershey et al. 2017; ULDA sec. 4.3, EEV 2021 sec. 2.2): no final
+activation; raw, or whitened by the published PCA, and then also quantised as AudioSet's released embeddings are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""VGGish embeddings of the background music, 128 numbers per 0.96 s: Hybrid Demucs takes the voices away first."""
+"""VGGish embeddings of the background music, 128 numbers per 0.96 s (ULDA sec. 4.3): Hybrid Demucs takes the
+voices away first.
+"""
 
 from __future__ import annotations
 

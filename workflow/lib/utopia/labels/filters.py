@@ -1,4 +1,4 @@
-"""Low-pass filters of label series (EEV 2021, Table 2), as its code and report give them."""
+"""Low-pass filters of label series (EEV 2021 sec. 4.3, Table 2), as its code and report give them."""
 
 from __future__ import annotations
 

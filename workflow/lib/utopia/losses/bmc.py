@@ -1,9 +1,9 @@
 """Balanced MSE by batch Monte Carlo (BMC): which label of the batch is this the prediction of?
 
-Ren et al. (2022, "Balanced MSE for imbalanced visual regression"), cited by ULDA. With the noise scale s, the
-logit of row i for the label of row j is -(y^_i - y_j)^2 / 2 s^2, the loss the cross-entropy with the right answer j =
-i, times 2 s^2 (which passes no gradient). A batch is one video [U]: labels are compared within it. In shapes: V videos,
-T rows of the longest one.
+Ren et al. (2022, "Balanced MSE for imbalanced visual regression"), cited by ULDA (sec. 2.2). With the noise scale s,
+the logit of row i for the label of row j is -(y^_i - y_j)^2 / 2 s^2, the loss the cross-entropy with the right answer j
+= i, times 2 s^2 (which passes no gradient). A batch is one video [U]: labels are compared within it. In shapes: V
+videos, T rows of the longest one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""1 - Lin's concordance correlation (EEV 2021, Table 3, formula 1)."""
+"""1 - Lin's concordance correlation (EEV 2021 sec. 4.4, Eq. 1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLEST = 1e-8
 
 
 class Config(Strict):
-    """1 - Lin's concordance correlation over time, per video and reaction (EEV 2021, Table 3)."""
+    """1 - Lin's concordance correlation over time, per video and reaction (EEV 2021 sec. 4.4, Eq. 1)."""
 
     covariance: Literal["mean", "reference"] = "mean"
     """`mean`: as the formula. The reference code takes the sum over time for the covariance and means for the

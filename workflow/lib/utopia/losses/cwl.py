@@ -19,8 +19,8 @@ from utopia.losses.mse import MeanSquaredError
 
 
 class Config(Strict):
-    """Convolution-weighted loss: squared errors weighed by the utopia distribution over the histogram (ULDA Eqs. 6 and
-    7).
+    """Convolution-weighted loss: squared errors weighed by the utopia distribution over the histogram (ULDA Eqs. 7 and
+    8).
     """
 
     combined: Literal["capped", "post_count", "eq7_all"] = "capped"
@@ -32,7 +32,7 @@ class Config(Strict):
 
 
 class ConvolutionWeightedLoss(MeanSquaredError):  # noqa: N818 - no exception
-    """1/m sum_t w_t (y_t - y^_t)^2 per video (Eq. 6), w of Eq. 7; with a sampler 1/(m+q), see `combined_weights`."""
+    """1/m sum_t w_t (y_t - y^_t)^2 per video (Eq. 8), w of Eq. 7; with a sampler 1/(m+q), see `combined_weights`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

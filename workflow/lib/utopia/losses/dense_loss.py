@@ -1,6 +1,6 @@
 """DenseLoss: squared errors weighed by how rare a label is under a kernel density estimate.
 
-DenseWeight of Steininger et al. (2021, "Density-based weighting for imbalanced regression"), which ULDA Table 3
+DenseWeight of Steininger et al. (2021, "Density-based weighting for imbalanced regression"), which ULDA (sec. 4.6.1)
 compares with: p is the density of the labels, scaled to [0, 1] over a grid, w'_i = max(1 - alpha p(y_i), eps), w_i =
 w'_i / mean(w').
 """

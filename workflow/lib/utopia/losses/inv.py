@@ -1,6 +1,6 @@
 """Inverse-frequency weighting (INV): squared errors weighed by 1 / n, n the frames in the label's bin.
 
-The baseline of Yang et al. (2021, "Delving into deep imbalanced regression"), which ULDA Table 3 compares with:
+The baseline of Yang et al. (2021, "Delving into deep imbalanced regression"), which ULDA (sec. 4.6.1) compares with:
 w_i = 1 / n_{b(i)}, scaled to mean 1. Their image-age benchmarks clip n to [5, 1000] first, or invert its square root.
 """
 

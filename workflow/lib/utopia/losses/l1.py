@@ -1,4 +1,4 @@
-"""Mean absolute error (EEV 2021 sec. 3.3)."""
+"""Mean absolute error (EEV 2021 sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utopia.losses._reactions import absolute
 
 
 class Config(Strict):
-    """Mean absolute error (EEV 2021 sec. 3.3)."""
+    """Mean absolute error (EEV 2021 sec. 3.1)."""
 
     factor: float = Field(2.0, gt=0)
     """The reference code adds the same mean twice, 2; the report has 1. Only weight decay makes it matter with Adam."""

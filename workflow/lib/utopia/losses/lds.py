@@ -1,6 +1,6 @@
 """Label distribution smoothing (LDS): squared errors weighed by the inverse of the smoothed label histogram.
 
-Yang et al. (2021), which ULDA Table 3 compares with: n~ = k * n with a symmetric window k of `ks` bins, w_i = 1 /
+Yang et al. (2021), which ULDA (sec. 4.6.1) compares with: n~ = k * n with a symmetric window k of `ks` bins, w_i = 1 /
 n~_{b(i)}, scaled to mean 1. Windows have their peak at 1 (a factor that the scaling takes out again).
 """
 

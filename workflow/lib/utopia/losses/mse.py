@@ -1,4 +1,4 @@
-"""Mean squared error: every frame counts alike (ULDA Eq. 8)."""
+"""Mean squared error: ULDA Eq. 8 with all weights 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from utopia.losses._common import Batch, Loss
 
 
 class Config(Strict):
-    """Mean squared error: every frame counts alike (ULDA Eq. 8)."""
+    """Mean squared error: ULDA Eq. 8 with all weights 1."""
 
 
 class MeanSquaredError(Loss):

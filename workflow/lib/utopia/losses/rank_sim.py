@@ -1,7 +1,7 @@
 """RankSim: frames whose labels are near should have features that are near, in the same order.
 
-Gong et al. (2022, "RankSim: ranking similarity regularization for deep imbalanced regression"), cited by
-ULDA. Among rows with different labels, rank all of them by how near their label is to that of row i, and by how near
+Gong et al. (2022, "RankSim: ranking similarity regularization for deep imbalanced regression"), cited by ULDA (sec.
+2.2). Among rows with different labels, rank all of them by how near their label is to that of row i, and by how near
 their feature is (cosine similarity); sum over i the mean squared difference of the two rankings, times gamma, and add
 it to the mean squared error. Ranking has no useful gradient; that of the black-box rule of Vlastelica et al. (2020)
 takes its place. The label is the bin, rows are compared within a video [U]. In shapes: N representatives (one per video

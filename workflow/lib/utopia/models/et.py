@@ -1,5 +1,5 @@
-"""ET: the encoder-only transformer of Park et al. (MuSe 2022), as ULDA uses it: an embedding, a causal encoder, a
-frame-wise head.
+"""ET: the encoder-only transformer of Park et al. (MuSe 2022), as ULDA uses it (secs. 4.2 and 7.3): an embedding, a
+causal encoder, a frame-wise head.
 
 embed: Linear(D, d/2) -> ReLU -> Linear(d/2, d), plus the sinusoidal table, dropout; before it, for several
     modalities, a bidirectional LSTM (`slices`);

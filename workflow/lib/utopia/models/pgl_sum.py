@@ -1,5 +1,5 @@
-"""PGL-SUM: the summariser of Apostolidis et al. (ISM 2021): attention over the whole video and over its quarters,
-fused, scored.
+"""PGL-SUM: the summariser of Apostolidis et al. (ISM 2021; ULDA secs. 4.2 and 7.3): attention over the whole video and
+over its quarters, fused, scored.
 
 Attention over the whole video (8 heads) and, with weights of their own, over each of 4 contiguous segments (4 heads);
 energies are not scaled by the root of the head's width, and a sinusoidal matrix is added to them; both results are

@@ -1,4 +1,6 @@
-"""The reaction network, drawn from the shapes of its own parameters, and how it is sampled (EEV 2021 sec. 3)."""
+"""The reaction network, drawn from the shapes of its own parameters, and how it is sampled (EEV 2021 secs. 3.1 and 3.2,
+Fig. 1).
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _coefficients(axes: Axes, inputs: Inputs, example: Example) -> list[Point]:
 def sample_features(
     window: NDArray[np.float64], coefficient: NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """New features from N(mu, Sigma): mu + sum_i sqrt(c_i) eps_i (f_i - mu), eps_i ~ N(0, 1) (ULDA sec. 3.3, Eq. 5).
+    """New features from N(mu, Sigma): mu + sum_i sqrt(c_i) eps_i (f_i - mu), eps_i ~ N(0, 1) (ULDA sec. 3.3.2, Eq. 6).
 
     Args:
         window: features f_i of the window's frames [L, D].

@@ -21,7 +21,7 @@ BETTER = "better"
 WORSE = "worse"
 
 PUBLISHED_REPEATS = 3
-"""ULDA sec. 4.2 runs each test three times and prints the mean without its spread."""
+"""ULDA sec. 4.4 runs each test three times and prints the mean without its spread."""
 
 _SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠"}
 MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}

@@ -1,4 +1,4 @@
-"""Where samples made in a time slice start, as the paper restricts SMOGN and C-Mixup (ULDA Table 4).
+"""Where samples made in a time slice start, as the paper restricts SMOGN and C-Mixup (ULDA sec. 4.6.2).
 
 They make exactly the samples that TNS would make: as many for each short bin, each within a slice that is picked with a
 probability proportional to its length (Eq. 3). A frame drawn uniformly from the bin lies in such a slice, at a uniform

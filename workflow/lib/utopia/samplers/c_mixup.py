@@ -2,7 +2,7 @@
 
 Yao et al. (2022, "C-Mixup: improving generalization in regression"): the partner j of frame i is drawn with a
 probability proportional to exp(-(y_i - y_j)^2 / 2 h^2), j = i included, and lambda from Beta(a, a), one for a batch;
-features and labels are mixed alike: lambda f_i + (1 - lambda) f_j. ULDA (Table 4) restricts i and j to a time slice,
+features and labels are mixed alike: lambda f_i + (1 - lambda) f_j. ULDA (sec. 4.6.2) restricts i and j to a time slice,
 and makes the samples that TNS would make, in its place, with the convolution-weighted loss on the rest. In shapes: L
 rows of the longest slice, V videos.
 """
@@ -26,7 +26,7 @@ from utopia.samplers._slices import SliceBases
 
 
 class Config(Strict):
-    """C-Mixup within a time slice: mixtures of frames, likelier of near labels (Yao et al. 2022; ULDA Table 4)."""
+    """C-Mixup within a time slice: mixtures of frames, likelier of near labels (Yao et al. 2022; ULDA sec. 4.6.2)."""
 
     a: float = Field(2.0, ge=0.5)
     """Both parameters of lambda's Beta distribution (the original: 2, on one data set 1.5)."""

@@ -2,11 +2,11 @@
 
 Branco et al. (2017, "SMOGN: a pre-processing approach for imbalanced regression"): from a base i and one of its k
 nearest neighbours j, if j is nearer than half the median of i's distances (0 to itself included, as the reference
-implementations have it), interpolate as SmoteR does, x_i + u (x_j - x_i), with the label (d_j y_i + d_i y_j) /
-(d_i + d_j), d the new point's distances to the two; else add Gaussian noise to i and its label, with min(pert, half the
-median) times the deviation. ULDA (Table 4) works within a time slice and makes the samples that TNS would make, in its
-place, with the convolution-weighted loss on the rest: so no relevance function and no undersampling. With at most three
-frames in a slice none is nearer than half the median, and all samples are noisy. Shapes as in `_neighbours`.
+implementations have it), interpolate as SmoteR does, x_i + u (x_j - x_i), with the label (d_j y_i + d_i y_j) / (d_i +
+d_j), d the new point's distances to the two; else add Gaussian noise to i and its label, with min(pert, half the
+median) times the deviation. ULDA (sec. 4.6.2) works within a time slice and makes the samples that TNS would make, in
+its place, with the convolution-weighted loss on the rest: so no relevance function and no undersampling. With at most
+three frames in a slice none is nearer than half the median, and all samples are noisy. Shapes as in `_neighbours`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from utopia.samplers._slices import SliceBases
 
 
 class Config(Strict):
-    """SMOGN within a time slice: interpolation of near frames, else noise (Branco et al. 2017; ULDA Table 4)."""
+    """SMOGN within a time slice: interpolation of near frames, else noise (Branco et al. 2017; ULDA sec. 4.6.2)."""
 
     k: int = Field(5, ge=1)
     """Neighbours; all other frames of the slice, where it has fewer."""

@@ -1,8 +1,8 @@
 """SmoteR: rare labels are multiplied by interpolation, the others are thinned out, until all domains are of one size.
 
-Torgo et al. (2013, "SMOTE for regression"), cited by ULDA. Rare low and rare high labels are handled apart: each gets
-new samples between a frame and one of its k nearest neighbours in feature space of the same kind; normal ones are
-sampled down. Neighbours are sought within a video [U]: only its features are there in a pass.
+Torgo et al. (2013, "SMOTE for regression"), cited by ULDA (sec. 2.2). Rare low and rare high labels are handled apart:
+each gets new samples between a frame and one of its k nearest neighbours in feature space of the same kind; normal ones
+are sampled down. Neighbours are sought within a video [U]: only its features are there in a pass.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 3.3).
 
 For each sample that a bin lacks, a slice of that bin is picked with a probability proportional to its length (Eq. 3).
-With the weights c_i of its window (Eq. 4) the features f_i of the window have mean mu = sum c_i f_i and covariance
-Sigma = sum c_i (f_i - mu)(f_i - mu)^T (Eq. 5), and the sample is one draw from N(mu, Sigma). The covariance has rank 9
-at T = 10 in 128 dimensions, so no Cholesky factor exists; but mu + sum_i sqrt(c_i) e_i (f_i - mu) with e_i ~ N(0, 1)
-has exactly this distribution. With a_i = sqrt(c_i) e_i that is one weighted sum of the window's features: sum_i (c_i (1
-- sum_j a_j) + a_i) f_i.
+With the weights c_i of its window (Eqs. 4 and 5) the features f_i of the window have mean mu = sum c_i f_i and
+covariance Sigma = sum c_i (f_i - mu)(f_i - mu)^T (Eq. 6), and the sample is one draw from N(mu, Sigma). The covariance
+has rank 9 at T = 10 in 128 dimensions, so no Cholesky factor exists; but mu + sum_i sqrt(c_i) e_i (f_i - mu) with e_i ~
+N(0, 1) has exactly this distribution. With a_i = sqrt(c_i) e_i that is one weighted sum of the window's features: sum_i
+(c_i (1 - sum_j a_j) + a_i) f_i.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from utopia.samplers._common import Samples
 
 
 class Config(Strict):
-    """Time-slice Normal Sampling: new samples for bins that are short, drawn over time slices (ULDA Eqs. 3 to 5)."""
+    """Time-slice Normal Sampling: new samples for bins that are short, drawn over time slices (ULDA Eqs. 3 to 6)."""
 
     window: int = Field(10, ge=1)
     """T: slices shorter than this are extended to a window of T frames."""

@@ -1,5 +1,5 @@
 """Training on clips: in each epoch one random clip of every video, at a low rate; predictions are interpolated to the
-labels' rate (EEV 2021 sec. 3).
+labels' rate (EEV 2021 sec. 3.2).
 
 In shapes: V videos of a step, L steps of a clip, C reactions, n rows of an item at the model's rate.
 """
