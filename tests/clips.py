@@ -45,7 +45,7 @@ def make(
     sound_delay_s: float = 0.0,
     container: dict[str, str] | None = None,
 ) -> Path:
-    """Encode a clip.
+    """Encode a clip: the same bytes each time, on any number of cores.
 
     Args:
         times: presentation times of the frames in units of 1 / `ticks` seconds (variable frame rate); else one per
@@ -53,11 +53,11 @@ def make(
         first: the first frame's presentation time, in frames.
         sound: float32 [channels, samples]; None for a silent file.
     """
-    with av.open(str(path), "w", options=container or {}) as output:
+    with av.open(str(path), "w", options={"fflags": "+bitexact"} | (container or {})) as output:
         video = output.add_stream(codec, rate=fps) if frames else None
         if video is not None:
             video.width, video.height = size
-            video.pix_fmt, video.options = pix_fmt, options or {}
+            video.pix_fmt, video.options = pix_fmt, _repeatable(codec, options or {})
             if ticks is not None:
                 video.codec_context.time_base = Fraction(1, ticks)
             if rotation:
@@ -76,6 +76,31 @@ def make(
         if audio is not None:
             _encode_sound(output, audio, sound, sound_rate, sound_delay_s)
     return path
+
+
+def spoil(path: Path, packets: range, kept: int = 12) -> Path:
+    """Invert every byte of some packets of the pictures but the first `kept` bytes of each: damage in the same place
+    each time, which no decoder can miss.
+    """
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(container.streams.video[0]) if packet.size]
+    for number in packets:
+        start, size = places[number]
+        for at in range(start + kept, start + size):
+            content[at] ^= 0xFF
+    path.write_bytes(bytes(content))
+    return path
+
+
+def _repeatable(codec: str, options: dict[str, str]) -> dict[str, str]:
+    """Encoder settings under which the same pictures give the same bytes; x264's assembler alone does not."""
+    steady = {}
+    if codec.startswith("libx264"):
+        steady["x264-params"] = ":".join(["cpu-independent=1", *filter(None, [options.get("x264-params")])])
+    if codec == "libx265":
+        steady["x265-params"] = ":".join(["pools=none", *filter(None, [options.get("x265-params")])])
+    return {"threads": "1"} | options | steady
 
 
 def _encode_sound(output, audio, sound: np.ndarray, rate: int, delay_s: float) -> None:

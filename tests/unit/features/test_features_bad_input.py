@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import make, tone
+from clips import make, spoil, tone
 from PIL import Image
 
 from utopia import arrays
@@ -73,10 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options={"preset": "ultrafast"},
         draw=lambda _: flat(90, 7680, 4320),
     )
-    content = bytearray(make(root / "corrupt.mkv", frames=150, options={"g": "50"}).read_bytes())
-    for at in np.random.default_rng(1).integers(len(content) // 2, len(content) // 2 + 6000, 60):
-        content[at] ^= 0xFF
-    (root / "corrupt.mkv").write_bytes(bytes(content))
+    spoil(make(root / "corrupt.mkv", frames=150, options={"g": "50"}), range(70, 80))
     make(root / "encrypted.mp4", frames=75, sound=tone(3), container=CENC)
     noise = bytearray(make(root / "noise.mp4", frames=75).read_bytes())
     start = noise.index(b"mdat") + 4

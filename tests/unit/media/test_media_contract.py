@@ -77,7 +77,7 @@ def test_a_pause_between_pictures_is_no_hole(tmp_path: Path) -> None:
         ("hidden.webm", {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}}),
         ("packed.avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
         ("bare.h264", {"options": {"g": "20", "bf": "2"}}),
-        ("old.mpg", {"codec": "mpeg1video", "options": {"bf": "2"}}),
+        ("old.mpg", {"codec": "mpeg1video", "options": {"bf": "2", "threads": "2"}}),
         ("old.wmv", {"codec": "wmv2"}),
         ("old.flv", {"codec": "flv1"}),
     ],
