@@ -6,7 +6,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from utopia.config.load import load
-from utopia.config.study import PRECOMPUTED
 from utopia.errors import UtopiaError
 from utopia.outputs.plan import Plan
 

@@ -1,16 +1,6 @@
 rule report_coverage:
     input:
-        manifests=[
-            PLAN.manifest(name)
-            for name, there in PLAN.datasets.items()
-            if there.available
-        ],
-        indexes=[
-            path
-            for name, there in PLAN.datasets.items()
-            if there.available
-            for path in PLAN.feature_indexes(name)
-        ],
+        read("report_coverage"),
     output:
         f"{ROOT}/audit/coverage.csv",
     log:
@@ -24,11 +14,6 @@ rule report_coverage:
         mem_mb=scaled(500),
         runtime=scaled(10),
     params:
-        absent={
-            name: there.reason
-            for name, there in PLAN.datasets.items()
-            if not there.available
-        },
-        code=code("report_coverage", "utopia.inputs.coverage"),
+        **given("report_coverage", "absent", "code"),
     script:
         "../scripts/report_coverage.py"

@@ -1,19 +1,16 @@
-for pack, runs in PLAN.packs.items():
+for batch, runs in PLAN.packs.items():
 
     rule:
         name:
-            f"evaluate_{pack}"
+            f"evaluate_{batch}"
         input:
-            labels=PLAN.labels(runs[0].dataset),
-            predictions=[
-                PLAN.run_file(run.id, "predictions.safetensors") for run in runs
-            ],
+            **PLAN.job("evaluate", {"batch": batch}).inputs,
         output:
-            [PLAN.run_file(run.id, "metrics.csv") for run in runs],
+            PLAN.job("evaluate", {"batch": batch}).made(),
         log:
-            f"{ROOT}/logs/evaluate/{pack}.log",
+            f"{ROOT}/logs/evaluate/{batch}.log",
         benchmark:
-            f"{ROOT}/benchmarks/evaluate/{pack}.jsonl"
+            f"{ROOT}/benchmarks/evaluate/{batch}.jsonl"
         group:
             "evaluate"
         threads: 1
@@ -21,15 +18,14 @@ for pack, runs in PLAN.packs.items():
             mem_mb=scaled(1000),
             runtime=scaled(60),
         params:
-            runs=[judged_settings(run) for run in runs],
-            code=code("evaluate_runs", "utopia.evaluation.protocols"),
+            **PLAN.params("evaluate", {"batch": batch}),
         script:
             "../scripts/evaluate_runs.py"
 
 
 rule evaluate_reference:
     input:
-        labels=f"{ROOT}/labels/{{dataset}}/labels.safetensors",
+        read("evaluate_reference"),
     output:
         f"{ROOT}/runs/{{dataset}}.reference.{{reference}}/metrics.csv",
     log:
@@ -43,12 +39,6 @@ rule evaluate_reference:
         mem_mb=scaled(1000),
         runtime=scaled(60),
     params:
-        run=from_study(
-            lambda w: {
-                **PLAN.runs[f"{w.dataset}.reference.{w.reference}"].settings,
-                **STUDY.evaluation.model_dump(),
-            }
-        ),
-        code=code("evaluate_reference", "utopia.evaluation.references"),
+        **given("evaluate_reference", "run", "code"),
     script:
         "../scripts/evaluate_reference.py"

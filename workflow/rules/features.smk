@@ -1,7 +1,6 @@
 rule extract_features:
     input:
-        manifest=f"{ROOT}/inputs/{{dataset}}.json",
-        weights=from_study(lambda w: PLAN.weights(w.dataset)),
+        read("extract_features"),
     output:
         f"{ROOT}/features/{{dataset}}/shard-{{shard}}.json",
     log:
@@ -15,20 +14,16 @@ rule extract_features:
         gpu=gpu,
         attempt=this,
     params:
-        folder=from_study(dataset_folder),
-        videos=from_study(lambda w: list(PLAN.datasets[w.dataset].shards[int(w.shard)])),
-        features=from_study(extracted_features),
-        store=f"{ROOT}/features/store",
-        weights_folder=str(STUDY.data / "weights") if STUDY.data else None,
-        seed=STUDY.seed,
-        device=STUDY.device,
-        code=lambda w: code(
+        **given(
             "extract_features",
-            "utopia.features.extract",
-            *(
-                component("extractors", feature["extractor"])
-                for feature in extracted_features(w).values()
-            ),
+            "folder",
+            "videos",
+            "features",
+            "store",
+            "weights_folder",
+            "seed",
+            "device",
+            "code",
         ),
     script:
         "../scripts/extract_features.py"
@@ -36,10 +31,7 @@ rule extract_features:
 
 rule import_features:
     input:
-        manifest=f"{ROOT}/inputs/{{dataset}}.json",
-        source=from_study(
-            lambda w: str(PLAN.datasets[w.dataset].precomputed[w.feature])
-        ),
+        read("import_features"),
     output:
         f"{ROOT}/features/{{dataset}}/{{feature}}.json",
     log:
@@ -53,10 +45,7 @@ rule import_features:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        folder=from_study(dataset_folder),
-        settings=from_study(lambda w: STUDY.features[w.feature].model_dump(mode="json")),
-        store=f"{ROOT}/features/store",
-        code=code("import_features", "utopia.features.precomputed"),
+        **given("import_features", "folder", "settings", "store", "code"),
     script:
         "../scripts/import_features.py"
 

@@ -1,6 +1,6 @@
 rule render_figure:
     input:
-        unpack(from_study(lambda w: PLAN.figure_inputs(w.figure))),
+        read("render_figure"),
     output:
         pdf=f"{ROOT}/figures/{{figure}}.pdf",
         png=report(
@@ -20,8 +20,6 @@ rule render_figure:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        settings=from_study(lambda w: PLAN.figure_settings(w.figure)),
-        caption=lambda w: caption(w.figure),
-        code=code("render_figure", "utopia.outputs.figure"),
+        **given("render_figure", "settings", "caption", "code"),
     script:
         "../scripts/render_figure.py"

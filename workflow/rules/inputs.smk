@@ -12,26 +12,14 @@ rule generate_miniature:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        settings=from_study(
-            lambda w: {
-                "count": STUDY.generated.items[w.dataset],
-                "settings": STUDY.generated.size(w.dataset),
-                "seed": STUDY.seed,
-            }
-        ),
-        code=lambda w: code(
-            "generate_miniature",
-            "utopia.inputs.miniature",
-            f"utopia.inputs.miniature.{w.dataset}",
-        ),
+        **given("generate_miniature", "settings", "code"),
     script:
         "../scripts/generate_miniature.py"
 
 
 rule list_inputs:
     input:
-        files=from_study(manifest_inputs),
-        card=card,
+        read("list_inputs"),
     output:
         f"{ROOT}/inputs/{{dataset}}.json",
     log:
@@ -45,10 +33,6 @@ rule list_inputs:
         mem_mb=scaled(1000),
         runtime=scaled(120),
     params:
-        folder=from_study(dataset_folder),
-        options=from_study(dataset_options),
-        code=lambda w: code(
-            "list_inputs", "utopia.inputs.manifest", component("datasets", w.dataset)
-        ),
+        **given("list_inputs", "folder", "options", "code"),
     script:
         "../scripts/list_inputs.py"

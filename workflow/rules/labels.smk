@@ -1,7 +1,6 @@
 rule build_labels:
     input:
-        manifest=f"{ROOT}/inputs/{{dataset}}.json",
-        card=card,
+        read("build_labels"),
     output:
         f"{ROOT}/labels/{{dataset}}/labels.safetensors",
     log:
@@ -15,19 +14,14 @@ rule build_labels:
         mem_mb=scaled(1000),
         runtime=scaled(30),
     params:
-        folder=from_study(dataset_folder),
-        options=from_study(dataset_options),
-        distribution=from_study(label_range),
-        code=lambda w: code(
-            "build_labels", "utopia.labels.build", component("datasets", w.dataset)
-        ),
+        **given("build_labels", "folder", "options", "distribution", "code"),
     script:
         "../scripts/build_labels.py"
 
 
 rule approximate_distribution:
     input:
-        labels=f"{ROOT}/labels/{{dataset}}/labels.safetensors",
+        read("approximate_distribution"),
     output:
         f"{ROOT}/labels/{{dataset}}/distribution.{{key}}.safetensors",
     log:
@@ -41,9 +35,6 @@ rule approximate_distribution:
         mem_mb=scaled(1000),
         runtime=scaled(30),
     params:
-        settings=from_study(
-            lambda w: PLAN.distributions()[PLAN.distribution(w.dataset, w.key)]
-        ),
-        code=code("approximate_distribution", "utopia.distribution.approximate"),
+        **given("approximate_distribution", "settings", "code"),
     script:
         "../scripts/approximate_distribution.py"

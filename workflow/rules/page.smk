@@ -1,22 +1,6 @@
 rule render_page:
     input:
-        tables=[f"{ROOT}/tables/{name}.csv" for name in PLAN.tables],
-        figures=[f"{ROOT}/figures/{name}.png" for name in PLAN.figures],
-        runs=sorted(
-            {
-                path
-                for name in PLAN.tables
-                for path in (
-                    *PLAN.table_runs(name).values(),
-                    *PLAN.table_summaries(name),
-                )
-            }
-        ),
-        coverage=f"{ROOT}/audit/coverage.csv",
-        template=sorted(
-            os.path.relpath(path)
-            for path in Path(workflow.basedir).glob("workflow/resources/page/*")
-        ),
+        read("render_page"),
     output:
         f"{ROOT}/report/index.html",
     log:
@@ -30,9 +14,6 @@ rule render_page:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        study=STUDY.study,
-        tables=list(PLAN.tables),
-        figures=list(PLAN.figures),
-        code=code("render_page", "utopia.outputs.page"),
+        **given("render_page", "study", "tables", "figures", "code"),
     script:
         "../scripts/render_page.py"

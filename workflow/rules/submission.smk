@@ -1,6 +1,6 @@
 rule write_submission:
     input:
-        unpack(from_study(lambda w: PLAN.submission_inputs(w.run))),
+        read("write_submission"),
     output:
         csv=f"{ROOT}/runs/{{run}}/submission.csv",
         report=f"{ROOT}/runs/{{run}}/submission.json",
@@ -15,19 +15,6 @@ rule write_submission:
         mem_mb=scaled(1000),
         runtime=scaled(30),
     params:
-        dataset=from_study(lambda w: PLAN.runs[w.run].dataset),
-        folder=from_study(lambda w: str(PLAN.datasets[PLAN.runs[w.run].dataset].folder)),
-        options=from_study(
-            lambda w: STUDY.dataset(PLAN.runs[w.run].dataset).options.model_dump(
-                mode="json"
-            )
-        ),
-        code=from_study(
-            lambda w: code(
-                "write_submission",
-                "utopia.outputs.submission",
-                component("datasets", PLAN.runs[w.run].dataset),
-            )
-        ),
+        **given("write_submission", "dataset", "folder", "options", "code"),
     script:
         "../scripts/write_submission.py"

@@ -1,7 +1,6 @@
 rule render_table:
     input:
-        metrics=from_study(lambda w: list(PLAN.table_runs(w.table).values())),
-        summaries=from_study(lambda w: PLAN.table_summaries(w.table)),
+        read("render_table"),
     output:
         csv=f"{ROOT}/tables/{{table}}.csv",
         md=f"{ROOT}/tables/{{table}}.md",
@@ -22,11 +21,6 @@ rule render_table:
         mem_mb=scaled(500),
         runtime=scaled(10),
     params:
-        settings=from_study(lambda w: PLAN.table_settings(w.table)),
-        runs=from_study(lambda w: list(PLAN.table_runs(w.table))),
-        caption=lambda w: caption(w.table),
-        code=code(
-            "render_table", "utopia.outputs.render", "utopia.outputs.comparability"
-        ),
+        **given("render_table", "settings", "runs", "caption", "code"),
     script:
         "../scripts/render_table.py"

@@ -1,20 +1,17 @@
-# A rule per pack: runs that differ in treatment only share a job, its start, its data and, on a GPU, its kernels.
-for pack, runs in PLAN.packs.items():
+# A rule per batch: runs that differ in treatment only share a job, its start, its data and, on a GPU, its kernels.
+for batch, runs in PLAN.packs.items():
 
     rule:
         name:
-            f"train_{pack}"
+            f"train_{batch}"
         input:
-            **shared_inputs(runs),
+            **PLAN.job("train", {"batch": batch}).inputs,
         output:
-            predictions=[
-                PLAN.run_file(run.id, "predictions.safetensors") for run in runs
-            ],
-            summaries=[PLAN.run_file(run.id, "training.json") for run in runs],
+            **PLAN.job("train", {"batch": batch}).outputs,
         log:
-            f"{ROOT}/logs/train/{pack}.log",
+            f"{ROOT}/logs/train/{batch}.log",
         benchmark:
-            f"{ROOT}/benchmarks/train/{pack}.jsonl"
+            f"{ROOT}/benchmarks/train/{batch}.jsonl"
         threads: 1
         resources:
             mem_mb=scaled(training_memory(runs)),
@@ -23,12 +20,6 @@ for pack, runs in PLAN.packs.items():
             gpu=gpu,
             attempt=this,
         params:
-            way=way(runs),
-            runs=trained_settings(runs),
-            folders=[PLAN.run_file(run.id, "")[:-1] for run in runs],
-            code=code(
-                "train_runs",
-                *sorted({module for run in runs for module in training_modules(run)}),
-            ),
+            **PLAN.params("train", {"batch": batch}),
         script:
             "../scripts/train_runs.py"

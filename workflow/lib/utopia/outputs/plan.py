@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from utopia import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
-from utopia.outputs import catalog
+from utopia.outputs import catalog, jobs
 from utopia.outputs.availability import DatasetPlan, survey
 from utopia.outputs.catalog import Column, Figure, Row, RunChoice, Table
+from utopia.outputs.jobs import Job
 from utopia.outputs.packs import packs
 from utopia.outputs.runs import Run, distribution_key, resolve
 
@@ -43,6 +47,9 @@ class Cell:
 
 class Plan:
     """Everything that a study makes. Reading it touches names and sizes of files only."""
+
+    study: StudyBase
+    root: Path
 
     def __init__(self, study: StudyBase) -> None:
         self.study = study
@@ -223,7 +230,47 @@ class Plan:
         report = [f"{self.root}/audit/coverage.csv", f"{self.root}/report/index.html"]
         return [*tables, *figures, *submissions, *report]
 
-    # -- what jobs are given
+    # -- jobs
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """The jobs that the targets need, upstream first."""
+        return jobs.needed(self)
+
+    def job(self, rule: str, names: Mapping[str, str]) -> Job:
+        """The inputs and outputs of a job.
+
+        Raises:
+            KeyError: the study has no such job.
+        """
+        return jobs.job(self, rule, names)
+
+    def params(self, rule: str, names: Mapping[str, str]) -> dict[str, Any]:
+        """Everything that a job is given besides files: settings, and the fingerprints of the code that it depends on.
+
+        Raises:
+            KeyError: the study has no such job.
+        """
+        return jobs.params(self, rule, names)
+
+    def settings(self, rule: str, names: Mapping[str, str]) -> dict[str, Any]:
+        """The parameters of a job without fingerprints of code.
+
+        Raises:
+            KeyError: the study has no such job.
+        """
+        return jobs.settings(self, rule, names)
+
+    def generated(self, dataset: str) -> dict[str, Any]:
+        """What the miniature's data set is generated from (JSON-able).
+
+        Raises:
+            KeyError: the study generates no such data set.
+        """
+        if self.study.generated is None:
+            raise KeyError(dataset)
+        count, size = self.study.generated.items[dataset], self.study.generated.size(dataset)
+        return {"count": count, "settings": size, "seed": self.study.seed}
 
     def table_settings(self, name: str) -> dict[str, Any]:
         """A table as the rendering job needs it (JSON-able)."""

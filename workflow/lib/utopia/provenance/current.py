@@ -1,15 +1,16 @@
-"""The parameters that jobs would be given today, to compare with those that records hold.
+"""The jobs that today's configuration asks for, to compare with those that records describe.
 
-The rules in workflow/rules say the same to Snakemake; a test on a finished study holds that both agree.
+What a job is given stands in one place, `utopia.outputs.rules`: the rules in workflow/rules ask there too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from utopia.config.study import PRECOMPUTED
+from utopia.outputs.jobs import BY_BATCH, Job
 from utopia.outputs.plan import Plan
 from utopia.provenance.ledger import Record
 from utopia.provenance.paths import Portable
@@ -17,7 +18,7 @@ from utopia.provenance.values import jsonable
 
 
 class Current:
-    """Today's parameters, by what a job makes.
+    """Today's jobs, by what they make.
 
     Args:
         plan: what today's configuration asks for, on today's data.
@@ -25,100 +26,57 @@ class Current:
     """
 
     def __init__(self, plan: Plan, portable: Portable) -> None:
-        self._plan, self._portable = plan, portable
-        self._all_runs = {run.id: run for run in plan.runs.values()}
-        self._distributions = plan.distributions()
+        self.plan, self.portable = plan, portable
+
+    @cached_property
+    def makers(self) -> dict[str, Job]:
+        """Today's job behind each file, by the file's path as records write it; upstream first."""
+        return {self.portable.write(path): job for job in self.plan.jobs for path in job.made()}
+
+    def jobs(self, record: Record) -> list[Job]:
+        """Today's jobs that would make what a record's job has made."""
+        found = (self.makers.get(path) for path in declared(record, "outputs"))
+        return list({id(job): job for job in found if job is not None}.values())
 
     def changes(self, record: Record) -> list[Change]:
         """What differs between a record's parameters and today's; nothing where today's study has no such job."""
-        then = {name: value for name, value in record.facts["params"].items() if name not in ("code", "caption")}
-        now = self._parameters(record)
-        if now is None:
-            return []
-        now = self._portable.redact(jsonable(now))
-        return list(differences({name: _without_code(then.get(name)) for name in now}, now))
+        then = _without_code(record.facts["params"])
+        found = (change for job in self.jobs(record) for change in _changes(then, self.settings(job), job))
+        return list({str(change): change for change in found}.values())
+
+    def settings(self, job: Job) -> dict[str, Any]:
+        """The parameters of one of today's jobs as records write them, without fingerprints of code."""
+        if id(job) not in self._settings:
+            given = self.plan.settings(job.rule, job.names)
+            self._settings[id(job)] = self.portable.redact(jsonable(given))
+        return self._settings[id(job)]
+
+    @cached_property
+    def _settings(self) -> dict[int, dict[str, Any]]:
+        return {}
 
     def is_planned(self, record: Record) -> bool:
         """Whether today's study has this job."""
-        return self._parameters(record) is not None
+        return bool(self.jobs(record))
 
-    def _parameters(self, record: Record) -> dict[str, Any] | None:
-        rule, wildcards, plan = record.rule, record.wildcards, self._plan
-        dataset = plan.datasets.get(wildcards.get("dataset", ""))
-        if rule == "render_table":
-            name = wildcards["table"]
-            if name not in plan.tables:
-                return None
-            return {"settings": plan.table_settings(name), "runs": list(plan.table_runs(name))}
-        if rule == "render_figure":
-            name = wildcards["figure"]
-            return {"settings": plan.figure_settings(name)} if name in plan.figures else None
-        if rule == "report_coverage":
-            return {"absent": {name: one.reason for name, one in plan.datasets.items() if not one.available}}
-        if rule.startswith(("train_", "evaluate_")) and rule != "evaluate_reference":
-            return self._runs(record, judged=rule.startswith("evaluate_"))
-        if rule == "evaluate_reference":
-            run = self._all_runs.get(f"{wildcards['dataset']}.reference.{wildcards['reference']}")
-            return None if run is None else {"run": {**run.settings, **plan.study.evaluation.model_dump()}}
-        if rule == "render_page":
-            return {"study": plan.study.study, "tables": list(plan.tables), "figures": list(plan.figures)}
-        if rule == "write_submission":
-            if wildcards["run"] not in plan.submissions():
-                return None
-            name = plan.runs[wildcards["run"]].dataset
-            return {"dataset": name, "options": plan.study.dataset(name).options.model_dump(mode="json")}
-        if dataset is None or not dataset.available:
-            return None
-        return self._of_dataset(rule, wildcards, dataset.name)
 
-    def _runs(self, record: Record, *, judged: bool) -> dict[str, Any] | None:
-        """Each run of a pack by itself: which runs share a job changes no number."""
-        ids = [run["id"] for run in record.facts["params"].get("runs", [])]
-        known = [self._all_runs[name] for name in ids if name in self._all_runs]
-        if not known:
-            return None
-        evaluation = self._plan.study.evaluation.model_dump()
-        kept = ("id", "targets", "repeats", "label_filter")
-        now = {
-            run.id: {**{name: run.settings[name] for name in kept}, **evaluation} if judged else dict(run.settings)
-            for run in known
-        }
-        then = {run["id"]: run for run in record.facts["params"]["runs"]}
-        return {"runs": [now.get(name, _without_code(then[name])) for name in ids]}
+def declared(record: Record, side: str) -> list[str]:
+    """The paths that the rule of a record's job declares as `inputs` or `outputs`."""
+    by_role = record.facts.get("roles", {}).get(side, {})
+    return [path for value in by_role.values() for path in ([value] if isinstance(value, str) else value)]
 
-    def _of_dataset(self, rule: str, wildcards: Mapping[str, str], name: str) -> dict[str, Any] | None:
-        study, there = self._plan.study, self._plan.datasets[name]
-        own = study.dataset(name)
-        options = own.options.model_dump(mode="json")
-        if rule == "generate_miniature" and study.generated is not None:
-            size, count = study.generated.size(name), study.generated.items[name]
-            return {"settings": {"count": count, "settings": size, "seed": study.seed}}
-        if rule == "list_inputs":
-            return {"options": options}
-        if rule == "build_labels":
-            of_distribution = (
-                own.distribution.model_dump(mode="json", include={"low", "high"}) if own.distribution else {}
-            )
-            return {"options": options, "distribution": of_distribution}
-        if rule == "approximate_distribution":
-            path = self._plan.distribution(name, wildcards["key"])
-            return {"settings": self._distributions[path]} if path in self._distributions else None
-        known = study.features  # type: ignore[attr-defined]
-        features = {feature: known[feature] for feature in there.features}
-        if rule == "extract_features":
-            shard = int(wildcards["shard"])
-            if shard >= len(there.shards):
-                return None
-            chosen = {
-                feature: settings.model_dump(mode="json", exclude={"normalise", "note"})
-                for feature, settings in features.items()
-                if settings.extractor not in PRECOMPUTED
-            }
-            videos = list(there.shards[shard])
-            return {"videos": videos, "features": chosen, "seed": study.seed, "device": study.device}
-        if rule == "import_features" and wildcards["feature"] in features:
-            return {"settings": features[wildcards["feature"]].model_dump(mode="json")}
-        return None
+
+def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Change]:
+    if job.rule not in BY_BATCH:
+        yield from differences(then, now)
+        return
+    # Each run of a batch by itself: which runs share a job changes no number, although Snakemake would do it again.
+    runs_then, runs_now = ({run["id"]: run for run in given.get("runs", [])} for given in (then, now))
+    for run in sorted(runs_then.keys() & runs_now.keys()):
+        yield from differences(runs_then[run], runs_now[run], f"runs[{run}]")
+    if list(runs_then) != list(runs_now):
+        yield Change("batch", list(runs_then), list(runs_now))
+    yield from differences(then.get("way"), now.get("way"), "way")
 
 
 def _without_code(value: Any) -> Any:
