@@ -32,12 +32,15 @@ def fast_absolute_positions(frames: int, width: int, frequency: float = 10000.0)
 
 
 def relative_positions(frames: int, width: int, frequency: float = 10000.0) -> Tensor:
-    """The relative matrix by its definition (its frequency depends on the length, not on the width)."""
+    """The relative matrix by its definition (its frequency depends on the length, not on the width).
+
+    The reference code fills pairs of columns, as it does for the absolute matrix; an odd last column stays 0.
+    """
     table = [[0.0] * frames for _ in range(frames)]
     for i in range(frames):
-        for j in range(frames):
-            angle = (j - i + frames - 1) / frequency ** ((i + j) / (2 * frames))
-            table[i][j] = math.sin(angle) if j % 2 == 0 else math.cos(angle)
+        for pair in range(frames // 2):
+            for j, function in ((2 * pair, math.sin), (2 * pair + 1, math.cos)):
+                table[i][j] = function((j - i + frames - 1) / frequency ** ((i + j) / (2 * frames)))
     return torch.tensor(table, dtype=torch.float64)
 
 

@@ -18,9 +18,11 @@ LAMBDA = 2.0
 
 
 def ranks(score: list[float]) -> list[float]:
-    """Place of each score divided by n, the largest first; of equal ones the first comes first."""
-    order = sorted(range(len(score)), key=lambda i: (-score[i], i))
-    return [(order.index(i) + 1) / len(score) for i in range(len(score))]
+    """Place of each score divided by n: one more than how many are larger, or equal and further back."""
+    places = [
+        1 + sum(other > own or (other == own and j > i) for j, other in enumerate(score)) for i, own in enumerate(score)
+    ]
+    return [place / len(score) for place in places]
 
 
 def term(features: np.ndarray, labels: list[int]) -> float:
@@ -49,8 +51,18 @@ def loss_of(gamma: float = 1.0) -> rank_sim.RankSimilarity:
 
 
 def test_rank_by_hand() -> None:
-    assert rank_sim.rank(torch.tensor([0.1, 0.9, 0.5, 0.9])).tolist() == [4, 1, 3, 2]
+    assert rank_sim.rank(torch.tensor([0.1, 0.9, 0.5, 0.9])).tolist() == [4, 2, 3, 1]
     assert rank_sim.rank(torch.tensor([[3.0, 1.0], [1.0, 3.0]])).tolist() == [[1, 2], [2, 1]]
+
+
+def test_of_two_labels_as_near_the_later_ranks_first() -> None:
+    # seen from bin 2, bins 1 and 3 are as near: the authors' order is 2, 3, 1. Features in that order cost nothing.
+    angle = np.deg2rad([90, 0, 80])
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    bins = [1, 2, 3]
+    assert loss_of().ranking(batch_of(features, bins)).item() == pytest.approx(term(features, bins))
+    by_label, by_feature = ranks([-1, 0, -1]), ranks((features @ features[1]).tolist())
+    assert by_label == by_feature == pytest.approx([1, 1 / 3, 2 / 3])
 
 
 def test_features_in_the_order_of_labels_cost_nothing() -> None:

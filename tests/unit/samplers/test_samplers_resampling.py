@@ -22,8 +22,8 @@ from utopia.samplers._relevance import HIGH, LOW, NORMAL, Population, Relevance
 CPU = torch.device("cpu")
 TEN = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)
 D = 5
-# quartiles .5 and .6, median .55, adjacent values .4 and .7: rare from .475 down and .625 up, and so the outlier .99
-LABELS = np.array([0.4, 0.47] + [0.5] * 6 + [0.55] * 5 + [0.6] * 6 + [0.66, 0.7, 0.99])
+# quartiles .5 and .6, median .55; outliers .3 and .99, so adjacent values .4 and .7: rare from .475 down and .625 up
+LABELS = np.array([0.3, 0.4] + [0.5] * 6 + [0.55] * 5 + [0.6] * 6 + [0.66, 0.7, 0.99])
 label_lists = st.one_of(
     st.lists(st.floats(0, 1), min_size=1, max_size=60),
     st.lists(st.sampled_from([0.0, 1.0, 0.5, 0.55, 0.62]), min_size=1, max_size=60),
@@ -64,6 +64,9 @@ def test_relevance_grows_outwards(label_N: np.ndarray) -> None:
 
 def test_nothing_is_rare_where_labels_do_not_vary() -> None:
     assert Population.of(np.full(9, 0.3), 0.5).count == (9, 0, 0)
+    # no outlier of the box plot on either side, or on one of them: nothing is rare there
+    assert Population.of(np.linspace(0, 1, 50), 0.5).count == (50, 0, 0)
+    assert Population.of(np.append(np.linspace(0, 1, 50), 9.0), 0.5).count == (38, 0, 13)
     # one label in two values: quartiles and median coincide, the others are outliers and rare
     assert Population.of(np.array([0.3] * 20 + [0.9]), 0.5).count == (20, 0, 1)
 
@@ -115,13 +118,14 @@ def test_needs_are_the_mean_of_what_is_drawn() -> None:
 
 def test_statistics_of_the_training_set() -> None:
     """Labels that are rare among their own are common among all, and the other way round."""
-    quiet = np.linspace(0.5, 0.6, 20)
+    quiet = np.append(np.linspace(0.5, 0.6, 19), 0.7)
     videos, target_R, features = chunk_of([quiet])
     with pytest.raises(ConfigError, match="training set"):
         smoter.build(smoter.Config(), videos, target_R, CPU)
     own = smoter.build(smoter.Config(scope="per_video"), videos, target_R, CPU)
     assert np.sum(own.needs) > 0
-    pooled = smoter.build(smoter.Config(), videos, target_R, CPU, labels=[quiet, np.linspace(0, 1, 100)])
+    others = [np.linspace(0, 1, 100), np.array([-3.0, 3.0])]
+    pooled = smoter.build(smoter.Config(), videos, target_R, CPU, labels=[quiet, *others])
     assert not np.sum(pooled.needs)
     new = pooled.draw(features, generator())
     assert 0 < new.count_R.sum() < 20  # all of them normal, and thinned out
@@ -179,7 +183,7 @@ def test_fills() -> None:
         steps.append((noisy.feature_Qd[own] - features[[0, 1]][nearest[own]]).numpy())
         assert (noisy.target_Q[own] - target_R[nearest[own]]).abs().max() < 1e-3
     step = np.concatenate(steps)
-    deviation = features[[0, 1]].std(dim=0, correction=0).numpy()
+    deviation = features[[0, 1]].std(dim=0, correction=1).numpy()
     assert step.std(axis=0) / (1e-3 * deviation) == pytest.approx(np.ones(D), abs=5 / math.sqrt(2 * len(step)))
 
 
@@ -226,3 +230,35 @@ def test_any_labels(labels: list[np.ndarray], seed: int, name: str, scope: Any) 
         own = new.target_Q[new.video_Q == number]
         assert ((own >= label_T.min() - 1e-9) & (own <= label_T.max() + 1e-9)).all()
         assert len(own) == pytest.approx(sampler.needs[number].sum())
+
+
+def plain_phi(labels: list[float], at: float) -> float:
+    """Relevance as R's UBL defines it: R's `fivenum`, `boxplot.stats`, then a cubic through the control points."""
+    x = sorted(labels)
+    n = len(x)
+    depth = (n + 3) // 2 / 2
+
+    def middle(place: float) -> float:  # places count from 1
+        return (x[math.floor(place) - 1] + x[math.ceil(place) - 1]) / 2
+
+    low, median, high = middle(depth), middle((n + 1) / 2), middle(n + 1 - depth)
+    fence_low, fence_high = low - 1.5 * (high - low), high + 1.5 * (high - low)
+    inside = [value for value in x if fence_low <= value <= fence_high]
+    if at == median:
+        return 0.0
+    rare = x[0] < fence_low if at < median else x[-1] > fence_high
+    if not rare:
+        return 0.0
+    end = min(inside) if at < median else max(inside)
+    if (end - median) * (at - median) <= 0 or abs(at - median) >= abs(end - median):
+        return 1.0
+    t = (at - median) / (end - median)
+    return 3 * t**2 - 2 * t**3
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.floats(-2, 2).map(lambda v: round(v, 3)), min_size=1, max_size=40), st.floats(-3, 3))
+def test_relevance_is_that_of_the_authors_package(labels: list[float], at: float) -> None:
+    relevance = Relevance.of(np.array(labels))
+    for value in [at, *labels]:
+        assert relevance.phi(np.array([value]))[0] == pytest.approx(plain_phi(labels, value), abs=1e-9)

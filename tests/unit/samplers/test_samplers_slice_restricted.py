@@ -111,7 +111,7 @@ def test_neighbours_by_hand() -> None:
     assert found.distance_Q.tolist() == [1, 3, 6, 2]
     assert found.median_Q.tolist() == [3, 3, 3, 3]
     values = line[1:6]
-    assert spread(line, base_Q, pairs)[0].item() == pytest.approx(values.std(correction=0).item())
+    assert spread(line, base_Q, pairs)[0].item() == pytest.approx(values.std(correction=1).item())
 
 
 def test_a_row_alone_is_its_own_neighbour() -> None:
@@ -171,7 +171,7 @@ def test_interpolation_between_near_frames() -> None:
                 noisy += 1
                 base = 32 if f[1] > 20 else 33
                 assert (f - features[base]).abs().max() > 0
-                assert abs(y.item() - label_T[base]) < 6 * 0.02 * np.std([0.50, 0.52, 0.58, 0.54])
+                assert abs(y.item() - label_T[base]) < 6 * 0.02 * np.std([0.50, 0.52, 0.58, 0.54], ddof=1)
     share = interpolated / (interpolated + noisy)
     assert share == pytest.approx(1 / 2, abs=5 * math.sqrt(1 / 4 / (interpolated + noisy)))
 
@@ -190,11 +190,11 @@ def test_noise_where_no_frame_is_near() -> None:
         steps.append((new.feature_Qd[own] - features[base]).numpy())
         label_steps.append((new.target_Q[own] - target_R[base]).numpy())
     step, label_step = np.concatenate(steps), np.concatenate(label_steps)
-    deviation = 5 * math.sqrt(2 / 9)  # of (5, 0, 0)
+    deviation = 5 * math.sqrt(1 / 3)  # of (5, 0, 0), n - 1 below
     error = 5 / math.sqrt(2 * len(step))
     assert step[:, :3].std(axis=0) / (0.02 * deviation) == pytest.approx(np.ones(3), abs=error)
     assert not step[:, 3:].any()  # dimensions that do not vary in the slice
-    assert label_step.std() / (0.02 * np.std([0.50, 0.54, 0.58])) == pytest.approx(1, abs=error)
+    assert label_step.std() / (0.02 * np.std([0.50, 0.54, 0.58], ddof=1)) == pytest.approx(1, abs=error)
     assert abs(np.corrcoef(step[:, 0], step[:, 1])[0, 1]) < error * 2
 
 
@@ -210,7 +210,7 @@ def test_noise_never_exceeds_half_the_median() -> None:
         new = sampler.draw(features, random)
         at = new.feature_Qd[new.bin_Q == 5]
         steps.append((at - features[30 + at.argmax(dim=1)]).numpy())
-    half_median, deviation = 0.01 * math.sqrt(2) / 2, 0.01 * math.sqrt(2 / 9)
+    half_median, deviation = 0.01 * math.sqrt(2) / 2, 0.01 * math.sqrt(1 / 3)
     step = np.concatenate(steps)
     assert step.std() / (half_median * deviation) == pytest.approx(1, abs=5 / math.sqrt(2 * step.size))
 

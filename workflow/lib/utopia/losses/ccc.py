@@ -19,8 +19,9 @@ class Config(Strict):
     """1 - Lin's concordance correlation over time, per video and reaction (EEV 2021 sec. 4.4, Eq. 1)."""
 
     covariance: Literal["mean", "reference"] = "mean"
-    """`mean`: as the formula. The reference code takes the sum over time for the covariance and means for the
-    variances, which makes the term T times as large."""
+    """`mean`: as the formula. `reference`: as in the reference code, whose covariance is a sum over the T frames where
+    its variances are means with T - 1 below, and whose denominator takes the distance of the means from every video of
+    the batch in turn, so that its CCC of a video is a mean over them."""
     weight: float = Field(1.0, gt=0)
     """Of this term; the reference code has 0.1 to 0.2, with the mean absolute error."""
     l1: float = Field(0.0, ge=0)
@@ -44,10 +45,14 @@ class Concordance(Loss):
         y_RC, p_RC = y_RC - mean_y_VC[batch.video_R], p_RC - mean_p_VC[batch.video_R]
         products = (y_RC * p_RC, y_RC.square(), p_RC.square())
         cov_VC, var_y_VC, var_p_VC = (video_sums(batch, x_RC, videos) / share_V1 for x_RC in products)
-        if self.config.covariance == "reference":
-            cov_VC = cov_VC * batch.video_R.bincount(minlength=videos)[:, None]
         apart_VC = (mean_y_VC - mean_p_VC).square()
-        ccc_VC = 2 * cov_VC / (var_y_VC + var_p_VC + apart_VC + SMALLEST)
+        if self.config.covariance == "reference":
+            frames_V1 = batch.video_R.bincount(minlength=videos)[:, None]
+            spread_VC = (var_y_VC + var_p_VC) * frames_V1 / (frames_V1 - 1).clamp(min=1)
+            below_VVC = spread_VC + apart_VC[:, None]  # [whose means, whose variances, C]
+            ccc_VC = (2 * frames_V1 * cov_VC / (below_VVC + SMALLEST)).mean(dim=0)
+        else:
+            ccc_VC = 2 * cov_VC / (var_y_VC + var_p_VC + apart_VC + SMALLEST)
         value = self.config.weight * (whole_V1 * (1 - ccc_VC)).mean(dim=1).sum()
         return value + self.config.l1 * absolute(batch) if self.config.l1 else value
 

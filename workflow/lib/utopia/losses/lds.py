@@ -40,8 +40,8 @@ class Config(Strict):
     scope: Literal["train_set", "per_video"] = "train_set"
     """Counts pooled over the training videos (as originally), or of each video alone (as ULDA's own) [U]."""
     inv_clip: tuple[float, float] | None = None
-    """Clip counts to this range before smoothing; null: no clipping. [5, 1000] in the original's AgeDB and IMDB
-    runs."""
+    """Clip counts to this range before smoothing; null: no clipping. [5, 1000] in the original's AgeDB and IMDB runs.
+    The original clips whole numbers; with a sampler ours are expected counts, clipped without rounding."""
     sqrt: bool = False
     """Take the square root of the counts before smoothing."""
 

@@ -69,8 +69,12 @@ class RankSimilarity(MeanSquaredError):  # noqa: N818 - no exception
 
 
 def rank(score: Tensor) -> Tensor:
-    """The place of each entry along the last axis, 1 for the largest; of equal ones the first comes first."""
-    order = score.argsort(dim=-1, descending=True, stable=True)
+    """The place of each entry along the last axis, 1 for the largest; of equal ones the last comes first.
+
+    The authors' code sorts upwards and reads the order backwards, which decides ties so. Bins are evenly spaced, so two
+    labels as far below as above a third are the rule.
+    """
+    order = score.argsort(dim=-1, stable=True).flip(-1)
     return (order.argsort(dim=-1) + 1).to(score.dtype)
 
 

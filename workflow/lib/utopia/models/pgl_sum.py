@@ -125,13 +125,18 @@ class Positions:
         return self._table
 
     def _relative(self, frames: int, like: Tensor) -> Tensor:
-        """With r = j - i + T - 1: sin(r / f^((i+j)/2T)) in even columns j, the cosine in odd ones."""
+        """With r = j - i + T - 1: sin(r / f^((i+j)/2T)) in even columns j, the cosine in odd ones.
+
+        As in the reference code, columns go in pairs: the last one of an odd number is 0.
+        """
         kept = self._of_length.get(frames)
         if kept is None or kept.dtype != like.dtype or kept.device != like.device:
             i = torch.arange(frames, dtype=torch.float64)[:, None]
             j = torch.arange(frames, dtype=torch.float64)
             angle = (j - i + frames - 1) * torch.exp((i + j) * (-math.log(self.frequency) / (2 * frames)))
-            kept = torch.where(j % 2 == 0, angle.sin(), angle.cos()).to(like)
+            kept = torch.where(j % 2 == 0, angle.sin(), angle.cos())
+            kept[:, frames // 2 * 2 :] = 0
+            kept = kept.to(like)
             self._of_length[frames] = kept
         return kept
 

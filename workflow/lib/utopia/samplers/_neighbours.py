@@ -110,11 +110,14 @@ def label_limits(target_R: Tensor, lengths: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def spread(value_R: Tensor, base_Q: Tensor, pairs: Pairs) -> Tensor:
-    """The population deviation of a quantity [R, ...] over each sample's pool [Q, ...]; exactly 0 where it does not
-    vary."""
+    """The standard deviation of a quantity [R, ...] over each sample's pool [Q, ...]; exactly 0 where it does not vary.
+
+    n - 1 below, as in the packages of SMOGN's and REBAGG's authors; a pool of one row has deviation 0.
+    """
     from_base_P = value_R[pairs.row_P] - value_R[base_Q][pairs.sample_P]
     shape = (len(base_Q), *value_R.shape[1:])
     size_Q = pairs.size_Q.to(value_R.dtype).reshape(-1, *[1] * (value_R.dim() - 1))
     mean_Q = from_base_P.new_zeros(shape).index_add_(0, pairs.sample_P, from_base_P) / size_Q
     from_mean_P = from_base_P - mean_Q[pairs.sample_P]
-    return (from_base_P.new_zeros(shape).index_add_(0, pairs.sample_P, from_mean_P.square()) / size_Q).sqrt()
+    square_Q = from_base_P.new_zeros(shape).index_add_(0, pairs.sample_P, from_mean_P.square())
+    return (square_Q / (size_Q - 1).clamp(min=1)).sqrt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,25 +16,41 @@ NORMAL, LOW, HIGH = 0, 1, 2
 
 @dataclass(frozen=True)
 class Relevance:
-    """phi: 0 at the median, 1 from the box plot's adjacent values on, a monotone cubic, level at its ends, between."""
+    """phi: 0 at the median, 1 from the box plot's adjacent value on, a monotone cubic, level at its ends, between.
+
+    As in the authors' package (UBL), a side without outliers of the box plot has no rare labels: phi is 0 there.
+    """
 
     adjacent_low: float
+    """Lowest label within reach of the lower quartile; -inf where none lies beyond."""
     median: float
     adjacent_high: float
+    """Highest label within reach of the upper quartile; inf where none lies beyond."""
 
     @classmethod
     def of(cls, label_N: Float) -> Relevance:
         """The relevance of labels like these.
 
-        Adjacent values are the last labels within 1.5 quartile distances of the quartiles.
+        Adjacent values are the last labels within 1.5 quartile distances of the quartiles; quartiles are Tukey's hinges
+        (the median belongs to both halves), as in R's box plot.
         """
-        low, median, high = np.quantile(label_N, [0.25, 0.5, 0.75])
+        label_N = np.sort(label_N)
+        half = (len(label_N) + 1) // 2
+        low, median, high = np.median(label_N[:half]), np.median(label_N), np.median(label_N[-half:])
         reach = 1.5 * (high - low)
-        within = label_N[(label_N >= low - reach) & (label_N <= high + reach)]
-        return cls(float(within.min(initial=median)), float(median), float(within.max(initial=median)))
+        below_N, above_N = label_N < low - reach, label_N > high + reach
+        within = label_N[~below_N & ~above_N]
+        return cls(
+            float(within.min(initial=median)) if below_N.any() else -math.inf,
+            float(median),
+            float(within.max(initial=median)) if above_N.any() else math.inf,
+        )
 
     def phi(self, label_N: Float) -> Float:
-        """Relevance of labels [N], in [0, 1]; 1 for all beyond the median where the adjacent value is the median."""
+        """Relevance of labels [N], in [0, 1].
+
+        0 on a side without outliers; 1 for all beyond the median where the adjacent value is the median.
+        """
         beyond_N = label_N - self.median
         reach_N = np.where(beyond_N < 0, self.median - self.adjacent_low, self.adjacent_high - self.median)
         t_N = np.divide(np.abs(beyond_N), reach_N, out=np.where(beyond_N == 0, 0.0, 1.0), where=reach_N > 0).clip(max=1)

@@ -89,9 +89,14 @@ class SliceSmogn:
         if self.config.spread == "candidates":
             return spread(feature_Rd, i_Q, pairs), spread(self.target_R, i_Q, pairs)
         video_Q = self._bases.video_Q
-        feature_Vd = torch.stack([f_Td.std(dim=0, correction=0) for f_Td in feature_Rd.split(self._lengths)])
-        label_V = torch.stack([y_T.std(correction=0) for y_T in self.target_R.split(self._lengths)])
+        feature_Vd = torch.stack([_deviation(f_Td) for f_Td in feature_Rd.split(self._lengths)])
+        label_V = torch.stack([_deviation(y_T) for y_T in self.target_R.split(self._lengths)])
         return feature_Vd[video_Q], label_V[video_Q]
+
+
+def _deviation(value_T: Tensor) -> Tensor:
+    """The standard deviation over time, n - 1 below; 0 of one frame."""
+    return value_T.std(dim=0, correction=min(1, len(value_T) - 1))
 
 
 def build(config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device) -> SliceSmogn:

@@ -92,15 +92,18 @@ class Stack:
         self.steps_K1 += 1
         self.mean_KN.lerp_(g_KN, 1 - BETAS[0])
         self.square_KN.mul_(BETAS[1]).addcmul_(g_KN, g_KN, value=1 - BETAS[1])
-        root_KN = self.square_KN.sqrt().div_((1 - BETAS[1] ** self.steps_K1).sqrt_()).add_(EPSILON)
-        self.value_KN.addcdiv_(self.mean_KN * (-rate / (1 - BETAS[0] ** self.steps_K1)), root_KN)
+        # torch's kernel takes these two numbers in double precision: 1 - .999^1 in single precision is off by 5e-5
+        steps_K1 = self.steps_K1.double()
+        step_K1 = (-rate / (1 - BETAS[0] ** steps_K1)).to(g_KN.dtype)
+        root_KN = self.square_KN.sqrt().div_((1 - BETAS[1] ** steps_K1).sqrt_().to(g_KN.dtype)).add_(EPSILON)
+        self.value_KN.addcdiv_(self.mean_KN * step_K1, root_KN)
         g_KN.zero_()
 
     def _each(self, values: Sequence[float] | None, common: float) -> float | Tensor:
         """One number where all are the same, else [K, 1]."""
         if not values or len(set(values)) == 1:
             return values[0] if values else common
-        return torch.tensor(values, device=self.value_KN.device)[:, None]
+        return torch.tensor(values, dtype=torch.float64, device=self.value_KN.device)[:, None]
 
     def _bind(self) -> None:
         """Make the network's parameters and gradients views of the buffers."""
