@@ -12,9 +12,6 @@ from utopia.outputs.plan import Plan
 min_version("9.27")
 
 
-configfile: Path(workflow.basedir) / "config.yaml"
-
-
 try:
     STUDY = load(
         overrides=workflow.config_settings.config,
@@ -23,6 +20,11 @@ try:
     PLAN = Plan(STUDY)
 except UtopiaError as error:
     raise WorkflowError(str(error)) from None
+
+
+# After it was read above: Snakemake itself would hang on a file whose merge keys multiply.
+configfile: Path(workflow.basedir) / "config.yaml"
+
 
 ROOT = str(PLAN.root)
 

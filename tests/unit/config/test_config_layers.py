@@ -68,10 +68,6 @@ def test_anchors_are_read_once(tmp_path: Path) -> None:
     assert layers.locate([layer], ["b", "x"]).endswith("a.yaml:1")
 
 
-def test_an_anchor_inside_itself_ends(tmp_path: Path) -> None:
-    assert "a" in layers.read(write(tmp_path, "a: &one [*one]\n")).data
-
-
 def test_locating(tmp_path: Path) -> None:
     lower = layers.read(write(tmp_path, "a:\n  b:\n    - c: 1\n    - c: 2\nd: 3\n"))
     upper = Layer(COMMAND_LINE, {"d": 4})

@@ -241,3 +241,130 @@ def test_the_shipped_studies_are_valid(study: str) -> None:
 def test_studies_do_not_change(files) -> None:
     with pytest.raises(ValueError, match="frozen"):
         files.load().seed = 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "words"),
+    [
+        ("seed: 10", "repeats: yes", "repeats", "must be a number; YAML"),
+        (
+            "loss: mse",
+            "loss: mse\n    members: true",
+            "treatments.baseline.members",
+            "must be a number; YAML",
+        ),
+        ("delta: 0.3", "delta: on", "datasets.liris.distribution.delta", "must be a number; YAML"),
+        ("seed: 10", "evaluation: {double_rounding: 1}", "evaluation.double_rounding", "must be a valid boolean"),
+        ("seed: 10", "evaluation: {double_rounding: 'yes'}", "evaluation.double_rounding", "must be a valid boolean"),
+        ("seed: 10", "models: {bi_gru: {units: [-1, 12]}}", "models.bi_gru.units.0", "found -1: must be greater"),
+        (
+            "seed: 10",
+            "models: {bi_gru: {units: [no, 12]}}",
+            "models.bi_gru.units.0",
+            "must be a number; YAML",
+        ),
+        ("seed: 10", f"models: {{et: {{layers: {2**63 - 1}}}}}", "models.et.layers", "less than or equal to 64"),
+        ("seed: 10", f"models: {{et: {{layers: '{2**70}'}}}}", "models.et.layers", "less than or equal to 64"),
+        ("fps: 1.0", "fps: 1e300", "features.frames.options.fps", "less than or equal to 1000"),
+        ("low: 0.0", "low: -1e300", "datasets.liris.distribution.low", "must be at least -1"),
+        ("files: [a.h5]", "files: [../../etc/passwd]", "features.pool5.files.0", "must stay below its folder"),
+        ("files: [a.h5]", "files: [/etc/passwd]", "features.pool5.files.0", "must stay below its folder"),
+        ("files: [a.h5]", "files: [~/a.h5]", "features.pool5.files.0", "must stay below its folder"),
+        ("files: [a.h5]", 'files: ["a\\0b"]', "features.pool5.files.0", "control characters"),
+        ("    folder: liris", "    folder: ../liris", "datasets.liris.folder", "must stay below its folder"),
+        ("    folder: liris", f"    folder: {'x' * 300}", "datasets.liris.folder", "name longer than"),
+        ("seed: 10", 'data: "a\\nb"', "data", "control characters"),
+        ("seed: 10", f"data: {'x' * 300}", "data", "name longer than"),
+        ("seed: 10", "results: workflow", "results", "the project's own files"),
+        ("seed: 10", "results: x/../workflow/lib", "results", "the project's own files"),
+        ("seed: 10", "results: .git", "results", "the project's own files"),
+        ("seed: 10", "results: .", "results", "the project's own files"),
+        ("seed: 10", "results: config.yaml/x", "results", "the project's own files"),
+        ("seed: 10", "results: ..", "results", "holds the project itself"),
+        ("seed: 10", "results: /", "results", "folder of the system"),
+        ("seed: 10", "results: /etc", "results", "folder of the system"),
+        ("seed: 10", "results: /proc/self", "results", "folder of the system"),
+        ("seed: 10", 'results: "a\\nb"', "results", "control characters"),
+        ("seed: 10", "results: ''", "results", "must name"),
+        ("seed: 10", "results: ~nobody-of-this-name/x", "results", "home folder behind `~`"),
+        (
+            "    folder: liris",
+            "    folder: liris\n    models: {et: {d_model: 11}}",
+            "datasets.liris.models.et.d_model",
+            "found 11: must be a multiple of 2",
+        ),
+        (
+            "    folder: liris",
+            "    folder: liris\n    models: {et: {slices.layrs: 2}}",
+            "datasets.liris.models.et.slices.layrs",
+            "no setting 'layrs'; did you mean 'layers'?",
+        ),
+        (
+            "    folder: liris",
+            "    folder: liris\n    models: {ett: {d_model: 8}}",
+            "datasets.liris.models.ett",
+            "no such model; did you mean 'et'?",
+        ),
+    ],
+)
+def test_values_that_were_accepted_though_wrong(files, refused, old: str, new: str, key: str, words: str) -> None:
+    message = refused(files.change(old, new))
+    assert f"{files.config}:" in message
+    assert f": {key}: " in message
+    assert words in message
+
+
+def test_integers_too_long_to_show(files, refused) -> None:
+    assert "too long to show" in refused(files, overrides={"repeats": 10**5000})
+
+
+def test_results_elsewhere(files, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/some/home")
+    assert files.load(overrides={"results": "~/out"}).results == Path("/some/home/out")
+    assert files.load(overrides={"results": "/dev/shm/out"}).results == Path("/dev/shm/out")
+    assert files.load(overrides={"results": "../out"}).results == tmp_path.parent / "out"
+    assert files.load(overrides={"results": "my results/./x"}).results == Path("my results/x")
+
+
+def test_the_folders_that_results_may_not_join_are_those_of_the_project() -> None:
+    import subprocess
+
+    from utopia.config import places
+    from utopia.config.load import REPOSITORY
+
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    folders = {line.split("/")[0] for line in listed.splitlines() if "/" in line}
+    assert {name for name in folders if not name.startswith(".")} == set(places.OWN)
+
+
+def test_every_number_has_bounds_and_is_no_switch() -> None:
+    """Whatever setting a component adds: an endless number and a switch are refused where a number is meant."""
+    import typing
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from utopia.config.annotations import is_model
+    from utopia.config.study import study_model
+
+    numbers, switches = 0, 0
+    waiting, seen = [study_model()], set()
+    while waiting:
+        kind = waiting.pop()
+        for inner in typing.get_args(kind):
+            waiting.append(inner)
+        if not is_model(kind) or kind in seen:
+            continue
+        seen.add(kind)
+        for name, field in kind.model_fields.items():
+            waiting.append(field.annotation)
+            plain = {str(each) for each in (field.annotation, *typing.get_args(field.annotation))}
+            wrong = []
+            if plain & {"<class 'int'>", "<class 'float'>"}:
+                numbers, wrong = numbers + 1, [True, 2**64, -(2**64), 10**400]
+            elif "<class 'bool'>" in plain:
+                switches, wrong = switches + 1, [1, 0, "yes", "true"]
+            for value in wrong:
+                with pytest.raises(ValidationError) as caught:
+                    TypeAdapter(kind).validate_python({name: value})
+                assert any(error["loc"][:1] == (name,) for error in caught.value.errors()), (kind, name, value)
+    assert numbers > 100 and switches > 4

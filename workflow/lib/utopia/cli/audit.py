@@ -7,7 +7,7 @@ import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from utopia.cli import options
 from utopia.errors import ConfigError
@@ -45,28 +45,40 @@ def locate(chosen: argparse.Namespace) -> Study:
     From here on the repository is the working directory.
 
     Raises:
-        ConfigError: the configuration names no study.
+        ConfigError: a file of the configuration cannot be read, it names no study, or folders that cannot be.
     """
-    import yaml
-
+    from utopia.config import places, yaml_file
     from utopia.provenance.fingerprint import file_of
 
     repository = file_of(".")
     chosen.configfile = [str(Path(file).absolute()) for file in chosen.configfile]
-    data = Path(chosen.data).expanduser().absolute() if chosen.data else None
-    chosen.data = str(data) if data else None
+    chosen.data = str(places.absolute(chosen.data, Path.cwd())) if chosen.data else None
     os.chdir(repository)
-    facts: dict[str, Any] = {}
-    first = yaml.load(Path("config.yaml").read_bytes(), Loader=yaml.CSafeLoader) or {}
+    config, studies = repository / "config.yaml", repository / "workflow" / "resources" / "studies"
+    first = yaml_file.read(config).data
     name = chosen.study or first.get("study", "miniature")
-    overlay = repository / "workflow" / "resources" / "studies" / f"{name}.yaml"
-    if not overlay.is_file():
-        raise ConfigError(f"there is no study {name!r}", where=overlay.parent, remedy="see --study")
-    for layer in (Path("config.yaml"), overlay, *map(Path, chosen.configfile)):
-        facts |= yaml.load(layer.read_bytes(), Loader=yaml.CSafeLoader) or {}
-    if data is None and facts.get("data"):
-        data = Path(os.path.normpath(repository / Path(str(facts["data"])).expanduser()))
-    return Study(name, Path(str(facts.get("results", "results"))) / name, data)
+    overlay = places.overlay_of(name, studies, "command line (--study)" if chosen.study else config)
+    facts: dict[str, Any] = dict(first)
+    for file in (overlay, *map(Path, chosen.configfile)):
+        facts |= yaml_file.read(file).data
+    data, results = chosen.data or facts.get("data"), facts.get("results", "results")
+    if (
+        not isinstance(results, str)
+        or places.fault_of_results(results, repository)
+        or not isinstance(data, str | None)
+        or (data and places.fault_of_text(data))
+    ):
+        _refuse(chosen)
+    folder = places.results(str(results), repository) / name
+    return Study(name, folder, places.absolute(str(data), repository) if data else None)
+
+
+def _refuse(chosen: argparse.Namespace) -> NoReturn:
+    """Say, with file and line, what is wrong with a configuration in which something was seen to be wrong."""
+    from utopia.config.load import load
+
+    load(options.overrides(chosen), chosen.configfile)
+    raise ConfigError("`results` and `data` must name folders", where="config.yaml")
 
 
 def graph(study: Study) -> Graph:

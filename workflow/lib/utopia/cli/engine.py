@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from utopia.config import yaml_file
 from utopia.errors import UtopiaError
 
 PROFILE = Path("profiles") / "default" / "config.yaml"
@@ -94,8 +95,8 @@ def dry_run(settings: Mapping[str, str], repository: Path) -> list[RuleJobs]:
     """
     with tempfile.TemporaryDirectory() as folder:
         # The default profile without its logger: that one shows a summary of its own.
-        profile = yaml.safe_load((repository / PROFILE).read_text()) if (repository / PROFILE).is_file() else {}
-        profile = {key: value for key, value in (profile or {}).items() if key not in ("logger", "quiet")}
+        profile = yaml_file.read(repository / PROFILE).data if (repository / PROFILE).is_file() else {}
+        profile = {key: value for key, value in profile.items() if key not in ("logger", "quiet")}
         Path(folder, "config.yaml").write_text(yaml.safe_dump({"cores": "all"} | profile))
         options = ("--dry-run", "--nocolor", "--workflow-profile", folder)
         done = subprocess.run(

@@ -6,7 +6,10 @@ Exit codes: 0 all is well, 1 something is wrong, 2 the command line or the confi
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -32,31 +35,70 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # Any name of a file can be printed, whatever the terminal's encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    given, passed_on = _split(given)
-    parser = _parser(given)
-    chosen = parser.parse_args(given)
-    if chosen.command is None:
-        parser.print_help()
-        return 2
-    if passed_on and chosen.command not in ("run", "resume"):
-        parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
-    chosen.passed_on = passed_on
     try:
+        given, passed_on = _split(given)
+        parser = _parser(given)
+        chosen = parser.parse_args(given)
+        if chosen.command is None:
+            parser.print_help()
+            return 2
+        if passed_on and chosen.command not in ("run", "resume"):
+            parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
+        chosen.passed_on = passed_on
         code = int(_module(chosen.command).run(chosen))
         sys.stdout.flush()
         return code
-    except UtopiaError as error:
-        if chosen.debug:
-            raise
-        print(error, file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        return _said(error, given)
+
+
+def _said(error: Exception, given: Sequence[str]) -> int:
+    """Say what ended a command, and give its exit code; the traceback of what nobody foresaw goes to a log."""
+    if isinstance(error, UtopiaError):
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno:
+        where = f"{error.filename}: " if error.filename else ""
+        what = f"{where}{error.strerror} ({errno.errorcode.get(error.errno, error.errno)})"
+    elif isinstance(error, MemoryError):
+        what = "there is not enough memory"
+    else:
+        words = " ".join(str(error).split())
+        what = f"something went wrong that nobody foresaw: {type(error).__name__}{': ' if words else ''}{words[:300]}"
+    print(f"utopia {' '.join(given[:1])}: {what}; {_logged(error, given)}", file=sys.stderr)
+    return 1
+
+
+def _logged(error: Exception, given: Sequence[str]) -> str:
+    """Write the traceback to a log, in the checkout or where temporary files go, and say where it is."""
+    import tempfile
+    import time
+    import traceback
+    from pathlib import Path
+
+    text = f"utopia {' '.join(map(repr, given))}\n\n{''.join(traceback.format_exception(error))}"
+    name = f"utopia-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    checkout = Path(__file__).resolve().parents[4]
+    for place in (lambda: checkout / ".snakemake" / "log", lambda: Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder = place()
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+            return f"the traceback is in {folder / name}"
+    return "no log could be written; --debug shows the traceback"
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

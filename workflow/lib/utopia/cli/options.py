@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """`--study` and `--data`."""
-    parser.add_argument("--study", metavar="NAME", help="the study (default: what config.yaml says)")
+    parser.add_argument("--study", metavar="NAME", type=filled, help="the study (default: what config.yaml says)")
     parser.add_argument(
-        "--data", metavar="FOLDER", help="the folder with the data you have (default: as in config.yaml)"
+        "--data", metavar="FOLDER", type=filled, help="the folder with the data you have (default: as in config.yaml)"
     )
+
+
+def filled(text: str) -> str:
+    """The type of an option that must say something: an empty one is mostly a shell variable that is not set."""
+    if not text.strip() or any(ord(letter) < 32 for letter in text):
+        raise argparse.ArgumentTypeError("must not be empty" if not text.strip() else f"must be one line, not {text!r}")
+    return text
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +44,11 @@ def load_study(chosen: argparse.Namespace) -> StudyBase:
     Raises:
         ConfigError: listing every fault of the configuration.
     """
+    from utopia.config import places
     from utopia.config.load import REPOSITORY, load
 
     if chosen.data:
-        chosen.data = str(Path(chosen.data).expanduser().absolute())
+        chosen.data = str(places.absolute(chosen.data, Path.cwd()))
     study = load(overrides(chosen))
     os.chdir(REPOSITORY)
     return study

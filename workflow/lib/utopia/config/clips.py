@@ -13,9 +13,9 @@ from utopia.config.training import Training
 class Clips(Strict):
     """How series are sampled and cut."""
 
-    rate: float = Field(1.0, gt=0)
+    rate: float = Field(1.0, gt=0, le=1000)
     """Steps per second that the model sees; predictions are interpolated to the labels' rate. It divides that."""
-    steps: int = Field(60, ge=2)
+    steps: int = Field(60, ge=2, le=1_000_000)
     """Steps of a clip."""
     start: Literal["reference", "strict"] = "reference"
     """Where a training clip may start. The reference code counts seconds as if steps were frames, so that its clips
@@ -26,7 +26,7 @@ class Clips(Strict):
     (VGGish's rows last 0.96 s, so it drifts by 4 per cent and runs out); `by_time`: the last row at or before it."""
     zero_rows: Literal["keep", "mask"] = "keep"
     """Training labels that are all 0 mean that no face was seen: learned as they are (the reference), or left out."""
-    batch: int = Field(128, ge=1)
+    batch: int = Field(128, ge=1, le=100_000)
     """Videos of an optimiser step, one clip of each; what is left over at the end of an epoch is dropped."""
 
 
@@ -40,9 +40,9 @@ class ClipTraining(Training):
     """Epochs after which the learning rate is multiplied by `factor`."""
     factor: float = Field(0.3, gt=0, le=1)
     """See `milestones`."""
-    validate_every: int = Field(3, ge=1)
+    validate_every: int = Field(3, ge=1, le=100_000)
     """Epochs from one look at the watched videos to the next; the last epoch is looked at too."""
-    whole_epochs: int = Field(80, ge=1)
+    whole_epochs: int = Field(80, ge=1, le=100_000)
     """Epochs of a network that is trained on the validation videos too: nothing is left to select by."""
 
     @model_validator(mode="after")

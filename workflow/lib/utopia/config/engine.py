@@ -24,9 +24,9 @@ class Engine(Strict):
     strategy: Literal["auto", "alone", "stacked"] = "auto"
     """`alone`: one replica after another on packed rows, the fastest on a CPU; `stacked`: as many replicas at once as
     there are places, padded, in one network, the fastest on a GPU. `auto` chooses by the device."""
-    places: int = Field(16, ge=1)
+    places: int = Field(16, ge=1, le=10_000)
     """Replicas that are trained at once by `stacked`."""
-    runs: int = Field(12, ge=1)
+    runs: int = Field(12, ge=1, le=10_000)
     """Most runs of one training job. Runs that differ in treatment only share a job: its start, its data and its
     places."""
     precision: Precision = "float32"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from utopia.config import layers
 from utopia.config.annotations import bare, is_model, members_of, tag_of
+from utopia.config.base import Strict, UnknownSettingError
 from utopia.config.layers import Layer
 from utopia.config.suggest import nearest
 
@@ -49,6 +50,24 @@ def of_pydantic(model: type[BaseModel], error: ValidationError) -> list[Fault]:
     return [_joined(faults) for faults in by_path.values()]
 
 
+def of_change(error: ValidationError | UnknownSettingError, settings: Strict, value: Any, path: Keys) -> Fault:
+    """The fault of a dotted setting at `path` whose `value` the settings refuse (`base.changed`)."""
+    if isinstance(error, UnknownSettingError):
+        allowed = f"allowed here: {', '.join(error.known)}" if error.known else ""
+        return Fault(path, f"there is no setting {error.name!r}", allowed, nearest(error.name, error.known))
+    whats = dict.fromkeys(fault.what for fault in of_pydantic(type(settings), error))
+    what = "; ".join(whats)
+    return Fault(path, what if what.startswith("found ") else f"found {shown(value)}: {what}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: short, and printable whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"
+
+
 def _joined(faults: list[Fault]) -> Fault:
     whats = list(dict.fromkeys(fault.what for fault in faults))
     found, must, _ = whats[0].partition(": must be ")
@@ -60,7 +79,7 @@ def _joined(faults: list[Fault]) -> Fault:
 def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> Fault:
     path, annotation = resolve(model, detail["loc"])
     kind, value, context = detail["type"], detail["input"], detail.get("ctx") or {}
-    found = "found nothing (null)" if value is None else f"found {_SHORT.repr(value)}"
+    found = "found nothing (null)" if value is None else f"found {shown(value)}"
     message = _in_words(str(detail["msg"]))
     if kind == "extra_forbidden":
         allowed = sorted(fields_of(annotation))

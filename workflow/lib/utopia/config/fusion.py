@@ -14,11 +14,11 @@ class SliceFusion(Strict):
 
     enabled: bool = False
     """Whether there is one; it is meant for several modalities."""
-    slice: int = Field(10, ge=1)
+    slice: int = Field(10, ge=1, le=100_000)
     """Steps of a slice; each starts from a zero state [U]."""
-    layers: int = Field(2, ge=1)
+    layers: int = Field(2, ge=1, le=64)
     """Layers of the LSTM."""
-    units: int = Field(64, ge=1)
+    units: int = Field(64, ge=1, le=16_384)
     """Its units per direction: both together are 128 wide, as the models are [U]."""
     pool: Literal["step", "mean"] = "step"
     """What a step gets: its own state, or the mean over its slice, the same for all of its steps [U]."""

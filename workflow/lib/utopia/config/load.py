@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from utopia.config import layers
-from utopia.config.faults import Fault, of_pydantic
+from utopia.config import layers, places
+from utopia.config.base import UnknownSettingError, changed
+from utopia.config.faults import Fault, of_change, of_pydantic, shown
 from utopia.config.layers import COMMAND_LINE, Layer
 from utopia.config.study import StudyBase, study_model
 from utopia.config.suggest import nearest
@@ -29,13 +30,14 @@ def load(
 ) -> StudyBase:
     """Read `config`, the overlay of the study it (or an override) names, then `files`, then `overrides`.
 
-    A relative `data` is taken from the folder of `config`, wherever the command runs.
+    Relative `data` and `results` are taken from the folder of `config`, wherever the command runs.
 
     Raises:
         ConfigError: listing every fault.
     """
     study = validate(_stack(overrides or {}, files, config, studies), base=config.parent)
-    return study if study.data is None else study.model_copy(update={"data": _absolute(study.data, config.parent)})
+    data = None if study.data is None else places.absolute(study.data, config.parent)
+    return study.model_copy(update={"data": data, "results": places.results(study.results, config.parent)})
 
 
 def _stack(overrides: Mapping[str, Any], files: Sequence[str | Path], config: Path, studies: Path) -> list[Layer]:
@@ -44,14 +46,7 @@ def _stack(overrides: Mapping[str, Any], files: Sequence[str | Path], config: Pa
     if overrides:
         above.append(Layer(COMMAND_LINE, dict(overrides)))
     name = layers.merge([base, *above]).get("study", StudyBase.model_fields["study"].default)
-    overlays = {path.stem: path for path in sorted(studies.glob("*.yaml"))}
-    if not isinstance(name, str) or name not in overlays:
-        raise ConfigError(
-            f"there is no study {name!r}{nearest(str(name), overlays)}",
-            where=layers.locate([base, *above], ["study"]),
-            remedy=f"use one of: {', '.join(overlays)}; or add {studies.name}/{name}.yaml",
-        )
-    overlay = layers.read(overlays[name])
+    overlay = layers.read(places.overlay_of(name, studies, layers.locate([base, *above], ["study"])))
     if overlay.data.get("study", name) != name:
         raise ConfigError(
             f"the overlay of the study {name!r} names another study, {overlay.data['study']!r}",
@@ -69,9 +64,10 @@ def validate(stack: Sequence[Layer], base: Path = REPOSITORY) -> StudyBase:
         ConfigError: listing every fault.
     """
     merged = layers.merge(stack)
-    study, faults = None, [*_unknown_features(merged), *_data_folder(merged, base)]
+    study, faults = None, [*_unknown_features(merged), *_data_folder(merged, base), *_results_folder(merged, base)]
     try:
         study = study_model().model_validate(merged)
+        faults += _models_of_data_sets(study)
     except ValidationError as error:
         faults = [*of_pydantic(study_model(), error), *faults]
     if study is None or faults:
@@ -106,19 +102,52 @@ def _enumerated(value: Any) -> list[tuple[int, Any]]:
     return list(enumerate(value)) if isinstance(value, list) else []
 
 
+def _models_of_data_sets(study: StudyBase) -> list[Fault]:
+    """Settings that a data set gives a model and that the model refuses, alone or with its others."""
+    faults = []
+    for name in type(study.datasets).model_fields:  # type: ignore[attr-defined]
+        for model, changes in study.dataset(name).models.items():
+            known = type(study.models).model_fields  # type: ignore[attr-defined]
+            path = ("datasets", name, "models", model)
+            if model not in known:
+                faults.append(
+                    Fault(path, "there is no such model", f"allowed here: {', '.join(known)}", nearest(model, known))
+                )
+                continue
+            settings = getattr(study.models, model)  # type: ignore[attr-defined]
+            for dotted, value in changes.items():
+                try:
+                    settings = changed(settings, dotted.split("."), value)
+                except (ValidationError, UnknownSettingError) as error:
+                    faults.append(of_change(error, settings, value, (*path, dotted)))
+    return faults
+
+
 def _data_folder(merged: Mapping[str, Any], base: Path) -> list[Fault]:
     data = merged.get("data")
     if not isinstance(data, str | Path):
         return []
-    folder = _absolute(Path(data), base)
-    remedy = "name the folder that holds one folder per data set, or leave `data` out"
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "there is no such folder"
-        return [Fault(("data",), f"found {str(data)!r}: {what}", remedy)]
+    found, remedy = (
+        f"found {shown(str(data))}",
+        "name the folder that holds one folder per data set, or leave `data` out",
+    )
+    if fault := places.fault_of_text(str(data)):
+        return [Fault(("data",), f"{found}: {fault}", remedy)]
+    folder = places.absolute(data, base)
+    try:
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "there is no such folder"
+            return [Fault(("data",), f"{found}: {what}", remedy)]
+    except OSError as error:
+        return [Fault(("data",), f"{found}: {error.strerror}", remedy)]
     if not os.access(folder, os.R_OK | os.X_OK):
-        return [Fault(("data",), f"found {str(data)!r}: the folder cannot be read (see `ls -ld`)", remedy)]
+        return [Fault(("data",), f"{found}: the folder cannot be read (see `ls -ld`)", remedy)]
     return []
 
 
-def _absolute(path: Path, base: Path) -> Path:
-    return Path(os.path.normpath(base / path.expanduser()))
+def _results_folder(merged: Mapping[str, Any], base: Path) -> list[Fault]:
+    folder = merged.get("results")
+    if not isinstance(folder, str | Path):
+        return []
+    fault = places.fault_of_results(folder, base)
+    return [Fault(("results",), f"found {shown(str(folder))}: {fault}")] if fault else []

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
 from utopia import registry
-from utopia.config.base import Strict
+from utopia.config.base import Below, Strict
 from utopia.config.engine import Engine
 from utopia.config.extraction import Compute
 from utopia.config.suggest import nearest
 
-Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+Name = Annotated[str, Field(pattern="^[a-z0-9_]+$", max_length=48)]
 """A name that becomes part of a file's name."""
 
 
@@ -31,7 +31,7 @@ def _list(schema: Any, kind: str) -> None:
 class Distribution(Strict):
     """Label histogram and its Gaussian convolution (ULDA sec. 3.2, Eq. 2)."""
 
-    bins: int = Field(..., ge=2)
+    bins: int = Field(..., ge=2, le=100_000)
     """Number of bins b over [low, high]."""
     low: float = Field(...)
     """Lower end of the label range."""
@@ -68,10 +68,10 @@ class Treatment(Strict):
     """A file of `losses/`."""
     sampler: str | None = Field(None, json_schema_extra=lambda schema: _list(schema, "samplers"))
     """A file of `samplers/`, or null."""
-    members: int = Field(1, ge=1)
+    members: int = Field(1, ge=1, le=1000)
     """Networks of an ensemble: each replica is trained so many times from seeds of its own, and their predictions are
     averaged."""
-    whole: int = Field(0, ge=0)
+    whole: int = Field(0, ge=0, le=1000)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """A low-pass filter that the training labels go through (EEV 2021 sec. 4.3)."""
@@ -95,7 +95,7 @@ class Precomputed(Strict):
 
     extractor: Literal["hdf5"]
     """`hdf5`: nothing is extracted."""
-    files: list[str] = Field(..., min_length=1)
+    files: list[Below] = Field(..., min_length=1)
     """Where the file may lie below the data-set's folder, in order; the first one found is used."""
     array: str = "features"
     """Name of the (steps x width) array in each group."""
@@ -112,7 +112,7 @@ class PrecomputedTable(Strict):
 
     extractor: Literal["csv"]
     """`csv`: nothing is extracted."""
-    files: list[str] = Field(..., min_length=1)
+    files: list[Below] = Field(..., min_length=1)
     """Where the file may lie below the data-set's folder, in order; the first one found is used."""
     item: str = "musicId"
     """The column that holds an item's key; the rows of an item stand together."""
@@ -142,11 +142,11 @@ class ExtractedFeature(Strict):
 class DatasetSettings(Strict):
     """A data set: where its files are, what it is fed with, its label distribution."""
 
-    folder: str = Field(..., min_length=1)
+    folder: Below = Field(..., min_length=1)
     """The data set's folder below `data`."""
     features: list[list[str]] = Field(..., min_length=1)
     """Sets of features (rows concatenated), best first: the first set that is available is used."""
-    shard: int = Field(16, ge=1)
+    shard: int = Field(16, ge=1, le=100_000)
     """Videos per extraction job."""
     models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)
     """Settings of models that differ on this data set, by model and dotted name (`pgl_sum: {d_model: 128}`)."""
@@ -157,21 +157,21 @@ class DatasetSettings(Strict):
 class Generated(Strict):
     """Size of the miniature's generated data. Only an overlay sets it; null means real data."""
 
-    seconds: float = Field(60.0, gt=5)
+    seconds: float = Field(60.0, gt=5, le=86_400)
     """Mean length of a video; a song is 15 s longer, which no label covers."""
-    seconds_of: dict[str, Annotated[float, Field(gt=5)]] = Field(default_factory=dict)
+    seconds_of: dict[str, Annotated[float, Field(gt=5, le=86_400)]] = Field(default_factory=dict)
     """Mean length by data set, where it differs."""
-    width: int = Field(96, ge=32)
+    width: int = Field(96, ge=32, le=8192)
     """Frame width in pixels."""
-    height: int = Field(72, ge=32)
+    height: int = Field(72, ge=32, le=8192)
     """Frame height in pixels."""
-    fps: int = Field(10, ge=2)
+    fps: int = Field(10, ge=2, le=1000)
     """Frames per second."""
-    annotators: int = Field(30, ge=2)
+    annotators: int = Field(30, ge=2, le=1000)
     """Simulated annotators who vote on every video."""
-    label_annotators: int = Field(3, ge=1)
+    label_annotators: int = Field(3, ge=1, le=1000)
     """How many of them make the training labels."""
-    items: dict[str, int] = Field(default_factory=dict)
+    items: dict[str, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
     """Number of videos by data set; a data set that is not named is not generated."""
 
     @field_validator("items", "seconds_of")
@@ -208,9 +208,9 @@ class StudyBase(Strict):
     """Folder with the data you have (one folder per data set). The miniature generates its own."""
     results: Path = Path("results")
     """Where everything that is made goes; deleting it is the whole reset."""
-    seed: int = Field(2307, ge=0)
+    seed: int = Field(2307, ge=0, le=2**63 - 1)
     """Root of every random seed."""
-    repeats: int = Field(3, ge=1)
+    repeats: int = Field(3, ge=1, le=1000)
     """Seeds per run; values are means over them, with their standard deviation."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run."""

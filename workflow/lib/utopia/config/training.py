@@ -12,9 +12,9 @@ from utopia.config.base import Strict
 class Training(Strict):
     """How one replica is trained."""
 
-    epochs: int = Field(200, ge=1)
+    epochs: int = Field(200, ge=1, le=100_000)
     """Most epochs (passes over the training videos)."""
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(1e-4, gt=0, le=1000)
     """Adam's learning rate."""
     weight_decay: float = Field(0.0, ge=0)
     """L2 term added to the gradient, as `torch.optim.Adam(weight_decay=...)` does."""
@@ -26,7 +26,7 @@ class Training(Strict):
     """Which epoch is reported. `early_stopping`: lowest validation loss; `last`; `pgl_rule`: the rule of PGL-SUM's
     reference code on the training loss alone; `best_test`: lowest test error, an oracle that no table may compare with
     print; `best_validation`: highest correlation on the validation videos, of data sets that have some."""
-    patience: int = Field(15, ge=1)
+    patience: int = Field(15, ge=1, le=100_000)
     """Early stopping: epochs without a better validation loss before the replica stops."""
     validation_share: float = Field(0.1, ge=0, lt=1)
     """Share of the training videos (at least one) held out for `early_stopping`; test videos are never used for it. The

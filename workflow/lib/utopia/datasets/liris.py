@@ -35,7 +35,7 @@ _REMEDY = "get the file anew from the LIRIS-ACCEDE site, or remove it: the movie
 class Config(Strict):
     """LIRIS-ACCEDE, MediaEval 2018: valence and arousal per second of 66 movies."""
 
-    length_tolerance: float = Field(5.0, ge=0)
+    length_tolerance: float = Field(5.0, ge=0, le=86_400)
     """Seconds by which the labels may be longer or shorter than the video [U]; beyond it the movie is refused."""
 
 

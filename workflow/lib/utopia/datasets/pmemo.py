@@ -44,15 +44,15 @@ class Config(Strict):
 
     split: Literal["random", "files"] = "random"
     """`random`: `test_share` of the songs, drawn by `split_seed`, test. `files`: split/{train,validation,test}.txt."""
-    split_seed: int = Field(3, ge=0)
+    split_seed: int = Field(3, ge=0, le=2**63 - 1)
     """Seed of that draw. With 3 and a share of 0.1 it gives the very 77 songs of the authors' own notebook."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Share of the songs that test; RMN's and ULDA's own split is documented nowhere [U]."""
     twins: Literal["leave_out", "keep"] = "leave_out"
     """A training song that is the same recording as a test song under another id: left out of training, or kept."""
-    settle_s: float = Field(15.0, ge=0)
+    settle_s: float = Field(15.0, ge=0, le=86_400)
     """Seconds at the start whose labels are dropped; the archive has none there."""
-    length_tolerance: float = Field(1.5, ge=0)
+    length_tolerance: float = Field(1.5, ge=0, le=86_400)
     """Seconds by which the last label may miss the end of the song [U]; beyond it the song is refused."""
     checksums: Literal["refuse", "record"] = "refuse"
     """What to do with a file whose sha256 is not the one on the data set's card."""

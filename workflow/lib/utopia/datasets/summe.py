@@ -29,9 +29,9 @@ _REMEDY = "get the file anew from the SumMe site, or remove it: the video is the
 class Config(Strict):
     """SumMe: importance of every 15th frame of 25 videos."""
 
-    label_annotators: int | None = Field(None, ge=1)
+    label_annotators: int | None = Field(None, ge=1, le=1000)
     """Make the training label from this many users, drawn by `label_seed`; the label of all judges. Null: all."""
-    label_seed: int = Field(2307, ge=0)
+    label_seed: int = Field(2307, ge=0, le=2**63 - 1)
     """Seed of that draw."""
     checksums: Literal["refuse", "record"] = "refuse"
     """What to do with a file whose sha256 is not the one on the data set's card."""

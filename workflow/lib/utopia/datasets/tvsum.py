@@ -33,9 +33,9 @@ class Config(Strict):
 
     tvsum_gt_scale: Literal["minus_one_quarter", "over_five", "min_max"] = "minus_one_quarter"
     """How the mean vote x becomes a label in [0, 1] [U]: (x - 1) / 4, x / 5, or min-max per video."""
-    label_annotators: int | None = Field(None, ge=1)
+    label_annotators: int | None = Field(None, ge=1, le=1000)
     """Make the training label from this many users, drawn by `label_seed`; the label of all judges. Null: all."""
-    label_seed: int = Field(2307, ge=0)
+    label_seed: int = Field(2307, ge=0, le=2**63 - 1)
     """Seed of that draw."""
     checksums: Literal["refuse", "record"] = "refuse"
     """What to do with a file whose sha256 is not the one on the data set's card."""

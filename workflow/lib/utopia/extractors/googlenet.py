@@ -21,13 +21,13 @@ VERSION = 1
 class Config(Strict):
     """GoogLeNet pool5 features of frames."""
 
-    fps: float = Field(2.0, gt=0)
+    fps: float = Field(2.0, gt=0, le=1000)
     """Frames per second."""
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(None, ge=1, le=1_000_000)
     """Take every so many frames instead of `fps` (the field's precomputed files: 15)."""
-    size: int = Field(224, ge=32)
+    size: int = Field(224, ge=32, le=8192)
     """Side of the square that the network sees, in pixels; 224 is the published one."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["googlenet_imagenet", "random"] = "googlenet_imagenet"
     """A card of workflow/resources/weights/, or `random`: drawn from the study's seed, and recorded as such."""

@@ -21,11 +21,11 @@ VERSION = 1
 class Config(Strict):
     """Inception-v3 features of frames: the last pooling."""
 
-    fps: float = Field(6.0, gt=0)
+    fps: float = Field(6.0, gt=0, le=1000)
     """Frames per second; EEV's labels come six times per second."""
-    size: int = Field(299, ge=75)
+    size: int = Field(299, ge=75, le=8192)
     """Side of the square that the network sees, in pixels; 299 is the published one."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["inception_v3_imagenet", "random"] = "inception_v3_imagenet"
     """A card of workflow/resources/weights/, or `random`: drawn from the study's seed, and recorded as such."""

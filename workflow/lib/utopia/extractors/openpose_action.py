@@ -31,19 +31,19 @@ _LATER = ("conv5_", "Mconv")  # the stages that find joints and limbs
 class Config(Strict):
     """OpenPose front features of frames, pooled."""
 
-    fps: float = Field(1.0, gt=0)
+    fps: float = Field(1.0, gt=0, le=1000)
     """Frames per second."""
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(None, ge=1, le=1_000_000)
     """Take every so many frames instead of `fps`."""
-    height: int = Field(368, ge=32, multiple_of=8)
+    height: int = Field(368, ge=32, multiple_of=8, le=8192)
     """Height of the network's input: 368 by 656 is OpenPose's own, 224 by 224 costs a fifth of it [U]."""
-    width: int = Field(656, ge=32, multiple_of=8)
+    width: int = Field(656, ge=32, multiple_of=8, le=8192)
     """Width of the network's input. A frame is scaled to fit, and grey fills the rest, which is not pooled."""
     layer: Literal["front", "action"] = "front"
     """`front`: the map conv4_4_CPM. `action`: the hidden map of the head, which needs fine-tuned weights [U]."""
     pool: Literal["mean", "max"] = "mean"
     """How a map becomes a vector [U]."""
-    batch: int = Field(4, ge=1)
+    batch: int = Field(4, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["openpose_coco", "openpose_action", "random"] = "openpose_coco"
     """A card of workflow/resources/weights/ (`openpose_action`: fine-tuned by yourself), or `random`."""

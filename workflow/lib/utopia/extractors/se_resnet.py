@@ -23,11 +23,11 @@ class Config(Strict):
 
     network: Literal["se_resnet50", "se_resnet152", "se_resnext101_32x4d", "senet154"] = "se_resnext101_32x4d"
     """Which network. The published EEV code extracts with `se_resnext101_32x4d`; its report says SE-ResNet."""
-    fps: float = Field(6.0, gt=0)
+    fps: float = Field(6.0, gt=0, le=1000)
     """Frames per second; EEV's labels come six times per second."""
-    size: int = Field(224, ge=32)
+    size: int = Field(224, ge=32, le=8192)
     """Side of the square that the network sees, in pixels; 224 is the published one."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal[
         "se_resnext101_32x4d_imagenet", "se_resnet50_imagenet", "se_resnet152_imagenet", "senet154_imagenet", "random"

@@ -24,11 +24,11 @@ VERSION = 1
 class Config(Strict):
     """Swin-L features of frames: the last stage, normalised and averaged over the picture."""
 
-    fps: float = Field(6.0, gt=0)
+    fps: float = Field(6.0, gt=0, le=1000)
     """Frames per second; EEV's labels come six times per second."""
-    size: int = Field(224, ge=32)
+    size: int = Field(224, ge=32, le=8192)
     """Side of the square that the network sees, in pixels; 224 is the published one."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["swin_large_imagenet22k", "swin_large_imagenet22k_timm", "random"] = "swin_large_imagenet22k"
     """A card of workflow/resources/weights/ (the same numbers in the authors' file and in timm's), or `random`."""

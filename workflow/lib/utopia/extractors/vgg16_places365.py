@@ -29,9 +29,9 @@ VERSION = 1
 class Config(Strict):
     """VGG16-Places365 features of frames: the largest value of each channel of the last convolution."""
 
-    fps: float = Field(1.0, gt=0)
+    fps: float = Field(1.0, gt=0, le=1000)
     """Frames per second; LIRIS-ACCEDE's labels come once per second."""
-    size: int = Field(224, ge=32)
+    size: int = Field(224, ge=32, le=8192)
     """Side of the square that the network sees, in pixels; 224 is the published one."""
     geometry: Literal["crop", "squash"] = "crop"
     """`crop`: resized to 256 x 256 whatever its shape, of which the central 224 x 224 are seen, as in training;
@@ -39,7 +39,7 @@ class Config(Strict):
     mean: Literal["places365", "imagenet", "none"] = "places365"
     """What is subtracted from blue, green, red in 0 to 255 **[U]**: the mean of each channel of the training set's mean
     picture; that of ImageNet, which the Keras conversion imports; or nothing, as in its examples."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["vgg16_places365_keras", "vgg16_places365_caffe", "random"] = "vgg16_places365_keras"
     """A card of workflow/resources/weights/ (the authors' Caffe network or its conversion to Keras), or `random`."""

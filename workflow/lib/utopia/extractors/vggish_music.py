@@ -35,7 +35,7 @@ class Config(Strict):
     """Of VGGish: a card of workflow/resources/weights/, or `random`: drawn from the study's seed, and recorded so."""
     separator_weights: Literal["hdemucs_high_musdb_plus", "hdemucs_high_musdb", "random"] = "hdemucs_high_musdb_plus"
     """Of Hybrid Demucs, trained on MUSDB-HQ and 800 more songs or on MUSDB-HQ alone [U]; or `random`."""
-    channels: int = Field(48, ge=4, multiple_of=4)
+    channels: int = Field(48, ge=4, multiple_of=4, le=4096)
     """Channels of the separator's first layer; its published weights have 48."""
     segment: float = Field(11.0, ge=1, le=60)
     """Seconds of sound that are separated at a time, about; the published recipe has 10 and a tenth more."""

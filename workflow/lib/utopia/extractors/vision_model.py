@@ -35,11 +35,11 @@ class Config(Strict):
     `vgg16.IMAGENET1K_V1`, `resnet50.a1_in1k`; otherwise it is that of the library's default ones."""
     pool: Literal["default", "avg", "max", "token"] = "default"
     """How positions become one row: as the network has it, or, in timm, their mean, maximum or class token."""
-    fps: float = Field(2.0, gt=0)
+    fps: float = Field(2.0, gt=0, le=1000)
     """Frames per second."""
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(None, ge=1, le=1_000_000)
     """Take every so many frames instead of `fps`."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: str = Field(..., pattern="^[a-z0-9_]+$")
     """A card of workflow/resources/weights/, whose file has the library's names; or `random`. Nothing is downloaded."""

@@ -33,21 +33,21 @@ TUNED = ("block12.", "conv3.", "bn3.", "conv4.", "bn4.")
 class Config(Strict):
     """Xception features of the largest face of frames; zeros where there is none."""
 
-    fps: float = Field(1.0, gt=0)
+    fps: float = Field(1.0, gt=0, le=1000)
     """Frames per second."""
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(None, ge=1, le=1_000_000)
     """Take every so many frames instead of `fps`."""
-    size: int = Field(299, ge=64)
+    size: int = Field(299, ge=64, le=8192)
     """Side of the square that Xception sees, in pixels; 299 is the published one."""
     width: Literal[3072, 2048] = 3072
     """3072: block 12 (1024) and the last layer (2048), each averaged over the face. 2048: the last layer alone [U]."""
-    smallest: int = Field(20, ge=12)
+    smallest: int = Field(20, ge=12, le=8192)
     """The smallest face to look for, in pixels: 20 is MTCNN's own; 60 takes an eighth of the time at 270 lines."""
     margin: float = Field(0.0, ge=0, le=1)
     """How much of its sides a face's box grows by, half to each side."""
     no_face: Literal["zeros", "frame"] = "zeros"
     """What a frame without a face gives: a row of zeros, or the features of the whole frame [U]."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["xception_imagenet", "xception_face", "random"] = "xception_imagenet"
     """Of Xception: a card of workflow/resources/weights/ (`xception_face`: fine-tuned by yourself), or `random`."""

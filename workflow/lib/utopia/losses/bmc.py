@@ -33,7 +33,7 @@ class Config(Strict):
     s, is not known beforehand)."""
     learn_noise: bool = True
     """Whether s is learnt; it stays as it is otherwise (the original's depth benchmark: 1)."""
-    noise_learning_rate: float = Field(1e-2, gt=0)
+    noise_learning_rate: float = Field(1e-2, gt=0, le=1000)
     """The optimiser's learning rate for s."""
 
 

@@ -31,7 +31,7 @@ class Config(Strict):
 
     window: Literal["gaussian", "triangular", "laplace", "utopia"] = "gaussian"
     """Shape of the window; `utopia`: ULDA's own kernel and boundary, so that LDS and CWL smooth alike."""
-    ks: int = Field(5, ge=1)
+    ks: int = Field(5, ge=1, le=10_001)
     """Bins in the window, an odd number (the authors' commands: 5)."""
     sigma: float = Field(2.0, gt=0)
     """Width of the Gaussian or Laplace window, in bins (the authors' commands: 2)."""

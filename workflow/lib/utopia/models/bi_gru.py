@@ -10,7 +10,7 @@ torch's defaults. Shapes as in `_common`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -33,9 +33,9 @@ class Config(Strict):
     class Recipe(ClipTraining):
         """The reference code's: Adam, 2e-4, weight decay 1e-5, the rate times 0.3 after epochs 40 and 80."""
 
-        epochs: int = Field(200, ge=1)
+        epochs: int = Field(200, ge=1, le=100_000)
         """Most epochs; the reference's README says 200, its script 1000."""
-        learning_rate: float = Field(2e-4, gt=0)
+        learning_rate: float = Field(2e-4, gt=0, le=1000)
         """Adam's learning rate."""
         weight_decay: float = Field(1e-5, ge=0)
         """L2 term added to the gradient; a network that is trained on the validation videos too has none."""
@@ -44,9 +44,11 @@ class Config(Strict):
         selection: Literal["early_stopping", "last", "pgl_rule", "best_test", "best_validation"] = "best_validation"
         """As in the paper the highest correlation on the validation videos, on which its tables report too."""
 
-    units: list[int] = Field(default_factory=lambda: [512, 128], min_length=1)
+    units: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default_factory=lambda: [512, 128], min_length=1, max_length=64
+    )
     """Units per direction of each modality's GRU, in the order of the features. One modality takes the first."""
-    layers: int = Field(2, ge=1)
+    layers: int = Field(2, ge=1, le=64)
     """GRU layers."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout between GRU layers."""

@@ -34,17 +34,17 @@ class Config(Strict):
 
     slices: SliceFusion = Field(default_factory=SliceFusion)
     """A bidirectional LSTM within slices before the embedding, for several modalities (ULDA sec. 4.3)."""
-    d_model: int = Field(128, ge=2, multiple_of=2)
+    d_model: int = Field(128, ge=2, multiple_of=2, le=16_384)
     """Model width d (ULDA: 128)."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(8, ge=1, le=1024)
     """Attention heads (ULDA: 8)."""
-    layers: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=64)
     """Encoder layers; the reference code ties them to half the heads."""
-    feedforward: int = Field(2048, ge=1)
+    feedforward: int = Field(2048, ge=1, le=65_536)
     """Hidden width of the layers' feed-forward part."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout after the embedding and in the encoder layers, attention weights included."""
-    head_hidden: int = Field(64, ge=1)
+    head_hidden: int = Field(64, ge=1, le=16_384)
     """Hidden width of the frame-wise regressor."""
     head_dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout in the frame-wise regressor."""

@@ -45,7 +45,7 @@ class Config(Strict):
     class Recipe(Training):
         """The training recipe of the reference code; a setting that is not given has the value here."""
 
-        learning_rate: float = Field(5e-5, gt=0)
+        learning_rate: float = Field(5e-5, gt=0, le=1000)
         """Adam's learning rate."""
         weight_decay: float = Field(1e-5, ge=0)
         """L2 term added to the gradient, as `torch.optim.Adam(weight_decay=...)` does."""
@@ -59,14 +59,14 @@ class Config(Strict):
 
     slices: SliceFusion = Field(default_factory=SliceFusion)
     """A bidirectional LSTM within slices before all else, for several modalities (ULDA sec. 4.3)."""
-    d_model: int | None = Field(None, ge=16)
+    d_model: int | None = Field(None, ge=16, le=16_384)
     """Model width d. Null: that of the features, as in the reference code (1024). A number (ULDA's appendix: 128): a
     linear map of the input to this width comes first, unless the features have it already [U]."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(8, ge=1, le=1024)
     """Heads of the attention over the whole video."""
-    segments: int | None = Field(4, ge=2)
+    segments: int | None = Field(4, ge=2, le=10_000)
     """Segments with an attention cell each, of width d / segments. Null: none, and no fusion."""
-    segment_heads: int = Field(4, ge=1)
+    segment_heads: int = Field(4, ge=1, le=1024)
     """Heads of the attention within a segment."""
     fusion: Literal["add", "mult", "avg", "max"] = "add"
     """How the two attentions are combined, after each is scaled to unit norm per frame."""

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from utopia import registry
+from utopia.config.base import UnknownSettingError, changed
+from utopia.config.faults import of_change
 from utopia.config.study import Distribution, StudyBase
 from utopia.config.suggest import nearest
 from utopia.datasets._common import label_limits
@@ -163,9 +167,8 @@ def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -
 
 
 def _replace(model: Any, path: list[str], value: Scalar, where: str) -> Any:
-    fields = type(model).model_fields
-    if path[0] not in fields:
-        raise ConfigError(f"there is no setting {path[0]!r}{nearest(path[0], fields)}", where=where)
-    inner = value if len(path) == 1 else _replace(getattr(model, path[0]), path[1:], value, where)
-    data = {**{name: getattr(model, name) for name in fields}, path[0]: inner}
-    return type(model).model_validate(data)
+    try:
+        return changed(model, path, value)
+    except (ValidationError, UnknownSettingError) as error:
+        fault = of_change(error, model, value, tuple(path))
+        raise ConfigError(f"{'.'.join(path)}: {fault.what}{fault.hint}", where=where) from error

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from utopia.errors import UtopiaError
+from utopia.errors import ConfigError, UtopiaError
 from utopia.files import read_json
 from utopia.provenance.fingerprint import file_of
 from utopia.provenance.lineage import Graph
@@ -84,12 +84,11 @@ def _fetched(graph: Graph) -> dict[str, str]:
 
 @cache
 def _card(kind: str, name: str) -> dict[str, Any]:
-    import yaml
+    from utopia.config import yaml_file
 
-    path = file_of(f"{_RESOURCES}/{kind}/{name}.yaml")
     try:
-        return dict(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) or {})
-    except (OSError, yaml.YAMLError):
+        return yaml_file.read(file_of(f"{_RESOURCES}/{kind}/{name}.yaml")).data
+    except ConfigError:
         return {}
 
 

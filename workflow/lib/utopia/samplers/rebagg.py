@@ -40,7 +40,7 @@ class Config(Strict):
     """With `fill: noise`: its deviation, in deviations of the rare frames."""
     threshold: float = Field(0.5, gt=0, le=1)
     """Labels of at least this relevance are rare."""
-    k: int = Field(5, ge=1)
+    k: int = Field(5, ge=1, le=10_000)
     """With `fill: smoter`: neighbours; all other frames of the kind in the video, where it has fewer."""
     scope: Literal["train_set", "per_video"] = "train_set"
     """Relevance and sizes of domains from the labels of all training videos (as originally), or of each video alone

@@ -30,7 +30,7 @@ from utopia.samplers._slices import SliceBases
 class Config(Strict):
     """SMOGN within a time slice: interpolation of near frames, else noise (Branco et al. 2017; ULDA sec. 4.6.2)."""
 
-    k: int = Field(5, ge=1)
+    k: int = Field(5, ge=1, le=10_000)
     """Neighbours; all other frames of the slice, where it has fewer."""
     pert: float = Field(0.02, gt=0)
     """Largest deviation of the noise, in deviations of the slice's features and labels (elsewhere also .01)."""

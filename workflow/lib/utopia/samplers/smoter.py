@@ -30,7 +30,7 @@ class Config(Strict):
 
     threshold: float = Field(0.5, gt=0, le=1)
     """Labels of at least this relevance are rare."""
-    k: int = Field(5, ge=1)
+    k: int = Field(5, ge=1, le=10_000)
     """Neighbours; all other frames of the kind in the video, where it has fewer."""
     undersample: bool = True
     """Whether normal frames are left out of the loss, at random, down to the size of the other domains."""

@@ -30,7 +30,7 @@ from utopia.samplers._common import Samples
 class Config(Strict):
     """Time-slice Normal Sampling: new samples for bins that are short, drawn over time slices (ULDA Eqs. 3 to 6)."""
 
-    window: int = Field(10, ge=1)
+    window: int = Field(10, ge=1, le=1_000_000)
     """T: slices shorter than this are extended to a window of T frames."""
     rounding: Literal["half_even", "floor", "ceil", "stochastic"] = "half_even"
     """How n~ - n becomes a number of samples; `stochastic` rounds anew in each pass, right on average [U]."""

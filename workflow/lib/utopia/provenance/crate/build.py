@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia import files
+from utopia.config import yaml_file
 from utopia.errors import UtopiaError
 from utopia.provenance import origin
 from utopia.provenance.crate import agreement, naming
@@ -185,13 +186,7 @@ def _raw(graph: Graph, content: Content) -> Iterable[str]:
 
 
 def _citation(checkout: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.load((checkout / "CITATION.cff").read_bytes(), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise UtopiaError(f"cannot be read ({error})", where=checkout / "CITATION.cff") from error
-    return dict(found or {})
+    return yaml_file.read(checkout / "CITATION.cff").data
 
 
 def _read_me(
