@@ -28,12 +28,14 @@ CELLS = [
     cell("inside", verdict=verdict.INSIDE, published=0.13),
     cell("outside", verdict=f"{verdict.OUTSIDE} 0.10", published=0.3),
     cell("other data", verdict=verdict.NOT_COMPARABLE, verdict_reason="other | features"),
-    cell("unknown", verdict=verdict.NOTHING_PUBLISHED, published=""),
+    cell("unknown", verdict=verdict.NOT_PRINTED, published=""),
     cell("gain", verdict=verdict.NOT_DISTINGUISHABLE, verdict_reason="it covers 0", std="", n=1),
-    cell("treated", verdict=verdict.NOTHING_PUBLISHED, published="", difference=-0.0213, difference_verdict="better"),
+    cell("treated", verdict=verdict.NOT_PRINTED, published="", difference=-0.0213, difference_verdict="better"),
     cell("hole 1", status="absent", reason="no videos", **NOTHING),
     cell("hole 2", status="absent", reason="no videos", **NOTHING),
     cell("theirs", status="quoted", **NOTHING),
+    cell("dash", status="dash", **NOTHING | {"published": ""}),
+    cell("nothing", status="blank", **NOTHING | {"published": ""}),
 ]
 
 
@@ -53,12 +55,12 @@ def folder(tmp_path: Path) -> Path:
 def test_every_cell_is_counted_once(folder: Path) -> None:
     found = compare(folder, "tiny")
     assert found["summary"] == {
-        "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "not comparable": 1, "not transcribed": 2,
-        "absent": 2, "quoted": 1,
+        "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "not comparable": 1, "not printed": 2,
+        "absent": 2, "quoted": 1, "dash": 1, "blank": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
     assert set(found) == {"study", "tables", "summary", "published"}
-    assert found["published"] == {"values": 8, "measured": 5}
+    assert found["published"] == {"values": 8, "dashes": 1, "text": 0, "measured": 5}
     assert found["tables"][0]["table"] == "t1"
     json.dumps(found, allow_nan=False)
 
@@ -86,15 +88,18 @@ def test_what_people_read(folder: Path) -> None:
     assert last.startswith(
         "7 cells measured (1 round to the same, 1 inside our interval, 1 outside it, 1 not distinguishable"
     )
-    assert last.endswith("2 absent, 1 only quoted; 5 of 8 published values are beside one of ours")
+    assert last.endswith(
+        "2 absent, 1 only quoted; the papers' tables print 8 values and 1 dashes, the text 0 values derived from them; "
+        "5 of these are beside one of ours"
+    )
 
 
 def test_markdown(folder: Path) -> None:
     lines = command._markdown(compare(folder, "tiny"))
     assert "### t1" in lines
     rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + 10, "a head, a rule and every cell that is measured or published"
-    assert all(row.replace("\\|", "").count("|") == 7 for row in rows), "text with a bar stays in its cell"
+    assert len(rows) == 2 + 11, "a head, a rule and every cell that is measured or printed"
+    assert all(row.replace("\\|", "").count("|") == 8 for row in rows), "text with a bar stays in its cell"
 
 
 def test_nothing_yet(tmp_path: Path) -> None:
@@ -134,8 +139,11 @@ def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folde
         for name, table in known.items()
         for row in table.rows
         for column, value in row.published.items()
+        if value not in (None, "-")
     }
-    assert len(printed) >= 35
+    ours, theirs = compare(folder, "tiny")["published"], found["published"]
+    assert [theirs[kind] - ours[kind] for kind in ("values", "dashes", "text")] == [415, 2, 10]
+    assert len(printed) == 415 + 10
     assert {name: listed[name]["published"] for name in printed} == printed
     for name in printed:
         assert listed[name]["status"] in ("absent", "quoted")

@@ -88,19 +88,10 @@ def test_every_row_of_a_model_that_is_no_baseline_is_compared(plan: Plan) -> Non
                 assert row.against is not None, f"{name}/{row.id}"
 
 
-def test_rows_that_are_not_certain_to_be_in_print_say_so(plan: Plan) -> None:
-    certain = {"d06.s02", "d06.s04", "d06.s06", "d10.s06"}
-    for name in ("ulda_table_5", "ulda_table_8"):
-        for row in plan.table_settings(name)["table"]["rows"]:
-            _, _, setting = row["id"].partition(".")
-            if setting != "baseline":
-                assert (setting in certain) != (row["title"].endswith("[U]") and row["note"].startswith("[U]")), row
-
-
 def test_what_is_not_in_the_paper_is_marked(plan: Plan) -> None:
     for name, table in plan.tables.items():
         for row, shown in zip(table.rows, plan.table_settings(name)["table"]["rows"], strict=True):
-            assert shown["note"].startswith("Not in the paper") != row.printed, f"{name}/{row.id}"
+            assert shown["note"].startswith("Not in the paper") == (row.printed is False), f"{name}/{row.id}"
 
 
 def test_a_data_set_can_change_a_model_without_a_name_for_it() -> None:
@@ -121,27 +112,79 @@ USUAL = {
     "title": "T",
     "source": "S",
     "caption": "C",
+    "keys": [{"id": "k", "title": "K", "decimals": 2}],
     "columns": [
-        {"id": "v", "title": "V", "dataset": "d", "target": "t", "metric": "m", "decimals": 1, "better": "lower"}
+        {"id": "v", "title": "V", "dataset": "d", "target": "t", "metric": "m", "decimals": 1, "better": "lower"},
+        {"id": "w", "title": "W", "dataset": "d", "target": "t", "metric": "m", "decimals": 1, "better": "lower",
+         "printed": False},
     ],
-}
-RUN = {"model": "et", "treatment": "cwl"}
+}  # fmt: skip
+RUN = "{model: et, treatment: cwl}"
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "said", "line"),
     [
-        ([{"id": "a", "title": "A", "run": RUN, "against": "base"}], "no other row with a run"),
-        ([{"id": "a", "title": "A", "run": RUN, "against": "a"}], "no other row with a run"),
-        ([{"id": "a", "title": "A", "against": "b"}, {"id": "b", "title": "B", "run": RUN}], "this row has none"),
-        ([{"id": "a", "title": "A", "run": RUN, "change": {"models": ["et"], "treatment": "cwl"}}], "either `run` or"),
-        ([{"id": "a", "title": "A", "run": RUN, "printed": False, "published": {"v": 1}}], "there are none"),
-        ([{"id": "a", "title": "A", "change": {"models": [], "treatment": "cwl"}}], "models"),
+        ("- {id: a, title: A, run: RUN, against: base}", "'base' is no other row with a run", 1),
+        ("- {id: a, title: A, run: RUN, against: a}", "'a' is no other row with a run", 1),
+        ("- {id: a, title: A, against: b}\n- {id: b, title: B, run: RUN}", "this row has none", 1),
+        ("- {id: a, title: A, run: RUN, change: {models: [et], treatment: cwl}}", "either `run` or", 1),
+        ("- {id: a, title: A, change: {models: [], treatment: cwl}}", "models", 1),
+        (
+            "- id: a\n  title: A\n  printed: false\n  published: {v: 1.0}",
+            "`printed: false` says that there are none",
+            1,
+        ),
+        ("- id: a\n  title: A\n  published:\n    v: 1.0\n    x: 2.0", "'x' is not among the columns of this table", 5),
+        ("- id: a\n  title: A\n  published:\n    v: 1.0\n    w: 2.0", "the paper has no such column", 5),
+        ("- id: a\n  title: A\n  published:\n    v: 1.00", "1.00 has 2 decimals, its column 1", 4),
+        ("- id: a\n  title: A\n  published:\n    v: 1", "1 has 0 decimals, its column 1", 4),
+        ("- id: a\n  title: A\n  published:\n    v: 1e-3", "not a number as it is printed", 4),
+        ("- id: a\n  title: A\n  keys: {k: 0.1}\n  published: {v: 1.0}", "0.1 has 1 decimals, its column 2", 3),
+        ("- id: a\n  title: A\n  keys: {q: 0.10}\n  published: {v: 1.0}", "'q' is not among the keys of this table", 3),
+        ("- id: a\n  title: A\n  printed: true", "nothing says what it prints in 'v'", 1),
+        ("- id: a\n  title: A\n  published: {v: none}", "published.v", 3),
+        ("- {id: a, title: A}\n- {id: a, title: B}", "the id 'a' stands twice", 2),
+        ("- {id: a}", "a row needs a `title`, or `keys`", 1),
+        ("- {id: a, title: A, columns: [u]}", "there is no column 'u'", 1),
+        ("- {id: a, title: A, group: g}\n- {id: b, title: B}", "either all rows stand in groups", 2),
+        (
+            "- {id: a, title: A, group: g}\n- {id: b, title: B, group: h}\n- {id: c, title: C, group: g}",
+            "the rows of the group 'g' do not stand together",
+            3,
+        ),
     ],
 )
-def test_faults_of_a_table_are_refused_with_their_line(tmp_path: Path, rows: list[Any], said: str) -> None:
+def test_faults_of_a_table_are_refused_with_their_line(tmp_path: Path, rows: str, said: str, line: int) -> None:
     path = tmp_path / "t.yaml"
-    path.write_text(yaml.safe_dump(USUAL | {"rows": rows}))
-    with pytest.raises(ConfigError, match=said) as caught:
+    head = yaml.safe_dump(USUAL) + "rows:\n"
+    path.write_text(head + rows.replace("RUN", RUN))
+    with pytest.raises(ConfigError) as caught:
         read_one(path, Table)
-    assert "t.yaml" in str(caught.value)
+    assert any(
+        said in fault and f"t.yaml:{head.count(chr(10)) + line}: " in fault for fault in str(caught.value).splitlines()
+    ), caught.value
+
+
+def test_all_faults_of_a_table_are_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(USUAL) + "rows:\n- {id: a, title: A, published: {v: 1.00, x: 1.0}, against: b}\n")
+    with pytest.raises(ConfigError, match="this row has none"):
+        read_one(path, Table)
+    path.write_text(yaml.safe_dump(USUAL) + "rows:\n- {id: a, title: A, published: {v: 1.00, x: 1.0}, columns: [u]}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_one(path, Table)
+    assert [said in str(caught.value) for said in ("decimals", "'x' is not", "no column 'u'")] == [True] * 3
+
+
+def test_a_printed_dash_and_a_cell_that_the_paper_has_not_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        yaml.safe_dump(USUAL)
+        + 'rows:\n- {id: a, title: A, published: {v: "-"}}\n- {id: b, title: B, published: {v: null}}'
+    )
+    table = read_one(path, Table)
+    assert [(row.published, row.number("v"), row.is_printed) for row in table.rows] == [
+        ({"v": "-"}, None, True),
+        ({"v": None}, None, True),
+    ]

@@ -46,16 +46,13 @@ def table(**more: Any) -> dict[str, Any]:
         "columns": [{"id": "v", "title": "V-MSE", **column}, {"id": "w", "title": "W-MSE", **column}],
         "rows": [
             {"id": "et", "title": "ET", "runs": {"v": "r1", "w": "r2"}, "published": {"v": 0.079, "w": 0.1}},
-            {"id": "rmn", "title": "RMN | x", "runs": {}, "published": {"v": 0.068, "w": None}, "note": "a note"},
+            {"id": "rmn", "title": "RMN | x", "runs": {}, "published": {"v": 0.068, "w": "-"}, "note": "a note"},
             {
                 "id": "rnd",
                 "title": "Random",
                 "runs": {"v": RANDOM},
-                "published": {"v": None, "w": None},
-                "printed": False,
             },
         ],
-        "untranscribed": "printed, not yet transcribed",
     } | more
 
 
@@ -106,11 +103,11 @@ def test_every_cell_has_a_status_and_a_reason(made: dict[str, str]) -> None:
     assert list(lines) == [f"t_1/{row}/{column}" for row in ("et", "rmn", "rnd") for column in ("v", "w")]
     status = {cell: line["status"] for cell, line in lines.items()}
     assert status["t_1/et/v"] == "measured" and status["t_1/rmn/v"] == "quoted"
-    assert {cell for cell, found in status.items() if found == "absent"} == {"t_1/et/w", "t_1/rmn/w", "t_1/rnd/w"}
+    assert {cell for cell, found in status.items() if found == "absent"} == {"t_1/et/w"}
     assert lines["t_1/et/w"]["reason"] == "the data folder has no liris/" and lines["t_1/et/w"]["published"] == "0.1"
-    assert lines["t_1/rmn/w"]["reason"] == "printed, not yet transcribed"
-    assert lines["t_1/rnd/w"]["reason"] == "this row is not measured on this data set"
-    assert all(line["reason"] for line in lines.values() if line["status"] == "absent")
+    assert (status["t_1/rmn/w"], lines["t_1/rmn/w"]["reason"]) == ("dash", "the paper prints a dash")
+    assert status["t_1/rnd/w"] == "blank" and lines["t_1/rnd/w"]["reason"].startswith("the paper has no such value")
+    assert all(line["reason"] for line in lines.values() if line["status"] not in ("measured", "quoted"))
 
 
 def test_published_values_never_stand_as_ours(made: dict[str, str]) -> None:
@@ -129,9 +126,9 @@ def test_markdown(made: dict[str, str]) -> None:
     text = made["md"]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[2] == "| ET | 0.073 ± 0.004 (0.079) ≈<sup>1</sup> | — (0.100)<sup>2</sup> |"
-    assert rows[3] == r"| RMN \| x<sup>3</sup> | 0.068† | —<sup>4</sup> |"
-    assert rows[4] == "| Random | 0.073 ± 0.004<sup>1</sup> | —<sup>5</sup> |"
-    assert "2. the data folder has no liris/\n3. a note\n4. printed, not yet transcribed" in text
+    assert rows[3] == r"| RMN \| x<sup>3</sup> | 0.068† | – |"
+    assert rows[4] == "| Random | 0.073 ± 0.004<sup>1</sup> |  |"
+    assert "2. the data folder has no liris/\n3. a note\n" in text
     assert "1. No interval over test items: the number of frames of each item is not at hand" in text
     assert "† quoted from the publication" in text and "<b>" not in text and r"\_" in text
 
@@ -178,7 +175,7 @@ def test_html_is_escaped_nested_and_labelled(made: dict[str, str]) -> None:
     assert sorted(attrs.get("scope") or "" for tag, attrs in page.seen if tag == "th") == ["col"] * 2 + ["row"] * 3
     links = {attrs["href"] for tag, attrs in page.seen if tag == "a"}
     anchors = {f"#{attrs['id']}" for tag, attrs in page.seen if tag == "li"}
-    assert links == anchors and len(links) == 5
+    assert links == anchors and len(links) == 3
     assert "prefers-color-scheme: dark" in made["html"]
     assert "http" not in made["html"], "the page must not load anything"
 
@@ -203,14 +200,47 @@ def test_not_comparable_is_said_for_all_or_for_one_run(run: Path) -> None:
     cells = {cell.cell: cell for cell in build(table(), Results(runs, {}, {"r1": "other features, 14 of 25 videos"}))}
     assert cells["t_1/et/v"].verdict_reason == "other features, 14 of 25 videos"
     assert cells["t_1/et/w"].verdict.startswith("outside by") or cells["t_1/et/w"].verdict == "inside our interval"
-    assert cells["t_1/rnd/v"].verdict == "no published value at hand" and cells["t_1/rnd/v"].verdict_reason == ""
+    assert cells["t_1/rnd/v"].verdict == "not in the paper" and cells["t_1/rnd/v"].verdict_reason == ""
 
 
-def test_an_untranscribed_value_beside_a_measured_one(run: Path) -> None:
-    one = table(rows=[{"id": "et", "title": "ET", "runs": {"v": "r1"}, "published": {"v": None, "w": None}}])
+def test_a_printed_dash_beside_a_measured_value(run: Path) -> None:
+    one = table(rows=[{"id": "et", "title": "ET", "runs": {"v": "r1", "w": "r1"}, "published": {"v": "-", "w": None}}])
     cells = build(one, Results({"r1": run}, {}))
-    assert cells[0].verdict == "no published value at hand"
-    assert cells[0].verdict_reason == cells[1].reason == "printed, not yet transcribed"
+    assert [cell.verdict for cell in cells] == ["not in the paper"] * 2 and cells[0].published is None
+    assert [cell.verdict_reason for cell in cells] == ["it prints a dash", ""]
+
+
+def test_groups_and_keys_in_every_form(tmp_path: Path, run: Path) -> None:
+    """A heading above the first row of each group, printed settings in columns of their own, blanks left blank."""
+    usual = {"group": "ET_1 [31]", "runs": {"v": "r1"}, "published": {"v": 0.079}}
+    rows = [
+        {"id": "a", "title": "w/o", "name": "ET_1 [31]: w/o", **usual},
+        {"id": "b", "title": "", "name": "ET_1 [31]: σ = 0.02", "keys": {"sigma": "0.02"}, "against": "a", **usual},
+        {"id": "c", "title": "w/o", "name": "RMN: w/o", **usual | {"group": "RMN"}},
+    ]
+    outputs = {kind: tmp_path / f"out.{kind}" for kind in ("csv", "md", "tex", "html")}
+    keys = [{"id": "sigma", "title": "σ"}]
+    render_table(table=table(rows=rows, keys=keys), runs={"r1": run}, absent={}, outputs=outputs)
+    text = {kind: path.read_text(encoding="utf-8") for kind, path in outputs.items()}
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text["md"].splitlines()
+        if line.startswith("|")
+    ]
+    assert lines[0] == ["", "σ", "V-MSE ↓", "W-MSE ↓"] and {len(line) for line in lines} == {4}
+    assert [line[0].split("<")[0] for line in lines[2:]] == [r"**ET\_1 \[31\]**", "w/o", "", "**RMN**", "w/o"]
+    assert [line[1] for line in lines[2:]] == ["", "", "0.02", "", ""] and {line[3] for line in lines[2:]} == {""}
+    page = _Page(text["html"])
+    heads = [attrs for tag, attrs in page.seen if tag == "th" and attrs.get("scope") == "rowgroup"]
+    assert [head["colspan"] for head in heads] == ["4", "4"] and text["html"].count('class="key">0.02</th>') == 1
+    body = text["tex"].split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert body[0].strip() == r"\multicolumn{4}{@{}l}{\textit{ET\_1 [31]}} \\"
+    assert body.count(r"    \addlinespace") == 1 and "lrrr@{}" in text["tex"] and text["tex"].isascii()
+    full = [line for line in body if "multicolumn" not in line and "addlinespace" not in line]
+    assert {line.replace(r"\&", "").count("&") for line in full} == {3}
+    names = [line["name"] for line in csv.DictReader(io.StringIO(text["csv"]))]
+    assert names[::2] == ["ET_1 [31]: w/o", "ET_1 [31]: σ = 0.02", "RMN: w/o"]
+    assert "better than" not in text["md"] or "better than ET" in text["md"]
 
 
 def test_a_run_is_made_or_declared_absent(run: Path) -> None:

@@ -17,7 +17,7 @@ from utopia.evaluation.rows import Row, write
 from utopia.outputs import verdict
 from utopia.outputs.cells import Cell, Results, build
 from utopia.outputs.render import render_table
-from utopia.outputs.uncertainty import Items, interval, paired, read_items, relative_change
+from utopia.outputs.uncertainty import Items, interval, mean_change, paired, read_items
 
 ME = ("run", "valence", "pcc")
 
@@ -175,16 +175,21 @@ def test_only_the_same_items_are_compared() -> None:
     assert made.low is None and made.method == "other test items or seeds than what it is compared with"
 
 
-def test_relative_changes_by_hand() -> None:
+def test_changes_by_hand() -> None:
     """Errors .10 -> .09 and .20 -> .16: 10 and 20 %, mean 15; correlations .4 -> .5: 25 %, and .5 -> .4 is -20 %."""
     one, two = (np.array([[0.09]]), np.array([[0.10]])), (np.array([[0.16]]), np.array([[0.20]]))
-    assert relative_change([one, two], "lower")[0, 0] == pytest.approx(15)
-    assert relative_change([(np.array([0.5]), np.array([0.4]))], "higher") == pytest.approx([25])
-    assert relative_change([(np.array([0.4]), np.array([0.5]))], "higher") == pytest.approx([-20])
+    assert mean_change([one, two], "lower")[0, 0] == pytest.approx(15)
+    assert mean_change([(np.array([0.5]), np.array([0.4]))], "higher") == pytest.approx([25])
+    assert mean_change([(np.array([0.4]), np.array([0.5]))], "higher") == pytest.approx([-20])
     treated, without = np.array([0.09, 0.07]), np.array([0.12, 0.08])
-    assert relative_change([(treated, without)], "lower").mean() == pytest.approx(100 * (0.10 - 0.08) / 0.10)
+    assert mean_change([(treated, without)], "lower").mean() == pytest.approx(100 * (0.10 - 0.08) / 0.10)
+    points = mean_change(
+        [(np.array([56.7]), np.array([52.7])), (np.array([58.3]), np.array([54.6]))], "higher", "points"
+    )
+    assert points == pytest.approx([3.85])
+    assert mean_change([(np.array([0.4]), np.array([-0.1]))], "lower", "points") == pytest.approx([-0.5])
     with pytest.raises(ComputeError, match="has no meaning"):
-        relative_change([(np.array([0.4]), np.array([-0.1]))], "higher")
+        mean_change([(np.array([0.4]), np.array([-0.1]))], "higher")
 
 
 def test_a_difference_is_judged_by_the_intervals_over_items_and_over_seeds() -> None:
@@ -227,7 +232,7 @@ COLUMN = {
 
 def table(*rows: dict[str, Any], decimals: int = 3) -> dict[str, Any]:
     column = COLUMN | {"decimals": decimals}
-    usual = {"title": "T", "runs": {}, "changes": {}, "published": {"v": None}, "printed": True, "note": ""}
+    usual = {"title": "T", "runs": {}, "changes": {}, "published": {"v": None}, "note": ""}
     return {"id": "t", "title": "T", "columns": [column], "seed": 3, "rows": [usual | row for row in rows]}
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.outputs import verdict
-from utopia.outputs.verdict import Verdict, judge, rounded
+from utopia.outputs.verdict import Verdict, rounded
 
 # t(.975, 2) = 4.30265; sqrt(1/3 + 1/3) = .81650: half the interval is 3.51308 std for three repeats.
 HALF = 3.51308
+judge = partial(verdict.judge, repeats=3)
+distance = partial(verdict.distance, repeats=3)
 
 
 def test_rounds_to_the_same() -> None:
@@ -35,7 +38,7 @@ def test_outside_by_how_much() -> None:
     found = judge(50.0, 1.0, 3, 60.0, 1)
     # 10 - 3.51308 - .05
     assert found.text == "outside by 6.4" and found.sign == "≠"
-    assert verdict.distance(50.0, 1.0, 3, 60.0, 1) == pytest.approx(10 - HALF - 0.05, abs=1e-4)
+    assert distance(50.0, 1.0, 3, 60.0, 1) == pytest.approx(10 - HALF - 0.05, abs=1e-4)
     assert judge(0.5, 0.0, 3, 0.512, 3).text == "outside by 0.012"
 
 
@@ -48,12 +51,20 @@ def test_one_repeat_has_no_interval() -> None:
 
 def test_more_repeats_narrow_the_interval() -> None:
     """Two repeats: t(.975, 1) = 12.706, sqrt(1/2 + 1/3) = .91287; ten: 2.26216, sqrt(1/10 + 1/3) = .65828."""
-    assert verdict.distance(0.0, 1.0, 2, 20.0, 0) == pytest.approx(20 - 0.5 - 12.7062 * 0.912871, abs=1e-3)
-    assert verdict.distance(0.0, 1.0, 10, 20.0, 0) == pytest.approx(20 - 0.5 - 2.262157 * 0.658281, abs=1e-4)
+    assert distance(0.0, 1.0, 2, 20.0, 0) == pytest.approx(20 - 0.5 - 12.7062 * 0.912871, abs=1e-3)
+    assert distance(0.0, 1.0, 10, 20.0, 0) == pytest.approx(20 - 0.5 - 2.262157 * 0.658281, abs=1e-4)
+
+
+def test_a_paper_that_says_nothing_of_repeats_may_have_trained_once() -> None:
+    """t(.975, 2) = 4.30265; sqrt(1/3 + 1/1) = 1.15470: half the interval is 4.96827 std."""
+    assert verdict.distance(50.0, 1.0, 3, 60.0, 1) == pytest.approx(10 - 4.96827 - 0.05, abs=1e-4)
+    found = verdict.judge(50.0, 1.0, 3, 54.0, 1)
+    assert found.text == verdict.INSIDE and "3 repeats against an unknown number, taken as 1" in found.reason
+    assert judge(50.0, 1.0, 3, 54.0, 1).text.startswith(verdict.OUTSIDE), "three repeats would have settled it"
 
 
 def test_nothing_to_compare() -> None:
-    assert judge(0.1, 0.1, 3, None, 3) == Verdict(verdict.NOTHING_PUBLISHED)
+    assert judge(0.1, 0.1, 3, None, 3) == Verdict(verdict.NOT_PRINTED)
     assert judge(0.068, 0.1, 3, 0.068, 3, "miniature data") == Verdict(verdict.NOT_COMPARABLE, "miniature data")
     assert judge(0.1, 0.1, 3, None, 3, "14 of 25 videos").reason == "14 of 25 videos"
     assert judge(0.1, 0.1, 3, None, 3).sign == ""
@@ -77,7 +88,7 @@ def test_a_verdict_is_always_one_of_three(
     value: float, std: float | None, n: int, published: float, decimals: int
 ) -> None:
     found = judge(value, std, n, round(published, decimals), decimals)
-    away = verdict.distance(value, std, n, round(published, decimals), decimals)
+    away = distance(value, std, n, round(published, decimals), decimals)
     assert found.sign in ("=", "≈", "≠")
     if found.sign == "≈":
         assert away == 0

@@ -2,7 +2,7 @@
 
 const KIND_WORDS = {
   same: "rounds to the published value", inside: "published value inside our interval", outside: "published value outside our interval",
-  unclear: "gain not distinguishable from none", apart: "not comparable with print", unpublished: "no published value at hand",
+  unclear: "gain not distinguishable from none", apart: "not comparable with print", unpublished: "not in the paper",
 };
 const MARKS = { same: "=", inside: "≈", outside: "≠", unclear: "○" };
 

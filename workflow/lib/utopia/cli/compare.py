@@ -1,10 +1,12 @@
 """`utopia compare`: every published value beside the measured one, and every measured one beside what is published.
 
-Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, column, status, value,
-std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict, published,
+Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, column, status,
+value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict, published,
 decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
-distinguishable`, `not comparable`, `not transcribed`, `absent`, `quoted`}: number of cells), `published` ({`values`:
-published values in all tables, `measured`: those with a value of ours}).
+distinguishable`, `not comparable`, `not printed` (measured, but the paper has no such value), `absent`, `quoted`,
+`dash` (printed), `blank` (neither measured nor printed)}: number of cells), `published` ({`values`: published values of
+the papers' tables, `dashes`: dashes printed there, `text`: values that the running text derives from them, `measured`:
+published values of both kinds with a value of ours}).
 """
 
 from __future__ import annotations
@@ -23,20 +25,22 @@ if TYPE_CHECKING:
     from utopia.outputs.catalog import Table
 
 KINDS = (
-    "same", "inside", "outside", "not distinguishable", "not comparable", "not transcribed", "absent", "quoted",
+    "same", "inside", "outside", "not distinguishable", "not comparable", "not printed", "absent", "quoted", "dash",
+    "blank",
 )  # fmt: skip
 _WORDS = {
     "same": "round to the same",
     "inside": "inside our interval",
     "outside": "outside it",
     "not distinguishable": "not distinguishable from no gain",
-    "not transcribed": "without a published value at hand",
+    "not printed": "not in the paper",
     "quoted": "only quoted",
 }
+_UNMEASURED = ("absent", "quoted", "dash", "blank")
 _NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
 _WHOLE = ("n", "decimals")
 _TEXTS = (
-    "cell", "row", "column", "status", "interval", "against", "difference_verdict", "verdict", "verdict_reason",
+    "cell", "row", "name", "column", "status", "interval", "against", "difference_verdict", "verdict", "verdict_reason",
     "reason", "note", "runs",
 )  # fmt: skip
 _NOT_MADE = "this table has not been made; run: make results STUDY={study}"
@@ -83,6 +87,8 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
     every = [cell for found in cells.values() for cell in found]
     counts = Counter(kind(cell) for cell in every)
     printed = [cell for cell in every if cell["published"] is not None]
+    of_text = {name for name, table in known.items() if table.is_of_text}
+    derived = sum(cell["cell"].split("/")[0] in of_text for cell in printed)
     return {
         "study": study,
         "tables": [
@@ -95,26 +101,32 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
             for name, found in sorted(cells.items())
         ],
         "summary": {name: counts[name] for name in KINDS},
-        "published": {"values": len(printed), "measured": sum(cell["status"] == "measured" for cell in printed)},
+        "published": {
+            "values": len(printed) - derived,
+            "dashes": counts["dash"],
+            "text": derived,
+            "measured": sum(cell["status"] == "measured" for cell in printed),
+        },
     }
 
 
 def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
-    """The published values of a table that has not been made."""
+    """What the paper prints in a table that has not been made."""
     nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_NUMBERS) | {"n": 0}
-    return [
-        nothing
-        | {"cell": f"{name}/{row.id}/{column.id}", "row": row.id, "column": column.id, "decimals": column.decimals}
-        | {"published": row.published[column.id], "note": row.note}
-        | (
-            {"status": "absent", "reason": _NOT_MADE.format(study=study)}
-            if row.run is not None or row.change is not None
-            else {"status": "quoted"}
-        )
-        for row in table.rows
-        for column in table.columns
-        if column.id in row.published
-    ]
+    cells = []
+    for row in table.rows:
+        for column in table.columns:
+            if row.published.get(column.id) is None:
+                continue
+            cell = nothing | {"cell": f"{name}/{row.id}/{column.id}", "row": row.id, "name": table.full_name(row)}
+            cell |= {"column": column.id, "decimals": column.decimals, "note": row.note}
+            cell |= {"published": row.number(column.id), "status": "quoted"}
+            if cell["published"] is None:
+                cell["status"] = "dash"
+            elif row.run is not None or row.change is not None:
+                cell |= {"status": "absent", "reason": _NOT_MADE.format(study=study)}
+            cells.append(cell)
+    return cells
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -150,7 +162,7 @@ def kind(cell: dict[str, Any]) -> str:
         (verdict.INSIDE, "inside"),
         (verdict.OUTSIDE, "outside"),
         (verdict.NOT_DISTINGUISHABLE, "not distinguishable"),
-        (verdict.NOTHING_PUBLISHED, "not transcribed"),
+        (verdict.NOT_PRINTED, "not printed"),
     ):
         if cell["verdict"].startswith(text):
             return name
@@ -159,23 +171,24 @@ def kind(cell: dict[str, Any]) -> str:
 
 def _summary(found: dict[str, Any]) -> str:
     counts = found["summary"]
-    measured = sum(counts[name] for name in KINDS if name not in ("absent", "quoted"))
-    parts = [f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[:-2] if counts[name]]
-    rest = ", ".join(f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS[-2:])
+    measured = sum(counts[name] for name in KINDS if name not in _UNMEASURED)
+    parts = [f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS if name not in _UNMEASURED and counts[name]]
+    rest = ", ".join(f"{counts[name]} {_WORDS.get(name, name)}" for name in ("absent", "quoted"))
     printed = found["published"]
     return (
         f"{measured} cells measured"
         + (f" ({', '.join(parts)})" if parts else "")
-        + f", {rest}; {printed['measured']} of {printed['values']} published values are beside one of ours"
+        + f", {rest}; the papers' tables print {printed['values']} values and {printed['dashes']} dashes, the text"
+        f" {printed['text']} values derived from them; {printed['measured']} of these are beside one of ours"
     )
 
 
 def _lines(table: dict[str, Any]) -> list[list[str]]:
-    """Row, column, ours, gain or loss, published, verdict of each cell that is measured or published."""
+    """Row, its name, column, ours, gain or loss, published, verdict of each cell that is measured or published."""
     return [
-        [cell["row"], cell["column"], _ours(cell), _change(cell), _number(cell["published"], cell), _verdict(cell)]
+        [cell["row"], cell["name"], cell["column"], _ours(cell), _change(cell), _published(cell), _verdict(cell)]
         for cell in table["cells"]
-        if cell["status"] == "measured" or cell["published"] is not None
+        if cell["status"] in ("measured", "dash") or cell["published"] is not None
     ]
 
 
@@ -200,13 +213,19 @@ def _number(value: float | None, cell: dict[str, Any]) -> str:
     return "-" if value is None else rounded(value, cell["decimals"])
 
 
+def _published(cell: dict[str, Any]) -> str:
+    return "–" if cell["status"] == "dash" else _number(cell["published"], cell)
+
+
 def _verdict(cell: dict[str, Any]) -> str:
     name = kind(cell)
+    if name == "dash":
+        return "the paper prints a dash"
     if name == "quoted":
         return "only quoted: no run of ours is behind this row"
     if name == "absent":
         return f"absent: {cell['reason']}"
-    reason = cell["verdict_reason"] if name in ("not comparable", "not distinguishable", "not transcribed") else ""
+    reason = cell["verdict_reason"] if name in ("not comparable", "not distinguishable", "not printed") else ""
     return f"{cell['verdict']}: {reason}" if reason else str(cell["verdict"])
 
 
@@ -220,7 +239,7 @@ def _name(table: dict[str, Any]) -> str:
     return f"{table['table']}: {table['title']} ({table['source']})" if table["title"] else str(table["table"])
 
 
-_HEAD = ["row", "column", "ours", "against baseline", "published", "verdict"]
+_HEAD = ["row", "in words", "column", "ours", "against baseline", "published", "verdict"]
 
 
 def _plain(found: dict[str, Any]) -> list[str]:

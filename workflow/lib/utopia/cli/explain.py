@@ -113,13 +113,13 @@ def _head(answer: Mapping[str, Any]) -> list[str]:
         return [f"{answer['subject']}: {value['status']}", *_item("why", value["reason"])]
     spread = "" if value["std"] is None else f" ± {value['std']:.{value['decimals']}f}"
     lines = [f"{answer['subject']} = {value['shown']}{spread}   {value['row']}, {value['column']} ({value['source']})"]
-    published = "not at hand" if value["published"] is None else f"{value['published']:.{value['decimals']}f}"
+    published = "nothing" if value["published"] is None else f"{value['published']:.{value['decimals']}f}"
     reason = f" ({value['verdict_reason']})" if value["verdict_reason"] else ""
     lines += _item("published", f"{published}; {value['verdict']}{reason}")
     folds = len({replica["fold"] for replica in answer["replicas"]})
     scaled = "" if value["scale"] == 1 else f", times {value['scale']:g}"
     mean = f"mean over {value['n']} seeds" + (f" of the mean over {folds} folds" if folds > 1 else "")
-    change = "mean over models of the relative change; " if len(value["runs"]) > 1 else ""
+    change = "mean over models of the change; " if len(value["runs"]) > 1 else ""
     lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}{mean}{scaled}")
     if value["low"] is not None:
         lines += _item("interval", f"{value['low']:.4g} to {value['high']:.4g}: {value['interval']}")

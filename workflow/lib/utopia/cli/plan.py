@@ -113,7 +113,7 @@ def _count(plan: Plan, table: str) -> dict[str, int]:
 
 def _kind(plan: Plan, cell: Cell) -> str:
     if not cell.runs:
-        return "absent" if cell.row.published.get(cell.column.id) is None else "quoted"
+        return "blank" if cell.row.published.get(cell.column.id) is None else "quoted"
     return "measured" if all(run.id in plan.runs for run in cell.runs) else "absent"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from yaml import MappingNode, Node, SequenceNode
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from utopia.config import yaml_file
 from utopia.errors import ConfigError
@@ -36,6 +36,14 @@ class Layer:
             line, node = child
             found = line
         return found
+
+    def text(self, path: Sequence[str | int]) -> str | None:
+        """The single value at `path` as it is written in the file; None where there is none."""
+        node = self.node
+        for part in path:
+            child = _child(node, part)
+            node = child[1] if child is not None else None
+        return node.value if isinstance(node, ScalarNode) else None
 
     def holds(self, path: Sequence[str | int]) -> bool:
         """Whether the whole path stands in this layer."""

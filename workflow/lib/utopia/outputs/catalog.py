@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +14,13 @@ from utopia.config.base import Strict
 from utopia.config.load import RESOURCES
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
+from utopia.outputs.rounding import rounded
 
 Scalar = float | int | str | bool | None
+Place = tuple[str | int, ...]
+"""A path in a file: keys and numbers of list members."""
+Fault = tuple[Place, str]
+"""Where, and what."""
 
 JUDGED = frozenset({"reaction_model", "reaction_series", "reaction_correlation"})
 """Drawings that show what training and evaluation said of their runs."""
@@ -39,7 +46,7 @@ class RunChoice(Strict):
 
 
 class Change(Strict):
-    """A cell that is computed from other runs: the mean, over models, of the relative change against a treatment."""
+    """A cell that is computed from other runs: the mean, over models, of the change against a treatment."""
 
     models: list[str] = Field(..., min_length=1)
     """Files of `models/`, averaged over."""
@@ -47,6 +54,18 @@ class Change(Strict):
     """The treatment whose gain is asked for."""
     against: str = "baseline"
     """The treatment that it is compared with."""
+
+
+class Key(Strict):
+    """A printed column that is not measured: a setting, which tells rows apart."""
+
+    id: str
+    title: str
+    decimals: int = Field(..., ge=0, le=6)
+    unit: str = ""
+    """Stands behind the value."""
+    sets: str = ""
+    """The setting of the row's run that it gives, by dotted name; empty: it only says what others amount to."""
 
 
 class Column(Strict):
@@ -59,6 +78,10 @@ class Column(Strict):
     metric: str
     decimals: int = Field(..., ge=0, le=6)
     better: Literal["lower", "higher"]
+    printed: bool = True
+    """Whether the paper has this column."""
+    change: Literal["relative", "points"] = "relative"
+    """How rows with `change` are computed: in per cent of what they are compared with, or as a plain difference."""
     set: dict[str, Scalar] = Field(default_factory=dict)
     """Settings of this column's runs that differ from the configuration."""
 
@@ -67,20 +90,35 @@ class Row(Strict):
     """A row: a run (or none, if the row only quotes) and the published values."""
 
     id: str
-    title: str
+    title: str = ""
+    """As printed; empty where keys say which row it is."""
+    group: str = ""
+    """The heading that the row stands under, as printed."""
+    keys: dict[str, int | float] = Field(default_factory=dict)
+    """Values of the key columns."""
     run: RunChoice | None = None
     change: Change | None = None
-    """Instead of a run: cells derived from the runs of several models, in per cent; positive is better."""
+    """Instead of a run: cells derived from the runs of several models; positive is better."""
     against: str | None = None
     """The row without the treatment: cells get the paired difference to it."""
-    printed: bool = True
-    """Whether the paper has this row; of one that it has not, nothing is left to transcribe."""
+    printed: bool | None = None
+    """Whether the paper has this row; null: it has if there are published values."""
     columns: list[str] | None = None
     """Columns in which this row has a run; null: all."""
-    published: dict[str, float] = Field(default_factory=dict)
-    """Printed values by column."""
+    published: dict[str, float | Literal["-"] | None] = Field(default_factory=dict)
+    """What the paper prints, in each of its columns: a number, `-` (a dash), or null (it has no such cell)."""
     note: str = ""
     """What a reader must know about the row: a numbered note below the table, and a column of its csv."""
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether the paper has this row."""
+        return bool(self.published) if self.printed is None else self.printed
+
+    def number(self, column: str) -> float | None:
+        """The published number in a column; None where there is none."""
+        value = self.published.get(column)
+        return None if value == "-" else value
 
     @model_validator(mode="after")
     def _one_source(self) -> Row:
@@ -88,7 +126,9 @@ class Row(Strict):
             raise ValueError("name either `run` or `change`")
         if self.against is not None and self.run is None:
             raise ValueError("`against` compares runs, and this row has none")
-        if self.published and not self.printed:
+        if not self.title and not self.keys:
+            raise ValueError("a row needs a `title`, or `keys` that say which row it is")
+        if self.published and self.printed is False:
             raise ValueError("`published` gives printed values, and `printed: false` says that there are none")
         return self
 
@@ -100,32 +140,38 @@ class Table(Strict):
     source: str
     """Where it is printed."""
     caption: str
-    untranscribed: str = ""
-    """Why a printed value that is missing from `published` is missing."""
+    repeats: int | None = Field(None, ge=1)
+    """How many repeats each printed value is the mean of; null: the paper does not say."""
+    keys: list[Key] = Field(default_factory=list)
+    """Printed columns that are not measured, left of the others."""
     columns: list[Column] = Field(..., min_length=1)
     rows: list[Row] = Field(..., min_length=1)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Table:
-        columns = [column.id for column in self.columns]
-        rows = [row.id for row in self.rows]
-        for kind, ids in (("column", columns), ("row", rows)):
-            doubled = sorted({name for name in ids if ids.count(name) > 1})
-            if doubled:
-                raise ValueError(f"{kind} ids stand twice: {', '.join(doubled)}")
-        with_run = [row.id for row in self.rows if row.run is not None]
-        for row in self.rows:
-            if row.against is not None and (row.against not in with_run or row.against == row.id):
-                raise ValueError(
-                    f"row {row.id!r} is compared with {row.against!r}, no other row with a run"
-                    f"{nearest(row.against, with_run)}"
-                )
-            for name in [*row.published, *(row.columns or [])]:
-                if name not in columns:
-                    raise ValueError(
-                        f"row {row.id!r} names the column {name!r}, not in this table{nearest(name, columns)}"
-                    )
-        return self
+    @property
+    def is_of_text(self) -> bool:
+        """Whether its published values are those of the running text, which derives them from printed tables."""
+        return any(row.change is not None for row in self.rows)
+
+    def choice(self, row: Row) -> RunChoice | None:
+        """The run of a row, with the settings that its keys give."""
+        if row.run is None:
+            return None
+        given = {key.sets: row.keys[key.id] for key in self.keys if key.sets and key.id in row.keys}
+        return row.run.model_copy(update={"set": given | row.run.set})
+
+    def name(self, row: Row) -> str:
+        """A row in words, with its keys and without its group: `T = 5`."""
+        keys = [f"{key.title} = {text}" for key in self.keys if (text := self.key_text(row, key))]
+        return ", ".join([row.title, *keys] if row.title else keys)
+
+    def full_name(self, row: Row) -> str:
+        """A row in words, with its group: `PGL-SUM: T = 5`."""
+        return f"{row.group}: {self.name(row)}" if row.group else self.name(row)
+
+    @staticmethod
+    def key_text(row: Row, key: Key) -> str:
+        """What a row has in a key column; empty where it has nothing."""
+        return f"{rounded(row.keys[key.id], key.decimals)}{key.unit}" if key.id in row.keys else ""
 
 
 class Figure(Strict):
@@ -165,10 +211,67 @@ def read_one(path: Path, model: Any) -> Any:
     """
     layer = layers.read(path)
     try:
-        return model.model_validate(layer.data)
+        entry = model.model_validate(layer.data)
+        faults: list[Fault] = list(_faults(entry, layer)) if isinstance(entry, Table) else []
     except ValidationError as error:
-        faults = [
-            f"  {layers.locate([layer], fault['loc'])}: {'.'.join(map(str, fault['loc'])) or path.stem}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
+        faults = [(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
+    if faults:
+        lines = [
+            f"  {layers.locate([layer], at)}: {'.'.join(map(str, at)) or path.stem}: {what}" for at, what in faults
         ]
-        raise ConfigError("not a valid catalogue entry:\n" + "\n".join(faults), where=path) from None
+        raise ConfigError("not a valid catalogue entry:\n" + "\n".join(lines), where=path) from None
+    return entry
+
+
+def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:
+    """Where the parts of a table contradict one another: the place in its file, and what is wrong."""
+    ids = {kind: [each.id for each in getattr(table, kind)] for kind in ("keys", "columns", "rows")}
+    for kind, known in ids.items():
+        for place, name in enumerate(known):
+            if name in known[:place]:
+                yield (kind, place, "id"), f"the id {name!r} stands twice"
+    with_run = [row.id for row in table.rows if row.run is not None]
+    for place, row in enumerate(table.rows):
+        at = ("rows", place)
+        if row.against is not None and (row.against not in with_run or row.against == row.id):
+            yield (*at, "against"), f"{row.against!r} is no other row with a run{nearest(row.against, with_run)}"
+        for part, kind in (("keys", "keys"), ("published", "columns")):
+            for name in getattr(row, part):
+                if name not in ids[kind]:
+                    yield (*at, part, name), f"{name!r} is not among the {kind} of this table{nearest(name, ids[kind])}"
+        for number, name in enumerate(row.columns or []):
+            if name not in ids["columns"]:
+                yield (*at, "columns", number), f"there is no column {name!r}{nearest(name, ids['columns'])}"
+        yield from _printing_faults(table, row, layer, at)
+    yield from _group_faults(table)
+
+
+def _printing_faults(table: Table, row: Row, layer: layers.Layer, at: Place) -> Iterator[Fault]:
+    """What a row says of print that cannot be so, and what it leaves out."""
+    for column in table.columns:
+        if not column.printed and column.id in row.published:
+            yield (*at, "published", column.id), "the paper has no such column (it is marked `printed: false`)"
+        if column.printed and row.is_printed and column.id not in row.published:
+            yield (*at, "published"), f"the paper has this row, but nothing says what it prints in {column.id!r}"
+    given = [("published", column) for column in table.columns] + [("keys", key) for key in table.keys]
+    for part, each in given:
+        value = getattr(row, part).get(each.id)
+        text = layer.text((*at, part, each.id))
+        if not isinstance(value, int | float) or text is None:
+            continue
+        if not text.lstrip("+-").replace(".", "", 1).isdecimal():
+            yield (*at, part, each.id), f"{text} is not a number as it is printed"
+        elif (decimals := len(text.partition(".")[2])) != each.decimals:
+            yield (*at, part, each.id), f"{text} has {decimals} decimals, its column {each.decimals}"
+
+
+def _group_faults(table: Table) -> Iterator[Fault]:
+    """Rows of a group stand together, and either all rows are in groups or none is."""
+    ended: set[str] = set()
+    for place, (before, row) in enumerate(pairwise([table.rows[0], *table.rows])):
+        if bool(row.group) != bool(table.rows[0].group):
+            yield ("rows", place, "group"), "either all rows stand in groups or none does"
+        if row.group != before.group:
+            ended.add(before.group)
+            if row.group in ended:
+                yield ("rows", place, "group"), f"the rows of the group {row.group!r} do not stand together"

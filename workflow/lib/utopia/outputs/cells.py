@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
 from utopia.evaluation import rows as metrics
-from utopia.outputs.uncertainty import Interval, Items, change_interval, interval, paired, read_items, relative_change
+from utopia.outputs.uncertainty import Interval, Items, change_interval, interval, mean_change, paired, read_items
 from utopia.outputs.verdict import NOT_COMPARABLE, judge, judge_claim, judge_difference
 
-Status = Literal["measured", "quoted", "absent"]
+Status = Literal["measured", "quoted", "dash", "absent", "blank"]
+"""`quoted`: only the published value. `dash`: the paper prints one. `absent`: there should be a value of ours. `blank`:
+neither the paper nor this project has anything there."""
+DASH = "-"
+"""What stands for a printed dash among published values."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Cell:
     """Number of seeds."""
     status: Status
     reason: str
-    """Why the cell is absent; empty otherwise."""
+    """Why there is no value; empty of one that is measured or quoted."""
     published: float | None
     decimals: int
     verdict: str = ""
@@ -56,6 +60,8 @@ class Cell:
     """Whether the difference is a gain, a loss or neither; see `utopia.outputs.verdict.judge_difference`."""
     note: str = ""
     """What is to be known about the row."""
+    name: str = ""
+    """The row in words: its group, title and keys."""
 
     @property
     def cell(self) -> str:
@@ -191,10 +197,8 @@ def _cell(
 ) -> Cell:
     name = column["id"]
     run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
-    published = (row.get("published") or {}).get(name)
-    untranscribed = table.get("untranscribed") or "the published value is not transcribed"
-    if not row.get("printed", True):
-        untranscribed = ""
+    printed = (row.get("published") or {}).get(name)
+    published = None if printed == DASH else printed
     bare = Cell(
         table=table["id"],
         row=row["id"],
@@ -208,11 +212,14 @@ def _cell(
         decimals=int(column["decimals"]),
         runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)),
         note=row.get("note") or "",
+        name=row.get("name") or row["title"],
     )
     if not bare.runs:
         if published is not None:
             return replace(bare, status="quoted")
-        return replace(bare, reason=untranscribed or "this row is not measured on this data set")
+        if printed == DASH:
+            return replace(bare, status="dash", reason="the paper prints a dash")
+        return replace(bare, status="blank", reason="the paper has no such value, and no run of ours stands behind it")
     if holes := dict.fromkeys(results.absent[one] for one in bare.runs if one in results.absent):
         return replace(bare, reason="; ".join(holes))
     for one in bare.runs:
@@ -232,10 +239,11 @@ def _cell(
             found = _compared(found, run, other, against["id"], column, results, seed)
     if found.value is None:
         return found
-    verdict = judge(found.value, found.std, found.n, published, bare.decimals, results.ground(bare.runs))
+    ground, repeats = results.ground(bare.runs), table.get("published_repeats")
+    verdict = judge(found.value, found.std, found.n, published, bare.decimals, ground, repeats)
     if pairs and published is not None and verdict.text != NOT_COMPARABLE:
         verdict = judge_claim(verdict, found.difference_verdict, found.low, found.high)
-    why = verdict.reason or (untranscribed if published is None else "")
+    why = verdict.reason or ("it prints a dash" if printed == DASH else "")
     return replace(found, verdict=verdict.text, verdict_reason=why)
 
 
@@ -276,10 +284,11 @@ def _compared(
 def _changed(
     bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results, seed: int
 ) -> Cell:
-    """A derived cell: the mean over models of the relative change against a treatment."""
+    """A derived cell: the mean over models of the change against a treatment."""
+    kind = column.get("change") or "relative"
     values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
     try:
-        gains = relative_change(values, column["better"])
+        gains = mean_change(values, column["better"], kind)
     except ComputeError as error:
         return replace(bare, reason=error.what)
     found = _over_seeds(gains)
@@ -288,7 +297,8 @@ def _changed(
     if len(known) < len(items):
         around = Interval(None, None, next(one for pair in items for one in pair if isinstance(one, str)))
     else:
-        around = change_interval(known, column["better"], (bare.cell, column["target"], column["metric"]), seed)
+        around = change_interval(known, column["better"], (bare.cell, column["target"], column["metric"]), seed, kind)
+        around = around.scaled(float(column.get("scale", 1)) if kind == "points" else 1.0)
     return replace(
         bare,
         **found._asdict(),

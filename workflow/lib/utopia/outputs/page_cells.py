@@ -13,7 +13,7 @@ from utopia.errors import UtopiaError
 from utopia.outputs import verdict
 from utopia.outputs.cells import Cell
 from utopia.outputs.page_ancestry import Pool
-from utopia.outputs.render_layout import Layout, Shown, lay_out
+from utopia.outputs.render_layout import Layout, Line, Shown, lay_out
 
 KINDS = {
     "same": "rounds to the published value",
@@ -21,8 +21,9 @@ KINDS = {
     "outside": "published value outside our interval",
     "unclear": "gain not distinguishable from none",
     "apart": "not comparable with print",
-    "unpublished": "no published value at hand",
+    "unpublished": "not in the paper",
     "quoted": "quoted from print, not measured",
+    "dash": "a dash in print",
     "absent": "absent",
 }
 """What a number may come to, beside print."""
@@ -41,6 +42,7 @@ _WORDS = (
     "column",
     "status",
     "reason",
+    "name",
     "interval",
     "against",
     "difference_verdict",
@@ -56,7 +58,7 @@ class ShownCell:
 
     shown: Shown
     kind: str
-    """One of `KINDS`."""
+    """One of `KINDS`, or `blank`."""
     stale: bool
     button: str
     """`table.cell`, by which the page's script finds it."""
@@ -68,15 +70,15 @@ class ShownTable:
 
     id: str
     layout: Layout
-    lines: tuple[tuple[str, tuple[int, ...], tuple[ShownCell, ...]], ...]
-    """Title, notes and cells of each row."""
+    lines: tuple[tuple[Line, tuple[ShownCell, ...]], ...]
+    """Each row with its cells."""
     tally: Mapping[str, int]
-    """Cells of each of `KINDS`."""
+    """Cells of each of `KINDS`; those where there is nothing are not counted."""
 
     @property
     def cells(self) -> list[ShownCell]:
         """All cells, row by row."""
-        return [cell for _, _, cells in self.lines for cell in cells]
+        return [cell for _, cells in self.lines for cell in cells]
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -101,7 +103,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def kind_of(cell: Cell) -> str:
-    """One of `KINDS`."""
+    """One of `KINDS`, or `blank`."""
     if cell.status != "measured":
         return cell.status
     return next((kind for start, kind in _STARTS.items() if cell.verdict.startswith(start)), "unpublished")
@@ -124,8 +126,9 @@ def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], sta
         for column, shown in zip(table["columns"], line.cells, strict=True):
             number = numbers[row["id"], column["id"]]
             own.append(ShownCell(shown, kind_of(cells[number]), stale[number], f"{place}.{number}"))
-        lines.append((line.title, line.notes, tuple(own)))
-    return ShownTable(table["id"], layout, tuple(lines), Counter(map(kind_of, cells)))
+        lines.append((line, tuple(own)))
+    tally = Counter(kind for kind in map(kind_of, cells) if kind in KINDS)
+    return ShownTable(table["id"], layout, tuple(lines), tally)
 
 
 def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
         "id": table["id"],
         "title": table["title"],
         "source": table["source"],
-        "rows": [[row["id"], row["title"]] for row in table["rows"]],
+        "rows": [[row["id"], row.get("name") or row["title"]] for row in table["rows"]],
         "columns": [[each[name] for name in ("id", "title", "dataset", "target", "metric")] for each in columns],
         "scale": [each.get("scale", 1) for each in columns],
     }

@@ -75,8 +75,8 @@ class Plan:
             for column in table.columns:
                 run, pairs, where = None, [], f"table {name}, row {row.id!r}"
                 if row.columns is None or column.id in row.columns:
-                    if row.run is not None:
-                        run = self._run(column.dataset, row.run, column.set, where)
+                    if (choice := table.choice(row)) is not None:
+                        run = self._run(column.dataset, choice, column.set, where)
                     if row.change is not None:
                         for model in row.change.models:
                             choices = (
@@ -283,16 +283,18 @@ class Plan:
                 {
                     "id": row.id,
                     "title": row.title,
-                    "note": row.note if row.printed else f"Not in the paper. {row.note}".strip(),
+                    "name": table.full_name(row),
+                    "group": row.group,
+                    "keys": {key.id: text for key in table.keys if (text := table.key_text(row, key))},
+                    "note": f"Not in the paper. {row.note}".strip() if row.printed is False else row.note,
                     "against": row.against,
-                    "printed": row.printed,
                     "runs": {column: cell.run.id for column, cell in own.items() if cell.run is not None},
                     "changes": {
                         column: [[treated.id, without.id] for treated, without in cell.pairs]
                         for column, cell in own.items()
                         if cell.pairs
                     },
-                    "published": {column.id: row.published.get(column.id) for column in table.columns},
+                    "published": dict(row.published),
                 }
             )
         mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
@@ -302,7 +304,8 @@ class Plan:
                 "title": table.title,
                 "source": table.source,
                 "caption": table.caption,
-                "untranscribed": table.untranscribed,
+                "published_repeats": table.repeats,
+                "keys": [{"id": key.id, "title": key.title} for key in table.keys],
                 "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
                 "rows": rows,
             },

@@ -17,6 +17,7 @@ from utopia.outputs.render_layout import lay_out
 COLUMNS = (
     "table",
     "row",
+    "name",
     "column",
     "value",
     "std",
@@ -55,11 +56,13 @@ def render_table(
 
     Args:
         table: {"id", "title", "source", "caption", "columns": [{"id", "title", "dataset", "target", "metric",
-            "decimals", "better": "lower" | "higher", "scale"}], "rows": [{"id", "title", "runs": {column: run id},
+            "decimals", "better": "lower" | "higher", "change": "relative" | "points", "scale", "printed": whether the
+            paper has it}], "keys": printed columns that are not measured, [{"id", "title"}], "rows": [{"id", "title",
+            "name": the row in words, "group": the heading above it, "keys": {key: text}, "runs": {column: run id},
             "changes": {column: [[run id, run id compared with] for each model]}, "against": id of the row without the
-            treatment, "published": {column: number | None}, "printed": whether the paper has the row, "note"}],
-            "untranscribed": reason, "seed": root seed of the bootstrap}. A row without runs is quoted. A published
-            value of None is one that was printed and is not transcribed.
+            treatment, "published": {column: number | "-" | None}, "note"}], "published_repeats": how many repeats
+            published values are means of, "seed": root seed of the bootstrap}. A row without runs is quoted; `-` is a
+            printed dash, None (or nothing) a value that the paper has not.
         runs: run id -> its metrics.csv.
         absent: run id -> why it was not made.
         not_comparable: why our values cannot be compared with print: one reason for all, or run id -> reason.

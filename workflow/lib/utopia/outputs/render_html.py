@@ -18,11 +18,14 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .8rem; }
 caption strong { display: block; font-size: 1.15rem; }
 th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; vertical-align: top; }
-th[scope=row], thead td { text-align: left; font-weight: normal; }
+th[scope=row]:not(.key), thead td { text-align: left; font-weight: normal; }
+th.key { font-weight: normal; }
 thead { border-top: 2px solid var(--ink); border-bottom: 1px solid var(--ink); }
 tbody { border-bottom: 2px solid var(--ink); }
 tbody tr:nth-child(even) { background: var(--band); }
-.quoted, .absent, .published, .interval, .change, .verdict { color: var(--soft); }
+tbody tr.group { background: none; }
+tr.group th { text-align: left; font-weight: 600; padding-top: .9rem; border-bottom: 1px solid var(--line); }
+.quoted, .dash, .absent, .published, .interval, .change, .verdict { color: var(--soft); }
 .interval, .change, .verdict { display: block; font-size: .8rem; }
 sup { line-height: 0; }
 .legend, .notes { font-size: .9rem; color: var(--soft); }
@@ -33,7 +36,8 @@ sup { line-height: 0; }
 def text(layout: Layout) -> str:
     """The page."""
     source = f" Published: {escape(layout.source)}." if layout.source else ""
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in layout.heads)
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in layout.keys + layout.heads)
+    width = 1 + len(layout.keys) + len(layout.heads)
     lines = [
         "<!doctype html>",
         '<html lang="en">',
@@ -51,8 +55,14 @@ def text(layout: Layout) -> str:
         "<tbody>",
     ]
     for line in layout.lines:
+        if line.heading:
+            group = f'<th scope="rowgroup" colspan="{width}">{escape(line.heading)}</th>'
+            lines.append(f'<tr class="group">{group}</tr>')
+        keys = "".join(f'<th scope="row" class="key">{escape(key)}</th>' for key in line.keys)
         cells = "".join(_cell(layout, shown) for shown in line.cells)
-        lines.append(f'<tr><th scope="row">{escape(line.title)}{_marks(layout, line.notes)}</th>{cells}</tr>')
+        title = f"{escape(line.title)}{_marks(layout, line.notes)}"
+        first = f'<th scope="row">{title}</th>' if line.title else f"<td>{title}</td>"
+        lines.append(f"<tr>{first}{keys}{cells}</tr>")
     lines += ["</tbody>", "</table>", "</div>"]
     if layout.legend:
         lines.append(f'<p class="legend">{escape("; ".join(layout.legend))}.</p>')

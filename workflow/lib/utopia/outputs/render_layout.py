@@ -12,7 +12,7 @@ from utopia.outputs.verdict import (
     MARKS,
     NOT_COMPARABLE,
     NOT_DISTINGUISHABLE,
-    NOTHING_PUBLISHED,
+    NOT_PRINTED,
     WORSE,
     Verdict,
     rounded,
@@ -31,7 +31,7 @@ _LEGEND = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A cell as texts. `main` is the value, the quoted value or an em dash."""
+    """A cell as texts. `main` is a value (ours or quoted), a printed dash, an em dash (absent) or nothing (blank)."""
 
     status: str
     main: str
@@ -56,6 +56,10 @@ class Line:
     title: str
     notes: tuple[int, ...]
     cells: tuple[Shown, ...]
+    keys: tuple[str, ...] = ()
+    """Left of the cells: printed settings, which are not measured."""
+    heading: str = ""
+    """The heading above this row: its group, where the row begins one."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ class Layout:
     title: str
     source: str
     caption: str
+    keys: tuple[str, ...]
+    """Heads of the key columns."""
     heads: tuple[str, ...]
+    """Heads of the other columns."""
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     """Numbered from 1."""
@@ -90,17 +97,21 @@ class _Notes:
 def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
     """Arrange the cells (row by row, as `cells.build` gives them) into lines, notes and a legend."""
     notes, found = _Notes(), {(cell.row, cell.column): cell for cell in cells}
-    lines = []
+    keys = table.get("keys") or []
+    lines, group = [], ""
     for row in table["rows"]:
         own = notes.number(row.get("note") or "")
         shown = tuple(_show(found[row["id"], column["id"]], notes) for column in table["columns"])
-        lines.append(Line(row["title"], own, shown))
+        values = tuple((row.get("keys") or {}).get(key["id"], "") for key in keys)
+        before, group = group, row.get("group") or ""
+        lines.append(Line(row["title"], own, shown, values, heading="" if group == before else group))
     every = [shown for line in lines for shown in line.cells]
     return Layout(
         id=table["id"],
         title=table["title"],
         source=table.get("source", ""),
         caption=table.get("caption", ""),
+        keys=tuple(key["title"] for key in keys),
         heads=tuple(f"{column['title']} {_arrow(table, column)}".strip() for column in table["columns"]),
         lines=tuple(lines),
         notes=tuple(notes.texts),
@@ -118,6 +129,8 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
     published = "" if cell.published is None else minus(rounded(cell.published, cell.decimals))
     if cell.status == "quoted":
         return Shown("quoted", published)
+    if cell.status in ("dash", "blank"):
+        return Shown(cell.status, "–" if cell.status == "dash" else "")
     if cell.status == "absent":
         return Shown("absent", "—", published=published, notes=notes.number(cell.reason))
     assert cell.value is not None
@@ -131,7 +144,7 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
         interval="" if cell.low is None or cell.high is None else _ends(cell.low, cell.high, cell.decimals),
         change=_change(cell),
         mark=MARKS.get(cell.difference_verdict, ""),
-        verdict="" if verdict.text in (NOT_COMPARABLE, NOTHING_PUBLISHED) else cell.verdict,
+        verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED) else cell.verdict,
         notes=tuple(number for text in _remarks(cell) for number in notes.number(text)),
     )
 
@@ -171,7 +184,7 @@ def minus(text: str) -> str:
 
 def _against(table: Mapping[str, Any], cells: Sequence[Cell]) -> str:
     """What differences are taken to, in words."""
-    titles = {row["id"]: row["title"] for row in table["rows"]}
+    titles = {row["id"]: row.get("name") or row["title"] for row in table["rows"]}
     found = list(dict.fromkeys(titles.get(cell.against, cell.against) for cell in cells if cell.against))
     return found[0] if len(found) == 1 else "the same model without the treatment"
 
@@ -186,6 +199,8 @@ def _legend(every: Sequence[Shown], against: str) -> list[str]:
         legend.append("(published value)")
     if any(shown.status == "quoted" for shown in every):
         legend.append("† quoted from the publication, not measured here")
+    if any(shown.status == "dash" for shown in every):
+        legend.append("– the paper prints a dash")
     if any(shown.status == "absent" for shown in every):
         legend.append("— absent, the note says why")
     signs = {sign for shown in every for sign in (shown.sign, shown.mark)}

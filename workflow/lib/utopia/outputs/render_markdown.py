@@ -9,16 +9,22 @@ from utopia.outputs.render_layout import Layout, Shown
 
 def text(layout: Layout) -> str:
     """The whole document: title, caption, table, legend, numbered notes."""
-    head = ["", *layout.heads]
-    body = [[escape(line.title) + _marks(line.notes), *map(_cell, line.cells)] for line in layout.lines]
+    head = ["", *layout.keys, *layout.heads]
+    body = []
+    for line in layout.lines:
+        if line.heading:
+            body.append([f"**{escape(line.heading)}**", *[""] * (len(head) - 1)])
+        title = escape(line.title) + _marks(line.notes)
+        body.append([title, *map(escape, line.keys), *map(_cell, line.cells)])
     parts = [f"# {escape(layout.title)}"]
     caption = " ".join(
         part for part in (layout.caption, f"Published: {layout.source}." if layout.source else "") if part
     )
     if caption:
         parts.append(escape(caption))
-    rule = [":---", *["---:"] * len(layout.heads)]
-    parts.append("\n".join("| " + " | ".join(line) + " |" for line in ([escape(name) for name in head], rule, *body)))
+    rule = [":---", *["---:"] * (len(head) - 1)]
+    lines = ([escape(name) for name in head], rule, *body)
+    parts.append("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
     if layout.legend:
         parts.append(escape("; ".join(layout.legend) + "."))
     if layout.notes:

@@ -53,8 +53,9 @@ _SPECIAL = {
 
 def text(layout: Layout) -> str:
     """A `table` environment. The document needs `\\usepackage{booktabs}`."""
-    head = " & ".join(["", *map(escape, layout.heads)])
-    body = [row for line in layout.lines for row in _rows(line)]
+    heads = layout.keys + layout.heads
+    head = " & ".join(["", *map(escape, heads)])
+    body = [row for number, line in enumerate(layout.lines) for row in _rows(line, 1 + len(heads), number == 0)]
     source = f" Published: {layout.source}." if layout.source else ""
     notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]
     under = ([escape("; ".join(layout.legend) + ".")] if layout.legend else []) + notes
@@ -64,11 +65,11 @@ def text(layout: Layout) -> str:
         r"  \centering",
         f"  \\caption{{{escape(f'{layout.title}. {layout.caption}{source}'.strip())}}}",
         f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', layout.id)}}}",
-        f"  \\begin{{tabular}}{{@{{}}l{'r' * len(layout.heads)}@{{}}}}",
+        f"  \\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}",
         r"    \toprule",
         f"    {head.strip()} \\\\",
         r"    \midrule",
-        *[f"    {row} \\\\" for row in body],
+        *[f"    {row}" for row in body],
         r"    \bottomrule",
         r"  \end{tabular}",
         *[rf"  \par\smallskip{{\footnotesize {note}}}" for note in under],
@@ -77,23 +78,27 @@ def text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(line: Line) -> list[str]:
-    """A row, and below it in small type the intervals and the differences, where there are any."""
-    rows = [" & ".join([escape(line.title) + _marks(line.notes), *map(_cell, line.cells)])]
+def _rows(line: Line, width: int, is_first: bool) -> list[str]:
+    """A row, above it the heading that it begins, and below it in small type intervals and differences, if any."""
+    rows = [" & ".join([escape(line.title) + _marks(line.notes), *map(escape, line.keys), *map(_cell, line.cells)])]
     for texts in (
         [shown.interval for shown in line.cells],
         [shown.change and f"Δ {shown.change}" for shown in line.cells],
     ):
         if any(texts):
             small = (f"{{\\scriptsize {escape(text)}}}" if text else "" for text in texts)
-            rows.append(" & ".join(["", *small]).strip())
-    return rows
+            rows.append(" & ".join(["", *("" for _ in line.keys), *small]).strip())
+    ended = [f"{row} \\\\" for row in rows]
+    if not line.heading:
+        return ended
+    heading = f"\\multicolumn{{{width}}}{{@{{}}l}}{{\\textit{{{escape(line.heading)}}}}} \\\\"
+    return [*([] if is_first else [r"\addlinespace"]), heading, *ended]
 
 
 def _cell(shown: Shown) -> str:
     if shown.status == "quoted":
         return f"${shown.main.replace('−', '-')}^\\dagger$"
-    words = [escape(shown.main) if shown.status == "absent" else _number(shown.main, shown.spread)]
+    words = [_number(shown.main, shown.spread) if shown.status == "measured" else escape(shown.main)]
     if shown.published:
         words.append(f"({_number(shown.published)})")
     words += [escape(sign) for sign in (shown.sign, shown.mark) if sign]

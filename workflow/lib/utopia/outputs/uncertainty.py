@@ -170,13 +170,17 @@ def paired(treated: Items, without: Items, identity: Sequence[str], seed: int) -
     return Interval(low, high, f"paired {_method(treated)}")
 
 
-def relative_change(pairs: Sequence[tuple[Float, Float]], better: str) -> Float:
-    """Gain over what a treatment is compared with, in per cent of that, mean over models.
+def mean_change(pairs: Sequence[tuple[Float, Float]], better: str, kind: str = "relative") -> Float:
+    """How much better a metric is than what it is compared with, mean over models; a gain is positive.
+
+    ULDA sec. 4.4 gives MSE and PCC relative to the baseline and calls the gains of the F-score absolute.
 
     Args:
-        pairs: (treated, without) for each model, each [..., S] over seeds. The mean over seeds is what is divided by,
-            so that the mean of the result over seeds is the relative change of the means (as papers print it).
-        better: `lower` or `higher`; a gain is positive.
+        pairs: (treated, without) for each model, each [..., S] over seeds.
+        better: `lower` or `higher`.
+        kind: `relative`: in per cent of what it is compared with. The mean over seeds is what is divided by, so that
+            the mean of the result over seeds is the relative change of the means (as papers print it). `points`: the
+            difference.
 
     Returns:
         [..., S].
@@ -187,18 +191,23 @@ def relative_change(pairs: Sequence[tuple[Float, Float]], better: str) -> Float:
     sign = 1.0 if better == "higher" else -1.0
     changes = []
     for treated, without in pairs:
-        base = without.mean(axis=-1, keepdims=True)
-        if (base <= 0).any():
-            raise ComputeError(
-                f"a change relative to {float(base.min()):.3g} has no meaning",
-                why="what it is compared with must be positive",
-            )
-        changes.append(sign * 100 * (treated - without) / base)
+        change = sign * (treated - without)
+        if kind == "relative":
+            base = without.mean(axis=-1, keepdims=True)
+            if (base <= 0).any():
+                raise ComputeError(
+                    f"a change relative to {float(base.min()):.3g} has no meaning",
+                    why="what it is compared with must be positive",
+                )
+            change = 100 * change / base
+        changes.append(change)
     return np.asarray(np.mean(changes, axis=0), np.float64)
 
 
-def change_interval(pairs: Sequence[tuple[Items, Items]], better: str, identity: Sequence[str], seed: int) -> Interval:
-    """The interval of `relative_change`: all runs of all models are judged on the same draws of the same items."""
+def change_interval(
+    pairs: Sequence[tuple[Items, Items]], better: str, identity: Sequence[str], seed: int, kind: str = "relative"
+) -> Interval:
+    """The interval of `mean_change`: all runs of all models are judged on the same draws of the same items."""
     first = pairs[0][0]
     if not all(first.same_draws(items) for pair in pairs for items in pair):
         return Interval(None, None, "the runs differ in their test items or seeds")
@@ -207,8 +216,8 @@ def change_interval(pairs: Sequence[tuple[Items, Items]], better: str, identity:
     try:
         low, high = bootstrap_interval(
             first.sizes,
-            lambda counts: relative_change(
-                [(treated.statistic(counts), without.statistic(counts)) for treated, without in pairs], better
+            lambda counts: mean_change(
+                [(treated.statistic(counts), without.statistic(counts)) for treated, without in pairs], better, kind
             ).mean(axis=-1),
             seed=seeds.derive(seed, "bootstrap", *identity),
         )

@@ -16,12 +16,9 @@ INSIDE = "inside our interval"
 OUTSIDE = "outside by"
 NOT_DISTINGUISHABLE = "not distinguishable"
 NOT_COMPARABLE = "not comparable"
-NOTHING_PUBLISHED = "no published value at hand"
+NOT_PRINTED = "not in the paper"
 BETTER = "better"
 WORSE = "worse"
-
-PUBLISHED_REPEATS = 3
-"""ULDA sec. 4.4 runs each test three times and prints the mean without its spread."""
 
 _SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠"}
 MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}
@@ -41,13 +38,16 @@ class Verdict:
         return next((sign for start, sign in _SIGNS.items() if self.text.startswith(start)), "")
 
 
-def distance(value: float, std: float | None, n: int, published: float, decimals: int) -> float:
+def distance(
+    value: float, std: float | None, n: int, published: float, decimals: int, repeats: int | None = None
+) -> float:
     """How far the published value, known to its rounding interval, lies outside our interval; 0 where the two meet.
 
-    Our interval is value ± t(.975, n-1) · std · sqrt(1/n + 1/3): both numbers are means, ours of `n` repeats and the
-    published one of three, and ours is the only spread that is known. Without a spread it is the value alone.
+    Our interval is value ± t(.975, n-1) · std · sqrt(1/n + 1/r): both numbers are means, ours of `n` repeats and the
+    published one of r = `repeats`, and ours is the only spread that is known. Where the paper says nothing of repeats,
+    r is 1: it may have trained once. Without a spread the interval is the value alone.
     """
-    half = t_half_width(std, n, other=PUBLISHED_REPEATS) if std is not None and n > 1 else 0.0
+    half = t_half_width(std, n, other=repeats or 1) if std is not None and n > 1 else 0.0
     return max(0.0, abs(value - published) - half - 0.5 * 10.0**-decimals)
 
 
@@ -58,6 +58,7 @@ def judge(
     published: float | None,
     decimals: int,
     not_comparable: str = "",
+    repeats: int | None = None,
 ) -> Verdict:
     """The verdict on one measured cell.
 
@@ -65,23 +66,25 @@ def judge(
         value: mean over the repeats, in the unit of the published value.
         std: deviation over the repeats (ddof 1); None with fewer than two.
         n: number of repeats.
-        published: what was printed; None where it is not at hand.
+        published: what was printed; None where the paper has no such value.
         decimals: decimals of the printed value.
         not_comparable: why the two cannot be compared (other data, features or protocol); empty if they can.
+        repeats: how many repeats the published value is the mean of; None: the paper does not say, see `distance`.
     """
     if not_comparable:
         return Verdict(NOT_COMPARABLE, not_comparable)
     if published is None:
-        return Verdict(NOTHING_PUBLISHED)
+        return Verdict(NOT_PRINTED)
     if rounded(value, decimals) == rounded(published, decimals):
         return Verdict(SAME, f"both print as {rounded(value, decimals)}")
-    away = distance(value, std, n, published, decimals)
+    away = distance(value, std, n, published, decimals, repeats)
     if std is None or n < 2:
         return Verdict(
             f"{OUTSIDE} {_two_digits(away)}", "one repeat has no spread: distance to what rounds to the printed value"
         )
-    half = t_half_width(std, n, other=PUBLISHED_REPEATS)
-    ground = f"our interval is {_two_digits(value)} ± {_two_digits(half)} ({n} repeats against {PUBLISHED_REPEATS})"
+    half = t_half_width(std, n, other=repeats or 1)
+    theirs = str(repeats) if repeats else "an unknown number, taken as 1"
+    ground = f"our interval is {_two_digits(value)} ± {_two_digits(half)} ({n} repeats against {theirs})"
     if away == 0:
         return Verdict(INSIDE, ground)
     return Verdict(f"{OUTSIDE} {_two_digits(away)}", ground)

@@ -102,7 +102,7 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
         },
         "table": table["title"],
         "source": table["source"],
-        "row": row["title"],
+        "row": row.get("name") or row["title"],
         "column": column["title"],
         "dataset": column["dataset"],
         "target": column["target"],
