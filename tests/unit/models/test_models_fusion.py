@@ -39,6 +39,13 @@ def test_each_slice_alone_in_torchs_own_lstm() -> None:
     lstm, x_RD = torchs_own(fusion), torch.randn(16, D, dtype=torch.double)
     expected = torch.cat([lstm(part[None])[0][0] for x in x_RD.split(lengths) for part in x.split(4)])
     torch.testing.assert_close(fusion(x_RD, Packed(lengths)), expected, rtol=0, atol=1e-13)
+    ends = [
+        torch.cat([h_2u[-2], h_2u[-1]], dim=-1).expand(len(part), -1)  # both directions of the last layer
+        for x in x_RD.split(lengths)
+        for part in x.split(4)
+        for h_2u in [lstm(part)[1][0]]
+    ]
+    torch.testing.assert_close(make("last")(x_RD, Packed(lengths)), torch.cat(ends), rtol=0, atol=1e-13)
     mean = make("mean")
     means = [
         lstm(part[None])[0][0].mean(0, keepdim=True).expand(len(part), -1)
@@ -48,7 +55,7 @@ def test_each_slice_alone_in_torchs_own_lstm() -> None:
     torch.testing.assert_close(mean(x_RD, Packed(lengths)), torch.cat(means), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("pool", ["step", "mean"])
+@pytest.mark.parametrize("pool", ["last", "step", "mean"])
 @pytest.mark.parametrize("model", ["et", "pgl_sum"])
 def test_stacked_replicas_with_fusion_are_the_same_function(model: str, pool: str) -> None:
     slices = SliceFusion(enabled=True, slice=4, units=8, pool=pool)  # type: ignore[arg-type]
@@ -75,3 +82,13 @@ def test_stacked_replicas_with_fusion_are_the_same_function(model: str, pool: st
         y_R.sum().backward()
         gradient_N = torch.cat([p.grad.flatten() for p in one.parameters() if p.grad is not None])
         torch.testing.assert_close(stack.gradient_KN[k], gradient_N, rtol=0, atol=1e-11)
+
+
+def test_by_default_the_steps_of_a_slice_share_one_vector_of_128() -> None:
+    """ULDA sec. 4.3: "to combine these frame-level features into a slice-level vector", 128 wide."""
+    torch.manual_seed(3)
+    fusion = SliceLstm(SliceFusion(slice=10), D)
+    s_R2u = fusion(torch.randn(25, D), Packed([25]))
+    assert s_R2u.shape == (25, 128)
+    assert [len(part.unique(dim=0)) for part in s_R2u.split(10)] == [1, 1, 1]
+    assert len(s_R2u.unique(dim=0)) == 3

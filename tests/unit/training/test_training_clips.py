@@ -20,6 +20,7 @@ from utopia.training.clip_data import ClipData
 from utopia.training.clips import ClipTrainee, OnClips
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
+from utopia.training.selection import best_members
 from utopia.training.settings import parse_run
 from utopia.training.trainee import Job
 
@@ -222,7 +223,7 @@ def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
 
 
 def test_stacked_is_alone_up_to_rounding_with_dropout_and_every_loss(toy: ClipToy) -> None:
-    for loss in ("l1", "l1_kl", "ccc"):
+    for loss in ("l1", "kl", "l1_kl", "ccc"):
         both = {}
         for chosen in ("alone", "stacked"):
             predictions, summary, _ = toy.train(f"{loss}.{chosen}", loss=loss, engine={"strategy": chosen})
@@ -269,6 +270,38 @@ def test_an_ensemble_averages_and_its_whole_members_predict_what_has_no_labels(t
         mean = np.mean([one[item].astype(np.float64) for one in members], axis=0)
         assert np.allclose(predictions[f"reactions/official/0/{item}"], mean, atol=1e-7)
         assert predictions[f"reactions/official/0/{item}"].shape == toy.truth[item].shape
+
+
+def test_of_an_ensemble_the_best_on_the_validation_videos_speak(toy: ClipToy) -> None:
+    """EEV 2021 sec. 4.5: "8 top models on the validation set", one of them trained on both sets."""
+    predictions, summary, paths = toy.train("chosen", members=5, whole=1, best=3, repeats=1)
+    entries = summary["replicas"]
+    at_best = [entry["validation_loss"][entry["selected_epoch"]] for entry in entries[:4]]
+    assert len(set(at_best)) == 4
+    best = sorted(range(4), key=lambda number: at_best[number])[:2]
+    assert [entry["speaks"] for entry in entries] == [number in {*best, 4} for number in range(5)]
+    own = [arrays.load(path).under("predictions") for path in paths]
+    for item, members in (("v0", best), ("u0", [*best, 4])):
+        mean = np.mean([own[number][item].astype(np.float64) for number in members], axis=0)
+        assert np.allclose(predictions[f"reactions/official/0/{item}"], mean, atol=1e-7)
+    # the networks are the same whoever speaks, so all of them are found stored
+    everyone, summary, again = toy.train("chosen", members=5, whole=1, repeats=1)
+    assert [entry["seconds"] for entry in summary["replicas"]] == [None] * 5 and again == paths
+    assert all(entry["speaks"] for entry in summary["replicas"])
+    assert not np.array_equal(everyone["reactions/official/0/v0"], predictions["reactions/official/0/v0"])
+
+
+def test_the_best_are_not_asked_for_where_nothing_says_which_they_are(toy: ClipToy) -> None:
+    with pytest.raises(ConfigError, match="nothing says which these are") as caught:
+        toy.train("blind", members=3, best=2, training={"selection": "last"})
+    assert "best_validation" in caught.value.remedy and not (toy.root / "blind" / "replicas").exists()
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen"), [(None, [0, 1, 2, 3, 4]), (2, [1, 4]), (3, [0, 1, 4]), (5, [0, 1, 2, 3, 4])]
+)
+def test_members_by_their_validation_loss(best: int | None, chosen: list[int]) -> None:
+    assert best_members([0.5, 0.2, 0.5, 0.9, None], [False] * 4 + [True], best) == chosen
 
 
 @pytest.mark.parametrize("chosen", ["alone", "stacked"])

@@ -9,7 +9,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 
 TREATMENT = frozenset(
-    {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members", "whole", "label_filter"}
+    {"id", "treatment", "loss", "loss_config", "sampler", "sampler_config", "members", "whole", "best", "label_filter"}
 )
 """Settings of a run that its treatment decides: runs that differ in nothing else share a training job."""
 

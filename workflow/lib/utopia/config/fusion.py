@@ -10,7 +10,8 @@ from utopia.config.base import Strict
 
 
 class SliceFusion(Strict):
-    """Bidirectional LSTM over the steps of a slice, from the concatenated modalities (ULDA sec. 4.3)."""
+    """Bidirectional LSTM over the steps of a slice, from the concatenated modalities to one vector per slice (ULDA sec.
+    4.3)."""
 
     enabled: bool = False
     """Whether there is one; it is meant for several modalities."""
@@ -20,5 +21,6 @@ class SliceFusion(Strict):
     """Layers of the LSTM."""
     units: int = Field(64, ge=1, le=16_384)
     """Its units per direction: both together are 128 wide, as the models are [U]."""
-    pool: Literal["step", "mean"] = "step"
-    """What a step gets: its own state, or the mean over its slice, the same for all of its steps [U]."""
+    pool: Literal["last", "mean", "step"] = "last"
+    """How a slice becomes one vector, which all of its steps share: the last state of each direction, or the mean of
+    its states [U]. `step`: no such vector, each step keeps its own state; the paper has one vector per slice."""

@@ -73,8 +73,21 @@ class Treatment(Strict):
     averaged."""
     whole: int = Field(0, ge=0, le=1000)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
+    best: int | None = Field(None, ge=2)
+    """How many of them speak (EEV 2021 sec. 4.5): those trained on the validation videos, and of the others those with
+    the lowest validation loss at their selected epochs. Null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """A low-pass filter that the training labels go through (EEV 2021 sec. 4.3)."""
+
+    @model_validator(mode="after")
+    def _an_ensemble(self) -> Treatment:
+        if self.whole and self.whole >= self.members:
+            raise ValueError(f"whole ({self.whole}) must be less than members ({self.members})")
+        if self.best is not None and not self.whole < self.best <= self.members:
+            raise ValueError(
+                f"best ({self.best}) must be more than whole ({self.whole}) and at most members ({self.members})"
+            )
+        return self
 
     @field_validator("loss", "sampler")
     @classmethod

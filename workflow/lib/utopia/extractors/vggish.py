@@ -28,7 +28,8 @@ class Config(Strict):
     """VGGish embeddings of sound."""
 
     patch: Literal["whole", "per_second"] = "whole"
-    """`whole`: log-mel of the whole sound cut into 96-row patches. `per_second`: the sound cut first, 94 rows."""
+    """`whole`: log-mel of the whole sound cut into 96-row patches, as published with AudioSet. `per_second`: the sound
+    is cut into pieces of 0.96 s first, which makes 94 rows (EEV 2021 sec. 2.2)."""
     weights: Literal["vggish_audioset", "random"] = "vggish_audioset"
     """A card of workflow/resources/weights/, or `random`: drawn from the study's seed, and recorded as such."""
     pca_weights: Literal["vggish_pca"] | None = None

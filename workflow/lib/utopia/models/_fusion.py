@@ -1,4 +1,5 @@
-"""The recurrent fusion of modalities: a bidirectional LSTM within slices of a few steps, trained with the model.
+"""The recurrent fusion of modalities: a bidirectional LSTM that makes one vector of each slice of a few steps, trained
+with the model (ULDA sec. 4.3).
 
 Shapes besides those of `_common`: N slices, L steps of a slice, u units per direction.
 """
@@ -14,7 +15,8 @@ from utopia.models._layout import Layout
 
 
 class SliceLstm(nn.Module):
-    """x_RD -> s_R2u: states of both directions. As `nn.LSTM`, with the sum of its two biases as one parameter.
+    """x_RD -> s_R2u: the slice's vector, for each of its steps. As `nn.LSTM`, with the sum of its two biases as one
+    parameter.
 
     One replica takes torch's own kernel; K stacked replicas, for which there is none, go step by step together.
     """
@@ -29,18 +31,32 @@ class SliceLstm(nn.Module):
             nn.init.uniform_(parameter, -(config.units**-0.5), config.units**-0.5)
 
     def forward(self, x_RD: Tensor, rows: Layout) -> Tensor:
-        """The state of each step, or the mean over its slice."""
+        """The vector of each step's slice; with `pool: step` the step's own state."""
         return rows.by_slice(x_RD, self.config.slice, self._slices)
 
     def _slices(self, x: Tensor, real: Tensor | None) -> Tensor:
         states = self._kernel(x) if real is None else self._steps(x, real)
         if self.config.pool == "step":
             return states
+        if self.config.pool == "last":
+            return self._last(states, real).expand_as(states)
         if real is None:
             return states.mean(dim=-2, keepdim=True).expand_as(states)
         share = real.to(states.dtype)
         weight = (share / share.sum(dim=-1, keepdim=True).clamp(min=1))[..., None]
         return (states * weight).sum(dim=-2, keepdim=True).expand_as(states)
+
+    def _last(self, states: Tensor, real: Tensor | None) -> Tensor:
+        """The state of each direction that has seen the whole slice [..., 1, 2u]: forwards at its end, backwards at its
+        start.
+        """
+        ahead, back = states.split(self.config.units, dim=-1)
+        if real is None:
+            end = ahead[..., -1:, :]
+        else:
+            last = (real.sum(dim=-1, keepdim=True) - 1).clamp(min=0)[..., None]
+            end = ahead.gather(-2, last.expand(*last.shape[:-1], ahead.shape[-1]))
+        return torch.cat([end, back[..., :1, :]], dim=-1)
 
     def _kernel(self, x_NLD: Tensor) -> Tensor:
         """All slices have the same length."""

@@ -125,6 +125,7 @@ def resolve(
         "sampler_config": sampler.model_dump(mode="json") if sampler else {},
         "members": treatment.members,
         "whole": treatment.whole,
+        "best": treatment.best,
         "label_filter": treatment.label_filter,
         "features": list(features),
         "normalise": {name: all_features[name].normalise for name in features},

@@ -113,7 +113,8 @@ class Again:
         by_place: dict[str, list[Mapping[str, Any]]] = {}
         for replica in facts["replicas"]:
             by_place.setdefault(f"{replica['target']}/{replica['fold']}/{replica['repeat']}", []).append(replica)
-        for place, replicas in by_place.items():
+        for place, members in by_place.items():
+            replicas = [member for member in members if member.get("speaks", True)]
             checkpoints = [f"{folder}{replica['checkpoint']}" for replica in replicas]
             if set(checkpoints) & self._damaged:
                 continue

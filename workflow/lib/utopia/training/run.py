@@ -17,6 +17,7 @@ from utopia.errors import ComputeError, ConfigError
 from utopia.training.data import Data
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
+from utopia.training.selection import best_members
 from utopia.training.settings import Run
 from utopia.training.store import Keeper, checkpoint_path, load_replica, save_replica
 from utopia.training.trainee import Fitted, Job
@@ -152,6 +153,13 @@ def _parts(task: Task, plans: Mapping[Path, arrays.Arrays]) -> Parts:
 
 def _opened(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _Open:
     run = task.run
+    if run.best is not None and parts.recipe.selection not in ("best_validation", "early_stopping"):
+        raise ConfigError(
+            f"the best {run.best} of {run.members} networks are asked for, and nothing says which these are",
+            where=f"run {run.id}, treatment {run.treatment}, best",
+            why=f"training.selection: {parts.recipe.selection} looks at no validation video",
+            remedy="leave `best` null, or select the epoch by best_validation or early_stopping",
+        )
     plan = plans[task.distribution] if task.distribution is not None else None
     replicas = [
         (Replica(target, fold.name, repeat, member, run.members - member <= run.whole), fold)
@@ -168,10 +176,12 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
     task, entries = one.task, []
     paths = [checkpoint_path(task.folder, job.replica) for job in one.jobs]
     by_place: dict[str, list[Fitted]] = {}
+    speaking = _speaking(one)
     for job, path in zip(one.jobs, paths, strict=True):
         fitted, seconds = one.done[job.replica]
-        by_place.setdefault(job.replica.place, []).append(fitted)
-        entries.append(_entry(job, fitted, seconds, path, task.folder))
+        if job.replica in speaking:
+            by_place.setdefault(job.replica.place, []).append(fitted)
+        entries.append(_entry(job, fitted, seconds, path, task.folder) | {"speaks": job.replica in speaking})
     collected = {
         f"{place}/{item}": _mean([one.predictions[item] for one in members if item in one.predictions])
         for place, members in by_place.items()
@@ -181,6 +191,24 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
     shapes = {name: list(value.shape) for name, value in next(iter(one.done.values()))[0].parameters.items()}
     files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device) | {"parameters": shapes})
     return paths
+
+
+def _speaking(one: _Open) -> set[Replica]:
+    """The replicas whose predictions are averaged: of every ensemble those that `best` leaves."""
+    ensembles: dict[str, list[Replica]] = {}
+    for job in one.jobs:
+        ensembles.setdefault(job.replica.place, []).append(job.replica)
+    speaking: set[Replica] = set()
+    for members in ensembles.values():
+        losses = [_validation_loss(one.done[member][0]) for member in members]
+        chosen = best_members(losses, [member.whole for member in members], one.task.run.best)
+        speaking |= {members[number] for number in chosen}
+    return speaking
+
+
+def _validation_loss(fitted: Fitted) -> float | None:
+    """At the selected epoch."""
+    return fitted.history.validation[fitted.epoch] if fitted.history.validation else None
 
 
 def _mean(members: list[np.ndarray]) -> np.ndarray:
@@ -214,7 +242,7 @@ def _key(run: Run, replica: Replica, inputs: list[str], device: torch.device) ->
 
 def _line(job: Job, fitted: Fitted, seconds: float | None) -> str:
     history = fitted.history
-    validation = history.validation[fitted.epoch] if history.validation else None
+    validation = _validation_loss(fitted)
     kind, value = ("training", history.loss[fitted.epoch]) if validation is None else ("validation", validation)
     return (
         f"{job.run.id} {job.replica.name}: {kind} loss {value:.5f} "
@@ -249,7 +277,8 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
 def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
     epochs: dict[str, list[int]] = {}
     for job, entry in zip(jobs, entries, strict=True):
-        epochs.setdefault(job.replica.place, []).append(entry["selected_epoch"])
+        if entry["speaks"]:
+            epochs.setdefault(job.replica.place, []).append(entry["selected_epoch"])
     return {
         "run": run.id,
         "dataset": run.dataset,

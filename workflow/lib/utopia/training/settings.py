@@ -34,6 +34,8 @@ class Run(Strict):
     """Networks of an ensemble, whose predictions are averaged."""
     whole: int = Field(0, ge=0)
     """How many of them, the last ones, are trained on the validation videos too."""
+    best: int | None = Field(None, ge=2)
+    """How many of them speak: these, and the best of the others on validation; null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """What the training labels of a clip go through (data sets of reactions only)."""
     features: list[str] = Field(..., min_length=1)
@@ -56,7 +58,7 @@ class Run(Strict):
     def determinants(self) -> dict[str, Any]:
         """All that a replica's numbers depend on, besides its own identity, the input files and `way`."""
         return self.model_dump(
-            by_alias=True, exclude={"id", "treatment", "repeats", "members", "whole", "targets", "engine"}
+            by_alias=True, exclude={"id", "treatment", "repeats", "members", "whole", "best", "targets", "engine"}
         )
 
     def shared(self) -> dict[str, Any]:
