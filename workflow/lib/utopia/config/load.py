@@ -86,13 +86,14 @@ def _unknown_features(merged: Mapping[str, Any]) -> list[Fault]:
         return []
     return [
         Fault(
-            ("datasets", name, "features", i, j),
+            ("datasets", name, part, i, j),
             f"found {feature!r}: no such entry in `features`",
             f"allowed here: {', '.join(sorted(map(str, known)))}",
             nearest(feature, map(str, known)),
         )
         for name, settings in datasets.items()
-        for i, choice in _enumerated(settings.get("features") if isinstance(settings, Mapping) else None)
+        for part in ("features", "published_features")
+        for i, choice in _enumerated(settings.get(part) if isinstance(settings, Mapping) else None)
         for j, feature in _enumerated(choice)
         if isinstance(feature, str) and feature not in known
     ]

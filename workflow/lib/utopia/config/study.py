@@ -159,6 +159,9 @@ class DatasetSettings(Strict):
     """The data set's folder below `data`."""
     features: list[list[str]] = Field(..., min_length=1)
     """Sets of features (rows concatenated), best first: the first set that is available is used."""
+    published_features: list[list[str]] = Field(default_factory=list)
+    """Sets of features that published values stand on: values on any other are not comparable with print. Empty: the
+    paper does not say."""
     shard: int = Field(16, ge=1, le=100_000)
     """Videos per extraction job."""
     models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)

@@ -41,6 +41,8 @@ class Card(Strict):
     citation: str
     parameters: str
     """How the parameters are named in the file."""
+    unlike_published: str = ""
+    """Why features made with them are not those of the paper that has them; empty: they are, as far as it says."""
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> Self:

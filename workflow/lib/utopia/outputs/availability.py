@@ -10,6 +10,7 @@ from utopia import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.datasets import _common
 from utopia.fetch import recipe
+from utopia.outputs import comparability
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         with_video=with_video,
         features=features,
         feature_reason=why,
-        notes=_notes(study, features),
+        notes=comparability.of_features(study, name, features),
         shards=_shards(study, with_video, features, settings.shard),
         precomputed=precomputed,
         missing=dict(located.missing),
@@ -176,11 +177,6 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
         if reason:
             return _remedied(reason, card), None
     return "", None
-
-
-def _notes(study: StudyBase, features: tuple[str, ...]) -> tuple[str, ...]:
-    notes = (study.features[name].note for name in features)  # type: ignore[attr-defined]
-    return tuple(note for note in notes if note)
 
 
 def _shards(

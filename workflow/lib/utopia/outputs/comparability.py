@@ -6,7 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.files import read_json
+
+
+def of_features(study: StudyBase, dataset: str, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Why values on a set of features cannot be compared with print; empty if they are what the paper names.
+
+    Args:
+        study: the study.
+        dataset: its data set.
+        chosen: names of the features; none where nothing was to be had.
+    """
+    from utopia.features import cards, weights
+
+    every: Mapping[str, Any] = study.features  # type: ignore[attr-defined]
+    reasons = [every[name].note for name in chosen if every[name].note]
+    published = study.dataset(dataset).published_features
+    if chosen and published and not reasons and set(chosen) not in map(set, published):
+        theirs = " or ".join("+".join(names) for names in published)
+        reasons.append(f"features {'+'.join(chosen)}, where the paper has {theirs}")
+    for name in chosen:
+        if every[name].extractor in PRECOMPUTED:
+            continue
+        for card in cards.chosen(every[name].options).values():
+            unlike = "random weights" if card == cards.RANDOM else weights.card(card).unlike_published
+            reasons += [f"{name}: {unlike}"] * bool(unlike)
+    return tuple(reasons)
 
 
 def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> dict[str, str]:
