@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from utopia import arrays, files
 from utopia.distribution.approximate import approximate_distribution
 from utopia.features.store import place, put
+from utopia.outputs import figure_style
 
 TENTHS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
 HUNDREDTHS = {"bins": 100, "low": -1.0, "high": 1.0, "delta": 0.06, "sigma": 0.02}
@@ -38,7 +41,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     items = [f"MEDIAEVAL18_{i:02d}" for i in range(10)]
     contents: dict[str, np.ndarray] = {}
     index: dict[str, Any] = {}
-    stored: dict[str, dict[str, np.ndarray]] = {"baseline": {}, "cwl": {}}
+    stored: dict[str, dict[str, np.ndarray]] = {"baseline": {}, "tns_cwl": {}}
     folds = [{"name": "0", "train": items[:7], "test": items[7:]}, {"name": "1", "train": items[3:], "test": items[:3]}]
     for item in items:
         frames = int(rng.integers(150, 300))
@@ -55,7 +58,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         name = f"{target}/{fold['name']}/{seed}/{item}"
                         noise = rng.normal(scale=0.02, size=frames)
                         stored["baseline"][name] = (0.3 * walk + noise).astype(np.float32)
-                        stored["cwl"][name] = (0.5 * walk + noise).astype(np.float32)
+                        stored["tns_cwl"][name] = (0.5 * walk + noise).astype(np.float32)
         features = rng.normal(size=(frames, 12)).astype(np.float32)
         path = place(folder / "features" / "store", {"item": item})
         entry = put(path, folder / "features" / "store", features, contents[f"{item}/times"], {"item": item})
@@ -64,8 +67,10 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     targets = {name: {"low": -1.0, "high": 1.0} for name in ("valence", "arousal")}
     meta = {"dataset": "liris", "protocol": "affect", "targets": targets, "items": items, "folds": folds}
     write_labels(folder, contents, meta, HUNDREDTHS)
+    names = {item: f"The long way home, part {number}: a movie" for number, item in enumerate(items)}
+    files.write_json(folder / "manifest.json", {"items": [{"id": item, "name": name} for item, name in names.items()]})
     for role, series in stored.items():
-        arrays.save(folder / f"liris.et.{role}.safetensors", series, {"folds": ["0", "1"], "seeds": [0, 1]})
+        arrays.save(folder / f"liris.pgl_sum.{role}.safetensors", series, {"folds": ["0", "1"], "seeds": [0, 1]})
     return folder
 
 
@@ -113,9 +118,10 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 def check_texts(figure: Figure) -> None:
-    """Every text is readable at printed size and lies within the page."""
+    """Every text is readable at one printed column, lies within it and is English; no legend lies over data."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    assert figure.get_figwidth() == figure_style.COLUMN, "one column of a printed page, 8.5 cm"
     page, undrawn = figure.bbox, _undrawn(figure)
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     assert texts
@@ -124,6 +130,13 @@ def check_texts(figure: Figure) -> None:
         box = text.get_window_extent(canvas.get_renderer())
         inside = (box.x0 >= -1, box.y0 >= -1, box.x1 <= page.x1 + 1, box.y1 <= page.y1 + 1)
         assert all(inside) or text in undrawn, (text, box)
+        assert not re.search(r"(?<![\d.,])1 [a-z]+s\b", text.get_text()), f"one of several: {text}"
+    for legend in figure.findobj(Legend):
+        box = legend.get_window_extent(canvas.get_renderer())
+        for axes in figure.axes:
+            panel = axes.patch.get_window_extent(canvas.get_renderer())
+            over = min(box.x1, panel.x1) - max(box.x0, panel.x0), min(box.y1, panel.y1) - max(box.y0, panel.y0)
+            assert min(over) < 1, f"a legend lies over the panel {axes.get_title(loc='left')!r}"
 
 
 def _undrawn(figure: Figure) -> list[Text]:

@@ -94,6 +94,22 @@ def test_what_is_not_in_the_paper_is_marked(plan: Plan) -> None:
             assert shown["note"].startswith("Not in the paper") == (row.printed is False), f"{name}/{row.id}"
 
 
+def test_only_the_papers_figures_carry_their_numbers(plan: Plan) -> None:
+    """`ulda_figure_2` is ULDA's Fig. 2 and nothing else is; what no paper prints says so."""
+    printed = {f"ulda_figure_{number}": f"ULDA, Fig. {number}" for number in (1, 2, 3, 4)}
+    printed["eev_figure_1"] = "EEV 2021 report, Fig. 1"
+    known = catalog.figures()
+    assert {name: figure.source for name, figure in known.items() if not name.startswith(catalog.BEYOND)} == printed
+    for name, figure in known.items():
+        assert (name in printed) != figure.source.startswith("beyond the paper"), name
+
+
+def test_what_the_papers_print_comes_first() -> None:
+    for known in (catalog.figures(), catalog.tables()):
+        beyond = [name.startswith(catalog.BEYOND) for name in known]
+        assert beyond == sorted(beyond)
+
+
 def test_a_data_set_can_change_a_model_without_a_name_for_it() -> None:
     study = load({"study": "paper"})
     plan = Plan(study)

@@ -22,7 +22,7 @@ from utopia.models.bi_gru import Config, build
 from utopia.outputs import catalog, figure_style
 from utopia.outputs.figure import DRAWINGS, render_figure
 from utopia.outputs.figure_data import Inputs
-from utopia.outputs.figure_reaction_model import output_function
+from utopia.outputs.figure_reaction_model import blocks, output_function
 from utopia.outputs.figure_reaction_network import read_network
 from utopia.outputs.figure_reaction_series import chosen_reactions, median_of_videos
 from utopia.outputs.plan import Plan
@@ -143,7 +143,6 @@ def test_texts_are_readable_and_inside_the_page(
     )
     with figure_style.styled():
         figure, _ = DRAWINGS[draw](inputs)
-        assert figure.get_figwidth() in (figure_style.COLUMN, figure_style.PAGE)
         readable(figure)
 
 
@@ -214,14 +213,39 @@ def test_other_parameters_are_refused(change: Any, said: str) -> None:
 
 def test_the_model_figure_says_what_the_module_has(eev: Path, tmp_path: Path) -> None:
     found = lines(render(eev, "reaction_model", tmp_path, roles=ONE)["csv"])
-    by_name = {line["series"]: line for line in found if line["panel"] == "a"}
+    by_name = {line["series"]: line for line in found}
     assert float(by_name["parameters"]["y"]) == 13_176_063
     assert (by_name["swin_l, layer 1"]["x"], by_name["swin_l, layer 1"]["y"]) == ("1536.0", "1024.0")
     assert (by_name["vggish_raw, layer 2"]["x"], by_name["vggish_raw, layer 2"]["y"]) == ("256.0", "256.0")
-    assert by_name["linear"]["note"] == f"{1280 * 15 + 15} parameters"
-    assert numbers(found, "steps of a clip", "b") == [60]
-    assert numbers(found, "label rows per second", "b") == pytest.approx([6])
-    assert numbers(found, "step", "b", "x") == pytest.approx([0, 1, 2, 3, 4])
+    assert by_name["linear"]["note"] == f"{1280 * 15 + 15:,} parameters"
+    assert [line["note"] for line in found if line["series"] == "score"] == list(EXPRESSIONS)
+
+
+def test_the_blocks_go_from_the_video_to_the_scores_as_the_report_draws_them() -> None:
+    """EEV Fig. 1, from above: video; frames and sound; Swin and VGGish; two GRUs each; concatenation; gates; scores."""
+    network = read_network(shapes([1536, 128]), ["swin_l", "vggish_raw"])
+    made = blocks(network, "sigmoid", list(EXPRESSIONS))
+    rows = [[block.text for block in made if block.row == row] for row in range(1 + max(block.row for block in made))]
+    assert rows == [
+        ["video"],
+        ["frames", "sound"],
+        ["Swin Transformer (Swin-L)\n→ 1,536", "VGGish\n→ 128"],
+        ["bidirectional GRU\n→ 2 × 512", "bidirectional GRU\n→ 2 × 128"],
+        ["bidirectional GRU\n→ 2 × 512", "bidirectional GRU\n→ 2 × 128"],
+        ["concatenation → 1,280"],
+        ["context gating, 1,280"],
+        ["fully connected 1,280 → 15"],
+        ["context gating, 15"],
+        ["sigmoid"],
+        ["15 scores:"],
+    ]
+
+
+def test_the_sampling_figure_says_what_the_settings_have(eev: Path, tmp_path: Path) -> None:
+    found = lines(render(eev, "reaction_sampling", tmp_path, roles=ONE)["csv"])
+    assert numbers(found, "steps of a clip", "") == [60]
+    assert numbers(found, "label rows per second", "") == pytest.approx([6])
+    assert numbers(found, "step", "", "x") == pytest.approx([0, 1, 2, 3, 4])
 
 
 def test_the_output_function_is_the_models() -> None:
@@ -312,8 +336,8 @@ def test_a_reaction_without_a_correlation_is_a_hole_with_a_reason(eev: Path, tmp
 
 def test_a_figure_depends_on_what_it_reads_alone() -> None:
     plan = Plan(load({"study": "miniature"}))
-    network, series = plan.figure_inputs("eev_figure_1"), plan.figure_inputs("eev_figure_2")
+    network, series = plan.figure_inputs("eev_figure_1"), plan.figure_inputs("beyond_reaction_series")
     assert "distribution" not in network and "distribution" not in series
     assert (len(network["summaries"]), len(network["metrics"])) == (1, 0)
     assert [len(series[kind]) for kind in ("summaries", "metrics", "predictions")] == [1, 1, 1]
-    assert len(plan.figure_inputs("eev_figure_3")["metrics"]) == 3
+    assert len(plan.figure_inputs("beyond_reaction_correlation")["metrics"]) == 3

@@ -35,8 +35,8 @@ models:
 ROOT = "results/miniature"
 TARGETS = (
     f"{ROOT}/tables/ulda_table_7.csv",
-    f"{ROOT}/figures/ulda_figure_2_pmemo.pdf",
-    f"{ROOT}/figures/ulda_figure_4_pmemo.pdf",
+    f"{ROOT}/figures/beyond_distribution_pmemo.pdf",
+    f"{ROOT}/figures/beyond_error_by_label_pmemo.pdf",
 )
 
 

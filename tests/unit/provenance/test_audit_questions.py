@@ -91,7 +91,7 @@ def test_the_short_answer_fits_a_screen(small: Small) -> None:
     assert all(file["sha256"] in full for file in found["inputs"]) and "utopia.samplers.tns" in full
 
 
-@pytest.mark.parametrize("subject", [RUN, "ulda_figure_4_pmemo", f"{ROOT}/labels/pmemo/labels.safetensors"])
+@pytest.mark.parametrize("subject", [RUN, "beyond_error_by_label_pmemo", f"{ROOT}/labels/pmemo/labels.safetensors"])
 def test_runs_figures_and_files_can_be_asked_for(small: Small, subject: str) -> None:
     found = answer(small, subject)
     assert len([file for file in found["inputs"] if "/chorus/" in file["path"]]) == 6

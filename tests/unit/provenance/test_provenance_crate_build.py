@@ -256,7 +256,7 @@ def test_an_unfinished_study_has_no_crate(small: Small, small_checkout: Path, tm
         write(small.folder, small_checkout, tmp_path / "c.zip")
 
 
-@pytest.mark.parametrize("name", ["tables/ulda_table_7.csv", "figures/ulda_figure_4_pmemo.png"])
+@pytest.mark.parametrize("name", ["tables/ulda_table_7.csv", "figures/beyond_error_by_label_pmemo.png"])
 def test_a_changed_result_is_not_published(small: Small, small_checkout: Path, tmp_path: Path, name: str) -> None:
     write(small.folder, small_checkout, tmp_path / "c.zip")
     before = (tmp_path / "c.zip").read_bytes()

@@ -81,7 +81,7 @@ def edit_record(crate: Path, name: str, change: Callable[[dict[str, Any]], Any])
 def test_an_untouched_crate_is_sound_and_computed_again(made: Path) -> None:
     found = check(made)
     assert found.faults == []
-    # A table in four forms, the metrics of seven runs, and the numbers of two figures.
+    # A table in four forms, the metrics of six runs, and the numbers of two figures.
     assert found.checked["recomputed"] >= 4 + 6 + 2
     assert found.checked["records"] == len(list(made.rglob("*.record.json")))
     assert found.checked["cells"] > 0
@@ -143,7 +143,7 @@ def test_a_program_of_other_code_says_what_it_did_not_compute(
     [
         TABLE,
         METRICS,
-        f"{ROOT}/figures/ulda_figure_4_pmemo.pdf",
+        f"{ROOT}/figures/beyond_error_by_label_pmemo.pdf",
         f"{ROOT}/runs/pmemo.et.baseline/training.json",
         f"{ROOT}/labels/pmemo/labels.safetensors",
         "workflow/rules/training.smk",

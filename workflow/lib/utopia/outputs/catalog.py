@@ -22,8 +22,14 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, str]
 """Where, and what."""
 
-JUDGED = frozenset({"reaction_model", "reaction_series", "reaction_correlation"})
-"""Drawings that show what training and evaluation said of their runs."""
+TRAINED = frozenset({"reaction_model", "reaction_sampling"})
+"""Drawings that show what training says of their runs."""
+JUDGED = TRAINED | {"reaction_series", "reaction_correlation"}
+"""Drawings that show what training, and all but `TRAINED` what evaluation, says of their runs."""
+
+
+BEYOND = "beyond_"
+"""The ids of what no paper prints begin with this."""
 
 
 class RunChoice(Strict):
@@ -175,10 +181,11 @@ class Table(Strict):
 
 
 class Figure(Strict):
-    """A figure of a paper."""
+    """A figure of a paper, or one beyond it."""
 
     title: str
     source: str
+    """Where it is printed; of what no paper prints, that it is beyond the paper."""
     caption: str
     draw: str
     """The drawing function of `outputs.figure`."""
@@ -200,7 +207,9 @@ def figures() -> dict[str, Figure]:
 
 
 def _read(kind: str, model: Any) -> dict[str, Any]:
-    return {path.stem: read_one(path, model) for path in sorted((RESOURCES / kind).glob("*.yaml"))}
+    # What the papers print comes first: readers look for that.
+    paths = sorted((RESOURCES / kind).glob("*.yaml"), key=lambda path: (path.stem.startswith(BEYOND), path.stem))
+    return {path.stem: read_one(path, model) for path in paths}
 
 
 def read_one(path: Path, model: Any) -> Any:

@@ -15,11 +15,14 @@ from utopia.features.read import FeatureReader
 from utopia.files import read_json, write_text
 from utopia.labels.read import Labels
 from utopia.outputs import (
-    figure_distribution_shift,
+    figure_error_by_label,
+    figure_error_change,
     figure_label_distribution,
     figure_reaction_correlation,
     figure_reaction_model,
+    figure_reaction_sampling,
     figure_reaction_series,
+    figure_required_change,
     figure_style,
     figure_tns_example,
     figure_votes,
@@ -29,9 +32,12 @@ from utopia.outputs.figure_data import Inputs, Point, points_csv
 DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "votes": figure_votes.draw,
     "label_distribution": figure_label_distribution.draw,
+    "required_change": figure_required_change.draw,
     "tns_example": figure_tns_example.draw,
-    "distribution_shift": figure_distribution_shift.draw,
+    "error_by_label": figure_error_by_label.draw,
+    "error_change": figure_error_change.draw,
     "reaction_model": figure_reaction_model.draw,
+    "reaction_sampling": figure_reaction_sampling.draw,
     "reaction_series": figure_reaction_series.draw,
     "reaction_correlation": figure_reaction_correlation.draw,
 }
@@ -42,6 +48,7 @@ def render_figure(
     figure: Mapping[str, Any],
     labels: Path | None,
     distribution: Path | None,
+    manifest: Path | None = None,
     features: Sequence[Path] = (),
     feature_names: Sequence[str] = (),
     predictions: Mapping[str, Path] | None = None,
@@ -59,6 +66,7 @@ def render_figure(
         figure: {"id", "title", "caption", "draw": a name of `DRAWINGS`, "dataset", "target", "options"}.
         labels: the data set's labels file.
         distribution: its distribution file; None of a data set that has none.
+        manifest: the data set's manifest, which has the items' titles; without it ids are shown.
         features: index files of its features; none for a data set of annotations alone.
         feature_names: the features whose rows are concatenated.
         predictions: run id -> predictions file.
@@ -96,6 +104,7 @@ def render_figure(
                 absent_runs=absent_runs or {},
                 summaries={role: read_json(path) for role, path in _by_role(summaries, runs).items()},
                 metrics=_by_role(metrics, runs),
+                names=_titles(manifest),
             )
             drawn, points = DRAWINGS[figure["draw"]](inputs)
             status = "drawn"
@@ -112,7 +121,11 @@ def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -
     return {run.split("@")[0].split(".")[-1]: path for run, path in files.items()}
 
 
+def _titles(manifest: Path | None) -> dict[str, str]:
+    return {item["id"]: item["name"] for item in read_json(manifest)["items"]} if manifest is not None else {}
+
+
 def _absent(reason: str) -> tuple[Figure, list[Point]]:
     drawn = figure_style.blank(1.3)
-    figure_style.statement(drawn.subplots(), f"Not drawn: {reason}", width=100)
+    figure_style.statement(drawn.subplots(), f"Not drawn: {reason}", width=50)
     return drawn, [Point("", "absent", note=reason)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from utopia.arrays import Arrays
 from utopia.config.study import Distribution
+from utopia.distribution.histogram import bin_index
 from utopia.distribution.series import Series, read_series
 from utopia.errors import ComputeError
 from utopia.features.read import FeatureReader
@@ -40,7 +41,7 @@ class Inputs:
 
     distribution: None of a data set that has none. predictions: by role (`baseline`, `cwl`, ...). absent_runs: role ->
     why there are none. summaries, metrics: by role, what training.json says and where metrics.csv is; of drawings that
-    show these.
+    show these. names: the titles of items, by id, as the manifest has them.
     """
 
     spec: Mapping[str, Any]
@@ -53,6 +54,12 @@ class Inputs:
     absent_runs: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: Mapping[str, Path] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def title_of(self, item: str, longest: int = 40) -> str:
+        """An item's title (its id, where it has none), cut after so many characters."""
+        title = " ".join(self.names.get(item, item).split())
+        return title if len(title) <= longest else f"{title[: longest - 1].rstrip()}…"
 
     @property
     def target(self) -> str:
@@ -114,6 +121,84 @@ def median_video(inputs: Inputs, among: Sequence[str] | None = None) -> str:
         series = inputs.series(item)
         shares.append(float(np.abs(series.utopia_count - series.count).sum() / series.count.sum()))
     return videos[int(np.argsort(shares, kind="stable")[(len(videos) - 1) // 2])]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A label of a training video, and one of the time slices that have it."""
+
+    video: str
+    label: int
+    """The label's bin."""
+    slice: int
+    """The slice's number in the video's series."""
+
+
+EXAMPLE_RULE = (
+    "of the time slices of two frames or more at labels that TNS adds samples to (if no training video has any: at "
+    "labels that need samples; else at any label; else slices of one frame), in the median video of those that have "
+    "such slices: those of the label nearest to the one asked for, else of the label that needs most samples; of "
+    "these the one of (lower) median length, and of several the (lower) median one in time"
+)
+
+
+def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> Example:
+    """The video, label and slice that stand for all, by `EXAMPLE_RULE` and not by hand.
+
+    The figure's option `label` asks for a label (ULDA shows -0.06 in Figs. 2 and 3).
+
+    Args:
+        inputs: the figure's inputs.
+        among: only these videos; None for all.
+
+    Raises:
+        ComputeError: the first fold trains on none of them.
+    """
+    train = inputs.labels.folds[0]["train"] if inputs.labels.folds else []
+    series = {item: inputs.series(item) for item in train if among is None or item in among}
+    for fit in _FITS:
+        fitting = {item: fit(one) for item, one in series.items()}
+        videos = [item for item, slices in fitting.items() if slices.any()]
+        if videos:
+            video = median_video(inputs, videos)
+            return _example(video, series[video], fitting[video], inputs)
+    raise ComputeError("no training video to show", where=inputs.labels.path)
+
+
+def _length(series: Series) -> NDArray[np.int64]:
+    return np.asarray(series.slice[:, 1] - series.slice[:, 0], np.int64)
+
+
+_FITS: tuple[Callable[[Series], NDArray[np.bool_]], ...] = (
+    lambda series: (_length(series) > 1) & (series.need[series.slice_bin] > 0),
+    lambda series: (_length(series) > 1) & (series.utopia_count > series.count)[series.slice_bin],
+    lambda series: _length(series) > 1,
+    lambda series: _length(series) > 0,
+)
+"""Which slices [S] fit, best first."""
+
+
+def _example(video: str, series: Series, fits: NDArray[np.bool_], inputs: Inputs) -> Example:
+    labels = np.unique(series.slice_bin[fits])
+    asked = inputs.options.get("label")
+    if asked is None:
+        label = int(labels[np.argmax((series.utopia_count - series.count)[labels])])
+    else:
+        wanted = bin_index(np.array([float(asked)]), inputs.settings, where=f"figure {inputs.spec['id']}, label")[0]
+        label = int(labels[np.argmin(np.abs(labels - wanted))])
+    candidates = np.flatnonzero(fits & (series.slice_bin == label))
+    length = _length(series)[candidates]
+    alike = candidates[length == np.sort(length)[(len(length) - 1) // 2]]
+    return Example(video, label, int(alike[(len(alike) - 1) // 2]))
+
+
+def label_name(settings: Distribution, index: int) -> str:
+    """How a label is written: the value of a grid point, or the range of a bin."""
+    edges = bin_edges(settings)
+    values = [edges[index : index + 2].mean()] if settings.binning == "grid" else edges[index : index + 2]
+    plain = [f"{round(float(value), 6) + 0.0:.6f}".rstrip("0") for value in values]
+    decimals = max(len(text.partition(".")[2]) for text in plain)
+    return " to ".join(f"{float(text):.{decimals}f}".replace("-", "−") for text in plain)
 
 
 def bin_edges(settings: Distribution) -> NDArray[np.float64]:

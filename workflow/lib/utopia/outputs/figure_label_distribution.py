@@ -1,154 +1,127 @@
-"""From the labels of one video to what the convolution asks for at each label (ULDA Fig. 2)."""
+"""From the labels of one movie to the approximated utopia label distribution, as ULDA Fig. 2 draws it."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from utopia.distribution.kernel import taps
 from utopia.distribution.series import Series
 from utopia.outputs import figure_style as style
-from utopia.outputs.figure_data import RULE, Inputs, Point, bin_centres, bin_edges, median_video, occupied
+from utopia.outputs.figure_data import (
+    EXAMPLE_RULE,
+    Inputs,
+    Point,
+    bin_centres,
+    bin_edges,
+    choose_example,
+    label_name,
+    occupied,
+)
 
-ADD, LOWER, EMPTY = style.BLUE, style.VERMILLION, style.GREY
+_AROUND = 10
+"""Bins to both sides of the label that panel (c) shows: its kernel is three of a hundred bins wide."""
+_MOST_TERMS = 3
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
-    """Four panels: the label series with its time slices, n, n~ over n with the kernel, and n~ - n."""
-    video = median_video(inputs)
-    series, label = inputs.series(video), inputs.labels.label(video, inputs.target)
-    figure = style.blank(4.5)
-    (top_left, top_right), (low_left, low_right) = figure.subplots(2, 2)
-    points = [Point("", "video", note=video), Point("", "rule", note=RULE)]
-    points += _labels(top_left, inputs, video, label, series)
-    points += _histogram(top_right, inputs, series)
-    points += _convolved(low_left, inputs, series)
-    top_right.set_ylim(low_left.get_ylim())
-    points += _change(low_right, inputs, series)
+    """Four panels: labels over time, their distribution n, the kernel at one label, and n~ over n."""
+    example = choose_example(inputs)
+    series = inputs.series(example.video)
+    figure = style.blank(6.0)
+    over_time, original, kernel, convolved = figure.subplots(4, 1)
+    points = [
+        Point("", "video", note=example.video),
+        Point("", "rule", note=EXAMPLE_RULE),
+        *_labels(over_time, inputs, example.video),
+        *_original(original, inputs, series),
+        *_kernel(kernel, inputs, series, example.label),
+        *_convolved(convolved, inputs, series),
+    ]
+    original.set_ylim(convolved.get_ylim())
     return figure, points
 
 
-def _colours(series: Series) -> np.ndarray:
-    """By bin: blue where samples are short, vermillion where there are too many, grey where there is none."""
-    short = series.utopia_count > series.count
-    colours = np.where(short, ADD, LOWER)
-    return np.where(series.count > 0, colours, EMPTY)
+def _labels(axes: Axes, inputs: Inputs, video: str) -> list[Point]:
+    times, label = inputs.labels.times(video), inputs.labels.label(video, inputs.target)
+    axes.plot(times, label, color=style.BLACK, linewidth=0.8)
+    axes.set(xlim=(times[0], times[-1]), xlabel="time (s)", ylabel=f"{inputs.target} label")
+    style.title(axes, "a", f"labels of {inputs.title_of(video)}")
+    return [Point("a", "label", float(t), float(y)) for t, y in zip(times, label, strict=True)]
 
 
-def _labels(axes: Axes, inputs: Inputs, video: str, label: np.ndarray, series: Series) -> list[Point]:
-    times = inputs.labels.times(video)
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    axes.step(times, label, where="post", color=style.PALE, linewidth=0.8, zorder=1)
-    axes.scatter(times, label, s=5 if len(label) < 600 else 2, c=_colours(series)[series.bin], linewidths=0, zorder=2)
-    edges = bin_edges(inputs.settings)
-    shown = occupied(np.bincount(series.bin, minlength=len(series.count)).astype(float))
-    if shown.stop - shown.start <= 24:
-        for edge in edges[shown.start : shown.stop + 1]:
-            axes.axhline(edge, color=style.PALE, linewidth=0.4, zorder=0)
-    low, high = edges[shown.start], edges[shown.stop]
-    strip = 0.06 * (high - low)
-    axes.set(xlim=(times[0] - step, times[-1] + step), ylim=(low - 2.2 * strip, high))
-    for index, (first, last) in enumerate(series.slice):
-        end = times[last] if last < len(times) else times[-1] + step
-        shade = style.GREY if index % 2 else style.PALE
-        axes.fill_between([times[first], end], low - 1.8 * strip, low - 0.8 * strip, color=shade, linewidth=0)
-    style.title(axes, "a", f"{video}, {len(series.slice)} time slices (strip)")
-    axes.set(xlabel="time (s)", ylabel=f"{inputs.target} label")
-    return [Point("a", "label", float(t), float(y)) for t, y in zip(times, label, strict=True)] + [
-        Point(
-            "a", "time slice", float(times[first]), float(label[first]), float(first), float(last), "frames [low, high)"
-        )
-        for first, last in series.slice
-    ]
-
-
-def _histogram(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
-    centres, width, shown = _bars(inputs, series)
-    axes.bar(centres[shown], series.count[shown], width=0.86 * width, color=style.SKY)
-    style.title(axes, "b", "label histogram $n_k$")
+def _original(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
+    shown = occupied(series.count, series.utopia_count)
+    _bars(axes, inputs, series, shown)
     _axis(axes, inputs, shown)
-    axes.set(ylabel="frames")
+    style.title(axes, "b", "original label distribution n")
+    centres = bin_centres(inputs.settings)
     return [Point("b", "n", float(x), float(n)) for x, n in zip(centres, series.count, strict=True)]
 
 
-def _convolved(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
-    centres, width, shown = _bars(inputs, series)
-    axes.bar(centres[shown], series.count[shown], width=0.86 * width, color=style.SKY, label="$n_k$")
-    axes.stairs(
-        series.utopia_count[shown],
-        bin_edges(inputs.settings)[shown.start : shown.stop + 1],
-        color=style.BLACK,
-        linewidth=1.1,
-        label=r"$\tilde{n}_k$",
-        baseline=None,
-    )
-    tops = np.maximum(series.count[shown], series.utopia_count[shown])
-    # The kernel goes to the side that has less below it.
-    left = tops[: len(tops) // 2].sum() < tops[len(tops) // 2 :].sum()
-    axes.set_ylim(0, 1.12 * tops.max())
-    inset = axes.inset_axes((0.06 if left else 0.70, 0.42, 0.27, 0.30))
-    kernel = taps(inputs.settings)
-    offsets = (np.arange(len(kernel)) - len(kernel) // 2) * width
-    fine = np.linspace(offsets[0] - width, offsets[-1] + width, 121)
-    peak = kernel[len(kernel) // 2]
-    inset.plot(fine, peak * np.exp(-0.5 * (fine / inputs.settings.sigma) ** 2), color=style.GREY, linewidth=0.8)
-    inset.vlines(offsets, 0, kernel, color=style.BLACK, linewidth=1.6)
-    inset.set(xticks=offsets[[0, -1]], yticks=[], ylim=(0, 1.15 * peak))
-    inset.set_xticklabels([f"−{offsets[-1]:g}", f"+{offsets[-1]:g}"])
-    inset.set_title("kernel", fontsize=7, loc="center", pad=2)
-    inset.spines["left"].set_visible(False)
-    axes.legend(loc="upper left" if left else "upper right", ncols=2, borderaxespad=0.1, columnspacing=1.0)
-    style.title(axes, "c", r"convolved count $\tilde{n}_k$ over $n_k$")
-    _axis(axes, inputs, shown)
-    axes.set(ylabel="frames")
-    return [Point("c", "kernel", float(x), float(g)) for x, g in zip(offsets, kernel, strict=True)] + [
-        Point("c", "n~", float(x), float(n)) for x, n in zip(centres, series.utopia_count, strict=True)
+def _kernel(axes: Axes, inputs: Inputs, series: Series, label: int) -> list[Point]:
+    """The kernel over the distribution, and the bins that it gathers at one label (Eq. 2)."""
+    settings, kernel = inputs.settings, taps(inputs.settings)
+    reach, total = len(kernel) // 2, len(series.count)
+    near = slice(max(0, label - max(_AROUND, reach)), min(total, label + max(_AROUND, reach) + 1))
+    gathered = slice(max(0, label - reach), min(total, label + reach + 1))
+    _bars(axes, inputs, series, near)
+    _bars(axes, inputs, series, gathered, colour=style.VERMILLION)
+    _axis(axes, inputs, near)
+    axes.set_ylim(0, 1.15 * max(1.0, float(series.count[near].max())))
+    centres, edges = bin_centres(settings), bin_edges(settings)
+    width, peak = edges[1] - edges[0], float(kernel[reach])
+    scale = axes.twinx()
+    fine = np.linspace(-(reach + 1) * width, (reach + 1) * width, 121)
+    scale.plot(centres[label] + fine, peak * np.exp(-0.5 * (fine / settings.sigma) ** 2), color=style.GREEN, lw=1.2,
+               path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
+    inside = np.arange(gathered.start, gathered.stop)
+    tap = kernel[inside - label + reach]
+    scale.plot(centres[inside], tap, "o", color=style.GREEN, markeredgecolor=style.BLACK, markeredgewidth=0.4)
+    scale.set(ylim=(0, 1.15 * peak), yticks=np.unique(kernel.round(12))[-2:])
+    scale.set_yticklabels([f"{tick:.2f}" for tick in scale.get_yticks()])
+    scale.tick_params(axis="y", colors=style.GREEN, pad=1)
+    scale.spines[["right"]].set(visible=True, color=style.GREEN)
+    # At the ends of the label range the boundary rule adds to this sum; the file's own n~ is written.
+    value = f"{series.utopia_count[label]:.2f}"
+    terms = " + ".join(f"{g:.2f}·{n:g}" for g, n in zip(tap, series.count[gathered], strict=True))
+    exact = np.isclose(tap @ series.count[gathered], series.utopia_count[label])
+    said = f"ñ = {terms} = {value}" if len(tap) <= _MOST_TERMS and exact else f"ñ = {value}"
+    scale.set_ylabel("kernel", color=style.GREEN)
+    style.title(axes, "c", f"kernel at the label {label_name(settings, label)}:\n{said}")
+    return [
+        *(Point("c", "kernel", float(x), float(g)) for x, g in zip((inside - label) * width, tap, strict=True)),
+        *(Point("c", "gathered n", float(centres[k]), float(series.count[k])) for k in inside),
+        Point("c", "label", float(centres[label]), note=label_name(settings, label)),
+        Point("c", "n~ at the label", float(centres[label]), float(series.utopia_count[label])),
     ]
 
 
-def _change(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
-    centres, width, shown = _bars(inputs, series)
-    change, colours = series.utopia_count - series.count, _colours(series)
-    empty = series.count == 0
-    for mask, colour, name in (
-        (~empty & (change > 0), ADD, f"TNS adds samples ({int(series.need.sum())})"),
-        (~empty & (change <= 0), LOWER, "CWL lowers weights"),
-    ):
-        axes.bar(centres[shown][mask[shown]], change[shown][mask[shown]], width=0.86 * width, color=colour, label=name)
-    if (empty & (change > 0))[shown].any():
-        here = (empty & (change > 0))[shown]
-        axes.bar(
-            centres[shown][here],
-            change[shown][here],
-            width=0.86 * width,
-            facecolor="none",
-            edgecolor=EMPTY,
-            linestyle=(0, (2, 1)),
-            label="no frame: cannot be filled",
-        )
-    axes.axhline(0, color=style.BLACK, linewidth=0.6)
-    span = change[shown].max() - change[shown].min()
-    axes.set_ylim(change[shown].min() - 0.08 * span, change[shown].max() + 0.42 * span)
-    axes.legend(loc="upper left", borderaxespad=0.1, labelspacing=0.25)
-    style.title(axes, "d", r"required change $\tilde{n}_k - n_k$")
+def _convolved(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
+    shown = occupied(series.count, series.utopia_count)
+    _bars(axes, inputs, series, shown, name="n")
+    edges = bin_edges(inputs.settings)[shown.start : shown.stop + 1]
+    axes.stairs(series.utopia_count[shown], edges, color=style.BLUE, linewidth=1.1, label="ñ", baseline=None)
     _axis(axes, inputs, shown)
-    axes.set(ylabel="frames")
-    notes = {ADD: "TNS adds samples", LOWER: "CWL lowers weights", EMPTY: "no frame in this bin"}
-    return [
-        Point("d", "n~ - n", float(x), float(y), note=notes[str(c)])
-        for x, y, c in zip(centres, change, colours, strict=True)
-    ] + [Point("d", "samples added by TNS", float(x), float(q)) for x, q in zip(centres, series.need, strict=True)]
+    axes.set_ylim(0, 1.05 * max(series.count.max(), series.utopia_count.max()))
+    style.title(axes, "d", "convolved distribution ñ over n", legend=2)
+    centres = bin_centres(inputs.settings)
+    return [Point("d", "n~", float(x), float(n)) for x, n in zip(centres, series.utopia_count, strict=True)]
 
 
-def _bars(inputs: Inputs, series: Series) -> tuple[np.ndarray, float, slice]:
-    settings = inputs.settings
-    width = (settings.high - settings.low) / settings.bins
-    return bin_centres(settings), width, occupied(series.count, series.utopia_count)
+def _bars(
+    axes: Axes, inputs: Inputs, series: Series, shown: slice, *, colour: str = style.LIGHT_RED, name: str = ""
+) -> None:
+    centres, edges = bin_centres(inputs.settings), bin_edges(inputs.settings)
+    axes.bar(
+        centres[shown], series.count[shown], width=0.9 * (edges[1] - edges[0]), color=colour, label=name or None
+    )  # fmt: skip
 
 
 def _axis(axes: Axes, inputs: Inputs, shown: slice) -> None:
     edges = bin_edges(inputs.settings)
-    axes.set(xlim=(edges[shown.start], edges[shown.stop]), xlabel=f"{inputs.target} label")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.set(xlim=(edges[shown.start], edges[shown.stop]), xlabel=f"{inputs.target} label", ylabel="frames")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

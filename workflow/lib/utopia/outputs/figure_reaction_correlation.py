@@ -41,14 +41,14 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     roles = list(inputs.metrics)
     if not roles:
         reason = "; ".join(dict.fromkeys(inputs.absent_runs.values())) or "no network was trained"
-        figure = style.blank(2.0, width=style.COLUMN)
+        figure = style.blank(2.0)
         style.statement(figure.subplots(), f"No predictions:\n{reason}", width=44)
         return figure, [Point("", "absent", note=reason)]
     columns = inputs.labels.columns[inputs.target]
     found = {role: {name: bar(inputs, role, name) for name in (_ALL, *columns)} for role in roles}
     first = found[roles[0]]
     order = [_ALL, *sorted(columns, key=lambda name: -_or_low(first[name]))]
-    figure = style.blank(1.1 + 0.27 * len(order), width=style.COLUMN)
+    figure = style.blank(1.1 + 0.27 * len(order))
     axes = figure.subplots()
     points = []
     for number, role in enumerate(roles):

@@ -1,56 +1,72 @@
-"""The reaction network, drawn from the shapes of its own parameters, and how it is sampled (EEV 2021 secs. 3.1 and 3.2,
-Fig. 1).
-"""
+"""From a video to the scores of its reactions: the network as it was built, as EEV 2021 Fig. 1 draws it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from utopia.outputs import figure_style as style
 from utopia.outputs.figure_data import Inputs, Point
-from utopia.outputs.figure_reaction_network import Layer, Network, read_network
+from utopia.outputs.figure_reaction_network import Layer, Modality, Network, read_network
 
-_FILL = {"input": "#E8E8E8", "recurrent": "#CFE6F6", "gate": "#FBE5BF", "linear": "#CDEBDF", "output": "#F3DCE8"}
-_TALLEST, _LOWEST = 1.12, 0.36
-"""Inches of a block as wide as the widest, and of the narrowest; in between by the root of the width."""
-_SMALL = 6.5
-_SECONDS = 4
-_MOST_NAMES = 18
-_LINE = 0.112
+_FILL = {"input": "#FFFFFF", "extractor": "#E8E8E8", "recurrent": "#CFE6F6", "gate": "#FBE5BF", "linear": "#CDEBDF"}
+_HIGH, _GAP = 0.28, 0.17
+"""Inches of a block and between two."""
+_LINE = 0.125
+"""Inches from one line of names to the next."""
+_MOST_LETTERS = 56
+_EXTRACTORS = {
+    "swin_l": ("frames", "Swin Transformer (Swin-L)"),
+    "inception_v3": ("frames", "Inception v3"),
+    "se_resnext101": ("frames", "SE-ResNeXt-101"),
+    "vggish": ("sound", "VGGish"),
+    "vggish_raw": ("sound", "VGGish"),
+}
+"""What a modality is made of, and the network that makes it, by the name of its features."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of the diagram: `column` and `row` (None: between the rows), its words, its `width` in numbers."""
+    """A block of the diagram: its `row` from above, its `column` (None: in the middle), and its words."""
 
-    column: int
-    row: int | None
+    row: int
+    column: int | None
     kind: str
     text: str
-    width: int
-    parameters: int = 0
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
-    """Above the network's blocks from left to right, below the steps it sees and the rows it predicts."""
+    """The network's blocks from the video above to the scores below."""
     if not inputs.summaries:
         reason = "; ".join(dict.fromkeys(inputs.absent_runs.values())) or "no network was trained"
         figure = style.blank(1.3)
-        style.statement(figure.subplots(), f"No network to draw:\n{reason}", width=100)
-        return figure, [Point("a", "absent", note=reason)]
+        style.statement(figure.subplots(), f"No network to draw:\n{reason}", width=50)
+        return figure, [Point("", "absent", note=reason)]
     summary = next(iter(inputs.summaries.values()))
-    network = read_network(summary["parameters"], summary["settings"]["features"])
-    figure = style.blank(3.9)
-    diagram, sampling = figure.subplots(2, 1, height_ratios=(2.9, 1))
-    return figure, [*_diagram(diagram, inputs, summary, network), *_sampling(sampling, inputs, summary)]
+    settings = summary["settings"]
+    network = read_network(summary["parameters"], settings["features"])
+    function = output_function(settings["low"], settings["high"])
+    names = inputs.labels.columns.get(inputs.target, [])
+    made = blocks(network, function, names)
+    rows = 1 + max(block.row for block in made)
+    listed = textwrap.wrap(", ".join(names), _MOST_LETTERS)
+    height = rows * (_HIGH + _GAP) + _LINE * len(listed)
+    figure = style.blank(height + 0.1)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, style.COLUMN), ylim=(-0.05, height + 0.05))
+    axes.axis("off")
+    _blocks(axes, made, len(network.modalities), height)
+    below = height - rows * (_HIGH + _GAP) + 0.06
+    for number, line in enumerate(listed):
+        axes.text(style.COLUMN / 2, below - _LINE * number, line, ha="center", va="center", fontsize=6.5)
+    return figure, _points(network, function, settings, names)
 
 
 def output_function(low: float, high: float) -> str:
@@ -60,158 +76,95 @@ def output_function(low: float, high: float) -> str:
     return "tanh" if low < 0 else "sigmoid"
 
 
-def blocks(network: Network, function: str, dropout: float) -> tuple[list[Block], list[str]]:
-    """The blocks of a network, and the head of each column."""
-    depth = max(len(modality.layers) for modality in network.modalities)
-    made, heads = [], ["features"]
-    for row, modality in enumerate(network.modalities):
-        made.append(Block(0, row, "input", f"{modality.name}\n{modality.d_in}", modality.d_in))
-        for number, layer in enumerate(modality.layers, 1):
-            arrows = "→←"[: layer.directions]
-            words = "\n".join(f"{arrow} {layer.units}" for arrow in arrows)
-            made.append(Block(number, row, "recurrent", words, layer.d_out, layer.parameters))
-    for number in range(1, depth + 1):
-        cell = next(one.layers[number - 1].cell for one in network.modalities if len(one.layers) >= number)
-        kinds = {layer.directions for one in network.modalities for layer in one.layers[number - 1 : number]}
-        both = "bidir. " if kinds == {2} else ""
-        heads.append(f"dropout {dropout:g},\n{both}{cell} {number}" if number > 1 else f"{both}{cell} {number}")
-    made.append(Block(depth + 1, None, "input", f"{network.fused}", network.fused))
-    heads.append("side by side")
-    for offset, dense in enumerate(network.dense, depth + 2):
+def blocks(network: Network, function: str, names: Sequence[str]) -> list[Block]:
+    """The blocks of a network from the video to its scores.
+
+    Args:
+        network: as its parameters show it.
+        function: what brings outputs into the label range.
+        names: of the outputs.
+    """
+    made = [Block(0, None, "input", "video")]
+    for column, modality in enumerate(network.modalities):
+        source, extractor = _EXTRACTORS.get(modality.name, ("features", modality.name))
+        made.append(Block(1, column, "input", source))
+        made.append(Block(2, column, "extractor", f"{extractor}\n→ {modality.d_in:,}"))
+        for number, layer in enumerate(modality.layers):
+            made.append(Block(3 + number, column, "recurrent", _recurrent(layer)))
+    row = 3 + max(len(modality.layers) for modality in network.modalities)
+    made.append(Block(row, None, "input", f"concatenation → {network.fused:,}"))
+    for dense in network.dense:
+        row += 1
         gate = dense.name.startswith("gate")
-        words = f"x σ(Wx+b)\n{dense.d_out}" if gate else f"{dense.d_in} → {dense.d_out}\nWx + b"
-        made.append(Block(offset, None, "gate" if gate else "linear", words, dense.d_out, dense.parameters))
-        heads.append("gate" if gate else "linear")
-    made.append(Block(depth + 5, None, "output", f"{function}\n{network.outputs}", network.outputs))
-    heads.append("output")
-    return made, heads
+        text = f"context gating, {dense.d_out:,}" if gate else f"fully connected {dense.d_in:,} → {dense.d_out:,}"
+        made.append(Block(row, None, "gate" if gate else "linear", text))
+    scores = f"{network.outputs} scores" + (":" if names else "")
+    made.append(Block(row + 1, None, "linear", function if function != "none" else "no output function"))
+    made.append(Block(row + 2, None, "input", scores))
+    return made
 
 
-def _diagram(axes: Axes, inputs: Inputs, summary: Mapping[str, Any], network: Network) -> list[Point]:
-    settings = summary["settings"]
-    function = output_function(settings["low"], settings["high"])
-    made, heads = blocks(network, function, settings["model_config"].get("dropout", 0.0))
-    names = inputs.labels.columns.get(inputs.target, [])
-    listed = names if 0 < len(names) <= _MOST_NAMES else []
-    rows, columns = len(network.modalities), len(heads) + (1 if listed else 0)
-    pitch, gap = style.PAGE / columns, 0.16
-    widest = max(block.width for block in made)
-    height = [
-        max(_size(block.width, widest) for block in made if block.row == row and block.row is not None) + 0.3
-        for row in range(rows)
-    ]
-    total = sum(height)
-    middle = [total - sum(height[:row]) - height[row] / 2 for row in range(rows)]
-    axes.set(xlim=(-0.02, style.PAGE), ylim=(-0.05, total + 0.3), xticks=[], yticks=[])
-    axes.axis("off")
-    places: dict[tuple[int, int | None], tuple[float, float, float]] = {}
+def _recurrent(layer: Layer) -> str:
+    both = "bidirectional " if layer.directions == 2 else ""
+    times = f"2 × {layer.units:,}" if layer.directions == 2 else f"{layer.units:,}"
+    return f"{both}{layer.cell}\n→ {times}"
+
+
+def _blocks(axes: Axes, made: Sequence[Block], columns: int, height: float) -> None:
+    wide = (style.COLUMN - 0.1 * (columns + 1)) / columns
+    places: dict[tuple[int, int | None], tuple[float, float]] = {}
     for block in made:
-        x, y = block.column * pitch, total / 2 if block.row is None else middle[block.row]
-        tall = _size(block.width, widest)
-        box = Rectangle(
-            (x, y - tall / 2), pitch - gap, tall, facecolor=_FILL[block.kind], edgecolor=style.BLACK, lw=0.6
-        )
-        axes.add_patch(box)
-        places[block.column, block.row] = x, y, tall
-        at = x + (pitch - gap) / 2
-        axes.text(at, y, block.text, ha="center", va="center", fontsize=_SMALL, linespacing=1.15)
-        if block.parameters:
-            said = f"{block.parameters:,}"
-            axes.text(at, y - tall / 2 - 0.03, said, ha="center", va="top", fontsize=_SMALL, color="#555555")
-    for column, head in enumerate(heads):
-        axes.text(column * pitch + (pitch - gap) / 2, total + 0.03, head, ha="center", va="bottom", fontsize=_SMALL)
-    _arrows(axes, made, places, pitch - gap)
-    if listed:
-        x, y, _ = places[len(heads) - 1, None]
-        for number, name in enumerate(listed):
-            down = _LINE * (number - (len(listed) - 1) / 2)
-            axes.text(x + pitch - 0.1, y - down, name, va="center", fontsize=_SMALL).set_in_layout(False)
-    style.title(axes, "a", f"the network: {network.parameters:,} parameters")
+        y = height - block.row * (_HIGH + _GAP) - _HIGH / 2
+        x = style.COLUMN / 2 if block.column is None else 0.1 + wide / 2 + block.column * (wide + 0.1)
+        width = wide if block.column is not None else min(2.0, style.COLUMN - 0.2)
+        plain = block.kind == "input"
+        axes.add_patch(
+            FancyBboxPatch((x - width / 2, y - _HIGH / 2), width, _HIGH, boxstyle="round,pad=0,rounding_size=0.05",
+                           facecolor=_FILL[block.kind], edgecolor=style.GREY if plain else style.BLACK, linewidth=0.6)
+        )  # fmt: skip
+        axes.text(x, y, block.text, ha="center", va="center", fontsize=6.5, linespacing=1.1)
+        places[block.row, block.column] = x, y
+    for block in made:
+        following = [other for other in made if other.row > block.row and _joined(block, other)]
+        nearest = min((other.row for other in following), default=None)
+        for after in (other for other in following if other.row == nearest):
+            (x, y), (to_x, to_y) = places[block.row, block.column], places[after.row, after.column]
+            # From a block in the middle to one of several, and back, arrows keep to the blocks' own edges.
+            end = to_x if after.column is not None else x if block.column is None else to_x + 0.5 * (x - to_x)
+            start = x if block.column is not None or after.column is None else x + 0.5 * (to_x - x)
+            axes.add_patch(
+                FancyArrowPatch((start, y - _HIGH / 2), (end, to_y + _HIGH / 2), arrowstyle="-|>", mutation_scale=6,
+                                shrinkA=0, shrinkB=0, color=style.BLACK, linewidth=0.7)
+            )  # fmt: skip
+
+
+def _joined(block: Block, other: Block) -> bool:
+    return block.column is None or other.column is None or block.column == other.column
+
+
+def _points(network: Network, function: str, settings: Mapping[str, Any], names: Sequence[str]) -> list[Point]:
     return [
         *(
-            Point("a", f"{modality.name}, layer {number}", float(layer.d_in), float(layer.d_out), note=_words(layer))
+            Point("", f"{modality.name}, layer {number}", float(layer.d_in), float(layer.d_out), note=_words(layer))
             for modality in network.modalities
             for number, layer in enumerate(modality.layers, 1)
         ),
         *(
-            Point("a", one.name, float(one.d_in), float(one.d_out), note=f"{one.parameters} parameters")
+            Point("", one.name, float(one.d_in), float(one.d_out), note=style.count(one.parameters, "parameter"))
             for one in network.dense
         ),
-        Point("a", "dropout between layers", None, float(settings["model_config"].get("dropout", 0.0))),
-        Point("a", "output function", None, function),
-        Point("a", "parameters", None, float(network.parameters), note="counted from the shapes"),
+        *(Point("", "modality", None, float(one.d_in), note=_source(one)) for one in network.modalities),
+        Point("", "dropout between layers", None, float(settings["model_config"].get("dropout", 0.0))),
+        Point("", "output function", None, function),
+        *(Point("", "score", float(number), None, note=name) for number, name in enumerate(names)),
+        Point("", "parameters", None, float(network.parameters), note="counted from the shapes"),
     ]
+
+
+def _source(modality: Modality) -> str:
+    return ": ".join(_EXTRACTORS.get(modality.name, ("features", modality.name)))
 
 
 def _words(layer: Layer) -> str:
-    directions = f"{layer.directions} direction{'s' if layer.directions > 1 else ''}"
-    return f"{layer.cell}, {directions} of {layer.units} units, {layer.parameters} parameters"
-
-
-def _size(width: int, widest: int) -> float:
-    return max(_LOWEST, _TALLEST * math.sqrt(width / widest))
-
-
-def _arrows(
-    axes: Axes, made: list[Block], places: Mapping[tuple[int, int | None], tuple[float, float, float]], wide: float
-) -> None:
-    """From each block to the next one of its row, and from the last of each row to where rows meet."""
-    for block in made:
-        x, y, _ = places[block.column, block.row]
-        following = [other for other in made if other.column > block.column and other.row in (block.row, None)]
-        if not following:
-            continue
-        after = min(following, key=lambda other: other.column)
-        to_x, to_y, to_tall = places[after.column, after.row]
-        end = float(np.clip(y, to_y - 0.4 * to_tall, to_y + 0.4 * to_tall))
-        axes.add_patch(
-            FancyArrowPatch(
-                (x + wide, y),
-                (to_x, end),
-                arrowstyle="-|>",
-                mutation_scale=5,
-                shrinkA=0,
-                shrinkB=0,
-                color=style.BLACK,
-                lw=0.7,
-            )
-        )
-
-
-def _sampling(axes: Axes, inputs: Inputs, summary: Mapping[str, Any]) -> list[Point]:
-    """The rows of the labels, the steps that the network sees, and its predictions, in the first seconds of a video."""
-    clips = summary["settings"]["model_config"]["training"]["clips"]
-    time_T = inputs.labels.times(next(iter(summary["items"])))
-    dense = 1 / float(np.median(np.diff(time_T)))
-    every = max(1, round(dense / clips["rate"]))
-    shown = time_T[: round(_SECONDS * dense) + 1]
-    step = shown[::every]
-    axes.plot(shown, np.full(len(shown), 2.0), "|", color=style.BLACK, markersize=7, markeredgewidth=0.8)
-    axes.plot(step, np.full(len(step), 1.0), "o", color=style.VERMILLION, markersize=4.5)
-    axes.plot(shown, np.zeros(len(shown)), "o-", color=style.BLUE, markersize=2.4, linewidth=0.8)
-    axes.plot(step, np.zeros(len(step)), "o", color=style.BLUE, markersize=4.5)
-    for at in step:
-        axes.annotate("", (at, 1.22), (at, 1.72), arrowprops={"arrowstyle": "-|>", "lw": 0.6, "mutation_scale": 5})
-        axes.annotate("", (at, 0.22), (at, 0.78), arrowprops={"arrowstyle": "-|>", "lw": 0.6, "mutation_scale": 5})
-    seconds = clips["steps"] / clips["rate"]
-    between = "" if every == 1 else ", linear between steps"
-    said = {
-        2.0: f"labels: {dense:.3g} per second",
-        1.0: f"the network's steps: {clips['rate']:g} per second, {clips['steps']} of them ({seconds:g} s) to a clip",
-        0.0: f"predictions: {dense:.3g} per second{between}",
-    }
-    for y, text in said.items():
-        axes.text(_SECONDS + 0.25, y, text, va="center", fontsize=7)
-    axes.set(xlim=(-0.1, 2 * _SECONDS + 1), ylim=(-0.5, 2.5), yticks=[], xlabel="time (s)")
-    axes.set_xticks(range(_SECONDS + 1))
-    axes.xaxis.set_label_coords(0.5 * _SECONDS / (2 * _SECONDS + 1.1), -0.3)
-    axes.spines[["left"]].set_visible(False)
-    axes.spines["bottom"].set_bounds(0, _SECONDS)
-    style.title(axes, "b", "how it is sampled")
-    return [
-        Point("b", "label rows per second", None, dense),
-        Point("b", "steps per second", None, float(clips["rate"])),
-        Point("b", "steps of a clip", None, float(clips["steps"])),
-        *(Point("b", "label row", float(at)) for at in shown),
-        *(Point("b", "step", float(at)) for at in step),
-    ]
+    directions = style.count(layer.directions, "direction")
+    return f"{layer.cell}, {directions} of {style.count(layer.units, 'unit')}, {layer.parameters} parameters"

@@ -31,14 +31,14 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     if not inputs.predictions:
         reason = "; ".join(dict.fromkeys(inputs.absent_runs.values())) or "no network was trained"
         figure = style.blank(1.3)
-        style.statement(figure.subplots(), f"No predictions:\n{reason}", width=100)
+        style.statement(figure.subplots(), f"No predictions:\n{reason}", width=50)
         return figure, [Point("a", "absent", note=reason)]
     role = next(iter(inputs.predictions))
     fold, by_seed = _of_items(inputs, role)
     video = median_of_videos(by_seed, inputs.labels.items)
     columns = inputs.labels.columns[inputs.target]
     chosen = chosen_reactions({name: _seeds(by_seed, video, f"{_METRIC}.{name}") for name in columns})
-    figure = style.blank(1.0 + 1.15 * len(chosen))
+    figure = style.blank(1.2 + 1.25 * len(chosen))
     panels = np.atleast_1d(figure.subplots(len(chosen), 1, sharex=True))
     points = [
         Point("", "video", note=f"{video}, fold {fold}"),
@@ -50,15 +50,14 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         points += _panel(axes, letter, inputs, role, (fold, seeds, video), columns.index(name))
         r_S = np.array(_seeds(by_seed, video, f"{_METRIC}.{name}"))
         spread = f" ± {_plain(r_S.std(ddof=1))}" if len(r_S) > 1 else ""
-        over = f" over {len(r_S)} seeds" if len(r_S) > 1 else ""
-        style.title(axes, letter, f"{name} ({place}): r = {_plain(r_S.mean())}{spread}{over}")
+        style.title(axes, letter, f"{name} ({place}): r = {_plain(r_S.mean())}{spread}")
         points += [
             Point(letter, "reaction", note=f"{name}, {place}"),
             *(Point(letter, f"correlation, seed {seed}", None, float(r)) for seed, r in zip(seeds, r_S, strict=False)),
         ]
-    panels[-1].set_xlabel(f"time in {video} (s)")
+    panels[-1].set_xlabel(f"time in the video {inputs.title_of(video)} (s)", parse_math=False)
     handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper right", ncols=len(texts), columnspacing=1.2)
+    figure.legend(handles, texts, loc="outside upper center", ncols=2, columnspacing=1.2)
     return figure, points
 
 

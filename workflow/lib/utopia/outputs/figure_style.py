@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from utopia.errors import UtopiaError
 from utopia.files import atomic
@@ -19,9 +21,11 @@ from utopia.files import atomic
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, PALE = "#7A7A7A", "#D9D9D9"
+LIGHT_RED, PALE_RED, LIGHT_BLUE = "#F3C3A2", "#FBE3D3", "#8CC0E2"
+"""Tints of `VERMILLION` and `BLUE` for areas, apart from each other and from the lines over them, also in grey."""
 
-COLUMN, PAGE = 3.35, 6.9
-"""Widths in inches: one column, and both columns of a printed page. At these widths the type is 7 to 8 points high."""
+COLUMN = 3.35
+"""Width of every figure in inches: one column of a printed page (8.5 cm), at which the type is 6.5 to 8 points high."""
 
 RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
@@ -51,7 +55,9 @@ RC: Any = {
     "pdf.fonttype": 42,
 }
 
-DPI = 200
+DPI = 300
+_LEGEND_ROW = 10.0
+"""Points that a row of a legend takes."""
 
 
 @contextmanager
@@ -63,14 +69,47 @@ def styled() -> Iterator[None]:
         yield
 
 
-def blank(height: float, *, width: float = PAGE) -> Figure:
-    """An empty figure, in inches, outside of pyplot's global state."""
-    return Figure(figsize=(width, height))
+def blank(height: float) -> Figure:
+    """An empty figure, one column wide and so many inches high, outside of pyplot's global state."""
+    return Figure(figsize=(COLUMN, height))
 
 
-def title(axes: Axes, letter: str, text: str) -> None:
-    """Name a panel."""
-    axes.set_title(f"({letter}) {text}")
+def title(
+    axes: Axes, letter: str, text: str, *, legend: int = 0, handles: list[Artist] | None = None, room: float = 0
+) -> None:
+    """Name a panel, and put its legend between name and panel, where it can lie over no data.
+
+    Args:
+        axes: the panel.
+        letter: of the panel; empty for none.
+        text: what it shows.
+        legend: columns of the legend; 0 for none.
+        handles: what the legend lists; None for all that has a label.
+        room: points between panel and legend, for words that stand there.
+    """
+    rows = 0
+    if legend:
+        listed = axes.get_legend_handles_labels()[0] if handles is None else handles
+        rows = -(-len(listed) // legend)
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        higher = axes.transAxes + ScaledTranslation(0, room / 72, figure.dpi_scale_trans)
+        axes.legend(
+            handles=listed, loc="lower left", bbox_to_anchor=(0, 1), bbox_transform=higher, ncols=legend,
+            borderpad=0.15, borderaxespad=0.1, labelspacing=0.25, columnspacing=1.0, handletextpad=0.4,
+        )  # fmt: skip
+    words = f"({letter}) {text}" if letter else text
+    axes.set_title(words, pad=4 + room + _LEGEND_ROW * rows, parse_math=False)
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number with its sign, and a minus that is as wide as a plus."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def count(number: int, thing: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def statement(axes: Axes, text: str, *, width: int = 40) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -30,17 +31,19 @@ TEST_RULE = (
     "the test video of the first fold with predictions whose mean squared error without ULDA, mean over seeds, is the "
     "(lower) median"
 )
-_NAMES = {"baseline": "without ULDA", "cwl": "CWL", "tns_cwl": "TNS + CWL"}
+_NAMES = {"baseline": "without ULDA", "cwl": "CWL", "tns_cwl": "with ULDA"}
 _COLOURS = {"baseline": style.VERMILLION, "cwl": style.ORANGE, "tns_cwl": style.BLUE}
+_DASHES = {"baseline": (0, (4, 1.5)), "cwl": (0, (4, 1, 1, 1)), "tns_cwl": (0, (1.5, 0.8))}
+"""All predictions are dashed, as the paper's."""
 _VALUES = 24
 """Votes with more different values than this are counted in bins."""
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
-    """Left the votes of all annotators on one sample, right one test video's label and predictions."""
-    figure = style.blank(2.5)
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.55))
-    return figure, [*_sample(left, inputs), *_curves(right, inputs)]
+    """Above the votes of all annotators on one sample, below one test video's label and predictions."""
+    figure = style.blank(4.3)
+    above, below = figure.subplots(2, 1)
+    return figure, [*_sample(above, inputs), *_curves(below, inputs)]
 
 
 def median_frame(votes: Float) -> int:
@@ -61,7 +64,7 @@ def _sample(axes: Axes, inputs: Inputs) -> list[Point]:
     if not voted:
         reason = "this data set gives the mean of the annotators' votes only"
         style.title(axes, "a", "votes on one sample")
-        style.statement(axes, f"No votes:\n{reason}", width=32)
+        style.statement(axes, f"No votes:\n{reason}", width=50)
         return [Point("a", "absent", note=reason)]
     video = median_video(inputs, voted)
     votes = np.asarray(inputs.labels.votes(video, inputs.target), np.float64)
@@ -70,7 +73,7 @@ def _sample(axes: Axes, inputs: Inputs) -> list[Point]:
     label = float(inputs.labels.label(video, inputs.target)[frame])
     settings = inputs.settings
     values, share, width = _histogram(vote_A, inputs)
-    axes.bar(values, share, width=width, color=style.SKY, label=f"{len(vote_A)} votes")
+    axes.bar(values, share, width=width, color=style.SKY, label=style.count(len(vote_A), "vote"))
     one = count_bins(bin_index(np.array([label]), settings), bin_total(settings))
     utopia = 100 * np.asarray(convolve(one, taps(settings), settings.boundary), np.float64)
     shown, edges = occupied(utopia, margin=0), bin_edges(settings)
@@ -86,14 +89,13 @@ def _sample(axes: Axes, inputs: Inputs) -> list[Point]:
     mean, half = float(vote_A.mean()), t_half_width(float(vote_A.std(ddof=1)), len(vote_A)) if len(vote_A) > 1 else 0.0
     axes.errorbar(
         mean, 1.06 * top, xerr=half, color=style.GREY, marker="o", markersize=3, capsize=2, linewidth=1.0,
-        label="mean, 95 %",
+        label="mean of all votes, 95 %",
     )  # fmt: skip
     low, high = inputs.settings.low, inputs.settings.high
     margin = 0.08 * (high - low)
-    axes.set(xlim=(low - margin, high + margin), ylim=(0, 1.5 * top), xlabel=f"{inputs.target}", ylabel="share (%)")
+    axes.set(xlim=(low - margin, high + margin), ylim=(0, 1.2 * top), xlabel=inputs.target, ylabel="share (%)")
     axes.set_yticks([tick for tick in MaxNLocator(nbins=5).tick_values(0, 1.1 * top) if tick <= min(100, 1.1 * top)])
-    axes.legend(loc="upper left", borderaxespad=0.1, labelspacing=0.25, ncols=2, columnspacing=1.0)
-    style.title(axes, "a", f"votes on {video}, {time:.0f} s")
+    style.title(axes, "a", f"votes on {inputs.title_of(video, 30)}, {time:.0f} s", legend=2)
     return [
         Point("a", "video", note=video),
         Point("a", "rule", note=RULE),
@@ -129,12 +131,13 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
         known = list(dict.fromkeys(inputs.absent_runs.values()))
         reason = "; ".join(known) or "a run with and one without ULDA are needed"
         style.title(axes, "b", "label and predictions of a test video")
-        style.statement(axes, f"No predictions:\n{reason}", width=54)
+        style.statement(axes, f"No predictions:\n{reason}", width=50)
         return [Point("b", "absent", note=reason)]
     fold, seeds, video = choose_test_video(inputs)
     times = inputs.labels.times(video)
     truth = inputs.labels.evaluation(video, inputs.target).astype(np.float64)
-    axes.plot(times, truth, color=style.BLACK, linewidth=0.9, label="label", zorder=3)
+    cased = [withStroke(linewidth=2.4, foreground=style.BLACK)]
+    axes.plot(times, truth, color=style.YELLOW, linewidth=1.4, label="ground truth", path_effects=cased, zorder=1)
     points = [
         Point("b", "video", note=f"{video}, fold {fold}"),
         Point("b", "rule", note=TEST_RULE),
@@ -144,14 +147,16 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
         curve_ST = _predicted(inputs, role, fold, seeds, video)
         mean_T = curve_ST.mean(axis=0)
         mse = float(((curve_ST - truth) ** 2).mean())
-        style_of = {BASELINE: (0, (4, 1.5))}.get(role, "-")
-        axes.fill_between(times, curve_ST.min(axis=0), curve_ST.max(axis=0), color=_COLOURS[role], alpha=0.22, lw=0)
+        axes.fill_between(
+            times, curve_ST.min(axis=0), curve_ST.max(axis=0), color=_COLOURS[role], alpha=0.22, lw=0, zorder=2
+        )
         axes.plot(
             times,
             mean_T,
             color=_COLOURS[role],
             linewidth=1.1,
-            linestyle=style_of,
+            linestyle=_DASHES[role],
+            zorder=3,
             label=f"{_NAMES[role]}, MSE {mse:.3f}",
         )
         points += [
@@ -159,10 +164,9 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
             for t, y, low, high in zip(times, mean_T, curve_ST.min(axis=0), curve_ST.max(axis=0), strict=True)
         ]
         points.append(Point("b", f"{role}, mean squared error", None, mse, note=f"mean over {len(seeds)} seeds"))
-    low, high = axes.get_ylim()
-    axes.set(xlim=(times[0], times[-1]), ylim=(low, high + 0.3 * (high - low)), xlabel="time (s)", ylabel=inputs.target)
-    axes.legend(loc="upper left", borderaxespad=0.1, ncols=3, columnspacing=0.9, handletextpad=0.4)
-    style.title(axes, "b", f"{video} (test), {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
+    axes.set(xlim=(times[0], times[-1]), xlabel="time (s)", ylabel=inputs.target)
+    over = style.count(len(seeds), "seed")
+    style.title(axes, "b", f"{inputs.title_of(video, 26)} (test), {over}", legend=1)
     return points
 
 

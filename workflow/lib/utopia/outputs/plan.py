@@ -172,10 +172,11 @@ class Plan:
         distribution = self.study.dataset(spec.dataset).distribution
         judged = runs if spec.draw in catalog.JUDGED else []
         return {
+            "manifest": self.manifest(spec.dataset),
             "labels": self.labels(spec.dataset),
             **({"distribution": self.default_distribution(spec.dataset)} if distribution is not None else {}),
             "summaries": [self.run_file(run, "training.json") for run in judged],
-            "metrics": [self.run_file(run, "metrics.csv") for run in judged if spec.draw != "reaction_model"],
+            "metrics": [self.run_file(run, "metrics.csv") for run in judged if spec.draw not in catalog.TRAINED],
             "features": self.feature_indexes(spec.dataset) if spec.draw == "tns_example" else [],
             "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
         }
