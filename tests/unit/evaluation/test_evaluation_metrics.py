@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
 from utopia.errors import ComputeError
 from utopia.evaluation import metrics
@@ -75,3 +75,16 @@ def test_spearman_is_scipys_with_ties(pairs: list[tuple[int, int]]) -> None:
 def test_refuses_what_is_not_defined(p: list[float], y: list[float], says: str) -> None:
     with pytest.raises(ComputeError, match=says):
         metrics.mse(p, y)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 14), st.integers(1, 4), st.integers(2, 40), st.integers(0, 10_000))
+def test_rank_correlations_with_each_user_are_scipys(steps: int, users: int, levels: int, seed: int) -> None:
+    """With ties in both, few levels and many, and users who gave one value to all."""
+    random = np.random.default_rng(seed)
+    prediction, votes = random.integers(0, 6, steps).astype(float), random.integers(0, levels, (users, steps))
+    tau, rho = metrics.kendall_each(prediction, votes), metrics.spearman_each(prediction, votes)
+    for user in range(users):
+        flat = np.ptp(votes[user]) == 0 or np.ptp(prediction) == 0
+        assert tau[user] == pytest.approx(0 if flat else kendalltau(prediction, votes[user]).statistic, abs=1e-12)
+        assert rho[user] == pytest.approx(0 if flat else spearmanr(prediction, votes[user]).statistic, abs=1e-12)

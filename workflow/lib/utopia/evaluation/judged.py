@@ -22,13 +22,15 @@ OVER: Mapping[str, summary.Over] = {"summe": "max"}
 class Judged:
     """One item under one target: `label` [T] (of reactions [T, C]) judges, the rest serves single protocols.
 
-    consensus: [T], the mean of all annotators' votes (the label where single votes are not known), for rank
-    correlations. columns: names of the C reactions. constant: the correlation with a constant series.
+    consensus: [T], the mean of all annotators' votes (the label where single votes are not known), and votes [U, T],
+    the single ones where they are known, for rank correlations. columns: names of the C reactions. constant: the
+    correlation with a constant series.
     """
 
     protocol: str
     label: NDArray[np.float64]
     consensus: NDArray[np.float64] | None = None
+    votes: NDArray[np.float64] | None = None
     shots: Shots | None = None
     over: summary.Over = "mean"
     columns: tuple[str, ...] = ()
@@ -46,11 +48,13 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "z
         return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
     if labels.protocol != "summary":
         return Judged(labels.protocol, label)
-    shots, votes = labels.shots(item), labels.votes(item, target)
+    shots, stored = labels.shots(item), labels.votes(item, target)
+    votes = None if stored is None else stored.astype(np.float64)
     return Judged(
         labels.protocol,
         label,
-        consensus=label if votes is None else votes.astype(np.float64).mean(axis=0),
+        consensus=label if votes is None else votes.mean(axis=0),
+        votes=votes,
         shots=shots,
         over=OVER.get(labels.dataset, "mean"),
     )
@@ -59,7 +63,9 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "z
 def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     """The metrics of a prediction [T] of one item.
 
-    `affect`: mse, rmse, pcc. `summary`: f_score (per cent), kendall and spearman against the mean of the votes.
+    `affect`: mse, rmse, pcc. `summary`: f_score (per cent); kendall and spearman against the mean of the votes; where
+    single votes are known also kendall_users and spearman_users, the mean over users of the correlation with each. The
+    field reports both readings under one name, and they differ by half.
     `reactions`: correlation, the mean over reactions, and `correlation.<reaction>`; those that are not defined are
     left out.
     """
@@ -73,10 +79,19 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
         return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(prediction, item.label)}
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
-    return {
+    values = {
         "f_score": summary.over_users(summary.f_scores(mask, item.shots.user_summary), item.over),
         "kendall": metrics.kendall(prediction, item.consensus),
         "spearman": metrics.spearman(prediction, item.consensus),
+    }
+    return values if item.votes is None else values | with_each_user(prediction, item.votes)
+
+
+def with_each_user(prediction: ArrayLike, votes: ArrayLike) -> dict[str, float]:
+    """Rank correlations of a prediction [T] with the votes of each user [U, T], averaged over users."""
+    return {
+        "kendall_users": float(metrics.kendall_each(prediction, votes).mean()),
+        "spearman_users": float(metrics.spearman_each(prediction, votes).mean()),
     }
 
 

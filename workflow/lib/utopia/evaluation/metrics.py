@@ -13,6 +13,7 @@ from utopia.errors import ComputeError
 
 # A float32 series that is constant up to rounding must count as constant: float64 sums of equal numbers are not exact.
 _CONSTANT = 1e-12
+_FEW_LEVELS = 32
 
 
 def _pair(prediction: ArrayLike, label: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -82,6 +83,45 @@ def spearman(prediction: ArrayLike, label: ArrayLike) -> float:
     if is_constant(p) or is_constant(y):
         return 0.0
     return pcc(_ranks(p), _ranks(y))
+
+
+def kendall_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Kendall's tau-b of one series [T] with each of several [U, T], as `kendall` gives it: [U].
+
+    Votes take few values, so pairs are counted by value in one pass: a loop over users would cost more than all else
+    that is evaluated of a summary.
+    """
+    p, y_UT = np.asarray(prediction, np.float64), np.atleast_2d(np.asarray(labels, np.float64))
+    levels, level_UT = np.unique(y_UT, return_inverse=True)
+    if len(levels) > _FEW_LEVELS:
+        return np.array([kendall(p, y) for y in y_UT])
+    for y in y_UT:
+        _pair(p, y)
+    if is_constant(p):
+        return np.zeros(len(y_UT))
+    order = np.argsort(p, kind="stable")
+    p, level_UT = p[order], level_UT.reshape(y_UT.shape)[:, order]
+    smaller_T = np.searchsorted(p, p, side="left")
+    """Of each step, how many have a smaller prediction: the ones in front of it but for ties."""
+    at_UTK = level_UT[:, :, None] == np.arange(len(levels))
+    count_UTK = np.zeros((len(y_UT), len(p) + 1, len(levels)), np.int64)
+    np.cumsum(at_UTK, axis=1, out=count_UTK[:, 1:])
+    up_to_UTK = np.cumsum(count_UTK[:, smaller_T], axis=2)
+    up_to_UT = np.take_along_axis(up_to_UTK, level_UT[:, :, None], axis=2)[:, :, 0]
+    same_UT = np.take_along_axis(count_UTK[:, smaller_T], level_UT[:, :, None], axis=2)[:, :, 0]
+    # labels below (concordant) less labels above (discordant), of the steps with a smaller prediction
+    score_U = ((up_to_UT - same_UT) - (smaller_T - up_to_UT)).sum(axis=1)
+    of_level_UK = count_UTK[:, -1]
+    pairs = len(p) * (len(p) - 1) // 2
+    _, tied = np.unique(p, return_counts=True)
+    untied = pairs - int((tied * (tied - 1) // 2).sum())
+    untied_U = pairs - (of_level_UK * (of_level_UK - 1) // 2).sum(axis=1)
+    return np.divide(score_U, np.sqrt(float(untied) * untied_U), out=np.zeros(len(y_UT)), where=untied_U > 0)
+
+
+def spearman_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's correlation of one series [T] with each of several [U, T], as `spearman` gives it: [U]."""
+    return np.array([spearman(prediction, y) for y in np.atleast_2d(np.asarray(labels, np.float64))])
 
 
 def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:

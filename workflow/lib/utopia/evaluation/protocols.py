@@ -28,7 +28,8 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     Protocol `affect`: per replica `mse`, `rmse` and `pcc_pooled` (all frames pooled; `rmse` is the root of `mse`),
     `mse_item`, `rmse_item` and `pcc` (means over movies or songs); per item `mse`, `rmse`, `pcc`. [U] no paper says
     whether frames are pooled, so both readings are stored; PMEmo's authors report both RMSE. Protocol
-    `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise. Protocol
+    `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise (see
+    `judged.item_metrics` on the two ways that the field computes them). Protocol
     `reactions`: `correlation`, and `correlation.<reaction>`, per video and their means; of the training labels
     `label_correlation` and `label_correlation_first` (see `label_correlation`).
 

@@ -13,7 +13,7 @@ from utopia import seeds
 from utopia.errors import InputError
 from utopia.evaluation import metrics, summary
 from utopia.evaluation import rows as metrics_file
-from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
+from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows, with_each_user
 from utopia.evaluation.rows import Row
 from utopia.labels.read import Labels
 
@@ -28,9 +28,10 @@ def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, 
 
     `random`: uniform scores at every step, each metric averaged over `draws` seeded draws; one replica per fold and
     repeat. `human`: leave one out. Each annotator against the others: for summaries the F-score against each other
-    user (maximum or mean as the protocol says), for series the mean of the others' votes as the label; then the mean
-    over annotators. `oracle`: the training labels as predictions, the most that fitting them perfectly can give. These
-    two do not depend on a seed and have one replica per fold.
+    user (maximum or mean as the protocol says), for series the mean of the others' votes as the label, for rank
+    correlations both that and each other annotator; then the mean over annotators. `oracle`: the training labels as
+    predictions, the most that fitting them perfectly can give. These two do not depend on a seed and have one replica
+    per fold.
 
     Args:
         reference: which.
@@ -110,7 +111,8 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
                 raise _alone(labels, f"{name} has the summary of one user")
             values[name] = {"f_score": summary.leave_one_out(item.shots.user_summary, item.over)}
             if ranks:
-                values[name] |= _against_others(_votes(labels, name, target), ranks)
+                votes = _votes(labels, name, target)
+                values[name] |= _against_others(votes, ranks) | _against_each(votes)
         own = _mean(list(values.values()))
         own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=rounds_twice(run))
     else:
@@ -146,6 +148,11 @@ def _alone(labels: Labels, what: str) -> InputError:
         why="how well people agree takes two of them",
         remedy="get the annotations of others too, or take the row with `reference: human` out of the table",
     )
+
+
+def _against_each(votes: NDArray[np.float64]) -> dict[str, float]:
+    """Rank correlations of each annotator's series [A, T] with each of the others', averaged over all pairs."""
+    return _mean([with_each_user(mine, np.delete(votes, index, axis=0)) for index, mine in enumerate(votes)])
 
 
 def _against_others(
