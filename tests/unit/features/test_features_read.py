@@ -55,6 +55,15 @@ def test_aligned_takes_the_last_row_at_or_before_each_label(reader: FeatureReade
     assert reader.width("one", ["fast", "slow"]) == 3
 
 
+def test_label_times_outside_a_features_rows_are_counted(reader: FeatureReader, tmp_path: Path) -> None:
+    # slow: rows of .96 s from 0 to 2.88; fast: rows of half a second (the median step) from .2 to 2
+    times = np.array([0.0, 0.1, 0.2, 1.0, 2.0, 2.05, 2.88, 2.9])
+    assert reader.outside("one", "slow", times) == 1
+    assert reader.outside("one", "fast", times) == 2 + 3
+    lone = FeatureReader([write_index(tmp_path, "lone", {"one": {"x": ([[1.0]], [0.5])}})])
+    assert lone.outside("one", "x", np.array([0.4, 0.5, 0.6])) == 2
+
+
 def test_rounding_of_times_does_not_cost_a_row(tmp_path: Path) -> None:
     picks, fps = np.arange(0, 3000, 15), 29.97002997
     index = write_index(tmp_path, "imported", {"one": {"slow": (picks[:, None], picks / fps)}})

@@ -150,14 +150,17 @@ def test_a_file_that_is_a_folder_s_name(tmp_path: Path) -> None:
     assert manifest["coverage"]["present"] == 0
 
 
-def test_a_video_of_another_length_than_the_annotations_is_noted(made: Path, tmp_path: Path) -> None:
+def test_a_video_of_another_length_than_the_annotations_is_an_absence(made: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made / "summe", tmp_path / "summe"))
+    before, _ = listed("summe", folder, tmp_path)
     videos = sorted((folder / "videos").glob("*.mp4"), key=lambda path: path.stat().st_size)
     shutil.copy(made / "liris" / "MEDIAEVAL18-DevSet-Part1-Data" / "data" / f"{GOOD}.mp4", videos[-1])
-    manifest, _ = listed("summe", folder, tmp_path)
-    notes = {item["key"]: item["notes"] for item in manifest["items"]}
-    assert "frames, its annotations" in notes.pop(videos[-1].stem)[0]
-    assert not any(notes.values())
+    after, hashed = listed("summe", folder, tmp_path)
+    other = next(item for item in after["items"] if item["key"] == videos[-1].stem)
+    assert "frames, its annotations" in other["video_reason"] and "video" not in other["files"]
+    assert other["present"] and videos[-1] in hashed  # its labels can be used, with features of someone else
+    assert after["coverage"]["videos"]["present"] == before["coverage"]["videos"]["present"] - 1
+    assert "the video has another number of frames than its annotations" in after["coverage"]["videos"]["missing"]
 
 
 class TestChecksums:

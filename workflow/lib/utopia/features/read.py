@@ -81,6 +81,22 @@ class FeatureReader:
             columns.append(features[np.maximum(last, 0)])
         return np.concatenate(columns, axis=1)
 
+    def outside(self, item: str, name: str, times: np.ndarray) -> int:
+        """How many of T label times see a row that is not of their time: those before the first row, which take the
+        first, and those more than a row's length after the last, which keep the last.
+
+        A row is as long as the step to the next usually is (the median); a single row has no length.
+
+        Raises:
+            InputError: the feature is absent.
+            ChecksumError: the stored object is not the one that the index names.
+        """
+        _, starts = self.rows(item, name)
+        length = float(np.median(np.diff(starts))) if len(starts) > 1 else 0.0
+        at = np.asarray(times, np.float64)
+        early, late = at < starts[0] - _TOLERANCE_S, at > starts[-1] + length + _TOLERANCE_S
+        return int(early.sum() + late.sum())
+
     def _entry(self, item: str, name: str) -> dict[str, Any]:
         if reason := self.available(item, [name]):
             raise InputError(f"{item} has no features: {reason}")

@@ -24,7 +24,7 @@ _TRIED: dict[Status, str] = {
     "error": "could not be fetched: the log availability.jsonl says why",
 }
 _FRAMES_APART = 0.01
-"""Share by which the frame counts of a video and of its annotations may differ before the manifest says so."""
+"""Share by which the frame counts of a video and of its annotations may differ: beyond it the video is not used."""
 
 
 def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], output: Path) -> list[Path]:
@@ -115,9 +115,9 @@ def _entry(
         raise
     except InputError as error:
         reason, cause = _told(error, located.missing.get("annotations", ""))
-    video_reason, video_cause, notes = _media(entry, item, located, files, medium, unavailable.get(item.key, ""))
+    video_reason, video_cause = _media(entry, item, located, files, medium, unavailable.get(item.key, ""))
     return (
-        entry | {"present": not cause, "reason": reason, "video_reason": video_reason, "notes": notes},
+        entry | {"present": not cause, "reason": reason, "video_reason": video_reason},
         cause,
         video_cause,
     )
@@ -125,20 +125,20 @@ def _entry(
 
 def _media(
     entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium, unavailable: str
-) -> tuple[str, str, list[str]]:
-    """Add the item's video or song to its entry; why it is not used, the cause in general terms, and notes."""
+) -> tuple[str, str]:
+    """Add the item's video or song to its entry; why it is not used, and the cause in general terms."""
     from utopia.media.probe import probe
 
     path = item.files.get(medium.role)
     if path is None and unavailable:
-        return unavailable, unavailable, []
+        return unavailable, unavailable
     if path is None:
         reason = located.missing.get(medium.files, f"no {medium.word} {item.key} below {located.folder}")
-        return reason, f"the {medium.word} is not there", []
+        return reason, f"the {medium.word} is not there"
     try:
         file = files.entry(path)
     except InputError as error:
-        return *_told(error), []
+        return _told(error)
     try:
         facts = probe(path).as_dict()
         if not facts["frames" if medium.role == "video" else "audio_codec"]:
@@ -146,13 +146,19 @@ def _media(
             raise InputError(f"the file holds {only} only", where=path, remedy="check that it is the right file")
     except InputError as error:
         entry["damaged"] = {medium.role: file}
-        return *_told(error), []
-    entry["files"][medium.role] = file
-    entry["facts"] = facts
+        return _told(error)
     annotated = entry["annotations"].get("frames")
     if medium.role == "video" and annotated and abs(facts["frames"] - annotated) > _FRAMES_APART * annotated:
-        return "", "", [f"the video has {facts['frames']} frames, its annotations {annotated}"]
-    return "", "", []
+        entry["damaged"] = {medium.role: file}
+        cause = "the video has another number of frames than its annotations"
+        reason = (
+            f"{path}: {facts['frames']} frames, its annotations {annotated}: another cut or frame rate, whose features "
+            "would lie beside the wrong labels (get the version that was annotated)"
+        )
+        return reason, cause
+    entry["files"][medium.role] = file
+    entry["facts"] = facts
+    return "", ""
 
 
 def _told(error: InputError, instead: str = "") -> tuple[str, str]:

@@ -19,7 +19,7 @@ from utopia.config.clips import Clips
 from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
-from utopia.training.data import Data, Fold, normalised
+from utopia.training.data import Data, Fold, count_outside, normalised
 from utopia.training.settings import Run
 
 ABOUT_A_SECOND = (0.9, 1.1)
@@ -99,6 +99,7 @@ def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clip
         rows = data.bank_ND[data.first[item] : end]
         _fill(rows, reader, item, run, file.times(item)[:: data.every], clips, data.widths)
         data.features[item] = rows
+        count_outside(data, reader, item, run.features, file.times(item)[:: data.every])
         if item not in file.unlabelled:
             y_TC = np.asarray(file.label(item, target), dtype=np.float32)
             data.targets[item] = torch.from_numpy(np.ascontiguousarray(y_TC[:: data.every]))

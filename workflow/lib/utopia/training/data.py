@@ -42,6 +42,8 @@ class Data:
     """Items that are not used, with the reason."""
     dropped_folds: dict[str, str] = field(default_factory=dict)
     """Folds that are not trained, with the reason."""
+    outside: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of items with a modality that is shorter than the labels: by feature, the label frames outside its rows."""
 
 
 def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
@@ -72,6 +74,7 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
             continue
         parts = [_read(reader, item, name, run.normalise.get(name, "none"), file.times(item)) for name in run.features]
         data.features[item] = torch.from_numpy(np.concatenate(parts, axis=1))
+        count_outside(data, reader, item, run.features, file.times(item))
         if not len(data.standardised_D):
             flags = [
                 np.full(part.shape[1], run.normalise.get(name) == "standardise")
@@ -104,6 +107,15 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
             remedy="make features of more items available; `utopia doctor` names what is missing",
         )
     return data
+
+
+def count_outside(
+    data: Data, reader: FeatureReader, item: str, names: Sequence[str], time_T: NDArray[np.float64]
+) -> None:
+    """Note in `data.outside` how many label frames of an item lie outside the rows of a feature, where some do."""
+    counts = {name: count for name in names if (count := reader.outside(item, name, time_T))}
+    if counts:
+        data.outside[item] = counts
 
 
 def _read(reader: FeatureReader, item: str, name: str, normalise: str, time_T: np.ndarray) -> NDArray[np.float32]:
