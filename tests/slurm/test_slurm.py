@@ -49,7 +49,8 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
     with running(accounting=True) as cluster:
         study = copy_catalogue(tmp_path / "checkout")
         study.settings = ["datasets={'liris': {'shard': 16}, 'summe': {'shard': 1}}", "engine={'runs': 24}"]
-        run = study.on_slurm(*SOON)
+        # one rule asks for more than its usual one GPU: what is asked for must be what SLURM gives
+        run = study.on_slurm(*SOON, "--set-resources", "extract_features:gpu=2")
         os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
         second = study.on_slurm(*SOON)
         assert second.end() == 1 and "a run of this study is going on" in second.said()
@@ -66,8 +67,10 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         assert study.completed_twice(datasets=5) == [], jobs
         assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
         asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
-    lines = [line for line in asked if str(study.folder) in line and "gres/gpu=1" in line]
+    lines = [line for line in asked if str(study.folder) in line and "gres/gpu=" in line]
     gpus = {line.split("|")[0].split("_wildcards")[0] for line in lines}
+    for line in lines:
+        assert f"gres/gpu={2 if line.startswith('rule_extract_') else 1}" in line, line
     rules = {rule.split("_wildcards")[0] for _, state, rule in jobs if state == "COMPLETED"}
     assert gpus == {rule for rule in rules if rule.startswith(("rule_extract_", "rule_train_"))}
     records = [json.loads(path.read_text()) for path in study.results.rglob("*.record.json")]

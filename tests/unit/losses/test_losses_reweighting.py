@@ -258,3 +258,15 @@ def test_value_is_the_weighted_squared_error(loss: Loss) -> None:
     batch = Batch(prediction_R, target_R, weight_R, zero_R, zero_R, torch.zeros(3, 2))
     w = weights.frame_T
     assert loss(batch).item() == pytest.approx((w[0] * 0.01 + w[1] * 0.01 + w[2] * 0.16) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("bins", [10, 100])
+def test_lds_smooths_over_bins_not_over_label_units(bins: int) -> None:
+    """The window is `ks` bins wide whatever a bin is worth: on [0, 1] it covers .5 with 10 bins and .05 with 100."""
+    setting = Distribution(bins=bins, low=0.0, high=1.0, delta=3 / bins, sigma=1 / bins)
+    label_T = np.array([0.0, 0.0, 0.0, 2 / bins, 3 / bins, 0.8]) + 0.5 / bins  # in the middle of bins 0, 2, 3 and .8
+    (weights,) = lds.build(lds.Config()).weights([describe_series(label_T, setting, 10)], None)
+    near, far = 0.9458, 0.8583  # one and two bins from the middle of the window
+    density = np.array([3 + far, 3 + far, 3 + far, 1 + 3 * far + near, 1 + near, 1])
+    expected = 1 / density
+    assert weights.frame_T == pytest.approx(expected / expected.mean(), rel=2e-4)
