@@ -123,6 +123,15 @@ def test_labels_are_named_as_they_are_binned() -> None:
     assert label_name(Distribution(bins=10, low=0, high=1, delta=0.3, sigma=0.1), 9) == "0.9 to 1.0"
 
 
+def test_titles_are_words_and_not_longer_than_asked(tiny: Callable[..., Path]) -> None:
+    names = {"video_2": "Air_Force_One", "v": "The  Dog Show_HD 720p", "-5w_1": "-5w_1"}
+    made = inputs(tiny({"a": [0.5, 0.5], "test": [0.5]}), "y", names=names)
+    assert [made.title_of(item) for item in ("video_2", "v", "-5w_1", "video_9")] == [
+        "Air Force One", "The Dog Show_HD 720p", "-5w_1", "video_9"
+    ]  # fmt: skip
+    assert made.title_of("v", 12) == "The Dog Sho…"
+
+
 def test_one_and_several() -> None:
     assert [figure_style.count(n, "frame") for n in (0, 1, 2, 1200)] == [
         "0 frames",

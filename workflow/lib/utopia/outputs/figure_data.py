@@ -57,8 +57,9 @@ class Inputs:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def title_of(self, item: str, longest: int = 40) -> str:
-        """An item's title (its id, where it has none), cut after so many characters."""
-        title = " ".join(self.names.get(item, item).split())
+        """An item's title (its id, where it has none) in words, cut after so many characters."""
+        name = self.names.get(item, item)
+        title = " ".join((name if name == item or " " in name else name.replace("_", " ")).split())
         return title if len(title) <= longest else f"{title[: longest - 1].rstrip()}…"
 
     @property

@@ -21,6 +21,7 @@ _LINES = {BASELINE: style.VERMILLION, ULDA: style.BLUE}
 _AREAS = {BASELINE: style.PALE_RED, ULDA: style.LIGHT_BLUE}
 _DASHED = (0, (3, 1.2))
 _STYLES: Mapping[str, Any] = {BASELINE: _DASHED, ULDA: "-"}
+_MOST_ROWS = 8
 _ROOM = 10
 """Points above a panel, for the names of the regions."""
 
@@ -111,7 +112,8 @@ def _distributions(axes: Axes, inputs: Inputs, known: list[Fold], regions: Regio
 
 
 def _threshold(regions: Regions, total: float) -> str:
-    return f"{regions.threshold:.3g} training frames ({100 * regions.threshold / total:.2g} %)"
+    frames = f"{regions.threshold:,.0f}" if regions.threshold >= 100 else f"{regions.threshold:.3g}"
+    return f"threshold: {frames} training frames ({100 * regions.threshold / total:.2g} %)"
 
 
 def _r(value: float | None) -> str:
@@ -187,12 +189,12 @@ def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: R
     rows["change of PCC"] = _differences(before, after)
     axes.axis("off")
     columns = np.linspace(0.52, 1.0, len(stretches))
-    lines = np.linspace(1, 0, len(rows) + 1)
+    lines = np.linspace(1, 0, _MOST_ROWS + 1)
     axes.text(0, lines[0], "region", va="center", fontsize=7, fontweight="bold")
     for x, name in zip(columns, stretches, strict=True):
         axes.text(x, lines[0], name, ha="right", va="center", fontsize=7, fontweight="bold")
     points = []
-    for y, (name, values) in zip(lines[1:], rows.items(), strict=True):
+    for y, (name, values) in zip(lines[1:], rows.items(), strict=False):
         changes = name.startswith("change")
         axes.text(0, y, name, va="center", fontsize=7, fontweight="bold" if changes else "normal")
         for x, region, value in zip(columns, stretches, values, strict=True):

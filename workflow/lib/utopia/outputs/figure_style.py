@@ -56,7 +56,7 @@ RC: Any = {
 }
 
 DPI = 300
-_LEGEND_ROW = 10.0
+_LEGEND_ROW = 9.3
 """Points that a row of a legend takes."""
 
 
