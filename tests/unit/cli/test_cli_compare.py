@@ -30,6 +30,8 @@ CELLS = [
     cell("other data", verdict=verdict.NOT_COMPARABLE, verdict_reason="other | features"),
     cell("unknown", verdict=verdict.NOT_PRINTED, published=""),
     cell("gain", verdict=verdict.NOT_DISTINGUISHABLE, verdict_reason="it covers 0", std="", n=1),
+    cell("statement", verdict=verdict.HOLDS, published="", unit="of 4", value=3, std="", decimals=0),
+    cell("no", verdict=verdict.FAILS, published="", unit="of 4", value=2, std="", decimals=0),
     cell("treated", verdict=verdict.NOT_PRINTED, published="", difference=-0.0213, difference_verdict="better"),
     cell("hole 1", status="absent", reason="no videos", **NOTHING),
     cell("hole 2", status="absent", reason="no videos", **NOTHING),
@@ -55,7 +57,8 @@ def folder(tmp_path: Path) -> Path:
 def test_every_cell_is_counted_once(folder: Path) -> None:
     found = compare(folder, "tiny")
     assert found["summary"] == {
-        "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "not comparable": 1, "not printed": 2,
+        "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "holds": 1, "does not hold": 1,
+        "not comparable": 1, "not printed": 2,
         "absent": 2, "quoted": 1, "dash": 1, "blank": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
@@ -74,19 +77,19 @@ def test_numbers_come_through_unrounded(folder: Path) -> None:
         0.12,
         2,
     )
-    hole = compare(folder, "tiny")["tables"][0]["cells"][7]
+    hole = compare(folder, "tiny")["tables"][0]["cells"][9]
     assert (hole["value"], hole["std"], hole["reason"]) == (None, None, "no videos")
 
 
 def test_what_people_read(folder: Path) -> None:
     text = "\n".join(command._plain(compare(folder, "tiny")))
-    assert "0.12 ± 0.01 (n=3)" in text
+    assert "0.12 ± 0.01 (n=3)" in text and "3 of 4 (n=3)" in text
     assert "not comparable: other | features" in text
     assert "absent: no videos" in text and "only quoted: no run of ours" in text, "published, so a line of their own"
     assert "not distinguishable: it covers 0" in text and "−0.021 better" in text
     last = text.splitlines()[-1]
     assert last.startswith(
-        "7 cells measured (1 round to the same, 1 inside our interval, 1 outside it, 1 not distinguishable"
+        "9 cells measured (1 round to the same, 1 inside our interval, 1 outside it, 1 not distinguishable"
     )
     assert last.endswith(
         "2 absent, 1 only quoted; the papers' tables print 8 values and 1 dashes, the text 0 values derived from them; "
@@ -98,7 +101,7 @@ def test_markdown(folder: Path) -> None:
     lines = command._markdown(compare(folder, "tiny"))
     assert "### t1" in lines
     rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + 11, "a head, a rule and every cell that is measured or printed"
+    assert len(rows) == 2 + 13, "a head, a rule and every cell that is measured or printed"
     assert all(row.replace("\\|", "").count("|") == 8 for row in rows), "text with a bar stays in its cell"
 
 
@@ -142,7 +145,7 @@ def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folde
         if value not in (None, "-")
     }
     ours, theirs = compare(folder, "tiny")["published"], found["published"]
-    assert [theirs[kind] - ours[kind] for kind in ("values", "dashes", "text")] == [415, 2, 10]
+    assert [theirs[kind] - ours[kind] for kind in ("values", "dashes", "text")] == [415, 2, 11]
     assert len(printed) == 415 + 10
     assert {name: listed[name]["published"] for name in printed} == printed
     for name in printed:

@@ -106,7 +106,9 @@ def test_every_cell_has_a_status_and_a_reason(made: dict[str, str]) -> None:
     assert {cell for cell, found in status.items() if found == "absent"} == {"t_1/et/w"}
     assert lines["t_1/et/w"]["reason"] == "the data folder has no liris/" and lines["t_1/et/w"]["published"] == "0.1"
     assert (status["t_1/rmn/w"], lines["t_1/rmn/w"]["reason"]) == ("dash", "the paper prints a dash")
-    assert status["t_1/rnd/w"] == "blank" and lines["t_1/rnd/w"]["reason"].startswith("the paper has no such value")
+    assert status["t_1/rnd/w"] == "blank" and lines["t_1/rnd/w"]["reason"].startswith(
+        "neither the paper nor a run of ours"
+    )
     assert all(line["reason"] for line in lines.values() if line["status"] not in ("measured", "quoted"))
 
 

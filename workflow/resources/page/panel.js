@@ -2,9 +2,9 @@
 
 const KIND_WORDS = {
   same: "rounds to the published value", inside: "published value inside our interval", outside: "published value outside our interval",
-  unclear: "gain not distinguishable from none", apart: "not comparable with print", unpublished: "not in the paper",
+  unclear: "gain not distinguishable from none", holds: "what the text says holds of our numbers", fails: "what the text says does not hold of our numbers", apart: "not comparable with print", unpublished: "not in the paper",
 };
-const MARKS = { same: "=", inside: "≈", outside: "≠", unclear: "○" };
+const MARKS = { same: "=", inside: "≈", outside: "≠", unclear: "○", holds: "✓", fails: "✗" };
 
 /** A part that is written only when somebody opens it. */
 function folded(title, count, write) {
@@ -64,8 +64,8 @@ function headOfCell(subject) {
   const unit = subject.runs.length > 1 ? "values" : "replicas";
   const values = valuesOf(subject);
   return [
-    h("p", { class: "big" }, shown(cell.v), spread),
-    h("p", { class: "soft" }, `mean and standard deviation over ${counted(cell.n, "seed")}; in full ${minus(String(cell.v))}`),
+    h("p", { class: "big" }, shown(cell.v), cell.u ? ` ${cell.u}` : "", spread),
+    h("p", { class: "soft" }, cell.u ? `comparisons of means over ${counted(cell.n, "seed")}` : `mean and standard deviation over ${counted(cell.n, "seed")}; in full ${minus(String(cell.v))}`),
     print,
     h("p", { class: "badge", "data-k": cell.k }, MARKS[cell.k] ? h("span", { "aria-hidden": "true" }, `${MARKS[cell.k]} `) : null,
       cell.k === "outside" || cell.k === "unclear" ? cell.ve : KIND_WORDS[cell.k], cell.vr === undefined ? null : h("span", { class: "ground" }, ` (${text(cell.vr)})`)),

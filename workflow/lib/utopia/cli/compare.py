@@ -1,12 +1,12 @@
 """`utopia compare`: every published value beside the measured one, and every measured one beside what is published.
 
-Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, column, status,
-value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict, published,
-decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
-distinguishable`, `not comparable`, `not printed` (measured, but the paper has no such value), `absent`, `quoted`,
-`dash` (printed), `blank` (neither measured nor printed)}: number of cells), `published` ({`values`: published values of
-the papers' tables, `dashes`: dashes printed there, `text`: values that the running text derives from them, `measured`:
-published values of both kinds with a value of ours}).
+Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, column, unit,
+status, value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict,
+published, decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
+distinguishable`, `holds` and `does not hold` (claims that compare values), `not comparable`, `not printed` (measured,
+but the paper has no such value), `absent`, `quoted`, `dash` (printed), `blank` (neither measured nor printed)}: number
+of cells), `published` ({`values`: published values of the papers' tables, `dashes`: dashes printed there, `text`:
+numbers that the running texts derive from them, `measured`: all of these with a value of ours}).
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from utopia.outputs.catalog import Table
 
 KINDS = (
-    "same", "inside", "outside", "not distinguishable", "not comparable", "not printed", "absent", "quoted", "dash",
-    "blank",
+    "same", "inside", "outside", "not distinguishable", "holds", "does not hold", "not comparable", "not printed",
+    "absent", "quoted", "dash", "blank",
 )  # fmt: skip
 _WORDS = {
     "same": "round to the same",
     "inside": "inside our interval",
     "outside": "outside it",
     "not distinguishable": "not distinguishable from no gain",
+    "holds": "claims hold",
+    "does not hold": "claims do not",
     "not printed": "not in the paper",
     "quoted": "only quoted",
 }
@@ -40,8 +42,8 @@ _UNMEASURED = ("absent", "quoted", "dash", "blank")
 _NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
 _WHOLE = ("n", "decimals")
 _TEXTS = (
-    "cell", "row", "name", "column", "status", "interval", "against", "difference_verdict", "verdict", "verdict_reason",
-    "reason", "note", "runs",
+    "cell", "row", "name", "column", "unit", "status", "interval", "against", "difference_verdict", "verdict",
+    "verdict_reason", "reason", "note", "runs",
 )  # fmt: skip
 _NOT_MADE = "this table has not been made; run: make results STUDY={study}"
 
@@ -87,8 +89,10 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
     every = [cell for found in cells.values() for cell in found]
     counts = Counter(kind(cell) for cell in every)
     printed = [cell for cell in every if cell["published"] is not None]
-    of_text = {name for name, table in known.items() if table.is_of_text}
-    derived = sum(cell["cell"].split("/")[0] in of_text for cell in printed)
+    of_text, of_claims = (
+        sum(getattr(known.get(cell["cell"].split("/")[0]), kind, False) for cell in printed)
+        for kind in ("is_of_text", "is_of_claims")
+    )
     return {
         "study": study,
         "tables": [
@@ -102,9 +106,9 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
         ],
         "summary": {name: counts[name] for name in KINDS},
         "published": {
-            "values": len(printed) - derived,
+            "values": len(printed) - of_text,
             "dashes": counts["dash"],
-            "text": derived,
+            "text": of_claims,
             "measured": sum(cell["status"] == "measured" for cell in printed),
         },
     }
@@ -116,14 +120,15 @@ def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
     cells = []
     for row in table.rows:
         for column in table.columns:
-            if row.published.get(column.id) is None:
+            if row.number(column.id) is None and row.published.get(column.id) is None:
                 continue
             cell = nothing | {"cell": f"{name}/{row.id}/{column.id}", "row": row.id, "name": table.full_name(row)}
-            cell |= {"column": column.id, "decimals": column.decimals, "note": row.note}
+            decimals = column.decimals if row.claim is None else row.claim.decimals
+            cell |= {"column": column.id, "decimals": decimals, "note": row.note}
             cell |= {"published": row.number(column.id), "status": "quoted"}
             if cell["published"] is None:
                 cell["status"] = "dash"
-            elif row.run is not None or row.change is not None:
+            elif row.run is not None or row.change is not None or row.claim is not None:
                 cell |= {"status": "absent", "reason": _NOT_MADE.format(study=study)}
             cells.append(cell)
     return cells
@@ -163,6 +168,8 @@ def kind(cell: dict[str, Any]) -> str:
         (verdict.OUTSIDE, "outside"),
         (verdict.NOT_DISTINGUISHABLE, "not distinguishable"),
         (verdict.NOT_PRINTED, "not printed"),
+        (verdict.HOLDS, "holds"),
+        (verdict.FAILS, "does not hold"),
     ):
         if cell["verdict"].startswith(text):
             return name
@@ -196,7 +203,8 @@ def _ours(cell: dict[str, Any]) -> str:
     if cell["status"] != "measured":
         return "-"
     spread = f" ± {_number(cell['std'], cell)}" if cell["std"] is not None else ""
-    return f"{_number(cell['value'], cell)}{spread} (n={cell['n']})"
+    unit = f" {cell['unit']}" if cell["unit"] else ""
+    return f"{_number(cell['value'], cell)}{spread}{unit} (n={cell['n']})"
 
 
 def _change(cell: dict[str, Any]) -> str:

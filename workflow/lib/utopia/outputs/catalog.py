@@ -14,6 +14,7 @@ from utopia.config.base import Strict
 from utopia.config.load import RESOURCES
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
+from utopia.outputs.claims import KEYS, Claim
 from utopia.outputs.rounding import rounded
 
 Scalar = float | int | str | bool | None
@@ -79,9 +80,10 @@ class Column(Strict):
 
     id: str
     title: str
-    dataset: str
-    target: str
-    metric: str
+    dataset: str = ""
+    """Only of a column of claims empty, as target and metric: its rows name cells of other tables."""
+    target: str = ""
+    metric: str = ""
     decimals: int = Field(..., ge=0, le=6)
     better: Literal["lower", "higher"]
     printed: bool = True
@@ -105,6 +107,8 @@ class Row(Strict):
     run: RunChoice | None = None
     change: Change | None = None
     """Instead of a run: cells derived from the runs of several models; positive is better."""
+    claim: Claim | None = None
+    """Instead of a run: what a text says of the tables."""
     against: str | None = None
     """The row without the treatment: cells get the paired difference to it."""
     printed: bool | None = None
@@ -123,13 +127,17 @@ class Row(Strict):
 
     def number(self, column: str) -> float | None:
         """The published number in a column; None where there is none."""
+        if self.claim is not None:
+            return self.claim.number
         value = self.published.get(column)
         return None if value == "-" else value
 
     @model_validator(mode="after")
     def _one_source(self) -> Row:
-        if self.run is not None and self.change is not None:
-            raise ValueError("name either `run` or `change`")
+        if sum(part is not None for part in (self.run, self.change, self.claim)) > 1:
+            raise ValueError("name either `run` or `change` or `claim`")
+        if self.claim is not None and self.published:
+            raise ValueError("what a claim says stands in it, not in `published`")
         if self.against is not None and self.run is None:
             raise ValueError("`against` compares runs, and this row has none")
         if not self.title and not self.keys:
@@ -154,9 +162,19 @@ class Table(Strict):
     rows: list[Row] = Field(..., min_length=1)
 
     @property
+    def is_of_claims(self) -> bool:
+        """Whether its rows are statements of the running text."""
+        return any(row.claim is not None for row in self.rows)
+
+    @property
     def is_of_text(self) -> bool:
         """Whether its published values are those of the running text, which derives them from printed tables."""
-        return any(row.change is not None for row in self.rows)
+        return self.is_of_claims or any(row.change is not None for row in self.rows)
+
+    @property
+    def key_titles(self) -> dict[str, str]:
+        """The titles of the key columns, by id; a table of claims has its own."""
+        return KEYS if self.is_of_claims else {key.id: key.title for key in self.keys}
 
     def choice(self, row: Row) -> RunChoice | None:
         """The run of a row, with the settings that its keys give."""
@@ -240,6 +258,10 @@ def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:
             if name in known[:place]:
                 yield (kind, place, "id"), f"the id {name!r} stands twice"
     with_run = [row.id for row in table.rows if row.run is not None]
+    for place, column in enumerate(table.columns):
+        for part in ("dataset", "target", "metric"):
+            if not getattr(column, part) and any(row.claim is None for row in table.rows):
+                yield ("columns", place), f"a column needs a {part!r}"
     for place, row in enumerate(table.rows):
         at = ("rows", place)
         if row.against is not None and (row.against not in with_run or row.against == row.id):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
 from utopia.evaluation import rows as metrics
+from utopia.outputs import claims
 from utopia.outputs.uncertainty import Interval, Items, change_interval, interval, mean_change, paired, read_items
-from utopia.outputs.verdict import NOT_COMPARABLE, judge, judge_claim, judge_difference
+from utopia.outputs.verdict import NOT_COMPARABLE, judge, judge_claim, judge_difference, judge_statement
 
 Status = Literal["measured", "quoted", "dash", "absent", "blank"]
 """`quoted`: only the published value. `dash`: the paper prints one. `absent`: there should be a value of ours. `blank`:
@@ -62,6 +63,8 @@ class Cell:
     """What is to be known about the row."""
     name: str = ""
     """The row in words: its group, title and keys."""
+    unit: str = ""
+    """What stands behind the value."""
 
     @property
     def cell(self) -> str:
@@ -196,6 +199,8 @@ def _cell(
     against: Mapping[str, Any] | None,
 ) -> Cell:
     name = column["id"]
+    column = {**column, **(row.get("as") or {}).get(name, {})}
+    claim = (row.get("claims") or {}).get(name)
     run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
     printed = (row.get("published") or {}).get(name)
     published = None if printed == DASH else printed
@@ -210,7 +215,7 @@ def _cell(
         reason="",
         published=published,
         decimals=int(column["decimals"]),
-        runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)),
+        runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)) or _runs(claim),
         note=row.get("note") or "",
         name=row.get("name") or row["title"],
     )
@@ -219,7 +224,7 @@ def _cell(
             return replace(bare, status="quoted")
         if printed == DASH:
             return replace(bare, status="dash", reason="the paper prints a dash")
-        return replace(bare, status="blank", reason="the paper has no such value, and no run of ours stands behind it")
+        return replace(bare, status="blank", reason="neither the paper nor a run of ours has a value here")
     if holes := dict.fromkeys(results.absent[one] for one in bare.runs if one in results.absent):
         return replace(bare, reason="; ".join(holes))
     for one in bare.runs:
@@ -230,6 +235,8 @@ def _cell(
                 why="the cell would be empty without a reason",
             )
     seed = int(table.get("seed", 0))
+    if claim:
+        return _stated(bare, claim, results)
     if pairs:
         found = _changed(bare, pairs, column, results, seed)
     else:
@@ -311,4 +318,37 @@ def _changed(
         difference_low=around.low,
         difference_high=around.high,
         difference_verdict=judge_difference(around.low, around.high, gains, "higher"),
+    )
+
+
+def _runs(claim: Mapping[str, Any] | None) -> list[str]:
+    """The runs behind a claim that compares cells."""
+    return list(dict.fromkeys(own["run"] for own in claim["cells"].values() if own["run"])) if claim else []
+
+
+def _stated(bare: Cell, claim: Mapping[str, Any], results: Results) -> Cell:
+    """A claim that compares cells, put to our values; what is only quoted keeps its published value."""
+    values = {
+        place: results.values(own["run"], own) if own["run"] else np.array([own["published"]], np.float64)
+        for place, own in claim["cells"].items()
+    }
+    repeats = max(each.size for each in values.values())
+    if unequal := sorted({each.size for each in values.values() if each.size > 1} - {repeats}):
+        raise ComputeError(
+            f"the runs of {bare.cell} have {repeats} and {unequal[0]} seeds", where=f"table {bare.table}"
+        )
+    means = {place: float(each.mean()) for place, each in values.items()}
+    single = [{place: float(each[seed % each.size]) for place, each in values.items()} for seed in range(repeats)]
+    passed, total = claims.count(claim["tests"], means.__getitem__)
+    stands = claims.holds(passed, total, claim["share"])
+    alike = [claims.holds(*claims.count(claim["tests"], own.__getitem__), claim["share"]) for own in single]
+    verdict = judge_statement(stands, passed, total, alike, results.ground(bare.runs))
+    return replace(
+        bare,
+        value=float(passed),
+        n=repeats,
+        status="measured",
+        unit=f"of {total}",
+        verdict=verdict.text,
+        verdict_reason=verdict.reason,
     )

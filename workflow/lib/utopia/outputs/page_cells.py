@@ -20,6 +20,8 @@ KINDS = {
     "inside": "published value inside our interval",
     "outside": "published value outside our interval",
     "unclear": "gain not distinguishable from none",
+    "holds": "claim holds of our numbers",
+    "fails": "claim does not hold of our numbers",
     "apart": "not comparable with print",
     "unpublished": "not in the paper",
     "quoted": "quoted from print, not measured",
@@ -34,6 +36,8 @@ _STARTS = {
     verdict.OUTSIDE: "outside",
     verdict.NOT_DISTINGUISHABLE: "unclear",
     verdict.NOT_COMPARABLE: "apart",
+    verdict.HOLDS: "holds",
+    verdict.FAILS: "fails",
 }
 _NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
 _WORDS = (
@@ -43,6 +47,7 @@ _WORDS = (
     "status",
     "reason",
     "name",
+    "unit",
     "interval",
     "against",
     "difference_verdict",
@@ -147,9 +152,11 @@ def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
 def cell_in_short(
     cell: Cell, against: Sequence[str], runs: Mapping[str, int], *, stale: bool, texts: Pool
 ) -> dict[str, Any]:
-    """What is known of a cell under short names, the empty left out: `v` value, `sd` deviation, `n` seeds, `lo` and
-    `hi` interval, `i` how it was made, `p` published, `d` decimals, `k` kind, `ve` verdict, `vr` its reason, `r` why it
-    is absent, `no` note, `ru` runs, `ag` runs that its difference is taken to, `df` that difference, `st` 1 if stale.
+    """What is known of a cell under short names, the empty left out.
+
+    `v` value, `u` unit, `sd` deviation, `n` seeds, `lo` and `hi` interval, `i` how it was made, `p` published, `d`
+    decimals, `k` kind, `ve` verdict, `vr` its reason, `r` why it is absent, `no` note, `ru` runs, `ag` runs that its
+    difference is taken to, `df` that difference, `st` 1 if stale.
 
     Args:
         cell: the cell.
@@ -168,6 +175,7 @@ def cell_in_short(
         "d": cell.decimals,
         "k": kind_of(cell),
         "ve": cell.verdict,
+        "u": cell.unit or None,
         "ru": [runs[run] for run in cell.runs],
         "ag": [runs[run] for run in against],
         "st": 1 if stale else None,

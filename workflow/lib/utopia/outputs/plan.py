@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from utopia import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
-from utopia.outputs import catalog, jobs
+from utopia.outputs import catalog, claims, jobs
 from utopia.outputs.availability import DatasetPlan, survey
-from utopia.outputs.catalog import Column, Figure, Row, RunChoice, Table
+from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
+from utopia.outputs.claims import Claim
 from utopia.outputs.jobs import Job
 from utopia.outputs.packs import packs
 from utopia.outputs.runs import Run, distribution_key, resolve
@@ -33,6 +34,8 @@ class Cell:
     run: Run | None
     pairs: tuple[tuple[Run, Run], ...] = ()
     """Of a derived cell: the run with the treatment and the one without, for each model."""
+    compared: tuple[tuple[str, Run], ...] = ()
+    """Of a claim that compares cells: these, by id, with their runs."""
 
     @property
     def id(self) -> str:
@@ -42,7 +45,8 @@ class Cell:
     @property
     def runs(self) -> tuple[Run, ...]:
         """Every run behind the cell; none of one that is only quoted."""
-        return (self.run,) if self.run is not None else tuple(run for pair in self.pairs for run in pair)
+        derived = (*(run for pair in self.pairs for run in pair), *(run for _, run in self.compared))
+        return (self.run,) if self.run is not None else derived
 
 
 class Plan:
@@ -55,7 +59,8 @@ class Plan:
         self.study = study
         self.root = study.root
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in registry.names("datasets")}
-        self.tables: dict[str, Table] = _selected("tables", catalog.tables(), study.tables)
+        self.catalog: dict[str, Table] = catalog.tables()
+        self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables)
         self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures)
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
@@ -73,20 +78,43 @@ class Plan:
         cells = []
         for row in table.rows:
             for column in table.columns:
-                run, pairs, where = None, [], f"table {name}, row {row.id!r}"
+                where = f"table {name}, row {row.id!r}"
+                cell = Cell(name, row, column, None)
                 if row.columns is None or column.id in row.columns:
-                    if (choice := table.choice(row)) is not None:
-                        run = self._run(column.dataset, choice, column.set, where)
-                    if row.change is not None:
-                        for model in row.change.models:
-                            choices = (
-                                RunChoice(model=model, treatment=treatment)
-                                for treatment in (row.change.treatment, row.change.against)
-                            )
-                            treated, without = (self._run(column.dataset, one, column.set, where) for one in choices)
-                            pairs.append((treated, without))
-                cells.append(Cell(name, row, column, run, tuple(pairs)))
+                    if row.claim is not None:
+                        cell = self._claimed(cell, row.claim, where)
+                    elif row.change is not None:
+                        cell = replace(cell, pairs=self._pairs(row.change, column, where))
+                    elif (choice := table.choice(row)) is not None:
+                        cell = replace(cell, run=self._run(column.dataset, choice, column.set, where))
+                cells.append(cell)
         return cells
+
+    def _pairs(self, change: Change, column: Column, where: str) -> tuple[tuple[Run, Run], ...]:
+        pairs = []
+        for model in change.models:
+            treatments = (change.treatment, change.against)
+            choices = (RunChoice(model=model, treatment=treatment) for treatment in treatments)
+            treated, without = (self._run(column.dataset, one, column.set, where) for one in choices)
+            pairs.append((treated, without))
+        return tuple(pairs)
+
+    def _claimed(self, cell: Cell, claim: Claim, where: str) -> Cell:
+        """The cell of a claim, with the runs that it is put to."""
+        if claim.gain is not None:
+            _, row, column = claims.cell(self.catalog, claim.gain)
+            assert row.change is not None, f"{where}: {claim.gain} is not derived"
+            return replace(cell, pairs=self._pairs(row.change, column, where))
+        compared = {}
+        for test in claims.tests(claim, self.catalog):
+            for number, place in enumerate((test["of"], *test["others"])):
+                table, row, column = claims.cell(self.catalog, place)
+                choice = table.choice(row) if row.columns is None or column.id in row.columns else None
+                if choice is not None:
+                    compared[place] = self._run(column.dataset, choice, column.set, where)
+                elif number == 0:
+                    return cell  # what the claim is about is not measured
+        return replace(cell, compared=tuple(compared.items()))
 
     def _run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
         if dataset not in self.datasets:
@@ -277,27 +305,9 @@ class Plan:
         """A table as the rendering job needs it (JSON-able)."""
         table = self.tables[name]
         cells = {(cell.row.id, cell.column.id): cell for cell in self.cells if cell.table == name}
-        rows = []
-        for row in table.rows:
-            own = {column.id: cells[row.id, column.id] for column in table.columns}
-            rows.append(
-                {
-                    "id": row.id,
-                    "title": row.title,
-                    "name": table.full_name(row),
-                    "group": row.group,
-                    "keys": {key.id: text for key in table.keys if (text := table.key_text(row, key))},
-                    "note": f"Not in the paper. {row.note}".strip() if row.printed is False else row.note,
-                    "against": row.against,
-                    "runs": {column: cell.run.id for column, cell in own.items() if cell.run is not None},
-                    "changes": {
-                        column: [[treated.id, without.id] for treated, without in cell.pairs]
-                        for column, cell in own.items()
-                        if cell.pairs
-                    },
-                    "published": dict(row.published),
-                }
-            )
+        rows = [
+            self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
+        ]
         mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
         return {
             "table": {
@@ -306,7 +316,7 @@ class Plan:
                 "source": table.source,
                 "caption": table.caption,
                 "published_repeats": table.repeats,
-                "keys": [{"id": key.id, "title": key.title} for key in table.keys],
+                "keys": [{"id": key, "title": title} for key, title in table.key_titles.items()],
                 "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
                 "rows": rows,
             },
@@ -315,6 +325,26 @@ class Plan:
             "repeats": self.study.repeats,
             "seed": self.study.seed,
         }
+
+    def _row_settings(self, table: Table, row: Row, cells: Mapping[str, Cell]) -> dict[str, Any]:
+        pairs = {column: [[one.id, other.id] for one, other in cell.pairs] for column, cell in cells.items()}
+        found: dict[str, Any] = {
+            "id": row.id,
+            "title": row.title,
+            "name": table.full_name(row),
+            "group": row.group,
+            "keys": {key.id: text for key in table.keys if (text := table.key_text(row, key))},
+            "note": f"Not in the paper. {row.note}".strip() if row.printed is False else row.note,
+            "against": row.against,
+            "runs": {column: cell.run.id for column, cell in cells.items() if cell.run is not None},
+            "changes": {column: each for column, each in pairs.items() if each},
+            "published": dict(row.published),
+        }
+        if row.claim is not None:
+            runs = {column: {place: run.id for place, run in cell.compared} for column, cell in cells.items()}
+            found |= claims.row_settings(row.claim, self.catalog, runs)
+            found["note"] = f"{row.claim.oddity} {row.note}".strip()
+        return found
 
     def not_comparable(self, run: Run) -> list[str]:
         """Why a run's values cannot be compared with print; what is known before the run."""

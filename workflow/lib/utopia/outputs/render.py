@@ -20,6 +20,7 @@ COLUMNS = (
     "name",
     "column",
     "value",
+    "unit",
     "std",
     "n",
     "low",

@@ -20,6 +20,7 @@ caption strong { display: block; font-size: 1.15rem; }
 th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; vertical-align: top; }
 th[scope=row]:not(.key), thead td { text-align: left; font-weight: normal; }
 th.key { font-weight: normal; }
+th[scope=row]:not(.key) { white-space: normal; max-width: 30rem; }
 thead { border-top: 2px solid var(--ink); border-bottom: 1px solid var(--ink); }
 tbody { border-bottom: 2px solid var(--ink); }
 tbody tr:nth-child(even) { background: var(--band); }
@@ -58,11 +59,9 @@ def text(layout: Layout) -> str:
         if line.heading:
             group = f'<th scope="rowgroup" colspan="{width}">{escape(line.heading)}</th>'
             lines.append(f'<tr class="group">{group}</tr>')
-        keys = "".join(f'<th scope="row" class="key">{escape(key)}</th>' for key in line.keys)
+        heads = _head(layout, line.title, line.notes) + "".join(_head(layout, key) for key in line.keys)
         cells = "".join(_cell(layout, shown) for shown in line.cells)
-        title = f"{escape(line.title)}{_marks(layout, line.notes)}"
-        first = f'<th scope="row">{title}</th>' if line.title else f"<td>{title}</td>"
-        lines.append(f"<tr>{first}{keys}{cells}</tr>")
+        lines.append(f"<tr>{heads}{cells}</tr>")
     lines += ["</tbody>", "</table>", "</div>"]
     if layout.legend:
         lines.append(f'<p class="legend">{escape("; ".join(layout.legend))}.</p>')
@@ -75,10 +74,19 @@ def text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _head(layout: Layout, text: str, notes: tuple[int, ...] | None = None) -> str:
+    """A title with its notes, or a key."""
+    marks = _marks(layout, notes or ())
+    if not text:
+        return f"<td>{marks}</td>"
+    kind = ' class="key"' if notes is None else ""
+    return f'<th scope="row"{kind}>{escape(text)}{marks}</th>'
+
+
 def _cell(layout: Layout, shown: Shown) -> str:
     if shown.status == "quoted":
         return f'<td class="quoted">{escape(shown.main)}<sup>†</sup></td>'
-    words = [escape(shown.main) + (f" ± {escape(shown.spread)}" if shown.spread else "")]
+    words = [" ".join(escape(part) for part in (shown.main, shown.unit, shown.spread and f"± {shown.spread}") if part)]
     if shown.published:
         words.append(f'<span class="published">({escape(shown.published)})</span>')
     words += [escape(sign) for sign in (shown.sign, shown.mark) if sign]

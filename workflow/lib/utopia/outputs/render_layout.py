@@ -9,6 +9,8 @@ from typing import Any
 from utopia.outputs.cells import Cell
 from utopia.outputs.verdict import (
     BETTER,
+    FAILS,
+    HOLDS,
     MARKS,
     NOT_COMPARABLE,
     NOT_DISTINGUISHABLE,
@@ -23,6 +25,8 @@ _LEGEND = {
     "=": "rounds to the published value",
     "≈": "the published value lies inside our 95 % interval",
     "≠": "it lies outside",
+    "✓": "what the text says holds of our values",
+    "✗": "it does not",
     MARKS[BETTER]: "better than {against}: the paired 95 % intervals of Δ over test items and over seeds exclude 0",
     MARKS[WORSE]: "worse than {against}",
     MARKS[NOT_DISTINGUISHABLE]: "not distinguishable from {against}",
@@ -35,6 +39,8 @@ class Shown:
 
     status: str
     main: str
+    unit: str = ""
+    """Behind the value."""
     spread: str = ""
     published: str = ""
     """Beside a measured value or a hole."""
@@ -60,6 +66,11 @@ class Line:
     """Left of the cells: printed settings, which are not measured."""
     heading: str = ""
     """The heading above this row: its group, where the row begins one."""
+
+    @property
+    def heads(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Title and keys, with their notes; those of the row stand at the title, even where it is empty."""
+        return ((self.title, self.notes), *((key, ()) for key in self.keys))
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,9 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
 
 
 def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:
-    """Which way is better: as the column says, but upwards for gains, whatever they are gains of."""
+    """Which way is better: as the column says, but upwards for gains, whatever they are gains of; not of claims."""
+    if any(row.get("claims") is not None for row in table["rows"]):
+        return ""
     gains = any(row.get("changes") for row in table["rows"])
     return _ARROWS.get("higher" if gains else column.get("better", ""), "")
 
@@ -138,13 +151,14 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
     return Shown(
         "measured",
         minus(rounded(cell.value, cell.decimals)),
+        unit=cell.unit,
         spread="" if cell.std is None else rounded(cell.std, cell.decimals),
         published=published,
         sign=verdict.sign,
         interval="" if cell.low is None or cell.high is None else _ends(cell.low, cell.high, cell.decimals),
         change=_change(cell),
         mark=MARKS.get(cell.difference_verdict, ""),
-        verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED) else cell.verdict,
+        verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED, HOLDS, FAILS) else cell.verdict,
         notes=tuple(number for text in _remarks(cell) for number in notes.number(text)),
     )
 

@@ -14,8 +14,7 @@ def text(layout: Layout) -> str:
     for line in layout.lines:
         if line.heading:
             body.append([f"**{escape(line.heading)}**", *[""] * (len(head) - 1)])
-        title = escape(line.title) + _marks(line.notes)
-        body.append([title, *map(escape, line.keys), *map(_cell, line.cells)])
+        body.append([*(escape(text) + _marks(notes) for text, notes in line.heads), *map(_cell, line.cells)])
     parts = [f"# {escape(layout.title)}"]
     caption = " ".join(
         part for part in (layout.caption, f"Published: {layout.source}." if layout.source else "") if part
@@ -34,6 +33,8 @@ def text(layout: Layout) -> str:
 
 def _cell(shown: Shown) -> str:
     words = [shown.main + ("†" if shown.status == "quoted" else "")]
+    if shown.unit:
+        words.append(shown.unit)
     if shown.spread:
         words.append(f"± {shown.spread}")
     if shown.published:

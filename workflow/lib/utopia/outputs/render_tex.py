@@ -30,6 +30,8 @@ _SPECIAL = {
     "·": r"$\cdot$",
     "≈": r"$\approx$",
     "≠": r"$\neq$",
+    "✓": r"$\surd$",
+    "✗": r"$\times$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "↓": r"$\downarrow$",
@@ -51,10 +53,16 @@ _SPECIAL = {
 }
 
 
+LONG = 48
+"""Characters of a title that is a sentence."""
+
+
 def text(layout: Layout) -> str:
     """A `table` environment. The document needs `\\usepackage{booktabs}`."""
     heads = layout.keys + layout.heads
     head = " & ".join(["", *map(escape, heads)])
+    # Sentences must break; the titles of models need not.
+    first = r"p{0.38\linewidth}" if max(len(line.title) for line in layout.lines) > LONG else "l"
     body = [row for number, line in enumerate(layout.lines) for row in _rows(line, 1 + len(heads), number == 0)]
     source = f" Published: {layout.source}." if layout.source else ""
     notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]
@@ -65,7 +73,7 @@ def text(layout: Layout) -> str:
         r"  \centering",
         f"  \\caption{{{escape(f'{layout.title}. {layout.caption}{source}'.strip())}}}",
         f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', layout.id)}}}",
-        f"  \\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}",
+        f"  \\begin{{tabular}}{{@{{}}{first}{'r' * len(heads)}@{{}}}}",
         r"    \toprule",
         f"    {head.strip()} \\\\",
         r"    \midrule",
@@ -80,7 +88,7 @@ def text(layout: Layout) -> str:
 
 def _rows(line: Line, width: int, is_first: bool) -> list[str]:
     """A row, above it the heading that it begins, and below it in small type intervals and differences, if any."""
-    rows = [" & ".join([escape(line.title) + _marks(line.notes), *map(escape, line.keys), *map(_cell, line.cells)])]
+    rows = [" & ".join([*(escape(text) + _marks(notes) for text, notes in line.heads), *map(_cell, line.cells)])]
     for texts in (
         [shown.interval for shown in line.cells],
         [shown.change and f"Δ {shown.change}" for shown in line.cells],
@@ -99,6 +107,8 @@ def _cell(shown: Shown) -> str:
     if shown.status == "quoted":
         return f"${shown.main.replace('−', '-')}^\\dagger$"
     words = [_number(shown.main, shown.spread) if shown.status == "measured" else escape(shown.main)]
+    if shown.unit:
+        words.append(escape(shown.unit))
     if shown.published:
         words.append(f"({_number(shown.published)})")
     words += [escape(sign) for sign in (shown.sign, shown.mark) if sign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,12 @@ OUTSIDE = "outside by"
 NOT_DISTINGUISHABLE = "not distinguishable"
 NOT_COMPARABLE = "not comparable"
 NOT_PRINTED = "not in the paper"
+HOLDS = "holds"
+FAILS = "does not hold"
 BETTER = "better"
 WORSE = "worse"
 
-_SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠"}
+_SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠", HOLDS: "✓", FAILS: "✗"}
 MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}
 """Of a difference between two treatments."""
 
@@ -34,7 +37,7 @@ class Verdict:
 
     @property
     def sign(self) -> str:
-        """One character for tables: = same, ≈ inside, ≠ outside; empty where nothing was compared."""
+        """One character: = same, ≈ inside, ≠ outside, ✓ ✗ whether a claim holds; empty where nothing was compared."""
         return next((sign for start, sign in _SIGNS.items() if self.text.startswith(start)), "")
 
 
@@ -133,6 +136,23 @@ def judge_claim(verdict: Verdict, difference: str, low: float | None, high: floa
         NOT_DISTINGUISHABLE,
         f"from no change: our paired interval over items is {_two_digits(low)} to {_two_digits(high)}, and {ground}",
     )
+
+
+def judge_statement(stands: bool, passed: int, total: int, repeats: Sequence[bool], not_comparable: str) -> Verdict:
+    """Whether a claim that compares values stands on ours.
+
+    Args:
+        stands: whether it does on the means over the repeats.
+        passed: tests that pass on them.
+        total: all tests.
+        repeats: whether it stands on each repeat alone.
+        not_comparable: why ours cannot be compared with what the paper says; empty if they can.
+    """
+    if not_comparable:
+        return Verdict(NOT_COMPARABLE, not_comparable)
+    alike = sum(each == stands for each in repeats)
+    ground = f"{passed} of {total} comparisons, and so in {alike} of {len(repeats)} repeats"
+    return Verdict(HOLDS if stands else FAILS, ground)
 
 
 def _two_digits(value: float) -> str:

@@ -85,14 +85,14 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
     column = next(each for each in table["columns"] if each["id"] == cell.column)
     row = next(each for each in table["rows"] if each["id"] == cell.row)
     line = _line(graph, cell)
-    decimals = int(column["decimals"])
     numbers = {
         name: float(line[name]) if line.get(name) else None
         for name in ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
     }
+    decimals = int(line["decimals"])
     value = numbers["value"]
     return {
-        "shown": None if value is None else rounded(value, decimals),
+        "shown": None if value is None else f"{rounded(value, decimals)} {line.get('unit', '')}".strip(),
         **numbers,
         "n": int(line["n"]),
         "decimals": decimals,

@@ -265,7 +265,9 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
         for column in table["columns"]:
             run = (row.get("runs") or {}).get(column["id"])
             pairs = (row.get("changes") or {}).get(column["id"]) or []
-            runs = (run,) if run else tuple(dict.fromkeys(one for pair in pairs for one in pair))
+            claim = (row.get("claims") or {}).get(column["id"]) or {"cells": {}}
+            compared = [own["run"] for own in claim["cells"].values() if own["run"]]
+            runs = (run,) if run else tuple(dict.fromkeys([*(one for pair in pairs for one in pair), *compared]))
             against = (other[column["id"]],) if run and column["id"] in other else ()
             yield Cell(name, row["id"], column["id"], runs, against)
 
