@@ -78,7 +78,8 @@ with record(snakemake):
     if fail == "mixed":
         raise ValueError(f"shapes {d} and 4 differ")
     if fail == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        print("INFO at work on song_3", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL if d == "1" else signal.SIGSEGV)
     if fail == "once" and not Path(f"tried_{d}").exists():
         Path(f"tried_{d}").touch()
         raise InputError("not there yet")
@@ -213,7 +214,8 @@ def test_different_causes_are_told_apart_with_the_end_of_the_right_log(workflow:
 
 def test_a_killed_job_is_called_killed_although_it_left_no_word(workflow: Workflow) -> None:
     text = workflow.run("--keep-going", code=1, FAIL="kill")
-    assert "killed from outside (SIGKILL), most often because memory ran out" in text
+    assert "killed from outside (SIGKILL), most often because memory ran out, while at work on song_3" in text
+    assert "crashed (SIGSEGV): a fault of a library, or of the hardware, while at work on song_3" in text
     assert "build_labels (d=1)" in text
     assert "build_labels (d=2)" in text
 

@@ -185,8 +185,11 @@ def test_a_cut_hdf5_file_is_refused(folder: Path, keep: float) -> None:
 
 def spoil(folder: Path, name: str, values: object) -> None:
     with h5py.File(folder / "summe_labels.h5", "r+") as file:
-        del file["video_1"][name]
-        file["video_1"][name] = values
+        group = file["video_1"]
+        values = values({part: group[part][()] for part in group}) if callable(values) else values
+        if name in group:
+            del group[name]
+        group[name] = values
 
 
 @pytest.mark.parametrize(
@@ -198,14 +201,51 @@ def spoil(folder: Path, name: str, values: object) -> None:
         ("change_points", np.arange(6), "change_points must be"),
         ("user_summary", np.full((9, 20), 3), "values other than 0 and 1"),
         ("gtscore", np.zeros(3), "3 gtscore values for"),
+        ("picks", lambda all: all["picks"] * 2, "picks are not increasing frame numbers below n_frames (140)"),
+        ("picks", lambda all: all["picks"] + 0.5, "picks holds other than whole numbers"),
+        ("picks", lambda all: all["picks"][:-1], "picks go from 0 to 120 in steps of 15, but n_frames is 140"),
+        ("picks", lambda all: all["picks"] + np.eye(10, dtype=int)[2], "not evenly spaced: 15 is followed by 31"),
+        ("n_frames", lambda all: all["n_frames"] + 30, "user_summary is 9 x 140, but n_frames is 170"),
+        ("n_frames", lambda all: all["n_frames"] + 30, "picks go from 0 to 135 in steps of 15, but n_frames is 170"),
+        ("n_frames", lambda all: all["n_frames"] + 3, "change_points go from 0 to 139, but the frames from 0 to 142"),
+        ("n_frames", lambda all: np.array([60, 60]), "n_frames is [60 60], not one number"),
+        ("change_points", lambda all: all["change_points"] // 15, "change_points overlap or go back"),
+        ("change_points", lambda all: np.array([[0, 3], [4, 9]]), "0 to 9, as steps of picks would, but the frames"),
+        ("change_points", lambda all: np.array([[0, 49], [50, 400]]), "go from 0 to 400, but the frames from 0 to 139"),
+        ("change_points", lambda all: np.array([[0, 139], [140, 150]]), "from 0 to 150, but the frames from 0 to 139"),
+        (
+            "change_points",
+            lambda all: np.array([[0, 49], [60, 139]]),
+            "1 holes: a shot ends at 49, the next begins at 60",
+        ),
+        ("change_points", lambda all: np.array([[5, 49], [50, 139]]), "go from 5 to 139, but the frames from 0 to 139"),
+        ("change_points", lambda all: np.array([[50, 139], [0, 49]]), "change_points overlap or go back"),
+        ("user_summary", lambda all: all["user_summary"].T, "is 140 x 9, but n_frames is 140: it is transposed"),
+        (
+            "user_summary",
+            lambda all: all["user_summary"][:, ::15],
+            "9 x 10, but n_frames is 140: it has a value per pick",
+        ),
+        ("user_summary", lambda all: all["user_summary"][:, :100], "user_summary is 9 x 100, but n_frames is 140"),
+        ("user_summary", lambda all: all["user_summary"][0], "user_summary must be [users, frames], not [140]"),
+        ("features", lambda all: np.zeros((5, 4)), "5 features for 10 picks"),
+        ("n_steps", lambda all: np.array(9), "9 n_steps for 10 picks"),
+        ("n_frame_per_seg", lambda all: np.array([100, 19]), "n_frame_per_seg gives 119 frames in 2 shots"),
+        ("gtscore", lambda all: np.full(10, np.nan), "gtscore is not a number"),
+        ("gtsummary", lambda all: np.zeros(7), "7 gtsummary values for 10 picks of 140 frames"),
         ("video_name", b"Someone_else", "video_1 is 'Someone_else' here, but 'Miniature_01' in the official list"),
     ],
 )
 def test_contradictions_within_the_hdf5_file_are_refused(folder: Path, name: str, values: object, words: str) -> None:
+    """The clip has 140 frames, 10 picks and 9 viewers."""
     spoil(folder, name, values)
-    with pytest.raises(InputError) as caught:
-        read(folder)
-    assert words in caught.value.what and "summe_labels.h5" in caught.value.where
+    for votes in (folder / "GT", None):  # with the official votes, and where the HDF5 file serves in their place
+        if votes is None:
+            shutil.rmtree(folder / "GT")
+        with pytest.raises(InputError) as caught:
+            read(folder)
+        assert words in caught.value.what and "summe_labels.h5" in caught.value.where
+    assert read(folder, index=1).labels
 
 
 def test_a_group_that_is_not_there_is_refused(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -132,6 +133,36 @@ def test_the_hdf5_file_gives_the_shots_but_not_the_label(folder: Path) -> None:
     np.testing.assert_array_equal(labelled.labels["importance"], label)
     assert set(labelled.shots) == {"picks", "n_frames", "change_points", "user_summary"}
     assert labelled.shots["user_summary"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "words"),
+    [
+        ("user_summary", lambda values: values.T, "it is transposed"),
+        ("user_summary", lambda values: values[:, ::15], "it has a value per pick, not per frame"),
+        ("user_summary", lambda values: values[:, :-1], "user_summary is 20 x 289, but n_frames is 290"),
+        (
+            "change_points",
+            lambda values: np.array([[0, 3], [4, 19]]),
+            "change_points go from 0 to 19, as steps of picks would",
+        ),
+        ("change_points", lambda values: values + np.array([[0, 0], [0, 50]]), "change_points go from 0 to 339"),
+        ("n_frames", lambda values: values + 30, "user_summary is 20 x 290, but n_frames is 320"),
+    ],
+)
+def test_shots_that_contradict_themselves_are_refused_although_they_are_no_part_of_the_label(
+    folder: Path, name: str, spoilt: Callable[[np.ndarray], np.ndarray], words: str
+) -> None:
+    """Else the F-score would be 0, or wrong, without a word."""
+    shots_file(folder, votes_of(folder).shape[1])
+    path = folder / "eccv16_dataset_tvsum_google_pool5.h5"
+    with h5py.File(path, "r+") as file:
+        values = spoilt(file["video_1"][name][()])
+        del file["video_1"][name]
+        file["video_1"][name] = values
+    with pytest.raises(InputError) as caught:
+        read(folder)
+    assert words in caught.value.what and caught.value.where == f"{path}:video_1"
 
 
 def test_an_hdf5_file_of_another_length_is_refused_with_both_lengths(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from utopia.errors import InputError
 from utopia.features.extract import extract_shard
 from utopia.features.read import FeatureReader
 from utopia.files import read_json, sha256, write_json
+from utopia.media import worker
 from utopia.media.probe import probe
 
 FEATURES: dict[str, Any] = {
@@ -28,6 +30,19 @@ CENC = {
     "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
     "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
 }
+
+CRASH = """
+import os, signal
+from utopia.media import frames
+decode = frames.sample_frames
+def crashing(path, **rate):
+    for count, sample in enumerate(decode(path, **rate)):
+        if "crash" in path and count == 3:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        yield sample
+frames.sample_frames = crashing
+"""
+"""What a decoder does at a file that it cannot bear."""
 
 Expected = int | str
 """Rows, or words of the reason of an absence."""
@@ -47,6 +62,9 @@ EXPECTED: dict[str, tuple[Expected, Expected]] = {
     "page.mp4": ("a web page", "a web page"),
     "text.mp4": ("not readable as media", "not readable as media"),
     "picture.png": ("", "no sound"),
+    "joined.aac": ("no video", "changes on the way .* from stereo to mono.* at 2.0"),
+    "crash.mp4": (r"the decoder crashes \(SIGSEGV\) after 1.00 s", "no sound"),
+    "last.mp4": (6, 3),
 }
 
 
@@ -83,6 +101,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "page.mp4").write_bytes(PAGE)
     (root / "text.mp4").write_text("this is not a video")
     Image.fromarray(flat(10)).save(root / "picture.png")
+    parts = [make(root / f"{count}.aac", frames=0, sound=tone(2, channels=count)) for count in (2, 1)]
+    (root / "joined.aac").write_bytes(b"".join(part.read_bytes() for part in parts))
+    (root / "crash.mp4").write_bytes((root / "video_only.mp4").read_bytes())
+    (root / "last.mp4").write_bytes(good)
     return root
 
 
@@ -109,9 +131,12 @@ def shard(folder: Path, names: list[str], where: Path, **other: Any) -> dict[str
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """All of them in one shard: none keeps the others from being made."""
-    return shard(folder, list(EXPECTED), tmp_path_factory.mktemp("made"))
+    start, serve = worker._SERVE.rsplit("; ", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_SERVE", f"{start}\n{CRASH}\n{serve}")
+        yield shard(folder, list(EXPECTED), tmp_path_factory.mktemp("made"))
 
 
 @pytest.mark.parametrize("name", EXPECTED)

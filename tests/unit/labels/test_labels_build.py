@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from utopia.datasets import liris
+from utopia.datasets._common import Item
 from utopia.errors import InputError
 from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate
@@ -209,3 +212,33 @@ class TestRealData:
         if not labels.has_shots("video_1"):
             with pytest.raises(InputError, match="video_1 has no shots and user summaries"):
                 labels.shots("video_1")
+
+
+def test_one_item_that_contradicts_itself_is_one_absence(root: Path, tmp_path: Path) -> None:
+    """Viewers' summaries of the picks only: the official votes are there too, and the two cannot both be right."""
+    with h5py.File(root / "summe" / "summe_labels.h5", "r+") as file:
+        values = file["video_2"]["user_summary"][:, ::15]
+        del file["video_2"]["user_summary"]
+        file["video_2"]["user_summary"] = values
+    labels = built("summe", root / "summe", tmp_path)
+    assert list(labels.absent) == ["video_2"] and len(labels.items) == 5
+    for part in ("summe_labels.h5", "video_2", "user_summary", "it has a value per pick"):
+        assert part in labels.absent["video_2"]
+
+
+def test_an_item_whose_reader_fails_is_one_absence(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a file leads its reader to raise: the study goes on, and the log tells the rest."""
+    for function in ("describe", "read_labels"):
+        with monkeypatch.context() as patch:
+            real = getattr(liris, function)
+
+            def failing(located: object, item: Item, *others: object, real: Any = real) -> object:
+                return [][3] if item.id.endswith("02") else real(located, item, *others)
+
+            patch.setattr(liris, function, failing)
+            labels = built("liris", root / "liris", tmp_path)
+        assert list(labels.absent) == ["MEDIAEVAL18_02"] and len(labels.items) == 5
+        assert "cannot be read (IndexError" in labels.absent["MEDIAEVAL18_02"]
+        assert "list index out of range" in labels.absent["MEDIAEVAL18_02"] and "Traceback" in caplog.text

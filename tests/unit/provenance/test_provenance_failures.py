@@ -72,6 +72,16 @@ def test_what_is_written_is_read_back_and_what_is_damaged_is_shown(tmp_path: Pat
         ("Command 'x' died with <Signals.SIGKILL: 9>.", "last words", "killed from outside"),
         ("Command 'x' returned non-zero exit status 137.", "", "killed from outside"),
         ("Command 'x' returned non-zero exit status 1.", "first\n\nlast words\n\n", "last words"),
+        (
+            "Command 'x' died with <Signals.SIGSEGV: 11>.",
+            "INFO at work on one\nINFO 1/2 one: 3 s\nINFO at work on song_7\n",
+            "crashed (SIGSEGV): a fault of a library, or of the hardware, while at work on song_7",
+        ),
+        ("Command 'x' died with <Signals.SIGSEGV: 11>.", "INFO all is well\n", "crashed (SIGSEGV)"),
+        ("Command 'x' returned non-zero exit status 139.", "INFO all is well\n", "crashed (SIGSEGV)"),
+        ("Command 'x' returned non-zero exit status -6.", "INFO all is well\n", "crashed (SIGABRT)"),
+        ("Command 'x' returned non-zero exit status 152.", "INFO all is well\n", "ended from outside (SIGXCPU)"),
+        ("Command 'x' returned non-zero exit status 250.", "last words\n", "last words"),
         ("RuleException:\nCommand 'x' returned non-zero exit status 3.", "", "exit status 3, before it wrote"),
         ("MissingOutputException in rule x:\nJob 1  completed\nbut not", "", "Job 1  completed but not"),
         ("", "", "ended without a message"),
@@ -80,7 +90,8 @@ def test_what_is_written_is_read_back_and_what_is_damaged_is_shown(tmp_path: Pat
 def test_a_job_that_left_no_word_is_described_by_what_is_known(tmp_path: Path, said: str, log: str, what: str) -> None:
     path = tmp_path / "job.log"
     path.write_text(log)
-    assert failures.silent("r", {}, str(path), said=said).what.startswith(what)
+    failure = failures.silent("r", {}, str(path), said=said)
+    assert failure.what.startswith(what) and "well" not in failure.what
 
 
 def test_the_tail_of_a_log_leaves_out_its_header_and_reads_only_the_end(tmp_path: Path) -> None:

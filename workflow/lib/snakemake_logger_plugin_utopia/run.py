@@ -179,7 +179,8 @@ class Run:
         if ended is None:
             return failure
         remedy = ended.remedy.replace("RULE", job.rule)
-        return replace(failure, what=ended.what, message=ended.what, remedy=remedy)
+        what = ended.what + failures.at_work(log)
+        return replace(failure, what=what, message=what, remedy=remedy)
 
     @property
     def elapsed(self) -> float:

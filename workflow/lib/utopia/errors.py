@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+AT_WORK = "at work on "
+"""What a log says before the item that a job turns to: a job that a signal ends cannot name it any more."""
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS")
+"""The signals by which a process ends that has gone wrong by itself."""
+
 
 class UtopiaError(Exception):
     """An error whose message is meant for the user, printed without a traceback (the log keeps it).

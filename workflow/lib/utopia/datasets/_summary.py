@@ -17,6 +17,7 @@ from utopia.errors import InputError
 
 STEP = 15
 """Labels stand at every 15th frame, whatever the frame rate (the `picks` of the field's HDF5 files)."""
+_WHOLE = ("picks", "n_frames", "change_points")
 _HDF5_REMEDY = "get the file anew (its card names where), or remove it"
 
 
@@ -81,37 +82,119 @@ def read_shots(path: Path, item: Item) -> dict[str, np.ndarray]:
                     why="the published folds go by these numbers",
                     remedy=_HDF5_REMEDY,
                 )
-        shots: dict[str, np.ndarray] = {
-            "picks": group["picks"][()].astype(np.int64).reshape(-1),
-            "n_frames": np.array([int(group["n_frames"][()])], dtype=np.int64),
-            "change_points": group["change_points"][()].astype(np.int64),
-            "user_summary": group["user_summary"][()],
+        found = {name: group[name][()] for name in (*_WHOLE, "user_summary")}
+        found |= {
+            name: group[name][()] for name in ("gtscore", "gtsummary", "n_steps", "n_frame_per_seg") if name in group
         }
-        if "gtscore" in group:
-            shots["gtscore"] = group["gtscore"][()].astype(np.float64).reshape(-1)
-    _refuse_contradictions(f"{path}:{item.id}", shots)
+        found |= {"features": np.empty(group["features"].shape[:1])} if "features" in group else {}
+    shots = _agreeing(f"{path}:{item.id}", found)
+    return {name: shots[name] for name in (*_WHOLE, "user_summary", "gtscore") if name in shots}
+
+
+def _agreeing(where: str, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a group in the types of `read_shots`, after each has been held against every other.
+
+    Raises:
+        InputError: they contradict one another; all contradictions, with the arrays and the numbers.
+    """
+    shots, faults = dict(found), []
+    for name in (*_WHOLE, *({"n_steps", "n_frame_per_seg"} & set(found))):
+        numbers = np.asarray(found[name])
+        if numbers.dtype.kind not in "iuf" or not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
+            raise InputError(f"{name} holds other than whole numbers", where=where, remedy=_HDF5_REMEDY)
+        shots[name] = numbers.astype(np.int64)
+    for name in ("picks", "gtscore", "n_frame_per_seg"):
+        if name in shots:
+            shots[name] = np.asarray(shots[name]).reshape(-1)
+    if shots["n_frames"].size != 1 or (frames := int(shots["n_frames"].reshape(()))) < 1:
+        raise InputError(f"n_frames is {shots['n_frames']}, not one number", where=where, remedy=_HDF5_REMEDY)
+    shots["n_frames"] = shots["n_frames"].reshape(1)
+    faults += _picks_faults(shots["picks"], frames)
+    faults += _shot_faults(shots["change_points"], frames, len(shots["picks"]))
+    faults += _summary_faults(np.asarray(shots["user_summary"]), frames, len(shots["picks"]))
+    steps = len(shots["picks"])
+    for name, count in (
+        ("gtscore", np.size(shots.get("gtscore", ()))),
+        ("features", len(shots.get("features", ()))),
+        ("n_steps", int(shots["n_steps"].reshape(-1)[0]) if np.size(shots.get("n_steps", ())) else 0),
+    ):
+        if name in shots and count != steps:
+            faults.append(f"{count} {name} {'values ' if name == 'gtscore' else ''}for {steps} picks")
+    if "gtscore" in shots and not np.isfinite(shots["gtscore"].astype(np.float64)).all():
+        faults.append("gtscore is not a number everywhere")
+    if "gtsummary" in shots and np.size(shots["gtsummary"]) not in (steps, frames):
+        faults.append(f"{np.size(shots['gtsummary'])} gtsummary values for {steps} picks of {frames} frames")
+    points = shots["change_points"]
+    if "n_frame_per_seg" in shots and points.ndim == 2 and points.shape[1:] == (2,):
+        lengths = points[:, 1] - points[:, 0] + 1
+        if not np.array_equal(lengths, shots["n_frame_per_seg"]):
+            faults.append(
+                f"n_frame_per_seg gives {shots['n_frame_per_seg'].sum()} frames in {shots['n_frame_per_seg'].size} "
+                f"shots, change_points {lengths.sum()} in {lengths.size}"
+            )
+    if faults:
+        raise InputError(
+            "; ".join(faults),
+            where=where,
+            why="the F-score goes by shots and summaries: out of step, it would be 0 or wrong without a word",
+            remedy=_HDF5_REMEDY,
+        )
     shots["user_summary"] = shots["user_summary"].astype(np.uint8)
+    if "gtscore" in shots:
+        shots["gtscore"] = shots["gtscore"].astype(np.float64)
     return shots
 
 
-def _refuse_contradictions(where: str, shots: dict[str, np.ndarray]) -> None:
-    picks, points, summary = shots["picks"], shots["change_points"], shots["user_summary"]
-    frames = int(shots["n_frames"][0])
-    faults = []
+def _picks_faults(picks: np.ndarray, frames: int) -> list[str]:
+    """What is wrong with the frame numbers [T] of the label grid: they must rise, evenly, from 0 to the last frame."""
     if picks.size == 0 or picks[0] < 0 or picks[-1] >= frames or (np.diff(picks) <= 0).any():
-        faults.append(f"picks are not increasing frame numbers below n_frames ({frames})")
+        return [f"picks are not increasing frame numbers below n_frames ({frames})"]
+    gaps = np.diff(picks)
+    step = int(gaps.max()) if gaps.size else frames
+    if gaps.size and gaps.min() != step:
+        uneven = int(np.flatnonzero(gaps != np.bincount(gaps).argmax())[0])
+        return [f"picks are not evenly spaced: {picks[uneven]} is followed by {picks[uneven + 1]}"]
+    if picks[0] >= step or frames - picks[-1] > step:
+        return [f"picks go from {picks[0]} to {picks[-1]} in steps of {step}, but n_frames is {frames}"]
+    return []
+
+
+def _shot_faults(points: np.ndarray, frames: int, steps: int) -> list[str]:
+    """What is wrong with the shots [shots, 2]: one must follow the other, from frame 0 to the last one."""
     if points.ndim != 2 or points.shape[1] != 2 or points.shape[0] == 0:
-        faults.append(f"change_points must be [shots, 2], not {list(points.shape)}")
-    elif (points[:, 1] < points[:, 0]).any() or (points[1:, 0] <= points[:-1, 1]).any() or points[0, 0] < 0:
-        faults.append("change_points overlap or go back")
-    if summary.ndim != 2 or summary.shape[0] == 0:
-        faults.append(f"user_summary must be [users, frames], not {list(summary.shape)}")
-    elif not np.isin(summary, (0, 1)).all():
+        return [f"change_points must be [shots, 2], not {list(points.shape)}"]
+    first, last = points[:, 0], points[:, 1]
+    if (last < first).any() or (first[1:] <= last[:-1]).any() or first[0] < 0:
+        return ["change_points overlap or go back"]
+    faults = []
+    holes = np.flatnonzero(first[1:] != last[:-1] + 1)
+    if holes.size:
+        hole = int(holes[0])
+        between = f"a shot ends at {last[hole]}, the next begins at {first[hole + 1]}"
+        faults.append(f"change_points leave {holes.size} holes: {between}")
+    if first[0] != 0 or last[-1] != frames - 1:
+        units = ", as steps of picks would" if last[-1] in (steps - 1, steps) else ""
+        faults.append(
+            f"change_points go from {first[0]} to {last[-1]}{units}, but the frames from 0 to {frames - 1} (n_frames)"
+        )
+    return faults
+
+
+def _summary_faults(summary: np.ndarray, frames: int, steps: int) -> list[str]:
+    """What is wrong with the viewers' summaries [users, frames] of 0 and 1."""
+    if summary.ndim != 2 or 0 in summary.shape:
+        return [f"user_summary must be [users, frames], not {list(summary.shape)}"]
+    faults = []
+    if summary.shape[1] != frames:
+        guess = ""
+        if summary.shape[0] == frames:
+            guess = ": it is transposed"
+        elif summary.shape[1] == steps:
+            guess = ": it has a value per pick, not per frame"
+        faults.append(f"user_summary is {summary.shape[0]} x {summary.shape[1]}, but n_frames is {frames}{guess}")
+    if not np.isin(summary, (0, 1)).all():
         faults.append("user_summary has values other than 0 and 1")
-    if "gtscore" in shots and shots["gtscore"].shape != picks.shape:
-        faults.append(f"{shots['gtscore'].size} gtscore values for {picks.size} picks")
-    if faults:
-        raise InputError("; ".join(faults), where=where, remedy=_HDF5_REMEDY)
+    return faults
 
 
 def choose_annotators(count: int, wanted: int | None, seed: int, *identity: str) -> list[int]:

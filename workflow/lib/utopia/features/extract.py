@@ -4,9 +4,9 @@ Every result is stored as soon as it is there, so a job that was killed goes on 
 (a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason; what the
 file itself cannot give is noted in the store as well, under the name that its features would have.
 
-Videos are decoded in threads (`features.pipeline`) beside the networks, which run in the calling one and see the same
-batches whatever the number of threads (`features.rows`). What is held in memory does not grow with the length of a
-video but for its rows.
+Videos are decoded in threads (`features.pipeline`), each by a process of its own (`media.worker`), beside the networks,
+which run in the calling thread and see the same batches whatever the number of threads (`features.rows`). What is held
+in memory does not grow with the length of a video but for its rows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays
-from utopia.errors import ChecksumError, ComputeError, InputError
+from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features.maker import Maker
 from utopia.features.pipeline import merged
 from utopia.features.rows import Batches, FrameRows, SoundRows
 from utopia.files import read_json, sha256, write_json
-from utopia.media.audio import stream_audio
+from utopia.media.worker import end_idle, stream_audio
 
 _log = logging.getLogger(__name__)
 _AHEAD_BYTES = 64 << 20
@@ -84,7 +84,10 @@ def extract_shard(
     work = [_Source(entries[item], makers, root, store, manifest, index[item]) for item in items]
     needed = [source for source in work if source.tasks]
     _log.info("%d videos, of which %d have nothing left to be made", len(work), len(work) - len(needed))
-    _extract(needed, makers, store, threads - 1)
+    try:
+        _extract(needed, makers, store, threads - 1)
+    finally:
+        end_idle()  # their time and memory count among the job's only when they have ended
     write_json(
         output,
         {
@@ -236,6 +239,7 @@ def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, thre
         for product in products:
             source, reading = product.source, product.reading
             if not reading.rows and not reading.over:
+                _log.info("%s%s", AT_WORK, source.item)
                 reading.rows = [_rows(task.maker, shared) for task in reading.tasks]
             if product.sample is not None:
                 for task, rows in zip(reading.tasks, reading.rows, strict=True):

@@ -156,7 +156,7 @@ def _ask(id: str, address: str, folder: Path, manner: Manner, former: Try | None
 
 def _once(id: str, address: str, folder: Path, manner: Manner, count: int) -> Try:
     from utopia.files import sha256
-    from utopia.media.probe import probe
+    from utopia.media.worker import probe
 
     scratch = folder / _SCRATCH
     library = _library()

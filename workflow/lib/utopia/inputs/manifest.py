@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 from utopia import registry
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, Located
-from utopia.errors import ChecksumError, InputError
+from utopia.errors import AT_WORK, ChecksumError, InputError
 from utopia.fetch.availability import Log, Status
 from utopia.files import sha256, write_json
+from utopia.media.worker import end_idle, probe
 
+_log = logging.getLogger(__name__)
 _TRIED: dict[Status, str] = {
     "ok": "was fetched, and is no longer there",
     "gone": "is gone from its site",
@@ -55,6 +58,7 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
     listed: list[Item] = module.items(located, config)
     unavailable = _unavailable(located, medium)
     items = [_entry(module, located, item, config, files, unavailable) for item in listed]
+    end_idle()
     write_json(
         output,
         {
@@ -107,6 +111,7 @@ def _entry(
         "facts": {},
         "annotations": {},
     } | ({"part": item.part} if item.part else {})
+    _log.info("%s%s", AT_WORK, item.id)
     reason, cause, medium = "", "", _common.medium(module)
     try:
         entry["files"] = {role: files.entry(path) for role, path in item.files.items() if role != medium.role}
@@ -115,6 +120,10 @@ def _entry(
         raise
     except InputError as error:
         reason, cause = _told(error, located.missing.get("annotations", ""))
+    except Exception as error:  # one bad item must not end the study, whatever it leads its reader to
+        _log.exception("%s: its annotations cannot be read", item.id)
+        cause = f"its annotations cannot be read ({type(error).__name__})"
+        reason = f"{cause}: {error}; the log of list_inputs has more"
     video_reason, video_cause = _media(entry, item, located, files, medium, unavailable.get(item.key, ""))
     return (
         entry | {"present": not cause, "reason": reason, "video_reason": video_reason},
@@ -127,8 +136,6 @@ def _media(
     entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium, unavailable: str
 ) -> tuple[str, str]:
     """Add the item's video or song to its entry; why it is not used, and the cause in general terms."""
-    from utopia.media.probe import probe
-
     path = item.files.get(medium.role)
     if path is None and unavailable:
         return unavailable, unavailable

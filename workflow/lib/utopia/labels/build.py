@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,9 +14,10 @@ import numpy as np
 from utopia import arrays, registry
 from utopia.datasets._card import card
 from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium
-from utopia.errors import InputError
+from utopia.errors import AT_WORK, InputError
 from utopia.files import read_json
 
+_log = logging.getLogger(__name__)
 _FEWEST = 2
 
 
@@ -63,10 +65,15 @@ def build_labels(
     notes: dict[str, list[str]] = {}
     with arrays.Writer(output) as file:
         for item in module.items(located, config):
+            _log.info("%s%s", AT_WORK, item.id)
             try:
                 read = _read(module, located, item, config, limits, listed.get(item.id))
             except InputError as error:
                 absent[item.id] = " ".join(str(error).split())
+                continue
+            except Exception as error:  # one bad item must not end the study, whatever it leads its reader to
+                _log.exception("%s: its labels cannot be read", item.id)
+                absent[item.id] = f"its labels cannot be read ({type(error).__name__}: {error}); the log has more"
                 continue
             for name, values in _arrays(read):
                 file.add(name, values)

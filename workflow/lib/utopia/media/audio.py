@@ -8,9 +8,11 @@ neither is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -24,6 +26,7 @@ _WIDTH, _ROLL_OFF, _BETA = 50, 0.917347, 12.9846
 _PIECE_S = 10
 _BLOCK = 1 << 16  # samples that are mixed at once
 _GAP_S = 0.25  # times in containers are rounded, but not by so much
+_REORDERED = 64  # packets among which the first picture that is shown comes
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 
@@ -56,34 +59,75 @@ def stream_audio(path: str | Path, rate: int = 16_000, channels: int = 1) -> Ite
 
     Raises:
         NoAudio: there is no audio stream, or it is empty.
-        InputError: the sound is damaged (naming the time), or the file is no media.
+        InputError: the sound is damaged, or its form changes on the way (naming the time), or the file is no media.
     """
-    path = Path(path)
+    yield from resampled(blocks(path, channels), rate)
+
+
+def resampled(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
+    """A sound, as `blocks` gives it, at `rate` samples per second, in pieces of at most ten seconds."""
+    resampler: Resampler | None = None
+    for source_rate, block in blocks:
+        resampler = resampler or Resampler(source_rate, rate)
+        yield from resampler.push(block)
+    if resampler is not None:
+        yield from resampler.end()
+
+
+def blocks(path: str | Path, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The sound of a media file at its own rate: that rate, and blocks as of `stream_audio`.
+
+    Raises:
+        NoAudio: there is no audio stream, or it is empty.
+        InputError: the sound is damaged, or its form changes on the way (naming the time), or the file is no media.
+    """
+    path, empty = Path(path), True
     with opened(path) as container:
         stream = audio_stream(container)
         if stream is None:
             raise NoAudio("the file has no sound", where=path, remedy="nothing, if the video is silent")
-        resampler: Resampler | None = None
-        for source_rate, block in _blocks(path, container, stream, channels):
-            resampler = resampler or Resampler(source_rate, rate)
-            yield from resampler.push(block)
-        if resampler is None:
-            raise NoAudio("the audio stream is empty", where=path, remedy="nothing, if the video is silent")
-        yield from resampler.end()
+        for block in _blocks(path, container, stream, channels):
+            empty = False
+            yield block
+    if empty:
+        raise NoAudio("the audio stream is empty", where=path, remedy="nothing, if the video is silent")
+
+
+class _Form(NamedTuple):
+    """What all frames of a sound must have in common: PyAV's queue takes it for granted, and crashes otherwise."""
+
+    rate: int
+    format: str
+    layout: str
+    time_base: Fraction
+
+    @classmethod
+    def of(cls, frame: Any) -> _Form:
+        return cls(frame.sample_rate, frame.format.name, frame.layout.name, frame.time_base)
+
+    def change(self, other: _Form) -> str:
+        """How another one differs, in words."""
+        parts = {
+            "sample rate": (f"{self.rate} Hz", f"{other.rate} Hz"),
+            "sample format": (self.format, other.format),
+            "channels": (self.layout, other.layout),
+            "time base": (f"{self.time_base} s", f"{other.time_base} s"),
+        }
+        return "; ".join(f"its {name} from {a} to {b}" for name, (a, b) in parts.items() if a != b)
 
 
 def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[tuple[int, np.ndarray]]:
     """The source's rate, and its sound from time 0 on, without holes."""
     cut, rate, samples = 0, 0, 0
     begin: int | None = None
-    base = float(stream.time_base)
     held = av.AudioFifo()  # frames are short: made into arrays one by one they cost more than their decoding
-    form = ""
+    form: _Form | None = None
 
     def mixed() -> np.ndarray:
         nonlocal cut
+        assert form is not None
         amount = held.samples
-        block = _mixed(_planar(held.read()), form, channels)[..., cut:]
+        block = _mixed(_planar(held.read()), form.format, channels)[..., cut:]
         cut = max(0, cut - amount)
         return block
 
@@ -94,16 +138,20 @@ def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[
             yield zeros[..., cut:]
             cut = max(0, cut - zeros.shape[-1])
 
+    base = float(stream.time_base)
     try:
         for frame in container.decode(stream):
-            if not samples:
-                rate, begin, form = frame.sample_rate, frame.pts, frame.format.name
-                shift = round(_lead_s(container, stream) * rate)
+            if form is None:
+                form, rate, begin = _Form.of(frame), frame.sample_rate, frame.pts
+                base = float(form.time_base or stream.time_base)
+                shift = round(_lead_s(path, container, frame, base) * rate)
                 yield from ((rate, zeros) for zeros in silence(shift))
                 cut = max(0, -shift)
-            if frame.sample_rate != rate or frame.format.name != form:
-                raise damaged(path, "the sample rate or format changes", samples / rate)
+            if (other := _Form.of(frame)) != form:
+                raise damaged(path, f"the sound changes on the way ({form.change(other)})", samples / rate)
             gap = 0 if frame.pts is None or begin is None else round((frame.pts - begin) * base * rate) - samples
+            if gap < -_GAP_S * rate:
+                raise damaged(path, f"the times of the sound run back by {-gap / rate:.2f} s", samples / rate)
             if gap > _GAP_S * rate:
                 if held.samples:
                     yield rate, mixed()
@@ -204,9 +252,20 @@ def _mixed(values: np.ndarray, form: str, channels: int) -> np.ndarray:
     return ((kept - offset) / _FULL_SCALE[name]).astype(np.float32)
 
 
-def _lead_s(container: Any, stream: Any) -> float:
-    """Seconds by which the sound starts after the video (negative: before)."""
+def _lead_s(path: Path, container: Any, frame: Any, base: float) -> float:
+    """Seconds by which the sound, of which `frame` is the first, starts after the video (negative: before)."""
     video = video_stream(container)
-    if video is None or video.start_time is None or stream.start_time is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base - video.start_time * video.time_base)
+    start = None if video is None else _start_s(path, video, container.format.name)
+    return 0.0 if start is None or frame.pts is None else float(frame.pts * base) - start
+
+
+def _start_s(path: Path, video: Any, form: str) -> float | None:
+    """When a video's first picture is shown; None where no time says so."""
+    if "mp4" in form or video.start_time is None:
+        return None if video.start_time is None else float(video.start_time * video.time_base)
+    # Other formats have no table of times, and FFmpeg guesses that a stream starts at 0 that it has not seen yet.
+    with opened(path) as container:
+        stream: Any = video_stream(container)
+        packets = (packet.pts for packet in container.demux(stream) if packet.pts is not None)
+        first = min(islice(packets, _REORDERED), default=None)
+        return None if first is None else float(first * stream.time_base)

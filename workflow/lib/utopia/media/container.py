@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 
 from utopia.errors import InputError
 
+_MEDIA: tuple[Literal["video"], Literal["audio"]] = ("video", "audio")
+_WITHOUT_HEADER = frozenset({"mpegts", "mpeg", "flv", "live_flv"})
+"""Formats in which a stream may begin anywhere: those where FFmpeg looks at the first seconds only."""
+_LATE = {"probesize": str(256 << 20), "analyzeduration": str(1 << 40)}
+"""How far a stream that such a file seems to lack is looked for: 256 MiB, which then wait in memory."""
 _REPLACE = "get the file again from its source and compare its size and checksum with the published ones"
 
 
@@ -28,12 +33,19 @@ def opened(path: str | Path) -> Iterator[Any]:
         InputError: the file is missing, empty, unreadable, cut short before its index, or no media file.
     """
     path = Path(path)
-    try:
-        container = av.open(str(path), "r")
-    except (av.error.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
+    container = _open(path, {})
+    if container.format.name in _WITHOUT_HEADER and None in (container.streams.best(kind) for kind in _MEDIA):
+        container.close()
+        container = _open(path, _LATE)
     with container:
         yield container
+
+
+def _open(path: Path, options: dict[str, str]) -> Any:
+    try:
+        return av.open(str(path), "r", options=options)
+    except (av.error.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
 
 
 def video_stream(container: Any) -> Any | None:
@@ -55,7 +67,7 @@ def audio_stream(container: Any) -> Any | None:
 
 def damaged(path: str | Path, what: str, time_s: float | None = None) -> InputError:
     """The error for a file that is damaged at `time_s` seconds."""
-    at = "" if time_s is None else f" at {time_s:.2f} s"
+    at = "" if time_s is None else f" {time_s:.2f} s" if what.endswith(" after") else f" at {time_s:.2f} s"
     return InputError(
         f"{what}{at}",
         where=path,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from utopia.media import container
-from utopia.media.frames import Sample, counted, sample_frames, timeline_of
+from utopia.media.frames import Sample, counted, timeline_of
+from utopia.media.worker import sample_frames
 
 
 @dataclass(frozen=True)

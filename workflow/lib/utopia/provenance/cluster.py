@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from utopia.provenance.failures import KILLED, MORE_MEMORY, tail
+from utopia.provenance.failures import signalled, tail
 
 _LINES = 60
 _MEGABYTE = 2**20
@@ -49,7 +49,6 @@ _KINDS = (
         "run the same command again",
     ),
 )
-_SIGKILL = r"died with <Signals.SIGKILL|returned non-zero exit status (?:137|-9)\b"
 _REFUSED = re.compile(r"sbatch failed. The error message was '(?:sbatch: error: )?(.+?)'\.", re.DOTALL)
 
 
@@ -73,7 +72,8 @@ def cause(said: str, logs: Iterable[str | Path] = ()) -> Cause | None:
     for pattern, what, remedy in _KINDS:
         if re.search(pattern, text, re.IGNORECASE if "memory" in what else 0):
             return Cause(what + _amount(what, text), remedy)
-    return Cause(KILLED, MORE_MEMORY) if re.search(_SIGKILL, text) else None
+    ended = signalled(text)
+    return Cause(*ended) if ended and "(SIGKILL)" in ended[0] else None
 
 
 def _amount(what: str, text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utopia.errors import UtopiaError
+from utopia.errors import AT_WORK, CRASHES, UtopiaError
 
 SCHEMA = 1
 SUFFIX = ".failed.json"
@@ -20,6 +21,7 @@ HEADER_END = f"{'-' * 100}\n"
 """What a job's log has between its first lines and what the job says."""
 MORE_MEMORY = "give it more memory or run fewer jobs at once (`--cores`)"
 KILLED = "killed from outside (SIGKILL), most often because memory ran out"
+IF_IT_CRASHES = "run the same command again; if it crashes at the same item, take that file away and report it"
 _TAIL_BYTES = 16_384
 
 
@@ -127,8 +129,9 @@ def silent(
     lines = tail(log, 1)
     status = re.search(r"returned non-zero exit status (-?\d+)", said)
     what, remedy = "ended without a message", ""
-    if "died with <Signals.SIGKILL" in said or (status and status[1] in ("137", "-9")):
-        what, remedy = KILLED, MORE_MEMORY
+    if ended := signalled(said):
+        what, remedy = ended
+        what += at_work(log)
     elif lines:
         what = lines[-1]
     elif status:
@@ -145,6 +148,34 @@ def silent(
         log=log,
         outputs=tuple(outputs),
     )
+
+
+def signalled(said: str) -> tuple[str, str] | None:
+    """What a job was ended by that a signal has ended, and what to do; None if none has.
+
+    Args:
+        said: what Snakemake said about it: a signal's name, or a status, which a shell makes of a signal by adding 128.
+    """
+    found = re.search(r"died with <Signals\.(SIG[A-Z0-9]+)|returned non-zero exit status (-?\d+)", said)
+    if found is None:
+        return None
+    name = found[1]
+    if name is None:
+        number = -int(found[2]) if found[2].startswith("-") else int(found[2]) - 128
+        name = next((known.name for known in signal.Signals if known == number), None)
+    if name is None:
+        return None
+    if name == "SIGKILL":
+        return KILLED, MORE_MEMORY
+    if name in CRASHES:
+        return f"crashed ({name}): a fault of a library, or of the hardware", IF_IT_CRASHES
+    return f"ended from outside ({name})", "run the same command again"
+
+
+def at_work(log: str | Path | None) -> str:
+    """The item that a job's log names last, as an addition to what ended the job; empty if it names none."""
+    named = [line.split(AT_WORK, 1)[1] for line in tail(log, _TAIL_BYTES) if AT_WORK in line]
+    return f", while at work on {named[-1]}" if named else ""
 
 
 def group(failures: Iterable[Failure]) -> list[Cause]:
