@@ -69,19 +69,19 @@ def test_groups_by_key_and_by_name(tmp_path: Path) -> None:
 def test_groups_by_id(tmp_path: Path) -> None:
     """TVSum: groups are numbered as the ids, and hold no names or those of the files."""
     source = write(
-        tmp_path / "f.h5", video_1={"features": rows(2)}, video_2={"features": rows(3), "video_name": "98MoyGZKHXc"}
+        tmp_path / "f.h5", video_1={"features": rows(7)}, video_2={"features": rows(7), "video_name": "98MoyGZKHXc"}
     )
     items = [
         item(1, "#0001: FLAT TIRE", id="video_1", key="J0nA4VgnoCo"),
         item(2, "How to use a tyre repair kit", id="video_2", key="98MoyGZKHXc"),
     ]
     entries = run(tmp_path, items, source)
-    assert [entries[name]["rows"] for name in ("video_1", "video_2")] == [2, 3]
+    assert [entries[name]["rows"] for name in ("video_1", "video_2")] == [7, 7]
 
 
 def test_the_frame_rate_of_the_annotations_comes_first(tmp_path: Path) -> None:
     """Labels stand at picks / the annotations' rate: features on the same picks must stand there too."""
-    source = write(tmp_path / "f.h5", video_1={"features": rows(2)})
+    source = write(tmp_path / "f.h5", video_1={"features": rows(7)})
     run(tmp_path, [item(1, "a", fps=29.97, annotations={"fps": 30.0, "frames": 100})], source)
     assert FeatureReader([tmp_path / "features" / "movies" / "pool5.json"]).rows("id_1", "pool5")[1][1] == 0.5
 
@@ -98,7 +98,20 @@ HOLE[3, 2] = np.nan
         ({"features": rows(7), "picks": [0, 15, 30]}, {}, "7 rows but 3 picks"),
         ({"features": rows(3), "picks": [0, 30, 15]}, {}, "do not rise"),
         ({"features": rows(3), "picks": [0, 50, 100]}, {}, "row for frame 100, but the video has 100 frames"),
-        ({"features": rows(9)}, {}, "row for frame 120"),
+        ({"features": rows(9)}, {}, "9 rows and no picks, but of 100 frames every 15th are 7"),
+        ({"features": rows(38)}, {"frames": 950}, "38 rows and no picks, but of 950 frames every 15th are 64"),
+        ({"features": rows(7)}, {"frames": None}, "how many frames the video has is not known"),
+        ({"features": rows(7), "picks": [b"0", b"15"] + [b"x"] * 5}, {}, "the picks of video_1 are no frame numbers"),
+        ({"features": rows(7), "picks": np.arange(7) / 2}, {}, "the picks of video_1 are no frame numbers (float64"),
+        ({"features": rows(7), "picks": np.arange(7)}, {}, "rows for the frames 0 to 6 only, of 100"),
+        ({"features": rows(3), "picks": [90, 92, 94]}, {}, "rows for the frames 90 to 94 only, of 100"),
+        ({"features": rows(7, width=5)}, {}, "has 5 columns, others have 4"),
+        ({"features": rows(4, width=7)}, {}, "has 7 columns, others have 4"),
+        ({"features": h5py.SoftLink("/nowhere")}, {}, "video_1"),
+        ({"features": h5py.ExternalLink("gone.h5", "/features")}, {}, "video_1"),
+        ({"features": rows(7), "picks": h5py.SoftLink("/nowhere")}, {}, "cannot be read"),
+        ({"features": rows(7).astype("S8")}, {}, "not rows of numbers"),
+        ({"features": rows(7), "video_name": ["Cooking", "Jumps"]}, {}, "no group for id_1"),
         ({"features": np.zeros(5, np.float32)}, {}, "not rows of numbers"),
         ({"features": np.zeros((0, 4), np.float32)}, {}, "not rows of numbers"),
         ({"features": rows(7)}, {"fps": None}, "frame rate is not known"),
@@ -106,14 +119,59 @@ HOLE[3, 2] = np.nan
     ],
 )
 def test_unusable_groups_are_absences(tmp_path: Path, group: dict, facts: dict, words: str) -> None:
-    source = write(tmp_path / "f.h5", video_1=group, video_2={"features": rows(7)})
-    entries = run(tmp_path, [item(2, "Fine"), item(1, "Cooking", **facts)], source)
+    fine = {"features": rows(7)}
+    source = write(tmp_path / "f.h5", video_1=group, video_2=fine, video_3=fine)
+    entries = run(tmp_path, [item(1, "Cooking", **facts), item(2, "Fine")], source)
     assert words in entries["id_1"]["absent"] and entries["id_1"]["absent"].startswith("f.h5: ")
     assert entries["id_2"]["rows"] == 7
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Café_Paris",
+        "Café Paris.mp4",
+        "CAFÉ PARIS.MP4",
+        "videos/Café_Paris.webm",
+        "Café_Paris".encode("latin-1"),
+        np.array(["Café Paris".encode()]),
+        np.array([["Café Paris".encode("latin-1")]]),
+    ],
+)
+def test_names_as_tools_write_them(tmp_path: Path, name: Any) -> None:
+    """Text or bytes of whatever encoding, in an array of one, with the ending of the file."""
+    source = write(tmp_path / "f.h5", group_7={"features": rows(7), "video_name": name}, other={"features": rows(7)})
+    entries = run(tmp_path, [item(1, "Café Paris"), item(2, "Other.mp4")], source)
+    assert entries["id_1"]["rows"] == 7 and entries["id_2"]["rows"] == 7
+
+
+def test_links_to_nothing_cost_their_own_video(tmp_path: Path) -> None:
+    source = write(tmp_path / "f.h5", video_1={"features": rows(7)})
+    with h5py.File(source, "r+") as file:
+        file["video_2"] = h5py.SoftLink("/nowhere")
+        file["video_3"] = h5py.ExternalLink("gone.h5", "/video_3")
+        file["video_4"] = np.arange(3)
+    entries = run(tmp_path, [item(number, f"Name {number}") for number in range(1, 5)], source)
+    assert entries["id_1"]["rows"] == 7
+    assert all("has no group for" in entries[f"id_{number}"]["absent"] for number in (2, 3, 4))
+
+
+@pytest.mark.parametrize(("frames", "every", "count"), [(950, 25, 38), (950, 15, 63), (950, 15, 64), (100, 1, 100)])
+def test_rows_without_picks_stand_at_the_stated_rate(tmp_path: Path, frames: int, every: int, count: int) -> None:
+    """The last one, which some tools leave out, may be missing."""
+    source = write(tmp_path / "f.h5", video_1={"features": rows(count)})
+    run(tmp_path, [item(1, "Cooking", frames=frames)], source, every=every)
+    times = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"]).rows("id_1", "pool5")[1]
+    assert times == pytest.approx(np.arange(count) * every / 25)
+
+
+def test_whole_numbers_are_features_too(tmp_path: Path) -> None:
+    source = write(tmp_path / "f.h5", video_1={"features": rows(7).round().astype(np.int8), "picks": range(0, 100, 15)})
+    assert run(tmp_path, [item(1, "Cooking")], source)["id_1"]["rows"] == 7
+
+
 def test_missing_and_ambiguous_groups(tmp_path: Path) -> None:
-    twins = {"features": rows(2), "video_name": "Twins"}
+    twins = {"features": rows(7), "video_name": "Twins"}
     source = write(tmp_path / "f.h5", a=twins, b=twins)
     entries = run(tmp_path, [item(1, "Cooking"), item(2, "twins")], source)
     assert "no group for id_1 alias video_1 alias Cooking" in entries["id_1"]["absent"]
@@ -121,13 +179,16 @@ def test_missing_and_ambiguous_groups(tmp_path: Path) -> None:
 
 
 def test_all_groups_share_a_width(tmp_path: Path) -> None:
-    source = write(tmp_path / "f.h5", video_1={"features": rows(2, 4)}, video_2={"features": rows(2, 5)})
-    entries = run(tmp_path, [item(1, "a"), item(2, "b")], source)
-    assert entries["id_1"]["width"] == 4 and "5 columns, others have 4" in entries["id_2"]["absent"]
+    """Whichever comes first: the odd one is left out, not all the others."""
+    for odd in (1, 2, 3):
+        groups = {f"video_{n}": {"features": rows(7, 5 if n == odd else 4)} for n in (1, 2, 3)}
+        entries = run(tmp_path, [item(n, str(n)) for n in (1, 2, 3)], write(tmp_path / "f.h5", **groups))
+        assert "5 columns, others have 4" in entries[f"id_{odd}"]["absent"]
+        assert [entry.get("width") for entry in entries.values()].count(4) == 2
 
 
 def test_checksum(tmp_path: Path) -> None:
-    source = write(tmp_path / "f.h5", video_1={"features": rows(2)})
+    source = write(tmp_path / "f.h5", video_1={"features": rows(7)})
     assert "file" in run(tmp_path, [item(1, "a")], source, sha256=sha256(source))["id_1"]
     with pytest.raises(ChecksumError, match=r"f.h5: its sha256 is"):
         run(tmp_path, [item(1, "a")], source, sha256="0" * 64)

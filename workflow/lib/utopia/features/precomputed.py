@@ -1,25 +1,36 @@
 """Features that somebody else extracted: in the field's HDF5 layout, or in a table (`utopia.features.table`).
 
 In an HDF5 file, a group `video_<i>` per video holds an array of features, optionally `picks` (the frame number of each
-row; every 15th frame otherwise) and `video_name`.
+row) and `video_name`. Without `picks`, rows stand at every 15th frame, or whatever the feature's `every` says. There
+must be as many of them as the video has such frames, since rows at another rate would stand beside the wrong labels.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import h5py
 import numpy as np
 
-from utopia.errors import ChecksumError, ComputeError, InputError
+from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features import table
 from utopia.files import read_json, sha256, write_json
 
 _STEP = 15
+_SLACK_SHARE = 0.02
+"""Share of a video at either end that picks may leave out."""
+_MEDIA = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)
+
+
+_log = logging.getLogger(__name__)
+_FAULTS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 
 
 class _AbsentError(Exception):
@@ -81,23 +92,50 @@ def _read_hdf5(
 ) -> dict[str, dict[str, Any]]:
     """The index entry of each item, from an HDF5 file."""
     found: dict[str, dict[str, Any]] = {}
-    widths: set[int] = set()
     try:
         with h5py.File(source, "r") as file:
-            names = {group: _video_name(file[group]) for group in file if isinstance(file[group], h5py.Group)}
+            names = _groups(file)
+            width = _usual_width(file, names, settings["array"])
             for item in items:
+                _log.info("%s%s", AT_WORK, item["id"])
                 try:
-                    found[item["id"]] = _import_item(item, file, names, settings["array"], digest, store, widths)
+                    found[item["id"]] = _import_item(item, file, names, settings, digest, store, width)
                 except (_AbsentError, ComputeError) as error:
                     reason = error.what if isinstance(error, ComputeError) else str(error)
                     found[item["id"]] = {"absent": f"{source.name}: {reason}"}
-    except (OSError, RuntimeError) as error:  # what h5py raises for damaged files
+                except _FAULTS as error:  # what h5py raises for damaged arrays and for links to nothing
+                    found[item["id"]] = {"absent": f"{source.name}: {item['key']} cannot be read ({_in_short(error)})"}
+    except _FAULTS as error:
         raise InputError(
             f"not a readable HDF5 file ({error})",
             where=source,
             remedy="get the file again and compare its size and checksum with the published ones",
         ) from error
     return found
+
+
+def _groups(file: h5py.File) -> dict[str, str]:
+    """Group -> the name that it holds, of every group that can be read; empty where it holds none."""
+    found = {}
+    for name in file:
+        try:
+            if isinstance(file[name], h5py.Group):
+                found[name] = _video_name(file[name])
+        except _FAULTS as error:  # a link to nothing
+            _log.warning("%s: the group %s cannot be read (%s)", file.filename, name, _in_short(error))
+    return found
+
+
+def _usual_width(file: h5py.File, groups: Mapping[str, str], array: str) -> int | None:
+    """The number of columns that most groups have; None if none has any."""
+    widths: Counter[int] = Counter()
+    for group in groups:
+        try:
+            shape = file[group][array].shape
+        except _FAULTS:
+            continue
+        widths.update(shape[1:] if len(shape) == 2 else ())
+    return max(widths, key=lambda width: widths[width], default=None)
 
 
 def _refuse_other(source: Path, digest: str, published: str | None) -> None:
@@ -114,24 +152,22 @@ def _import_item(
     item: Mapping[str, Any],
     file: h5py.File,
     names: Mapping[str, str],
-    array: str,
+    settings: Mapping[str, Any],
     digest: str,
     store: Path,
-    widths: set[int],
+    width: int | None,
 ) -> dict[str, Any]:
-    """The index entry of an item; `widths` collects the width that all groups must share."""
-    group = _group_of(item, names)
+    """The index entry of an item; `width` is the number of columns that all groups must have."""
+    group, array = _group_of(item, names), settings["array"]
     if array not in file[group]:
         raise _AbsentError(f"{group} has no array {array!r}")
     features = np.asarray(file[group][array])
-    if features.ndim != 2 or features.dtype.kind != "f" or not len(features):
+    if features.ndim != 2 or features.dtype.kind not in "fiu" or not len(features):
         raise _AbsentError(f"{group}/{array} is {features.dtype} {features.shape}, not rows of numbers")
-    widths.add(features.shape[1])
-    if len(widths) > 1:
-        widths.discard(features.shape[1])
-        raise _AbsentError(f"{group}/{array} has {features.shape[1]} columns, others have {min(widths)}")
+    if features.shape[1] != width:
+        raise _AbsentError(f"{group}/{array} has {features.shape[1]} columns, others have {width}")
     facts = {**item.get("facts", {}), **item.get("annotations", {})}
-    picks = _picks(file[group], len(features), facts.get("frames"))
+    picks = _picks(file[group], len(features), facts.get("frames"), settings.get("every", _STEP))
     if not facts.get("fps"):
         raise _AbsentError(f"the frame rate is not known ({item.get('reason') or 'the manifest does not say'})")
     identity = {
@@ -141,7 +177,7 @@ def _import_item(
         "group": group,
         "array": array,
         "fps": float(facts["fps"]),
-    }
+    } | ({} if "picks" in file[group] else {"every": settings.get("every", _STEP)})
     path = objects.place(store, identity)
     return objects.entry(path, store) or objects.put(path, store, features, picks / float(facts["fps"]), identity)
 
@@ -150,36 +186,68 @@ def _group_of(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The item's group: called by its id or key, else holding its name; the two must not contradict one another."""
     called = [str(item[part]) for part in ("id", "key", "name") if item.get(part)]
     plain = {_plain(name) for name in called}
-    for group in called[:2]:
-        if group in names:
-            if names[group] and _plain(names[group]) not in plain:
-                raise _AbsentError(f"{group} is of the video {names[group]!r}, not {item['name']!r}")
-            return group
-    found = [group for group, video in names.items() if video and _plain(video) in plain]
+    for group in (group for name in called[:2] for group in names if group == name):
+        if names[group] and _plain(names[group]) not in plain:
+            raise _AbsentError(f"{group} is of the video {names[group]!r}, not {item['name']!r}")
+        return group
+    found = [group for group, video in names.items() if _plain(video or group) in plain]
     if len(found) != 1:
         raise _AbsentError(f"has {'no group' if not found else 'several groups'} for {' alias '.join(called)}")
     return found[0]
 
 
-def _picks(group: h5py.Group, rows: int, frames: int | None) -> np.ndarray:
+def _picks(group: h5py.Group, rows: int, frames: int | None, every: int) -> np.ndarray:
     """The frame number of each row."""
-    picks = np.asarray(group["picks"]) if "picks" in group else np.arange(rows) * _STEP
-    if picks.shape != (rows,):
-        raise _AbsentError(f"{group.name[1:]} has {rows} rows but {picks.size} picks")
+    name = group.name[1:]
+    if "picks" not in group:
+        if frames is None:
+            raise _AbsentError(f"{name} has no picks, and how many frames the video has is not known")
+        if rows not in (frames // every, -(-frames // every)):
+            raise _AbsentError(
+                f"{name} has {rows} rows and no picks, but of {frames} frames every {every}th are "
+                f"{-(-frames // every)} (set the feature's `every` to the frames between its rows)"
+            )
+        return np.arange(rows) * every
+    picks = np.asarray(group["picks"]).reshape(-1)
+    if picks.dtype.kind not in "iuf" or not np.isfinite(picks).all() or (picks != np.round(picks)).any():
+        raise _AbsentError(
+            f"the picks of {name} are no frame numbers ({picks.dtype}: {', '.join(map(str, picks[:3]))}, ...)"
+        )
+    if len(picks) != rows:
+        raise _AbsentError(f"{name} has {rows} rows but {picks.size} picks")
+    picks = picks.astype(np.int64)
     if picks[0] < 0 or (np.diff(picks) <= 0).any():
-        raise _AbsentError(f"the picks of {group.name[1:]} do not rise")
+        raise _AbsentError(f"the picks of {name} do not rise")
     if frames is not None and picks[-1] >= frames:
-        raise _AbsentError(f"{group.name[1:]} has a row for frame {picks[-1]}, but the video has {frames} frames")
+        raise _AbsentError(f"{name} has a row for frame {picks[-1]}, but the video has {frames} frames")
+    beyond = max(int(picks[0]), (frames or 0) - int(picks[-1]))
+    if frames is not None and rows > 1 and beyond > max(2 * np.diff(picks).max(), _SLACK_SHARE * frames):
+        raise _AbsentError(f"{name} has rows for the frames {picks[0]} to {picks[-1]} only, of {frames}")
     return picks
 
 
 def _video_name(group: h5py.Group) -> str:
+    """The name that a group holds, as text, bytes of whatever encoding, or either in an array of one."""
     if "video_name" not in group:
         return ""
-    name = group["video_name"][()]
-    return name.decode() if isinstance(name, bytes) else str(name)
+    values = np.asarray(group["video_name"][()], dtype=object).reshape(-1)
+    if len(values) != 1:
+        raise ValueError(f"video_name holds {len(values)} names")
+    name = values[0]
+    if isinstance(name, bytes):
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            return name.decode("latin-1")
+    return str(name)
 
 
 def _plain(name: str) -> str:
-    """A name without what spellings differ in: case, spaces and underscores."""
-    return " ".join(name.replace("_", " ").casefold().split())
+    """A name without what spellings differ in: case, spaces and underscores, and the ending of a media file."""
+    path = PurePath(name)
+    stem = path.stem if path.suffix.lower() in _MEDIA else name
+    return " ".join(stem.replace("_", " ").casefold().split())
+
+
+def _in_short(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
