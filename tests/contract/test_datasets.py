@@ -16,6 +16,7 @@ from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import damaged_id, generate, generators, item_ids, video_ids
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
+from utopia.outputs.availability import EMBEDDED
 
 SIZE = {"seconds": 10.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 COUNT = 6
@@ -34,11 +35,18 @@ def module(dataset: str) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if (EMBEDDED / dataset).is_dir():
+        return EMBEDDED / dataset
     if dataset not in generators():
         pytest.skip(f"the miniature does not generate {dataset}: add inputs/miniature/{dataset}.py to test its reader")
     folder = tmp_path_factory.mktemp(dataset)
     generate(dataset=dataset, count=COUNT, settings=SIZE, seed=11, folder=folder)
     return folder
+
+
+def _generated(folder: Path) -> None:
+    if folder.is_relative_to(EMBEDDED):
+        pytest.skip("comes with the project: nothing of it is generated, nor damaged")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +82,7 @@ def test_an_empty_or_missing_folder_is_a_reason_not_an_error(dataset: str, modul
 
 
 def test_the_generated_folder_is_found_whole(dataset: str, module: Any, folder: Path) -> None:
+    _generated(folder)
     located = module.locate(folder, module.Config())
     items = module.items(located, module.Config())
     assert located.generated and "annotations" not in located.missing
@@ -121,6 +130,7 @@ def test_folds_part_the_items(dataset: str, module: Any, folder: Path, limits: L
 
 
 def test_the_damaged_video_is_only_trained_on(dataset: str, module: Any, folder: Path) -> None:
+    _generated(folder)
     bad = damaged_id(dataset, COUNT)
     folds = module.folds(module.locate(folder, module.Config()), item_ids(dataset, COUNT), module.Config())
     assert all(bad in fold["train"] for fold in folds)
@@ -145,7 +155,7 @@ def test_from_raw_files_to_labels_the_same_bytes_twice(
         outputs.append((manifest.read_bytes(), output.read_bytes()))
     assert outputs[0] == outputs[1]
     labels = Labels(tmp_path / "first.safetensors")
-    assert labels.items == item_ids(dataset, COUNT)
+    assert labels.items == [item.id for item in module.items(module.locate(folder, module.Config()), module.Config())]
     assert labels.protocol == module.PROTOCOL and set(labels.targets) == set(module.TARGETS)
     columns = getattr(module, "COLUMNS", {})
     assert labels.columns == {target: list(names) for target, names in columns.items()}

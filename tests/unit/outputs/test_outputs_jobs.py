@@ -71,7 +71,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "two tables on some data sets": {
         "generated": {"items": {"summe": 6, "eev": 7, "liris": 0, "pmemo": 0, "tvsum": 0}},
         "tables": ["ulda_table_1", "eev_table_4"],
-        "figures": ["ulda_figure_3_summe", "ulda_figure_3"],
+        "figures": ["beyond_slices_summe", "ulda_figure_3"],
     },
 }
 

@@ -189,8 +189,8 @@ class Generated(Strict):
     """Simulated annotators who vote on every video."""
     label_annotators: int = Field(3, ge=1, le=1000)
     """How many of them make the training labels."""
-    items: dict[str, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
-    """Number of videos by data set; a data set that is not named is not generated."""
+    items: dict[str, Annotated[int, Field(ge=0, le=100_000)]] = Field(default_factory=dict)
+    """Number of videos by data set; one that is not named, or has 0, is not generated."""
 
     @field_validator("items", "seconds_of")
     @classmethod

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from utopia import registry
+from utopia.config.load import RESOURCES
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.datasets import _common
 from utopia.fetch import recipe
 from utopia.outputs import comparability
+
+EMBEDDED = RESOURCES / "embedded"
+"""Data sets that come with the project, a folder each; one of the user's own takes its place."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     if study.generated is not None:
         return _generated(study, name, settings)
     module = registry.load("datasets", name)
-    if study.data is None:
+    folder = study.data / settings.folder if study.data is not None else EMBEDDED / name
+    if not folder.is_dir() and (EMBEDDED / name).is_dir():
+        folder = EMBEDDED / name
+    if study.data is None and not folder.is_dir():
         return _absent(name, Path(settings.folder), "no data folder was given: set `data` (make results DATA=<folder>)")
-    folder = study.data / settings.folder
     if not folder.is_dir():
         return _absent(name, folder, f"the data folder has no {settings.folder}/")
     located = module.locate(folder, settings.options)

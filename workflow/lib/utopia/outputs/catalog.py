@@ -154,6 +154,8 @@ class Table(Strict):
     source: str
     """Where it is printed."""
     caption: str
+    studies: list[str] = Field(default_factory=list)
+    """Studies whose `tables: all` means this one too; empty: every study."""
     repeats: int | None = Field(None, ge=1)
     """How many repeats each printed value is the mean of; null: the paper does not say."""
     keys: list[Key] = Field(default_factory=list)
@@ -205,6 +207,8 @@ class Figure(Strict):
     source: str
     """Where it is printed; of what no paper prints, that it is beyond the paper."""
     caption: str
+    studies: list[str] = Field(default_factory=list)
+    """Studies whose `figures: all` means this one too; empty: every study."""
     draw: str
     """The drawing function of `outputs.figure`."""
     dataset: str

@@ -60,8 +60,8 @@ class Plan:
         self.root = study.root
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in registry.names("datasets")}
         self.catalog: dict[str, Table] = catalog.tables()
-        self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables)
-        self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures)
+        self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
+        self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
@@ -366,9 +366,10 @@ class Plan:
         }
 
 
-def _selected(kind: str, known: dict[str, Any], wanted: Any) -> dict[str, Any]:
+def _selected(kind: str, known: dict[str, Any], wanted: Any, study: str) -> dict[str, Any]:
+    """The entries of the catalogue that a study makes."""
     if wanted == "all":
-        return known
+        return {name: entry for name, entry in known.items() if not entry.studies or study in entry.studies}
     for name in wanted:
         if name not in known:
             raise ConfigError(
