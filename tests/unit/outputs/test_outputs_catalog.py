@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,22 @@ def test_a_printed_dash_and_a_cell_that_the_paper_has_not_are_no_numbers(tmp_pat
         ({"v": "-"}, None, True),
         ({"v": None}, None, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"draw": "label_distributoin"}, "f.yaml:3: draw: .*; did you mean 'label_distribution'"),
+        ({"options": {"lable": -0.06}}, "has no option 'lable'; did you mean 'label'"),
+        ({"draw": "votes", "options": {"label": 0.1}}, "'votes' has no option 'label'"),
+        ({"options": {"label": "-0.06 to -0.04"}}, "is a number, not '-0.06 to -0.04'"),
+        ({"options": {"label": True}}, "is a number, not True"),
+    ],
+)
+def test_faults_of_a_figure_are_refused_with_their_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    usual = {"title": "T", "source": "S", "caption": "C", "draw": "label_distribution", "dataset": "d", "target": "t"}
+    path = tmp_path / "f.yaml"
+    path.write_text(yaml.safe_dump(usual | change))
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_one(path, catalog.Figure)
+    assert re.search(r"f\.yaml:\d", str(caught.value))

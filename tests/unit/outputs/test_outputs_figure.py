@@ -20,11 +20,11 @@ from utopia.features.read import FeatureReader
 from utopia.files import read_json
 from utopia.labels.read import Labels
 from utopia.outputs import figure_style
-from utopia.outputs.catalog import JUDGED
-from utopia.outputs.figure import DRAWINGS, render_figure
+from utopia.outputs.catalog import DRAWINGS
+from utopia.outputs.figure import DRAW, render_figure
 from utopia.outputs.figure_data import Inputs
 
-OF_LABELS = sorted(set(DRAWINGS) - JUDGED)
+OF_LABELS = sorted(name for name, drawing in DRAWINGS.items() if "summaries" not in drawing.reads)
 LONG = "google_pool5_liris: eccv16_dataset_liris_google_pool5.h5 is not in liris/; googlenet: the folder has no videos"
 
 
@@ -90,7 +90,7 @@ def _drawn(folder: Path, draw: str, target: str, full: bool, **given_more: Any) 
         }
     more |= given_more
     labels, distribution = Labels(folder / "labels.safetensors"), arrays.load(folder / "distribution.safetensors")
-    return DRAWINGS[draw](Inputs(spec(draw, target), labels, distribution, **more))[0]
+    return DRAW[draw](Inputs(spec(draw, target), labels, distribution, **more))[0]
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -346,6 +346,10 @@ def test_an_absent_figure_states_its_reason(tmp_path: Path) -> None:
         "note": "no liris/",
     }
     assert outputs["png"].stat().st_size > 1000 and outputs["pdf"].stat().st_size > 1000
+
+
+def test_every_drawing_of_the_catalogue_has_its_function() -> None:
+    assert list(DRAW) == list(DRAWINGS)
 
 
 def test_unknown_drawings_and_forms(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -23,12 +23,28 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, str]
 """Where, and what."""
 
-TRAINED = frozenset({"reaction_model", "reaction_sampling"})
-"""Drawings that show what training says of their runs."""
-JUDGED = TRAINED | {"reaction_series", "reaction_correlation"}
-"""Drawings that show what training, and all but `TRAINED` what evaluation, says of their runs."""
+
+class Drawing(NamedTuple):
+    """What a drawing reads besides labels, distribution and predictions, and the options that it knows."""
+
+    reads: frozenset[str] = frozenset()
+    """Of `features`, `summaries` (what training says of its runs) and `metrics`."""
+    options: frozenset[str] = frozenset()
 
 
+DRAWINGS: Mapping[str, Drawing] = {
+    "votes": Drawing(),
+    "label_distribution": Drawing(options=frozenset({"label"})),
+    "required_change": Drawing(options=frozenset({"label"})),
+    "tns_example": Drawing(reads=frozenset({"features"}), options=frozenset({"label", "samples"})),
+    "error_by_label": Drawing(options=frozenset({"threshold"})),
+    "error_change": Drawing(),
+    "reaction_model": Drawing(reads=frozenset({"summaries"})),
+    "reaction_sampling": Drawing(reads=frozenset({"summaries"})),
+    "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),
+    "reaction_correlation": Drawing(reads=frozenset({"summaries", "metrics"})),
+}
+"""Every drawing of `outputs.figure`, by name."""
 BEYOND = "beyond_"
 """The ids of what no paper prints begin with this."""
 
@@ -210,12 +226,14 @@ class Figure(Strict):
     studies: list[str] = Field(default_factory=list)
     """Studies whose `figures: all` means this one too; empty: every study."""
     draw: str
-    """The drawing function of `outputs.figure`."""
+    """A name of `DRAWINGS`."""
     dataset: str
     target: str
     runs: dict[str, RunChoice] = Field(default_factory=dict)
     """Runs whose predictions are drawn, by role."""
     options: dict[str, Scalar] = Field(default_factory=dict)
+    """What the drawing lets one choose: `label` (shown, or the nearest that needs samples), `threshold` (training
+    samples at a label, between the regions), `samples` (how many are drawn)."""
 
 
 def tables() -> dict[str, Table]:
@@ -243,7 +261,7 @@ def read_one(path: Path, model: Any) -> Any:
     layer = layers.read(path)
     try:
         entry = model.model_validate(layer.data)
-        faults: list[Fault] = list(_faults(entry, layer)) if isinstance(entry, Table) else []
+        faults: list[Fault] = list(_faults(entry, layer) if isinstance(entry, Table) else _figure_faults(entry))
     except ValidationError as error:
         faults = [(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
     if faults:
@@ -252,6 +270,19 @@ def read_one(path: Path, model: Any) -> Any:
         ]
         raise ConfigError("not a valid catalogue entry:\n" + "\n".join(lines), where=path) from None
     return entry
+
+
+def _figure_faults(figure: Figure) -> Iterator[Fault]:
+    """What its drawing does not know."""
+    if figure.draw not in DRAWINGS:
+        yield ("draw",), f"there is no drawing {figure.draw!r}{nearest(figure.draw, DRAWINGS)}"
+        return
+    known = DRAWINGS[figure.draw].options
+    for name, value in figure.options.items():
+        if name not in known:
+            yield ("options", name), f"the drawing {figure.draw!r} has no option {name!r}{nearest(name, known)}"
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            yield ("options", name), f"the option {name!r} is a number, not {value!r}"
 
 
 def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:

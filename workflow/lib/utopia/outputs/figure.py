@@ -29,7 +29,7 @@ from utopia.outputs import (
 )
 from utopia.outputs.figure_data import Inputs, Point, points_csv
 
-DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
+DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "votes": figure_votes.draw,
     "label_distribution": figure_label_distribution.draw,
     "required_change": figure_required_change.draw,
@@ -41,6 +41,7 @@ DRAWINGS: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "reaction_series": figure_reaction_series.draw,
     "reaction_correlation": figure_reaction_correlation.draw,
 }
+"""The function of each drawing of `catalog.DRAWINGS`."""
 
 
 def render_figure(
@@ -63,7 +64,7 @@ def render_figure(
     """Draw a figure; the same inputs give the same bytes.
 
     Args:
-        figure: {"id", "title", "caption", "draw": a name of `DRAWINGS`, "dataset", "target", "options"}.
+        figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options"}.
         labels: the data set's labels file.
         distribution: its distribution file; None of a data set that has none.
         manifest: the data set's manifest, which has the items' titles; without it ids are shown.
@@ -82,11 +83,11 @@ def render_figure(
         ConfigError: there is no such drawing.
         ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
     """
-    if figure["draw"] not in DRAWINGS:
+    if figure["draw"] not in DRAW:
         raise ConfigError(
-            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], DRAWINGS)}",
+            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], DRAW)}",
             where=f"figure {figure['id']}",
-            remedy=f"use one of: {', '.join(DRAWINGS)}",
+            remedy=f"use one of: {', '.join(DRAW)}",
         )
     with figure_style.styled():
         if absent or labels is None:
@@ -106,7 +107,7 @@ def render_figure(
                 metrics=_by_role(metrics, runs),
                 names=_titles(manifest),
             )
-            drawn, points = DRAWINGS[figure["draw"]](inputs)
+            drawn, points = DRAW[figure["draw"]](inputs)
             status = "drawn"
         figure_style.save(drawn, {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"})
     if "csv" in outputs:

@@ -198,14 +198,14 @@ class Plan:
             return {}
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
         distribution = self.study.dataset(spec.dataset).distribution
-        judged = runs if spec.draw in catalog.JUDGED else []
+        reads = catalog.DRAWINGS[spec.draw].reads
         return {
             "manifest": self.manifest(spec.dataset),
             "labels": self.labels(spec.dataset),
             **({"distribution": self.default_distribution(spec.dataset)} if distribution is not None else {}),
-            "summaries": [self.run_file(run, "training.json") for run in judged],
-            "metrics": [self.run_file(run, "metrics.csv") for run in judged if spec.draw not in catalog.TRAINED],
-            "features": self.feature_indexes(spec.dataset) if spec.draw == "tns_example" else [],
+            "summaries": [self.run_file(run, "training.json") for run in runs if "summaries" in reads],
+            "metrics": [self.run_file(run, "metrics.csv") for run in runs if "metrics" in reads],
+            "features": self.feature_indexes(spec.dataset) if "features" in reads else [],
             "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
         }
 
