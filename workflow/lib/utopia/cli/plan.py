@@ -2,6 +2,7 @@
 
 Keys of `--json`: `study`, `jobs` ({`total`, `rules`: list of {rule, count, reasons}}), `runs` (number of trainings and
 references that can be made), `datasets` (list of {name, available, reason, items, features, feature_reason, notes,
+folds: list of {name, train, test: items that are there, train_listed, test_listed},
 extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, what extraction from nothing costs, null
 where nothing is extracted}),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,7 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
                 "features": list(there.features),
                 "feature_reason": there.feature_reason,
                 "notes": list(there.notes),
+                "folds": [asdict(fold) for fold in there.folds],
                 "extraction": None if costs[name] is None else costs[name].as_dict(),
             }
             for name, there in plan.datasets.items()
@@ -121,6 +124,7 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
     from utopia.outputs import cost
+    from utopia.outputs.availability import FoldPlan
 
     lines = [f"study {found['study']}", "", "data sets"]
     for dataset in found["datasets"]:
@@ -132,6 +136,8 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
         if dataset["extraction"]:
             values = {key: value for key, value in dataset["extraction"].items() if key != "source"}
             lines.append(f"    {cost.in_words(cost.ExtractionCost(**values))}")
+        folds = [FoldPlan(**fold) for fold in dataset["folds"]] if dataset["features"] else []
+        lines += [f"    cannot be trained: {why}" for fold in folds if (why := fold.obstacle(1))]
     lines += ["", "cells of the tables"]
     lines += show.columns(
         [

@@ -10,11 +10,36 @@ from utopia import registry
 from utopia.config.load import RESOURCES
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.datasets import _common
+from utopia.errors import InputError
 from utopia.fetch import recipe
 from utopia.outputs import comparability
 
 EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """A fold, and how many of its items have files of labels and of what features are made from."""
+
+    name: str
+    train: int
+    test: int
+    train_listed: int
+    test_listed: int
+
+    def obstacle(self, fewest: int) -> str:
+        """Why it cannot be trained and tested; empty if nothing is known to stand in the way.
+
+        Args:
+            fewest: training items that it needs.
+        """
+        if self.train >= fewest and self.test:
+            return ""
+        return (
+            f"fold {self.name}: {self.train} of {self.train_listed} training items and {self.test} of "
+            f"{self.test_listed} test items are there, it needs {fewest} and 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,8 @@ class DatasetPlan:
     """The file behind each precomputed feature."""
     missing: dict[str, str] = field(default_factory=dict)
     """What else is not there, by role, with the reason."""
+    folds: tuple[FoldPlan, ...] = ()
+    """Its folds; none where that is not known before the run (generated data, where all are there)."""
 
     @property
     def available(self) -> bool:
@@ -111,6 +138,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         shards=_shards(study, with_video, features, settings.shard),
         precomputed=precomputed,
         missing=dict(located.missing),
+        folds=_folds(module, located, items, settings.options, medium.role if _extracted(study, features) else ""),
     )
 
 
@@ -185,9 +213,35 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
     return "", None
 
 
+def _folds(
+    module: Any, located: _common.Located, items: list[_common.Item], options: Any, role: str
+) -> tuple[FoldPlan, ...]:
+    """The folds, as far as the names of files tell.
+
+    Args:
+        role: of the files that features are made from; empty where they are made already.
+    """
+    labelled = [item for item in items if {"annotations", "shots"} & item.files.keys()]
+    usable = [item.id for item in labelled if not role or role in item.files]
+    try:
+        listed = module.folds(located, [item.id for item in items], options)
+        restricted = module.folds(located, usable, options)
+    except InputError:  # the job that builds the labels says so
+        return ()
+    return tuple(
+        FoldPlan(fold["name"], len(fold["train"]), len(fold["test"]), len(whole["train"]), len(whole["test"]))
+        for fold, whole in zip(restricted, listed, strict=True)
+    )
+
+
+def _extracted(study: StudyBase, features: tuple[str, ...]) -> bool:
+    """Whether some of the features are made from videos or songs."""
+    return any(study.features[name].extractor not in PRECOMPUTED for name in features)  # type: ignore[attr-defined]
+
+
 def _shards(
     study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int
 ) -> tuple[tuple[str, ...], ...]:
-    if all(study.features[name].extractor in PRECOMPUTED for name in features):  # type: ignore[attr-defined]
+    if not _extracted(study, features):
         return ()
     return tuple(ids[start : start + size] for start in range(0, len(ids), size))

@@ -131,7 +131,15 @@ class Plan:
     def _obstacle(self, run: Run, there: DatasetPlan) -> str:
         if run.protocol == "summary" and "shots" in there.missing:
             return there.missing["shots"]
-        return there.feature_reason if run.reference is None else ""
+        if run.reference is not None:
+            return ""
+        return there.feature_reason or self._untrainable(run, there)
+
+    def _untrainable(self, run: Run, there: DatasetPlan) -> str:
+        """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
+        fewest = 2 if run.settings["model_config"]["training"]["selection"] == "early_stopping" else 1
+        obstacles = [fold.obstacle(fewest) for fold in there.folds]
+        return f"no fold can be trained ({'; '.join(obstacles)})" if obstacles and all(obstacles) else ""
 
     # -- where things are
 

@@ -1,0 +1,88 @@
+"""What can be trained on the videos that are there, by fold, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from utopia.cli.plan import describe, in_words
+from utopia.config.load import load
+from utopia.features import weights
+from utopia.files import read_json
+from utopia.inputs.miniature import generate
+from utopia.outputs.plan import Plan
+
+SIZE = {"seconds": 12.0, "width": 32, "height": 32, "fps": 10, "annotators": 5, "label_annotators": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SumMe's layout with six videos, and the weights that their features need."""
+    root = tmp_path_factory.mktemp("data")
+    generate(dataset="summe", count=6, settings=SIZE, seed=5, folder=root / "summe")
+    (root / "weights").mkdir()
+    (root / "weights" / weights.card("googlenet_imagenet").file).write_bytes(b"")
+    return root
+
+
+def planned(data: Path, kept: set[str]) -> Plan:
+    """The plan with the videos of these items only."""
+    for path in (data / "summe").rglob("*.mp4*"):
+        shown = path.name.removesuffix(".away")
+        path.rename(path.with_name(shown if Path(shown).stem in kept else f"{shown}.away"))
+    return Plan(load({"study": "paper", "data": str(data), "tables": ["ulda_table_2"], "figures": []}))
+
+
+def folds_of(data: Path) -> dict[str, set[str]]:
+    """Fold -> names of its test videos."""
+    expected = read_json(data / "summe" / "expected.json")
+    key = {item["id"]: item["key"] for item in expected["items"]}
+    return {fold["name"]: {key[item] for item in fold["test"]} for fold in expected["folds"]}
+
+
+def names(data: Path) -> set[str]:
+    return {item["key"] for item in read_json(data / "summe" / "expected.json")["items"]}
+
+
+def summe(plan: Plan, kind: dict) -> dict:
+    return {name: value for name, value in kind.items() if name.startswith("summe.")}
+
+
+def test_with_all_videos_every_fold_can_be_trained(data: Path) -> None:
+    plan = planned(data, names(data))
+    assert not summe(plan, plan.absent_runs)
+    for fold in plan.datasets["summe"].folds:
+        assert (fold.train, fold.test) == (fold.train_listed, fold.test_listed) and not fold.obstacle(2)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_with_hardly_a_video_the_rows_without_training_are_made(data: Path, count: int) -> None:
+    """The others are declared holes, fold by fold, and no job of theirs is planned."""
+    plan = planned(data, set(sorted(names(data))[:count]))
+    made, absent = summe(plan, plan.runs), summe(plan, plan.absent_runs)
+    assert made and all(run.reference is not None for run in made.values())
+    assert absent and not any(".reference." in name for name in absent)
+    if count:
+        for fold in folds_of(data):
+            assert all(f"fold {fold}: " in reason for reason in absent.values())
+        assert all("test items are there, it needs" in reason for reason in absent.values())
+    assert f"{plan.root}/tables/ulda_table_2.csv" in plan.targets()
+    assert set(plan.table_runs("ulda_table_2")) == set(made)
+    told = plan.table_settings("ulda_table_2")["absent"]
+    assert {name: told[name] for name in absent} == absent
+
+
+def test_a_fold_without_its_test_videos_is_named_and_the_others_are_trained(data: Path) -> None:
+    tested = folds_of(data)
+    lost = next(fold for fold, test in tested.items() if names(data) - test)
+    plan = planned(data, names(data) - tested[lost])
+    obstacles = {fold.name: fold.obstacle(1) for fold in plan.datasets["summe"].folds}
+    assert obstacles[lost].startswith(f"fold {lost}: ") and f"0 of {len(tested[lost])} test items" in obstacles[lost]
+    can = [fold for fold, test in tested.items() if not test <= tested[lost]]
+    assert can and not any(obstacles[fold] for fold in can)
+    assert not summe(plan, plan.absent_runs)
+    found = describe(plan, [])
+    (entry,) = [entry for entry in found["datasets"] if entry["name"] == "summe"]
+    assert {fold["name"]: fold["test"] for fold in entry["folds"]}[lost] == 0
+    assert f"cannot be trained: {obstacles[lost]}" in "\n".join(in_words(found, []))
