@@ -1,3 +1,33 @@
+rule fine_tune:
+    input:
+        read("fine_tune"),
+    output:
+        f"{ROOT}/features/weights/{{feature}}.safetensors",
+    log:
+        f"{ROOT}/logs/fine_tune/{{feature}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/fine_tune/{{feature}}.jsonl"
+    threads: 1
+    resources:
+        mem_mb=scaled(6000),
+        # A day at most: epochs that are done stay, so a second attempt continues from there.
+        runtime=scaled(720, most=1440),
+        gpu=gpu,
+        attempt=this,
+    params:
+        **given(
+            "fine_tune",
+            "settings",
+            "folder",
+            "weights_folder",
+            "seed",
+            "device",
+            "code",
+        ),
+    script:
+        "../scripts/fine_tune.py"
+
+
 rule extract_features:
     input:
         read("extract_features"),

@@ -81,7 +81,7 @@ def test_a_wrong_file_on_the_mirror_is_said(mirror: tuple[str, Path], tmp_path: 
 def test_weights_that_nothing_fetches_are_named_with_their_command(tmp_path: Path) -> None:
     done = utopia("openpose_action", "--data", str(tmp_path))
     assert done.returncode == 1 and "openpose_action" in done.stdout
-    assert "make it: python -m utopia.features.finetune openpose_action <frames> --data <data>" in done.stdout
+    assert "make it: the study (the rule fine_tune makes" in done.stdout
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "openpose_action.safetensors").write_bytes(b"mine")
     row = json.loads(utopia("openpose_action", "--data", str(tmp_path), "--json").stdout)["rows"][0]

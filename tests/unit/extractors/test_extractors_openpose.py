@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from utopia.errors import InputError
 from utopia.extractors import openpose_action
-from utopia.extractors.openpose_action import Config, OpenPoseFront, Pooled, build, prepare
+from utopia.extractors.openpose_action import ActionNetwork, Config, OpenPoseFront, build, prepare
 
 FRONT = {
     "conv1_1": (64, 3), "conv1_2": (64, 64), "conv2_1": (128, 64), "conv2_2": (128, 128),
@@ -82,7 +81,7 @@ def test_published_names_load_and_the_map_is_pooled(tmp_path: Path, prefix: str)
     torch.save(state, path)
     bare = {name.removeprefix(prefix): value for name, value in state.items()}
     for pool in ("mean", "max"):
-        features = build(Config(height=48, width=96, pool=pool), path, 0, "cpu")(frames())
+        features = build(Config(layer="front", height=48, width=96, pool=pool), path, 0, "cpu")(frames())
         # The frame has the input's size: blue first, x / 256 - 0.5, nothing is resized.
         images = torch.from_numpy(np.stack(frames())[..., ::-1].copy()).permute(0, 3, 1, 2) / 256 - 0.5
         maps = plain(images, bare).flatten(2)
@@ -95,7 +94,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     state["surprise.weight"] = state.pop("conv4_4_CPM.bias")
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"missing front.conv4_4_CPM.bias; not known front.surprise.weight"):
-        build(Config(), tmp_path / "other.pth", 0, "cpu")
+        build(Config(layer="front"), tmp_path / "other.pth", 0, "cpu")
 
 
 def test_a_frame_fits_into_the_corner_and_grey_is_zero() -> None:
@@ -111,26 +110,31 @@ def test_a_frame_fits_into_the_corner_and_grey_is_zero() -> None:
 
 def test_only_the_picture_is_pooled() -> None:
     torch.manual_seed(0)
-    network = Pooled("front", "mean").eval()
+    network = ActionNetwork(Config(layer="front")).eval()
     image = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         map_CRS = network.front(image)[0]
         assert torch.allclose(network(image, [(3, 5)])[0], map_CRS[:, :3, :5].mean((1, 2)))
 
 
-def test_the_layer_of_the_head_needs_weights_that_have_one(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="layer: action needs fine-tuned weights"):
-        Config(layer="action")
-    config = Config(layer="action", weights="openpose_action", height=48, width=96)
+def test_the_head_is_two_groups_of_convolution_and_pooling_and_a_dense_layer(tmp_path: Path) -> None:
+    """ULDA sec. 4.3: "two groups of convolution/max-pooling layers and a dense layer ... 128-dimensional"."""
+    assert "do not have" in Config().untrained and not Config(layer="front").untrained
+    config = Config(weights="openpose_action", height=64, width=96)
+    assert config.layer == "action" and not config.untrained
     path = tmp_path / "body_pose_model.pth"
     torch.save(published_state({name: (*channels, 3, 3) for name, channels in FRONT.items()}), path)
     with pytest.raises(InputError, match=r"missing head.0.weight, head.0.bias"):
         build(config, path, 0, "cpu")
     tuned = openpose_action.tunable(config, path, 3, "cpu").network
-    torch.save(tuned.state_dict() | {"classifier.weight": torch.zeros(4, 128)}, path)
+    state = tuned.state_dict() | {"classifier.weight": torch.zeros(4, 128)}
+    torch.save(state, path)
     with torch.inference_mode():
-        images = torch.stack([prepare(frame, 48, 96, torch.device("cpu"))[0] for frame in frames()])
-        hidden = nn.functional.conv2d(tuned.front(images), tuned.head[0].weight, tuned.head[0].bias, padding=1)
-    np.testing.assert_allclose(
-        build(config, path, 0, "cpu")(frames()), torch.relu(hidden).mean((2, 3)), rtol=1e-4, atol=1e-6
-    )
+        x = tuned.front(torch.stack([prepare(frame, 64, 96, torch.device("cpu"))[0] for frame in frames()]))
+        for convolution in ("head.0", "head.3"):
+            weight, bias = state[f"{convolution}.weight"], state[f"{convolution}.bias"]
+            x = nn.functional.max_pool2d(nn.functional.conv2d(x, weight, bias, padding=1).relu(), 2)
+        assert x.shape[1:] == (128, 2, 3), "an eighth of the picture, halved twice"
+        expected = x.flatten(1) @ state["head.7.weight"].T + state["head.7.bias"]
+    assert expected.shape[1] == 128
+    np.testing.assert_allclose(build(config, path, 0, "cpu")(frames()), expected, rtol=1e-4, atol=1e-5)

@@ -68,6 +68,15 @@ def constant(kind: str, name: str, constant: str) -> Any:
     raise ConfigError(f"it sets no {constant}", where=path, remedy=f"write `{constant} = ...` at the top of the file")
 
 
+def sets(kind: str, name: str, wanted: str) -> bool:
+    """Whether a component's file sets a constant, without importing it."""
+    try:
+        constant(kind, name, wanted)
+    except ConfigError:
+        return False
+    return True
+
+
 @cache
 def config_of(kind: str, name: str) -> type[Strict]:
     """The `Config` class of a component, without importing its module."""

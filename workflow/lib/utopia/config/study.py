@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 from utopia import registry
 from utopia.config.base import Below, Strict
 from utopia.config.engine import Engine
-from utopia.config.extraction import Compute
+from utopia.config.extraction import Compute, FineTune
 from utopia.config.suggest import nearest
 
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$", max_length=48)]
@@ -73,7 +73,7 @@ class Treatment(Strict):
     averaged."""
     whole: int = Field(0, ge=0, le=1000)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
-    best: int | None = Field(None, ge=2)
+    best: int | None = Field(None, ge=2, le=1000)
     """How many of them speak (EEV 2021 sec. 4.5): those trained on the validation videos, and of the others those with
     the lowest validation loss at their selected epochs. Null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
@@ -148,10 +148,32 @@ class ExtractedFeature(Strict):
     """Checksums of its weights, by card: for those that nobody published and that `utopia fetch` did not get."""
     compute: Compute = Field(default_factory=Compute)
     """How the network is run."""
+    fine_tune: FineTune | None = None
+    """How the network is trained further before it extracts; `options.weights` is then what that starts from. Null: it
+    is not. Only of extractors that can be fine-tuned: openpose_action, xception_face."""
     normalise: Literal["none", "l2", "standardise"] = "none"
     """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
     """Why results on these features are not comparable with print; empty: they are the published features."""
+
+    @model_validator(mode="after")
+    def _is_trained(self) -> ExtractedFeature:
+        untrained = getattr(getattr(self, "options", None), "untrained", "")
+        if untrained and self.fine_tune is None:
+            raise ValueError(f"{untrained}: say what it is fine-tuned on (`fine_tune: {{dataset: liris}}`)")
+        if self.fine_tune is not None and self.extractor not in _tunable():  # type: ignore[attr-defined]
+            raise ValueError(f"fine_tune: only these can be fine-tuned: {', '.join(_tunable())}")
+        known = registry.names("datasets")
+        if self.fine_tune is not None and self.fine_tune.dataset not in (None, *known):
+            name = str(self.fine_tune.dataset)
+            raise ValueError(f"fine_tune.dataset must be one of: {', '.join(known)}{nearest(name, known)}")
+        return self
+
+
+@cache
+def _tunable() -> tuple[str, ...]:
+    """The extractors whose network can be fine-tuned: those that say which parameters that trains."""
+    return tuple(name for name in registry.names("extractors") if registry.sets("extractors", name, "TUNED"))
 
 
 class DatasetSettings(Strict):

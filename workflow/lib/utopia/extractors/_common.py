@@ -10,6 +10,8 @@ The contract of a file `extractors/<name>.py`:
   which are then drawn from `seed`; otherwise the file has been checked against its card and `seed` is not used.
   An extractor of several networks has a setting `<part>_weights` for each further one, named and chosen as `weights`
   is, and `build` takes the path of its file as an argument of that name.
+* Where its network can be fine-tuned first, `TUNED` and `tunable` (see `_finetune`); where some of its settings need
+  that, `Config.untrained` says which.
 """
 
 from __future__ import annotations

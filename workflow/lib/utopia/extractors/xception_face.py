@@ -1,7 +1,8 @@
 """Face features, 3072 numbers per frame: the largest face that MTCNN finds, seen by Xception (Chollet 2017).
 
 [U] ULDA names MTCNN and an Xception of 3072 features, but no layer of Xception is that wide. Its block 12 (1024) and
-its last layer (2048) together are. ULDA fine-tuned on RAF-DB, which is given out on request: `_finetune` does it.
+its last layer (2048) together are. ULDA's (sec. 4.3) was pre-trained on RAF-DB, which is given out on request:
+`_finetune` does it with the frames of `<data>/raf_db`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MEDIUM = "frames"
 WIDTH = 3072
 VERSION = 1
 TUNED = ("block12.", "conv3.", "bn3.", "conv4.", "bn4.")
-"""What `_finetune` trains besides the classifier."""
+"""What `_finetune` trains besides the linear layer that predicts [U]."""
 
 
 class Config(Strict):
@@ -50,7 +51,7 @@ class Config(Strict):
     batch: int = Field(8, ge=1, le=100_000)
     """Frames per call of the network."""
     weights: Literal["xception_imagenet", "xception_face", "random"] = "xception_imagenet"
-    """Of Xception: a card of workflow/resources/weights/ (`xception_face`: fine-tuned by yourself), or `random`."""
+    """Of Xception: a card of workflow/resources/weights/ (`xception_face`: a file of your own), or `random`."""
     detector_weights: Literal["mtcnn", "random"] = "mtcnn"
     """Of MTCNN: its card, or `random`, which finds faces anywhere or nowhere."""
 
@@ -88,6 +89,10 @@ class Features:
         if name not in self._boxes:
             self._boxes[name] = largest(self._detector(image_CHW[None]))[0]
         return self._face(image_CHW, self._boxes[name])
+
+    def shrunk(self, frame: np.ndarray) -> np.ndarray:
+        """The frame as it is: faces are looked for at its full size."""
+        return frame
 
     def embed(self, faces: Sequence[torch.Tensor]) -> torch.Tensor:
         """Features [N, width], with gradients where they are asked for."""

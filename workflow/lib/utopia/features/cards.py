@@ -28,6 +28,13 @@ def needed(options: BaseModel) -> list[str]:
     return [card for card in chosen(options).values() if card != RANDOM]
 
 
+def read(feature: Any) -> list[str]:
+    """The cards whose files extraction reads: of a feature that is fine-tuned first, not those that it starts from."""
+    tuned = feature.fine_tune is not None
+    named = chosen(feature.options).items()
+    return [card for name, card in named if card != RANDOM and not (tuned and name == "weights")]
+
+
 def extracted(study: StudyBase) -> dict[str, Any]:
     """The features to extract that some data set of the study names, by name; no others need their weights."""
     datasets = dict(study.datasets)  # type: ignore[attr-defined]

@@ -179,7 +179,7 @@ class _Source:
         """Decode all that is needed."""
         self.begun = time.monotonic()
         for role in {role for role, _ in self.tasks}:
-            _refuse_changed(self._path(role), self._entry["files"][role]["sha256"], self._manifest)
+            refuse_changed(self._path(role), self._entry["files"][role]["sha256"], self._manifest)
         for reading in list(self.left):
             reason, lasting = "", False
             try:
@@ -295,7 +295,7 @@ def _role(entry: Mapping[str, Any], medium: str) -> str | None:
     return next((role for role in roles if role in entry["files"]), None)
 
 
-def _refuse_changed(source: Path, expected: str, manifest: Path) -> None:
+def refuse_changed(source: Path, expected: str, manifest: Path) -> None:
     """A store object must not get a name that another file's content has determined."""
     try:
         digest = sha256(source)

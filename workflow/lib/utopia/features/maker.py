@@ -14,6 +14,7 @@ from utopia import registry, seeds
 from utopia.config.extraction import Compute
 from utopia.errors import ConfigError
 from utopia.features import cards, weights
+from utopia.files import sha256
 from utopia.media.container import decoder
 from utopia.media.decoding import Decoder
 
@@ -39,7 +40,11 @@ class Maker:
         self.decoder = self._decoder()
         self._pins: Mapping[str, str] = settings.get("sha256", {})
         self._paths: dict[str, Path | None] = {}
-        described = {name: self._find(name, card, weights_folder) for name, card in cards.chosen(self.config).items()}
+        tuned = settings.get("tuned")
+        described = {
+            name: self._tuned(Path(tuned)) if tuned and name == "weights" else self._find(name, card, weights_folder)
+            for name, card in cards.chosen(self.config).items()
+        }
         self.weights = described.pop("weights") | ({"others": described} if described else {})
 
     def _find(self, setting: str, card: str, folder: Path | None) -> dict[str, Any]:
@@ -54,6 +59,11 @@ class Maker:
         self._paths[setting] = found.path
         digest = weights.identify(found, self._pins.get(card))
         return {"kind": "card", "card": found.name, "file": found.path.name, "sha256": digest}
+
+    def _tuned(self, path: Path) -> dict[str, Any]:
+        """What is to be said of weights that the study itself has fine-tuned."""
+        self._paths["weights"] = path
+        return {"kind": "fine-tuned", "file": path.name, "sha256": sha256(path)}
 
     def _decoder(self) -> Decoder:
         if self.compute.decoder == "av":

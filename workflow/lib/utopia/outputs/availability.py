@@ -8,6 +8,7 @@ from typing import Any
 
 from utopia import registry
 from utopia.config.load import RESOURCES
+from utopia.config.extraction import FineTune
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.datasets import _common
 from utopia.errors import InputError
@@ -210,7 +211,23 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
         reason = find(card, study.data / "weights" if study.data else None).reason
         if reason:
             return _remedied(reason, card), None
-    return "", None
+    return _nothing_to_tune_on(study, settings.fine_tune, folder), None
+
+
+def _nothing_to_tune_on(study: StudyBase, how: FineTune | None, folder: Path) -> str:
+    """Why a network cannot be fine-tuned first; empty if it can, or need not."""
+    if how is None:
+        return ""
+    if how.frames is not None:
+        if study.data is not None and (study.data / how.frames).is_dir():
+            return ""
+        return f"needs labelled frames to fine-tune on, and <data>/{how.frames}/ is not there (docs/fine_tuning.md)"
+    other = study.dataset(str(how.dataset))
+    if study.generated is not None:
+        there = bool(study.generated.items.get(str(how.dataset), 0))
+    else:
+        there = study.data is not None and (study.data / other.folder == folder or (study.data / other.folder).is_dir())
+    return "" if there else f"needs {how.dataset} to fine-tune on, and {other.folder}/ is not there"
 
 
 def _folds(

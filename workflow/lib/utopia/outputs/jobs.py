@@ -107,6 +107,9 @@ def _candidates(plan: Plan) -> Iterator[tuple[str, Names]]:
             yield "generate_miniature", {"dataset": name}
         yield "list_inputs", {"dataset": name}
         yield "build_labels", {"dataset": name}
+    for feature in dict.fromkeys(feature for name in present for feature in plan.fine_tuned(name)):
+        yield "fine_tune", {"feature": feature}
+    for name, survey in present.items():
         for number in range(len(survey.shards)):
             yield "extract_features", {"dataset": name, "shard": f"{number:04d}"}
         for feature in survey.precomputed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from utopia import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
+from utopia.features import cards
 from utopia.outputs import catalog, claims, jobs
 from utopia.outputs.availability import DatasetPlan, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
@@ -248,14 +249,26 @@ class Plan:
 
     def weights(self, dataset: str) -> list[str]:
         """The weights files that the extractors of a data set read."""
-        from utopia.features import cards
-        from utopia.features.weights import find
-
         chosen = (self.study.features[name] for name in self.datasets[dataset].features)  # type: ignore[attr-defined]
         extracted = (feature for feature in chosen if feature.extractor not in PRECOMPUTED)
-        names = {card for feature in extracted for card in cards.needed(feature.options)}
+        names = {card for feature in extracted for card in cards.read(feature)}
+        return [*self.card_files(names), *(self.tuned(name) for name in self.fine_tuned(dataset))]
+
+    def card_files(self, names: Iterable[str]) -> list[str]:
+        """The files of some cards of weights."""
+        from utopia.features.weights import find
+
         folder = self.study.data / "weights" if self.study.data else None
         return sorted(str(find(name, folder).path) for name in names)
+
+    def fine_tuned(self, dataset: str) -> list[str]:
+        """The features of a data set whose network the study fine-tunes first."""
+        known = self.study.features  # type: ignore[attr-defined]
+        return [name for name in self.datasets[dataset].features if getattr(known[name], "fine_tune", None) is not None]
+
+    def tuned(self, feature: str) -> str:
+        """The weights that the study makes for a feature."""
+        return f"{self.root}/features/weights/{feature}.safetensors"
 
     def targets(self) -> list[str]:
         """The files that the study is asked for."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from utopia.config.load import REPOSITORY, RESOURCES
 from utopia.config.study import PRECOMPUTED
+from utopia.features import cards
 from utopia.outputs.runs import Run
 from utopia.provenance import fingerprint
 
@@ -81,8 +82,12 @@ def _label_range(plan: Plan, dataset: str) -> dict[str, Any]:
 
 def _extracted(plan: Plan, dataset: str) -> dict[str, dict[str, Any]]:
     known = plan.study.features  # type: ignore[attr-defined]
+    tuned = plan.fine_tuned(dataset)
     return {
-        name: known[name].model_dump(mode="json", exclude={"normalise", "note"})
+        name: {
+            **known[name].model_dump(mode="json", exclude={"normalise", "note"}),
+            **({"tuned": plan.tuned(name)} if name in tuned else {}),
+        }
         for name in plan.datasets[dataset].features
         if known[name].extractor not in PRECOMPUTED
     }
@@ -113,6 +118,32 @@ def _extraction_code(plan: Plan, names: Names, given: dict[str, Any]) -> dict[st
 def _extraction_modules(plan: Plan, names: Names) -> list[str]:
     features = _extracted(plan, names["dataset"]).values()
     return ["utopia.features.extract", *(_component("extractors", one["extractor"]) for one in features)]
+
+
+def _fine_tuning(plan: Plan, names: Names) -> dict[str, Any]:
+    feature, data = plan.study.features[names["feature"]], plan.study.data  # type: ignore[attr-defined]
+    return {
+        "settings": feature.model_dump(mode="json", exclude={"normalise", "note", "compute"}),
+        "folder": _folder(plan, feature.fine_tune.dataset) if feature.fine_tune.dataset else None,
+        "weights_folder": str(data / "weights") if data else None,
+        "seed": plan.study.seed,
+        "device": plan.study.device,
+    }
+
+
+def _fine_tuning_modules(plan: Plan, names: Names) -> list[str]:
+    feature = plan.study.features[names["feature"]]  # type: ignore[attr-defined]
+    return ["utopia.features.finetune", "utopia.extractors._finetune", _component("extractors", feature.extractor)]
+
+
+def _fine_tuning_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
+    feature, data = plan.study.features[names["feature"]], plan.study.data  # type: ignore[attr-defined]
+    how = feature.fine_tune
+    return {
+        "weights": plan.card_files(cards.needed(feature.options)),
+        **({"frames": str(data / how.frames)} if how.frames else {}),
+        **({"manifest": plan.manifest(how.dataset), "labels": plan.labels(how.dataset)} if how.dataset else {}),
+    }
 
 
 # -- runs
@@ -222,6 +253,13 @@ RULES: dict[str, Rule] = {
         settings=lambda plan, w: {"settings": plan.distributions()[plan.distribution(w["dataset"], w["key"])]},
         inputs=lambda plan, w: {"labels": plan.labels(w["dataset"])},
         outputs=lambda plan, w: {"": [plan.distribution(w["dataset"], w["key"])]},
+    ),
+    "fine_tune": Rule(
+        script="fine_tune",
+        modules=_fine_tuning_modules,
+        settings=_fine_tuning,
+        inputs=_fine_tuning_inputs,
+        outputs=lambda plan, w: {"": [plan.tuned(w["feature"])]},
     ),
     "extract_features": Rule(
         script="extract_features",
