@@ -24,11 +24,12 @@ def paper(tmp_path: Path, extra: str = "") -> StudyBase:
     ("dataset", "chosen", "said"),
     [
         ("liris", ("vggish", "googlenet"), ["features vggish+googlenet, where the paper has vggish+vggish_music+"]),
-        ("liris", MODALITIES, ["openpose_action: OpenPose's own weights", "xception_face: Xception as trained on"]),
+        ("liris", MODALITIES, []),
+        ("liris", tuple(reversed(MODALITIES)), []),
         (
             "liris",
-            tuple(reversed(MODALITIES)),
-            ["xception_face: Xception as trained on", "openpose_action: OpenPose's"],
+            (*MODALITIES[:4], "xception_imagenet"),
+            ["features vggish+vggish_music+", "xception_imagenet: Xception as trained on"],
         ),
         ("summe", ("dino_vitb16_summe",), ["DINO ViT-B/16 features instead of GoogLeNet pool5"]),
         ("summe", ("google_pool5_summe",), []),
@@ -46,11 +47,22 @@ def test_features_that_are_not_the_papers(
     assert len(reasons) == len(said) and all(map(str.startswith, reasons, said)), reasons
 
 
+def test_weights_that_are_not_fine_tuned(tmp_path: Path) -> None:
+    bare = paper(
+        tmp_path,
+        "features:\n  openpose_action: {fine_tune: null, options: {layer: front}}\n  xception_face: {fine_tune: null}\n",
+    )
+    reasons = of_features(bare, "liris", MODALITIES)
+    assert [reason.partition(":")[0] for reason in reasons] == ["openpose_action", "xception_face"], reasons
+    drawn = paper(tmp_path, "features: {openpose_action: {options: {weights: random}}}")
+    assert of_features(drawn, "liris", MODALITIES) == ("openpose_action: random weights",)
+
+
 def test_fine_tuned_and_random_weights(tmp_path: Path) -> None:
     tuned = paper(
         tmp_path,
-        "features:\n  openpose_action: {options: {weights: openpose_action}}\n"
-        "  xception_face: {options: {weights: xception_face}}\n",
+        "features:\n  openpose_action: {fine_tune: null, options: {weights: openpose_action}}\n"
+        "  xception_face: {fine_tune: null, options: {weights: xception_face}}\n",
     )
     assert of_features(tuned, "liris", MODALITIES) == ()
     untrained = paper(tmp_path, "features: {googlenet: {options: {weights: random}}}")

@@ -29,7 +29,10 @@ def of_features(study: StudyBase, dataset: str, chosen: Sequence[str]) -> tuple[
     for name in chosen:
         if every[name].extractor in PRECOMPUTED:
             continue
-        for card in cards.chosen(every[name].options).values():
+        started_from = {"weights"} if every[name].fine_tune is not None else set()
+        for setting, card in cards.chosen(every[name].options).items():
+            if setting in started_from and card != cards.RANDOM:
+                continue  # published weights that the study trains further, as the paper did
             unlike = "random weights" if card == cards.RANDOM else weights.card(card).unlike_published
             reasons += [f"{name}: {unlike}"] * bool(unlike)
     return tuple(reasons)
