@@ -18,7 +18,7 @@ from utopia.errors import ChecksumError, ConfigError, InputError
 from utopia.features import cards, finetune, weights
 from utopia.features.extract import extract_shard
 from utopia.features.finetune import fine_tune
-from utopia.files import read_json, sha256
+from utopia.files import read_json, sha256, write_json
 from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate
 from utopia.labels.build import build_labels
@@ -156,7 +156,12 @@ def test_what_it_refuses(liris: Liris, training_videos: list[str], tmp_path: Pat
     video.write_bytes(content + b"x")
     with pytest.raises(ChecksumError, match="the manifest lists"):
         liris.tune(output)
-    video.write_bytes(content)
+    video.write_bytes(b"no film")
+    entry["files"]["video"]["sha256"] = sha256(video)
+    write_json(liris.manifest, listed)
+    tuned = liris.tune(output).meta["fine_tuned_on"]
+    assert list(tuned["left_out"]) == training_videos[:1] and tuned["videos"] == len(training_videos) - 1
+    output.unlink()
     labels = arrays.load(liris.labels)
     folds = [
         {"name": item, "train": [i for i in labels.meta["items"] if i != item], "test": [item]}

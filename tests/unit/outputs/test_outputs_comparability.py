@@ -50,7 +50,8 @@ def test_features_that_are_not_the_papers(
 def test_weights_that_are_not_fine_tuned(tmp_path: Path) -> None:
     bare = paper(
         tmp_path,
-        "features:\n  openpose_action: {fine_tune: null, options: {layer: front}}\n  xception_face: {fine_tune: null}\n",
+        "features:\n  openpose_action: {fine_tune: null, options: {layer: front}}\n"
+        "  xception_face: {fine_tune: null}\n",
     )
     reasons = of_features(bare, "liris", MODALITIES)
     assert [reason.partition(":")[0] for reason in reasons] == ["openpose_action", "xception_face"], reasons

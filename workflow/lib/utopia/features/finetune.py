@@ -123,12 +123,18 @@ def _of_videos(network: Any, manifest: Path, labels: Labels, root: Path, how: Fi
             remedy="fine-tune on another data set (`fine_tune.dataset`), or on labelled frames (`fine_tune.frames`)",
         )
     kept.mkdir(parents=True, exist_ok=True)
-    found = []
+    found: list[Any] = []
+    left_out: dict[str, str] = {}
     for number, item in enumerate(usable, start=1):
-        source = entries[item]["files"]["video"]
-        refuse_changed(root / source["path"], source["sha256"], manifest)
-        path = kept / f"{digest([item, source['sha256'], how.fps, decoder()], 16)}.npy"
-        times = _decoded(network, root / source["path"], how.fps, path)
+        video = entries[item]["files"]["video"]
+        refuse_changed(root / video["path"], video["sha256"], manifest)
+        path = kept / f"{digest([item, video['sha256'], how.fps, decoder()], 16)}.npy"
+        try:
+            times = _decoded(network, root / video["path"], how.fps, path)
+        except InputError as error:  # as in extraction, a damaged video costs itself alone
+            left_out[item] = error.what
+            _log.warning("%s is left out: %s", item, error.what)
+            continue
         _log.info("%d/%d %s: %d frames", number, len(usable), item, len(times))
         grid = labels.times(item)
         step = float(np.median(np.diff(grid))) if len(grid) > 1 else 1.0
@@ -140,7 +146,8 @@ def _of_videos(network: Any, manifest: Path, labels: Labels, root: Path, how: Fi
                 found.append(_finetune.Example(path, f"{item} at {time:g} s", 0, item, truth, row))
     listing = [(item, entries[item]["files"]["video"]["sha256"]) for item in usable]
     truths = [(example.name, example.values) for example in found]
-    source = {"dataset": labels.dataset, "videos": len(usable), "frames": len(found)}
+    source = {"dataset": labels.dataset, "videos": len(usable) - len(left_out), "frames": len(found)}
+    source |= {"left_out": left_out}
     return _finetune.Lesson(found, tuple(names), True, source, digest([listing, truths, how.fps, decoder()], 64))
 
 
