@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from utopia import registry
-from utopia.config.load import RESOURCES
 from utopia.config.extraction import FineTune
+from utopia.config.load import RESOURCES
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.datasets import _common
 from utopia.errors import InputError
