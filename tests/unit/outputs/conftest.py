@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = {item: f"The long way home, part {number}: a movie" for number, item in enumerate(items)}
     files.write_json(folder / "manifest.json", {"items": [{"id": item, "name": name} for item, name in names.items()]})
     for role, series in stored.items():
-        arrays.save(folder / f"liris.pgl_sum.{role}.safetensors", series, {"folds": ["0", "1"], "seeds": [0, 1]})
+        run = f"liris.pgl_sum.{role}"
+        arrays.save(folder / f"{run}.safetensors", series, {"run": run, "folds": ["0", "1"], "seeds": [0, 1]})
     return folder
 
 
@@ -118,13 +120,17 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 def check_texts(figure: Figure) -> None:
-    """Every text is readable at one printed column, lies within it and is English; no legend lies over data."""
+    """Every text is readable at one printed column, within it, English, and over no other; no legend lies over data."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     assert figure.get_figwidth() == figure_style.COLUMN, "one column of a printed page, 8.5 cm"
     page, undrawn = figure.bbox, _undrawn(figure)
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     assert texts
+    boxes = [(text, text.get_window_extent(canvas.get_renderer())) for text in texts if text not in undrawn]
+    for (one, first), (other, second) in combinations(boxes, 2):
+        over = min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(over) < 1, f"one text lies over another: {one}, {other}"
     for text in texts:
         assert text.get_fontsize() >= 6.5, text
         box = text.get_window_extent(canvas.get_renderer())

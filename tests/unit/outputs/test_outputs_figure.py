@@ -219,17 +219,17 @@ def test_figure_4_against_an_independent_account(movies: Path, tmp_path: Path) -
         for role, name in words.items():
             errors = [e for k in range(first, stop) for e in squared[role][k]]
             ranges = [max(squared[role][k]) - min(squared[role][k]) for k in range(first, stop) if squared[role][k]]
-            said_mse, said_range = value(f"MSE {name}", region), value(f"mean range {name}", region)
+            said_mse, said_range = value(f"MSE {name}", region), value(f"range {name}", region)
             assert said_mse == (pytest.approx(np.mean(errors)) if errors else None)
             assert said_range == (pytest.approx(np.mean(ranges)) if ranges else None)
         r = {}
-        for series, kind in (("PCC of labels, original", train), ("PCC of labels, convolved", convolved)):
+        for series, kind in (("PCC, original labels", train), ("PCC, convolved labels", convolved)):
             with np.errstate(invalid="ignore", divide="ignore"):
                 of_folds = [np.corrcoef(one[first:stop], other[first:stop])[0, 1]
                             for one, other in zip(kind, test, strict=True)]  # fmt: skip
             r[series] = None if np.isnan(of_folds).any() else float(np.mean(of_folds))
             assert value(series, region) == (None if r[series] is None else pytest.approx(r[series]))
-        change = None if None in r.values() else r["PCC of labels, convolved"] - r["PCC of labels, original"]
+        change = None if None in r.values() else r["PCC, convolved labels"] - r["PCC, original labels"]
         assert value("change of PCC", region) == (None if change is None else pytest.approx(change))
     assert value("change of MSE", "all") == pytest.approx(
         np.mean([e for own in squared["tns_cwl"] for e in own])
@@ -243,6 +243,12 @@ def test_figure_4_against_an_independent_account(movies: Path, tmp_path: Path) -
             assert [float(line[part]) for part in ("y", "low", "high")] == pytest.approx(
                 [np.mean(own), min(own), max(own)]
             )
+
+
+def test_figure_4_names_the_model_that_predicted(movies: Path) -> None:
+    with figure_style.styled():
+        titles = [axes.get_title(loc="left") for axes in _drawn(movies, "error_by_label", "valence", True).axes]
+    assert "(b) squared error of PGL-SUM by label" in titles
 
 
 def test_figure_4_without_predictions_says_why(movies: Path, tmp_path: Path) -> None:

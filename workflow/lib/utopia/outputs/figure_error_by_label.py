@@ -17,6 +17,7 @@ from utopia.outputs.figure_error_data import Errors, Fold, Regions, errors, fold
 
 BASELINE, ULDA = "baseline", "tns_cwl"
 NAMES = {BASELINE: "without ULDA", ULDA: "with ULDA"}
+_MODELS = {"et": "ET", "pgl_sum": "PGL-SUM", "rmn": "RMN"}
 _LINES = {BASELINE: style.VERMILLION, ULDA: style.BLUE}
 _AREAS = {BASELINE: style.PALE_RED, ULDA: style.LIGHT_BLUE}
 _DASHED = (0, (3, 1.2))
@@ -79,16 +80,23 @@ def _distributions(axes: Axes, inputs: Inputs, known: list[Fold], regions: Regio
         for name in ("test", "train", "train_convolved")
     )
     axes.stairs(test[shown], window, fill=True, facecolor=style.YELLOW, edgecolor=style.GREY, linewidth=0.5)
-    look: dict[str, Any] = {"linewidth": 1.1, "baseline": None}
-    axes.stairs(train[shown], window, color=style.VERMILLION, linestyle=_DASHED, **look)
-    axes.stairs(convolved[shown], window, color=style.BLUE, **look)
+    # The dashes lie over the line: where the convolution changes little, both are seen.
+    axes.stairs(convolved[shown], window, color=style.BLUE, linewidth=1.6, baseline=None)
+    axes.stairs(train[shown], window, color=style.VERMILLION, linestyle=_DASHED, linewidth=1.0, baseline=None)
     total = float(np.mean([fold.train.sum() for fold in known]))
     limit = 100 * regions.threshold / total
     axes.axhline(limit, color=style.BLACK, linewidth=0.6, linestyle=(0, (1, 1.5)))
     before, after = mean_of([fold.before() for fold in known]), mean_of([fold.after() for fold in known])
     handles = [
-        Line2D([], [], color=style.VERMILLION, linestyle=_DASHED, label=f"training: PCC with test {_r(before)}"),
-        Line2D([], [], color=style.BLUE, label=f"training, convolved: PCC with test {_r(after)}"),
+        Line2D(
+            [],
+            [],
+            color=style.VERMILLION,
+            linestyle=_DASHED,
+            linewidth=1.0,
+            label=f"training: PCC with test {_r(before)}",
+        ),
+        Line2D([], [], color=style.BLUE, linewidth=1.6, label=f"training, convolved: PCC with test {_r(after)}"),
         Patch(facecolor=style.YELLOW, edgecolor=style.GREY, linewidth=0.5, label="test"),
         Line2D([], [], color=style.BLACK, linewidth=0.6, linestyle=(0, (1, 1.5)), label=_threshold(regions, total)),
     ]
@@ -128,7 +136,7 @@ def _mark(axes: Axes, regions: Regions, inputs: Inputs, shown: slice) -> None:
         if first >= stop:
             continue
         if first > shown.start:
-            axes.axvline(edges[first], color=style.GREY, linewidth=0.7, linestyle=(0, (5, 2)), zorder=1)
+            axes.axvline(edges[first], color=style.GREY, linewidth=0.7, linestyle=(0, (5, 2)), zorder=3.5)
         middle = (edges[first] + edges[stop]) / 2
         axes.text(middle, 1.0, name, ha="center", va="bottom", fontsize=7, transform=axes.get_xaxis_transform())
 
@@ -166,8 +174,16 @@ def _by_label(axes: Axes, inputs: Inputs, made: Mapping[str, Errors], regions: R
     axes.set(xlim=(edges[shown.start], edges[shown.stop]), ylim=(0, 1.05 * top))
     axes.set(xlabel=f"{inputs.target} label", ylabel="squared error")
     _mark(axes, regions, inputs, shown)
-    style.title(axes, "b", "squared error of PGL-SUM by label", legend=2, handles=handles, room=_ROOM)
+    model = _model(inputs)
+    style.title(axes, "b", f"squared error of {model} by label", legend=2, handles=handles, room=_ROOM)
     return points
+
+
+def _model(inputs: Inputs) -> str:
+    """The title of the model whose predictions are shown, as their run's id names it."""
+    _, _, rest = str(inputs.predictions[BASELINE].meta.get("run", "")).partition(".")
+    name = rest.partition(".")[0]
+    return _MODELS.get(name, name or "the model")
 
 
 def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: Regions) -> list[Point]:
@@ -182,13 +198,13 @@ def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: R
         rows |= {f"MSE {NAMES[role]}": [_mean(made[role].at(where)) for where in stretches.values()] for role in made}
         rows["change of MSE"] = _differences(*list(rows.values())[:2])
         for role in made:
-            rows[f"mean range {NAMES[role]}"] = [
+            rows[f"range {NAMES[role]}"] = [
                 _known(made[role].mean_range(where, regions.bins)) for where in stretches.values()
             ]
-    rows |= {"PCC of labels, original": before, "PCC of labels, convolved": after}
+    rows |= {"PCC, original labels": before, "PCC, convolved labels": after}
     rows["change of PCC"] = _differences(before, after)
     axes.axis("off")
-    columns = np.linspace(0.52, 1.0, len(stretches))
+    columns = np.linspace(0.54, 1.0, len(stretches))
     lines = np.linspace(1, 0, _MOST_ROWS + 1)
     axes.text(0, lines[0], "region", va="center", fontsize=7, fontweight="bold")
     for x, name in zip(columns, stretches, strict=True):
