@@ -4,6 +4,10 @@ recording adds to a job.
     python benchmarks/audit.py explain --study-folder results/miniature --jobs 3000
     python benchmarks/audit.py verify --gigabytes 2
     python benchmarks/audit.py record
+    python benchmarks/audit.py load --study-folder results/miniature --jobs 20000 --files 140000
+
+`load` makes a study of that many records and files (its trainings again under other runs' names, with their files) and
+asks `explain`, `touched` and `verify --hash-only` about it, each as a whole process.
 
 CPU seconds are those of this process and its threads; wall seconds depend on what else the machine does.
 """
@@ -48,6 +52,88 @@ def enlarged(source: Path, target: Path, jobs: int) -> None:
             count += 1
             if count >= jobs:
                 break
+
+
+def enlarged_with_files(source: Path, target: Path, jobs: int, files: int) -> tuple[int, int]:
+    """A copy of a finished study with about as many records and files: its runs again under other names.
+
+    Files get second names (hard links), so that no record has to be told another hash. Returns how many there are.
+    """
+    from utopia.provenance.job import sealed
+
+    shutil.copytree(source, target)
+    base = target.parents[1]
+    paths = sorted(target.rglob("*.record.json"))
+    records = [json.loads(path.read_text()) for path in paths]
+    trained = [one for one in records if one["rule"].startswith("train_")]
+    evaluated = [one for one in records if one["rule"].startswith("evaluate_")]
+    count, made, number = len(records), sum(len(one["outputs"]) for one in records), 0
+    while count < jobs:
+        number += 1
+        # As many of each kind as brings both counts to what is asked for.
+        wanted = trained if made < files * count / jobs else evaluated
+        again = wanted[number % len(wanted)]
+        text = json.dumps({name: value for name, value in again.items() if name != "digest"})
+        copy = sealed(json.loads(text.replace("/runs/", f"/runs/copy{number}.")))
+        for then, now in zip(again["outputs"], copy["outputs"], strict=True):
+            path = base / now["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.hardlink_to(base / then["path"])
+        path = base / f"{copy['outputs'][0]['path']}.record.json"
+        path.write_text(json.dumps(copy, indent=1, sort_keys=True))
+        count, made = count + 1, made + len(copy["outputs"])
+    return count, made
+
+
+def load(chosen: argparse.Namespace) -> None:
+    """The commands on a study of many records and files: seconds, and the most memory that each held."""
+    with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
+        base = Path(folder)
+        for name in ("workflow", "envs"):
+            shutil.copytree(REPOSITORY / name, base / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy2(REPOSITORY / "config.yaml", base)
+        study = base / "results" / chosen.study_folder.name
+        count, made = enlarged_with_files(chosen.study_folder, study, chosen.jobs, chosen.files)
+        one = json.loads(next((study / "tables").glob("*.csv.record.json")).read_text())
+        table = one["params"]["settings"]["table"]
+        row, column = next((row["id"], name) for row in table["rows"] for name in row.get("runs") or {})
+        print(f"{count} records, {made} files")
+        plain = _measured([sys.executable, "-c", _HASH_ALL, str(study)], base)
+        print(f"plain hashing: {plain[0]:.1f} s wall, {plain[1]:.1f} s CPU, {plain[2]:.0f} MB")
+        for words in (
+            ("explain", f"{table['id']}/{row}/{column}"),
+            ("touched", "--host", one["host"]),
+            ("verify", "--hash-only", "--partial"),
+        ):
+            command = [sys.executable, "-m", "utopia.cli.main", *words, "--study", study.name]
+            for _ in range(chosen.repeat):
+                wall, cpu, memory = _measured(command, base)
+                ratio = f", {wall / plain[0]:.2f} x plain hashing" if words[0] == "verify" else ""
+                print(f"{' '.join(words)}: {wall:.1f} s wall, {cpu:.1f} s CPU, {memory:.0f} MB{ratio}")
+
+
+_HASH_ALL = """
+import hashlib, os, sys
+from concurrent.futures import ThreadPoolExecutor
+def one(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+paths = [os.path.join(at, name) for at, _, names in os.walk(sys.argv[1]) for name in names]
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(one, paths))
+"""
+
+
+def _measured(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and the most memory (MB) of a process."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "workflow" / "lib")}
+    started = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def explain(chosen: argparse.Namespace) -> None:
@@ -187,16 +273,17 @@ def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
 def main() -> None:
     """Run the benchmark that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("explain", "verify", "record"))
+    parser.add_argument("what", choices=("explain", "verify", "record", "load"))
     parser.add_argument("--study-folder", type=Path, default=REPOSITORY / "results" / "miniature")
     parser.add_argument("--jobs", type=int, default=3000)
+    parser.add_argument("--files", type=int, default=140_000)
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--scratch", type=Path, default=None)
     parser.add_argument("--rules", nargs="+", default=["train_", "evaluate_", "render_table"])
     parser.add_argument("--repeat", type=int, default=3)
     chosen = parser.parse_args()
     chosen.study_folder = chosen.study_folder.absolute()
-    {"explain": explain, "verify": verify, "record": record}[chosen.what](chosen)
+    {"explain": explain, "verify": verify, "record": record, "load": load}[chosen.what](chosen)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from utopia.provenance.paths import roots_of
 
 with record(snakemake) as job:
     given, output = snakemake.params, Path(snakemake.output[0])
-    folder = output.parents[1]
+    folder = Path(snakemake.input.coverage).parents[1]
     ledger = Ledger.read(folder, roots=roots_of(given, snakemake.config))
     job.used(*(each.path for each in ledger.records if each.rule != snakemake.rule))
     job.used(*cards(ledger))

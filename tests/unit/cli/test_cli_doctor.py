@@ -50,7 +50,7 @@ def test_pins_of_other_platforms_do_not_count() -> None:
         "Upper_Case==3\n"
     )
     expected = {"a-b": "1.0", "old": "2", "upper-case": "3"} | ({"win": "2"} if sys.platform == "win32" else {})
-    assert doctor.pins(lock) == expected
+    assert environment.pins(lock) == expected
 
 
 def test_an_environment_that_differs_from_the_lock_fails(monkeypatch) -> None:

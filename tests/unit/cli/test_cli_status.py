@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,6 +110,16 @@ def test_a_run_that_holds_the_lock_but_has_not_written_yet(tmp_path: Path) -> No
         process.kill()
     assert (found["state"], found["pid"], found["total"]) == ("running", process.pid, 0)
     assert status(tmp_path, "tiny")["state"] == "done"
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    link(tmp_path / runlock.NAME, elsewhere)
+    with pytest.raises(UtopiaError, match="the lock is a link"):
+        runlock.take(tmp_path, None)
+    assert elsewhere.read_text() == "mine" and not runlock.is_held(tmp_path)
 
 
 def test_a_finished_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 from scipy.stats import t
 
 from utopia import arrays
@@ -22,7 +24,7 @@ from utopia.labels.read import Labels
 from utopia.outputs import figure_style
 from utopia.outputs.catalog import DRAWINGS
 from utopia.outputs.figure import DRAW, render_figure
-from utopia.outputs.figure_data import Inputs
+from utopia.outputs.figure_data import Inputs, marked
 
 OF_LABELS = sorted(name for name, drawing in DRAWINGS.items() if "summaries" not in drawing.reads)
 LONG = "google_pool5_liris: eccv16_dataset_liris_google_pool5.h5 is not in liris/; googlenet: the folder has no videos"
@@ -77,6 +79,10 @@ def test_equal_inputs_give_equal_bytes_whatever_the_users_settings(movies: Path,
     assert b"CreationDate" not in one["pdf"].read_bytes() and one["pdf"].read_bytes().startswith(b"%PDF")
     assert int.from_bytes(one["png"].read_bytes()[16:20], "big") == round(figure_style.COLUMN * figure_style.DPI)
     assert {line["status"] for line in lines(one["csv"])} == {"drawn"}
+    numbers = hashlib.sha256(one["csv"].read_bytes()).hexdigest()
+    with Image.open(one["png"]) as picture:
+        assert numbers in picture.info["Comment"]
+    assert marked(one["png"].read_bytes()) == marked(one["pdf"].read_bytes()) == numbers
 
 
 def _drawn(folder: Path, draw: str, target: str, full: bool, **given_more: Any) -> Figure:

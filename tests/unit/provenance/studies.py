@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from utopia.provenance.findings import Report
 from utopia.provenance.job import sealed
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
+from utopia.provenance.replay import replay
 from utopia.provenance.verify import verify
 
 TINY = """\
@@ -60,8 +62,8 @@ class Small:
         return Graph(Ledger.read(self.folder / ROOT, base=self.folder), ROOT)
 
     def verify(self, **options: Any) -> Report:
-        """Audit in this process."""
-        graph = self.graph()
+        """Audit in this process; figures are drawn again only where that is asked for, because it takes long."""
+        graph, options = self.graph(), {"partial": True, "pictures": False} | options
         current = Current(Plan(load(files=[self.folder / "tiny.yaml"])), graph.ledger.portable)
         return verify(graph, self.folder / ROOT, "miniature", current=current, **options)
 
@@ -84,6 +86,14 @@ class Small:
         facts = json.loads(path.read_text())
         change(facts)
         files.write_json(path, sealed(facts) if reseal else facts)
+
+    def remake(self, name: str) -> None:
+        """Make a file, and what else its job makes, again from the files as they are, with records that agree."""
+        graph = self.graph()
+        with tempfile.TemporaryDirectory() as folder:
+            made = replay(graph.makers[f"{ROOT}/{name}"], graph.ledger.portable, Path(folder))
+            for path, file in made.items():
+                self.forge(path.removeprefix(f"{ROOT}/"), file.read_bytes())
 
     def forge(self, name: str, content: bytes) -> None:
         """Replace a file and make every record agree: that of its maker and those of its readers."""

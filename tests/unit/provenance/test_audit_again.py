@@ -12,7 +12,7 @@ import pytest
 from studies import ROOT, Small
 
 from utopia import arrays, files
-from utopia.provenance.again import compare_features, link
+from utopia.provenance.again import compare_features, link, predictions_again
 
 pytestmark = pytest.mark.workflow
 
@@ -37,8 +37,12 @@ def test_a_run_trained_again_gives_the_same_bytes_and_a_forged_one_is_told(
     before = contents(study.path(""))
     code, report = again(study, "--retrain", CELL)
     assert (code, report["sound"], report["tier"]) == (0, True, "retrain")
-    (one,) = report["compared"]
-    assert one["name"] == CELL and one["verdict"] == "identical" and one["then"] == one["now"]
+    assert {one["verdict"] for one in report["compared"]} == {"identical"}
+    names = [one["name"] for one in report["compared"]]
+    assert {f"{ROOT}/inputs/pmemo.json", f"{ROOT}/labels/pmemo/labels.safetensors", CELL} < set(names)
+    assert "predictions of pmemo.rmn.cwl from its checkpoints" in names
+    one = report["compared"][-1]
+    assert one["name"] == CELL and one["then"] == one["now"]
     assert contents(study.path("")) == before, "the study's own folder was written to"
 
     path = "runs/pmemo.rmn.cwl/metrics.csv"
@@ -48,10 +52,42 @@ def test_a_run_trained_again_gives_the_same_bytes_and_a_forged_one_is_told(
         for line in lines
     ]
     study.forge(path, "".join(forged).encode())
+    forge_labels(study)
     code, report = again(study, "--retrain", CELL)
-    (one,) = report["compared"]
+    assert any("labels" in each["name"] for each in report["compared"] if each["verdict"] == "different")
+    one = report["compared"][-1]
     assert (code, one["verdict"], one["then"]) == (1, "different", pytest.approx(0.001))
     assert one["now"] != one["then"]
+
+
+def forge_labels(study: Small) -> None:
+    """Other labels, of which nothing that was made of them knows."""
+    path = study.path("labels/pmemo/labels.safetensors")
+    stored = arrays.load(path)
+    arrays.save(path, {name: np.array(stored[name]) / 2 for name in stored}, stored.meta)
+    study.forge("labels/pmemo/labels.safetensors", path.read_bytes())
+
+
+@pytest.mark.parametrize("model", ["et", "pgl_sum", "rmn"])
+def test_checkpoints_predict_what_stands_beside_them(small: Small, model: str) -> None:
+    run = f"pmemo.{model}.baseline"
+    graph = small.graph()
+    record = graph.makers[f"{ROOT}/runs/{run}/predictions.safetensors"]
+    (one,) = predictions_again(record, graph.ledger.portable, {run})
+    assert (one.verdict, one.now) == ("identical", 0.0)
+    for path in small.path(f"runs/{run}/replicas").glob("*.safetensors"):
+        stored = arrays.load(path)
+        emptied = {name: np.array(stored[name]) * (0 if name.startswith("parameters/") else 1) for name in stored}
+        arrays.save(path, emptied, stored.meta)
+        small.forge(f"runs/{run}/replicas/{path.name}", path.read_bytes())
+    (one,) = predictions_again(record, graph.ledger.portable, {run})
+    assert one.verdict == "different"
+
+
+def test_all_checkpoints_are_looked_at_by_one_command(small_checkout: Path) -> None:
+    code, report = again(Small(small_checkout), "--predict")
+    assert (code, report["tier"], {one["verdict"] for one in report["compared"]}) == (0, "predict", {"identical"})
+    assert len(report["compared"]) == len(list(Small(small_checkout).path("runs").glob("*/predictions.safetensors")))
 
 
 def test_features_extracted_again_are_the_stored_ones(small_checkout: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import statistics
@@ -16,6 +17,7 @@ import pytest
 from studies import ROOT, Small, flip
 
 from utopia import files
+from utopia.cli.compare import doubts
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
 from utopia.provenance.comparison import Tree, compare
@@ -108,6 +110,49 @@ def test_an_edited_record_is_warned_of(small: Small) -> None:
     assert any("was edited" in text for text in answer(small, CELL)["warnings"])
 
 
+def typed(small: Small, field: str, value: str) -> bytes:
+    """The table's csv with one field of `CELL` typed by hand."""
+    with small.path("tables/ulda_table_7.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    next(line for line in lines if line["cell"] == CELL)[field] = value
+    text = io.StringIO()
+    writer = csv.DictWriter(text, lines[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().encode()
+
+
+@pytest.mark.parametrize(("field", "value"), [("value", "0.9"), ("std", "0.0"), ("n", "3"), ("status", "quoted")])
+@pytest.mark.parametrize("is_forged", [True, False])
+def test_a_typed_number_is_not_shown_without_a_word(small: Small, field: str, value: str, is_forged: bool) -> None:
+    assert answer(small, CELL)["warnings"] == doubts(small.path("tables"), {}) == []
+    content = typed(small, field, value)
+    small.path("tables/ulda_table_7.csv").write_bytes(content)
+    if is_forged:
+        small.forge("tables/ulda_table_7.csv", content)
+    for warnings in (answer(small, CELL)["warnings"], doubts(small.path("tables"), {})):
+        assert any("its replicas give" in text or "its runs say otherwise" in text for text in warnings)
+        assert any("is not the file that the record" in text for text in warnings) != is_forged
+    assert answer(small, "ulda_table_7/rmn.ulda/arousal.pcc")["warnings"] == [] or not is_forged
+
+
+def test_a_file_that_is_asked_about_is_hashed(small: Small) -> None:
+    for subject, name in (
+        (RUN, f"runs/{RUN}/metrics.csv"),
+        ("beyond_error_by_label_pmemo", "figures/beyond_error_by_label_pmemo.png"),
+    ):
+        assert answer(small, subject)["warnings"] == []
+        flip(small.path(name))
+        assert answer(small, subject)["warnings"] == [f"{ROOT}/{name} is not the file that its record describes"]
+
+
+def test_compare_warns_of_tables_that_no_record_describes(small: Small) -> None:
+    small.path("tables/ulda_table_7.csv.record.json").unlink()
+    assert doubts(small.path("tables"), {}) == [
+        f"{small.path('tables/ulda_table_7.csv')}: no record says how it was made"
+    ]
+
+
 def why(checkout: Path, file: str) -> dict[str, Any]:
     done = Small(checkout).utopia("why", f"{ROOT}/{file}", "--configfile", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
@@ -150,14 +195,14 @@ def test_touched_by_a_gpu_a_host_an_input_and_a_commit(small: Small) -> None:
     graph = small.graph()
     used, idle = (select(graph, "gpu", uuid) for uuid in ("GPU-aa", "GPU-bb"))
     host, song = select(graph, "host", "node7"), select(graph, "input", "chorus/1.mp3")
-    rmn = {f"ulda_table_7/rmn.{row}/{column}" for row in ("baseline", "ulda")
+    rmn = {f"ulda_table_7/{row}/{column}" for row in ("rmn.baseline", "rmn.ulda", "rmn_ulda_ours")
            for column in ("valence.rmse", "valence.pcc", "arousal.rmse", "arousal.pcc")}  # fmt: skip
     assert set(used[1].cells) == rmn == set(host[1].cells) and len(used[0]) == 1
     assert idle[0] == idle[1].cells == select(graph, "commit", "feed")[1].cells == []
-    assert len(song[1].cells) == 24 and len(song[1].figures) == 2
+    assert len(song[1].cells) == 36 and len(song[1].figures) == 2
     commit = graph.ledger.records[0].facts["git"]
     if commit:
-        assert len(select(graph, "commit", commit["commit"][:10])[1].cells) == 24
+        assert len(select(graph, "commit", commit["commit"][:10])[1].cells) == 44
     sha256 = graph.sha256_of(f"{ROOT}/labels/pmemo/labels.safetensors") or ""
     assert files_called(graph, sha256[:12]) == [f"{ROOT}/labels/pmemo/labels.safetensors"]
     with pytest.raises(UtopiaError, match="no job has read or made"):
@@ -172,9 +217,10 @@ def test_two_trees_are_compared_cell_by_cell_with_the_first_cause(small: Small, 
     text = other.path("tables/ulda_table_7.csv").read_text()
     lines = text.splitlines(keepends=True)
     at = next(n for n, line in enumerate(lines) if CELL in line)
-    value = float(lines[at].split(",")[3])
+    own = next(csv.DictReader([lines[0], lines[at]]))["value"]
+    value = float(own)
     for delta, verdict in ((1e-9, "within rounding"), (0.01, "within the interval"), (5.0, "different")):
-        changed = lines[at].replace(lines[at].split(",")[3], repr(value + delta))
+        changed = lines[at].replace(own, repr(value + delta))
         other.path("tables/ulda_table_7.csv").write_text("".join([*lines[:at], changed, *lines[at + 1 :]]))
         found = {one.cell: one for one in compare(a, Tree(other.folder / ROOT))}
         assert {one.verdict for name, one in found.items() if name != CELL} == {"identical"}
@@ -219,7 +265,7 @@ def test_the_first_cause_is_the_one_furthest_upstream(small: Small, tmp_path: Pa
     other = Small(tmp_path / "other")
     lines = other.path("tables/ulda_table_7.csv").read_text().splitlines(keepends=True)
     at = next(n for n, line in enumerate(lines) if CELL in line)
-    lines[at] = lines[at].replace(lines[at].split(",")[3], "0.123456")
+    lines[at] = lines[at].replace(next(csv.DictReader([lines[0], lines[at]]))["value"], "0.123456")
     other.forge("tables/ulda_table_7.csv", "".join(lines).encode())
     flip(other.path(f"runs/{RUN}/metrics.csv"), -3)
     other.forge(f"runs/{RUN}/metrics.csv", other.path(f"runs/{RUN}/metrics.csv").read_bytes())

@@ -19,6 +19,7 @@ from studies import ROOT, flip
 from utopia import files
 from utopia.errors import InputError, UtopiaError
 from utopia.provenance import integrity
+from utopia.provenance.crate import naming
 from utopia.provenance.crate.agreement import Opened
 from utopia.provenance.crate.check import check
 from utopia.provenance.job import sealed
@@ -48,11 +49,14 @@ def kinds(crate: Path, **options: Any) -> set[str]:
     return {fault.kind for fault in check(crate, **{"recompute": False, **options}).faults}
 
 
-def edit_metadata(crate: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+def edit_metadata(crate: Path, change: Callable[[dict[str, Any]], Any], *, reseal: bool = True) -> None:
+    """Change entities; `reseal` gives the metadata the seal that fits."""
     value = json.loads((crate / METADATA).read_text())
     found = {each["@id"]: each for each in value["@graph"]}
     change(found)
     value["@graph"] = list(found.values())
+    if reseal:
+        found["#metadata-seal"]["value"] = naming.metadata_seal(found.values())
     files.write_json(crate / METADATA, value)
 
 
@@ -86,7 +90,7 @@ def test_an_untouched_crate_is_sound_and_computed_again(made: Path) -> None:
     assert found.checked["records"] == len(list(made.rglob("*.record.json")))
     assert found.checked["cells"] > 0
     said = " ".join(found.not_checked)
-    assert "checkpoints are not in the crate" in said and "rocrate-validator" in said and "--seal" in said
+    assert "checkpoints are not in the crate" in said and "rocrate-validator" in said and "--digest" in said
     assert not check(made, seal=found.seal, recompute=False).faults
     assert kinds(made, seal="0" * 64) == {"seal"}
 
@@ -268,6 +272,31 @@ def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Pat
     assert {(fault.kind, fault.where) for fault in found.faults} == {("not reproduced", TABLE)}
 
 
+def add_a_person(found: dict[str, Any]) -> None:
+    found["#other"] = {"@id": "#other", "@type": "Person", "name": "Another"}
+    found["./"]["author"] = {"@id": "#other"}
+
+
+@pytest.mark.parametrize("change", [lambda found: found["./"].update(name="Another title"), add_a_person])
+def test_what_the_metadata_say_is_sealed(crate: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    digest = check(crate, recompute=False).digest
+    assert kinds(crate, digest=digest) == set()
+    edit_metadata(crate, change, reseal=False)
+    assert kinds(crate) == {"seal"}
+    edit_metadata(crate, lambda found: None)
+    assert kinds(crate) == set(), "who knows of the seal makes a new one"
+    assert kinds(crate, digest=digest) == {"digest"}
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "workflow/resources/tables/ulda_table_7.yaml"])
+def test_configuration_and_published_values_are_held_by_the_digest(crate: Path, name: str) -> None:
+    digest = check(crate, recompute=False).digest
+    (crate / name).write_text(f"{(crate / name).read_text()}\n# changed\n")
+    agree(crate, name)
+    assert kinds(crate) == set()
+    assert kinds(crate, digest=digest) == {"digest"}
+
+
 # -- crates that mean harm
 
 
@@ -329,10 +358,13 @@ def test_the_command_writes_and_checks(small_checkout: Path, tmp_path: Path) -> 
     from studies import Small
 
     small = Small(small_checkout)
-    done = small.utopia("crate", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c.zip"), "--json")
+    done = small.utopia(
+        "crate", "--partial", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c.zip"), "--json"
+    )
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)
-    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), "--seal", written["seal"])
+    known = ("--seal", written["seal"], "--digest", written["digest"])
+    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), *known)
     assert done.returncode == 0, done.stdout
     assert "sound: everything in the crate agrees" in done.stdout
     assert f"digest {written['digest']}" in done.stdout
@@ -340,3 +372,17 @@ def test_the_command_writes_and_checks(small_checkout: Path, tmp_path: Path) -> 
     assert done.returncode == 1
     assert "NOT SOUND" in done.stdout
     assert small.utopia("crate", "--orcid", "https://orcid.org/0").returncode == 2
+
+
+def test_a_study_that_is_not_sound_is_refused_or_marked(small_checkout: Path, tmp_path: Path) -> None:
+    from studies import Small
+
+    small = Small(tmp_path / "copy")
+    shutil.copytree(small_checkout, small.folder, ignore=shutil.ignore_patterns(".snakemake", "t"))
+    flip(small.path("runs/pmemo.et.cwl/replicas/valence.test.0.safetensors"))
+    words = ("crate", "--partial", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c"))
+    done = small.utopia(*words)
+    assert done.returncode == 1 and "the study is not sound" in done.stderr and not (tmp_path / "c").exists()
+    assert small.utopia(*words, "--unsound").returncode == 0
+    assert "changed: " in (tmp_path / "c" / "README.md").read_text()
+    assert "unsound" in kinds(tmp_path / "c")

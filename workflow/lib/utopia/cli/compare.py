@@ -62,11 +62,29 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = options.load_study(chosen)
     found = compare(study.root / "tables", study.study, catalog.tables())
+    found["warnings"] = doubts(study.root / "tables", {"data": study.data} if study.data else {})
     if chosen.json:
         show.print_json(found)
     else:
         print("\n".join(_markdown(found) if chosen.markdown else _plain(found)))
+        print("\n".join(f"warning: {text}" for text in found["warnings"]), end="\n" if found["warnings"] else "")
     return 0
+
+
+def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
+    """What speaks against the tables below `folder`: those without a record, and what `again.doubts` finds."""
+    from utopia.provenance import again, ledger
+
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        book = ledger.Ledger.read_one(Path(f"{path}{ledger.SUFFIX}"), roots=roots)
+        if not book.records:
+            found.append(f"{path}: no record says how it was made")
+        for record in book.records:
+            if not record.is_intact:
+                found.append(f"{record.path}: the record was edited")
+            found += again.doubts(record, book.portable)
+    return found
 
 
 def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) -> dict[str, Any]:

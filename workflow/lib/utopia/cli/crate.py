@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, options, show
-from utopia.errors import ConfigError
+from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
     from utopia.provenance.crate.check import Checked
+    from utopia.provenance.lineage import Graph
 
 _PER_KIND = 6
 """Faults of a kind that are shown unless all are asked for."""
@@ -43,8 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orcid", metavar="ADDRESS", default="", help="the agent's https://orcid.org/...")
     parser.add_argument("--affiliation", metavar="NAME", default="", help="the agent's organisation")
     parser.add_argument("--affiliation-url", metavar="ADDRESS", default="", help="its address")
+    parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
+    parser.add_argument("--unsound", action="store_true", help="write it even if verify finds something, and mark it")
     parser.add_argument("--check", metavar="CRATE", help="instead: check a crate, a folder or a zip")
     parser.add_argument("--seal", metavar="DIGEST", help="of --check: the seal that was published")
+    parser.add_argument("--digest", metavar="DIGEST", help="of --check: the digest that was published")
     parser.add_argument("--hash-only", action="store_true", help="of --check: compute nothing again")
     parser.add_argument("--all", action="store_true", help="of --check: show every fault")
 
@@ -64,6 +68,7 @@ def run(chosen: argparse.Namespace) -> int:
     target = Path(chosen.output).expanduser().absolute() if chosen.output else None
     study = audit.locate(chosen)
     graph = audit.graph(study)
+    unsound = _unsound(chosen, study, graph)
     agent = Agent(chosen.agent, chosen.orcid, chosen.affiliation, chosen.affiliation_url)
     written = build(
         graph,
@@ -72,7 +77,11 @@ def run(chosen: argparse.Namespace) -> int:
         target or study.folder.with_name(f"{study.name}.crate.zip").absolute(),
         file_of("."),
         Options(
-            tuple(dict.fromkeys(chosen.include)), chosen.anonymous, agent, [Path(each) for each in chosen.configfile]
+            tuple(dict.fromkeys(chosen.include)),
+            chosen.anonymous,
+            agent,
+            [Path(each) for each in chosen.configfile],
+            unsound,
         ),
     )
     if chosen.json:
@@ -87,10 +96,37 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> list[str]:
+    """What verify finds in the study.
+
+    Raises:
+        UtopiaError: it finds something, and no marked crate is asked for.
+    """
+    from utopia.provenance.verify import verify
+
+    current = audit.current(chosen, graph)
+    report = verify(graph, study.folder, study.name, current=current, partial=chosen.partial)
+    found = [f"{one.finding.kind}: {one.finding.where}: {one.finding.what}" for one in report.findings]
+    if found and not chosen.unsound:
+        lines = "\n".join(f"    {text}" for text in found[:_PER_KIND])
+        raise UtopiaError(
+            f"the study is not sound: verify has {len(found)} findings, first:\n{lines}",
+            where=study.folder,
+            why="a crate is evidence, and whoever gets it takes the study to be as it says",
+            remedy="see `utopia verify`; --unsound writes a crate that says on its first line what was found",
+        )
+    return found
+
+
 def _check(chosen: argparse.Namespace) -> int:
     from utopia.provenance.crate.check import check
 
-    found = check(Path(chosen.check).expanduser().absolute(), seal=chosen.seal, recompute=not chosen.hash_only)
+    found = check(
+        Path(chosen.check).expanduser().absolute(),
+        seal=chosen.seal,
+        digest=chosen.digest,
+        recompute=not chosen.hash_only,
+    )
     if chosen.json:
         show.print_json(found.as_dict())
     else:

@@ -99,27 +99,12 @@ def environment() -> Check:
     there = installed.packages()
     different = [
         f"{name} {there.get(name, 'is missing')}{f', not {version}' if name in there else f' ({version})'}"
-        for name, version in pins((folder / "envs" / "requirements.txt").read_text(encoding="utf-8")).items()
+        for name, version in installed.pinned().items()
         if there.get(name) != version
     ]
     if different:
         return Check("environment", "fail", f"differs from the lock: {'; '.join(different)}", _SET_UP)
     return Check("environment", "ok", f"{len(there)} distributions, all as envs/requirements.txt pins them")
-
-
-def pins(lock: str) -> dict[str, str]:
-    """Normalised name -> version of what a lock pins for this platform and Python."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    found: dict[str, str] = {}
-    for line in lock.splitlines():
-        if line[:1].isalnum():
-            requirement = Requirement(line.rstrip(" \\"))
-            if requirement.marker is None or requirement.marker.evaluate():
-                (specifier,) = requirement.specifier
-                found[canonicalize_name(requirement.name)] = specifier.version
-    return found
 
 
 def snakemake() -> Check:

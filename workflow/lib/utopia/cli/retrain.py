@@ -1,13 +1,15 @@
-"""`utopia verify --retrain CELL...` and `--reextract CELL...`: making chosen results again, beside the stored ones.
+"""`utopia verify --predict`, `--retrain` and `--reextract`: chosen results again, beside the stored ones.
 
-Snakemake runs in a scratch folder in which the files upstream of what is asked for have a second name; the study's own
-folder is only read. Keys of `--json`: `study`, `tier` (`retrain`, `reextract`), `sound`, `compared` (list of {name,
-then, now, tolerance, verdict}), `seconds`.
+Snakemake runs in a scratch folder in which the raw files that the study generated (and, of `--retrain`, the stored
+features) have a second name; the study's own folder is only read. Keys of `--json`: `study`, `tier` (`predict`,
+`retrain`, `reextract`), `sound`, `compared` (list of {name, then, now, tolerance, verdict}), `seconds`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,18 +26,21 @@ if TYPE_CHECKING:
     from utopia.provenance.again import Compared
     from utopia.provenance.lineage import Cell, Graph
 
-_UPSTREAM = {"retrain": ("inputs", "features", "labels"), "reextract": ("inputs",)}
+_RAW = "inputs/raw"
+"""What the study's own folder holds that nothing was made from."""
 
 
 def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
     """Make the chosen cells' runs or features again and compare; 1 if anything is different."""
-    tier = "retrain" if chosen.retrain else "reextract"
-    cells = [_cell(graph, name) for name in chosen.retrain or chosen.reextract]
+    tier = next(name for name in ("predict", "retrain", "reextract") if getattr(chosen, name) is not None)
+    cells = [_cell(graph, name) for name in getattr(chosen, tier)]
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
-        compared = _retrain(chosen, study, graph, cells, Path(folder)) if tier == "retrain" else _reextract(
-            chosen, study, graph, cells, Path(folder)
-        )  # fmt: skip
+    if tier == "predict":
+        compared = _predict(graph, cells)
+    else:
+        again = _retrain if tier == "retrain" else _reextract
+        with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
+            compared = again(chosen, study, graph, cells, Path(folder))
     sound = all(one.verdict != "different" for one in compared)
     seconds = time.perf_counter() - started
     if chosen.json:
@@ -60,30 +65,63 @@ def _cell(graph: Graph, name: str) -> Cell:
     return cell
 
 
+def _predict(graph: Graph, cells: Sequence[Cell]) -> list[Compared]:
+    """Predictions from the stored checkpoints of the runs behind cells; of all runs where no cell is named."""
+    from utopia.provenance.again import predictions_again, runs_of
+    from utopia.provenance.recompute import TRAINING, is_made_by
+
+    runs = runs_of(graph, cells) if cells else None
+    found = []
+    for record in graph.ledger.records:
+        made = {run for path in graph.made(record) if graph.makers[path] is record and (run := graph.run_of(path))}
+        wanted = made if runs is None else made & set(runs)
+        if wanted and is_made_by(record, TRAINING):
+            found += predictions_again(record, graph.ledger.portable, wanted)
+    return found
+
+
 def _retrain(
     chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
 ) -> list[Compared]:
-    from utopia.provenance.again import compare_cell, is_stacked, runs_of
+    from utopia.provenance.again import compare_cell, compare_files, is_stacked, link, runs_of
 
     runs = runs_of(graph, cells)
     # One run a job, so that nothing else is trained; a stacked pack repeats as a whole only.
     alone = [] if any(is_stacked(graph, run) for run in runs) else ["engine={'runs': 1}"]
     targets = [f"{graph.root}/runs/{run}/metrics.csv" for run in runs]
-    _make(chosen, study, scratch, targets, _UPSTREAM["retrain"], alone)
-    return [compare_cell(graph, cell, scratch, chosen.tolerance) for cell in cells]
+    first = re.compile(re.escape(graph.root) + r"/(inputs/[^/]+\.json|labels/.+\.safetensors)")
+    before = sorted(filter(first.fullmatch, graph.ancestors(targets)))
+    link(study.folder / _RAW, scratch / study.folder / _RAW)
+    _make(chosen, study, scratch, before, [])
+    link(study.folder / "features", scratch / study.folder / "features")
+    _age(scratch / study.folder)
+    _make(chosen, study, scratch, targets, alone)
+    compared = [*compare_files(graph, before, scratch), *_predict(graph, cells)]
+    return [*compared, *(compare_cell(graph, cell, scratch, chosen.tolerance) for cell in cells)]
+
+
+def _age(folder: Path) -> None:
+    """Let manifests that were made just now be older than the features that were made from their former selves.
+
+    Otherwise Snakemake would extract these again.
+    """
+    times = [path.stat().st_mtime_ns for path in (folder / "features").glob("*/*.json")]
+    for path in (folder / "inputs").glob("*.json"):
+        os.utime(path, ns=(min(times),) * 2) if times else None
 
 
 def _reextract(
     chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
 ) -> list[Compared]:
-    from utopia.provenance.again import compare_features
+    from utopia.provenance.again import compare_features, link
 
     above = graph.ancestors(path for cell in cells for path in graph.files_of(cell, value_only=True))
     store, start = f"{graph.root}/features/store/", f"{graph.root}/features/"
     indexes = sorted(path for path in above if path.startswith(start) and not path.startswith(store))
     if not indexes:
         raise UtopiaError("these cells stand on no features", remedy="name a cell that a trained run is behind")
-    _make(chosen, study, scratch, indexes, _UPSTREAM["reextract"], [])
+    link(study.folder / _RAW, scratch / study.folder / _RAW)
+    _make(chosen, study, scratch, indexes, [])
     return compare_features(graph, indexes, scratch)
 
 
@@ -92,7 +130,6 @@ def _make(
     study: Study,
     scratch: Path,
     targets: Sequence[str],
-    upstream: Sequence[str],
     more: Sequence[str],
 ) -> None:
     """Let Snakemake make files below the scratch folder.
@@ -100,15 +137,11 @@ def _make(
     Raises:
         UtopiaError: it fails, with its last words.
     """
-    from utopia.provenance.again import link
-
     if study.folder.is_absolute():
         raise ConfigError(
             "`results` is an absolute path, so that nothing can be made again beside it",
             remedy="name the results folder relative to the repository",
         )
-    for name in upstream:
-        link(study.folder / name, scratch / study.folder / name)
     repository = Path.cwd()
     command = engine.command(
         {"study": study.name} | options.overrides(chosen),
@@ -142,4 +175,4 @@ def _in_words(compared: Sequence[Compared], seconds: float) -> list[str]:
         word: sum(one.verdict == word for one in compared) for word in ("identical", "within tolerance", "different")
     }
     words = ", ".join(f"{number} {word}" for word, number in count.items() if number)
-    return [*show.columns(rows), f"{words}; {seconds:.0f} s"]
+    return [*show.columns(rows), f"{words or 'nothing to compare'}; {seconds:.0f} s"]

@@ -7,6 +7,7 @@ it is an flock on `<study>/.run.lock`, held by the Snakemake process itself; the
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -58,7 +59,7 @@ def owner(folder: Path) -> Owner | None:
 def is_held(folder: Path) -> bool:
     """Whether a run of the study is going on."""
     try:
-        descriptor = os.open(folder / NAME, os.O_RDWR)
+        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
@@ -74,13 +75,15 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
     """Take the lock of a study for as long as this process lives, `exec` included, and say who held it before.
 
     Raises:
-        UtopiaError: a run of the study is going on, or the folder cannot be written.
+        UtopiaError: a run of the study is going on, the folder cannot be written, or the lock is a link.
     """
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_a_link(path) from error
         raise UtopiaError(
             f"cannot write ({error.strerror})",
             where=folder,
@@ -98,6 +101,9 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
             why="two runs at once would write the same files",
             remedy=f"see how far it is (utopia status --study {folder.name}), wait for it, or end it with Ctrl-C there",
         ) from None
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise _is_a_link(path)
     former, mine = owner(folder), Owner.me(data, arguments)
     text = (json.dumps(asdict(mine)) + "\n").encode()
     os.pwrite(descriptor, text, 0)
@@ -105,6 +111,15 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
     os.set_inheritable(descriptor, True)
     os.environ[VARIABLE] = mine.run
     return former
+
+
+def _is_a_link(path: Path) -> UtopiaError:
+    return UtopiaError(
+        "the lock is a link to another file",
+        where=path,
+        why="who takes the lock writes into it, and would overwrite that file",
+        remedy="see where it leads (`ls -li`), and remove it",
+    )
 
 
 def end_orphans(former: Owner) -> list[int]:

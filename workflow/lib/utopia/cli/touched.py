@@ -71,7 +71,8 @@ def select(graph: Graph, kind: str, value: str) -> tuple[list[Record], Touched]:
         paths = files_called(graph, value)
         jobs = list({id(reader): reader for path in paths for reader in graph.readers.get(path, ())}.values())
     else:
-        jobs = [record for record in graph.ledger.records if _test(kind, value)(record)]
+        is_meant = _test(kind, value)
+        jobs = [record for record in graph.ledger.records if is_meant(record)]
         paths = [path for record in jobs for path in graph.made(record) if graph.makers.get(path) is record]
     return jobs, graph.touched(paths)
 

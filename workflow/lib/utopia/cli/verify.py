@@ -2,7 +2,7 @@
 
 Keys of `--json`: `study`, `sound`, `seal`, `checked` ({records, files, bytes, cells, recomputed}), `findings` (list of
 {kind, where, what, cells, figures}), `cells` and `figures` (all that are touched), `notes`, `seconds`. Those of
-`--retrain` and `--reextract`: see `utopia.cli.retrain`.
+`--predict`, `--retrain` and `--reextract`: see `utopia.cli.retrain`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
     parser.add_argument("--all", action="store_true", help="show every finding, not only the first of each kind")
     parser.add_argument("--hash-only", action="store_true", help="compute nothing again")
+    parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
     parser.add_argument("--seal", metavar="DIGEST", help="the seal that was noted when the study was finished")
     again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--predict", metavar="CELL", nargs="*", help="instead: predict from the checkpoints behind cells (default: all)"
+    )
     again.add_argument("--retrain", metavar="CELL", nargs="+", help="instead: train the runs behind cells again")
     again.add_argument(
         "--reextract", metavar="CELL", nargs="+", help="instead: extract the features behind cells again"
@@ -45,7 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = audit.locate(chosen)
     graph = audit.graph(study)
-    if chosen.retrain or chosen.reextract:
+    if any(each is not None for each in (chosen.predict, chosen.retrain, chosen.reextract)):
         return retrain.run(chosen, study, graph)
     report = verify(
         graph,
@@ -54,6 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
         current=audit.current(chosen, graph),
         expected_seal=chosen.seal,
         recompute=not chosen.hash_only,
+        partial=chosen.partial,
         tell=lambda text: print(f"{text} ...", file=sys.stderr) if sys.stderr.isatty() else None,
     )
     if chosen.json:

@@ -173,6 +173,28 @@ class Results:
         return read_items(self.metrics[run], run, column["target"], column["metric"], self.frames.get(run))
 
 
+def measured(row: Mapping[str, Any], column: Mapping[str, Any], results: Results) -> Measurement | None:
+    """What the replicas behind a cell give, without any interval; None of a cell that nothing was measured for.
+
+    Raises:
+        ComputeError: see `seed_means` and `mean_change`.
+    """
+    name = column["id"]
+    run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
+    runs = [run] if run else [one for pair in pairs for one in pair]
+    if not runs or any(one not in results.metrics for one in runs):
+        return None
+    if run:
+        return _over_seeds(results.values(run, column))
+    return _over_seeds(_gains(pairs, column, results))
+
+
+def _gains(pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results) -> NDArray[np.float64]:
+    """The mean over models of the change against a treatment, for each seed."""
+    values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
+    return mean_change(values, column["better"], column.get("change") or "relative")
+
+
 def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
     """All cells of a table, row by row.
 
@@ -293,9 +315,8 @@ def _changed(
 ) -> Cell:
     """A derived cell: the mean over models of the change against a treatment."""
     kind = column.get("change") or "relative"
-    values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
     try:
-        gains = mean_change(values, column["better"], kind)
+        gains = _gains(pairs, column, results)
     except ComputeError as error:
         return replace(bare, reason=error.what)
     found = _over_seeds(gains)

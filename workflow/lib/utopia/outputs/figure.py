@@ -27,7 +27,7 @@ from utopia.outputs import (
     figure_tns_example,
     figure_votes,
 )
-from utopia.outputs.figure_data import Inputs, Point, points_csv
+from utopia.outputs.figure_data import Inputs, Point, mark, points_csv
 
 DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "votes": figure_votes.draw,
@@ -109,9 +109,11 @@ def render_figure(
             )
             drawn, points = DRAW[figure["draw"]](inputs)
             status = "drawn"
-        figure_style.save(drawn, {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"})
+        numbers = points_csv(figure["id"], status, points)
+        pictures = {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"}
+        figure_style.save(drawn, pictures, mark(numbers))
     if "csv" in outputs:
-        write_text(outputs["csv"], points_csv(figure["id"], status, points))
+        write_text(outputs["csv"], numbers)
 
 
 def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,6 +21,8 @@ from utopia.distribution.series import Series, read_series
 from utopia.errors import ComputeError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
+
+_MARK = "drawn from numbers with sha256 "
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,17 @@ def points_csv(figure: str, status: str, points: Sequence[Point]) -> str:
     for point in points:
         writer.writerow([figure, status, *(_plain(getattr(point, name)) for name in names)])
     return text.getvalue()
+
+
+def mark(numbers: str) -> str:
+    """What a picture's metadata say of the numbers that it shows: the SHA-256 of the csv file with them."""
+    return f"{_MARK}{hashlib.sha256(numbers.encode()).hexdigest()}"
+
+
+def marked(picture: bytes) -> str | None:
+    """The SHA-256 of the numbers that a picture (PDF or PNG) was drawn from, as it says; None where it says none."""
+    stated = set(re.findall(_MARK.encode() + rb"([0-9a-f]{64})", picture))
+    return stated.pop().decode() if len(stated) == 1 else None
 
 
 def _plain(value: Any) -> str:

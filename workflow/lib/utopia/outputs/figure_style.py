@@ -125,13 +125,21 @@ def statement(axes: Axes, text: str, *, width: int = 40) -> None:
     words.set_in_layout(False)
 
 
-def save(figure: Figure, outputs: Mapping[str, Path]) -> None:
+def save(figure: Figure, outputs: Mapping[str, Path], mark: str | None = None) -> None:
     """Write a figure as `pdf` (vector) and `png`; no date and no program name, so that equal figures are equal files.
+
+    Args:
+        figure: what is drawn.
+        outputs: form -> file.
+        mark: says in each file which numbers it shows; see `figure_data.mark`.
 
     Raises:
         UtopiaError: an output of another kind is asked for.
     """
-    metadata = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
+    metadata = {
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Keywords": mark},
+        "png": {"Software": None, **({"Comment": mark} if mark else {})},
+    }
     for suffix, path in outputs.items():
         if suffix not in metadata:
             raise UtopiaError(f"a figure has no form {suffix!r}", where=path, remedy="ask for pdf, png or csv")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,23 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays
-from utopia.errors import UtopiaError
+from utopia.errors import ComputeError, UtopiaError
 from utopia.files import read_json, sha256
-from utopia.outputs.cells import Results, build
+from utopia.outputs.cells import Results, build, measured
 from utopia.outputs.comparability import frames, promised
+from utopia.provenance import staleness
+from utopia.provenance.current import Change, differences
+from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.paths import Portable
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 FEATURE_TOLERANCE = 1e-3
 """Relative L2 error of a stored feature that other hardware or another decoder may bring."""
+PREDICTION_TOLERANCE = 1e-2
+"""Relative L2 error of a prediction that another device, strategy or precision may bring."""
+_ROUNDING = 64
+"""Units in the last place by which a number may differ that another processor has computed."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +105,166 @@ def _column(graph: Graph, cell: Cell) -> Mapping[str, Any]:
 
 
 def _value(graph: Graph, cell: Cell, found: Mapping[str, Path]) -> float:
+    """A cell's value from metrics, and from what stands beside them of the training."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
     row = next(each for each in table["rows"] if each["id"] == cell.row)
     alone = {**table, "columns": [_column(graph, cell)], "rows": [{**row, "against": None}]}
-    summaries = [
-        path
-        for run in cell.runs
-        if (path := graph.ledger.portable.read(f"{graph.root}/runs/{run}/training.json")).is_file()
-    ]
+    summaries = [path for run in cell.runs if (path := found[run].with_name("training.json")).is_file()]
     results = Results(found, {}, "", promised(summaries), frames(summaries))
     value = build(alone, results)[0].value
     if value is None:
         raise UtopiaError(f"the cell {cell.id} has no value", remedy="ask for a measured cell")
     return value
+
+
+def predictions_again(record: Record, portable: Portable, wanted: Collection[str]) -> list[Compared]:
+    """What the checkpoints of a job's runs predict, against the predictions that stand beside them.
+
+    Args:
+        record: of the job that trained them.
+        portable: where files are.
+        wanted: ids of runs; only these are looked at.
+    """
+    from importlib import import_module
+
+    from utopia.training.run import Task
+    from utopia.training.settings import parse_run
+    from utopia.training.stored import predict_again
+
+    params, roles = record.facts["params"], record.facts["roles"]
+    inputs, outputs = roles["inputs"], roles["outputs"]
+    distributions = inputs["distributions"] or [None] * len(params["runs"])
+    tasks = []
+    for run, distribution, predictions in zip(params["runs"], distributions, outputs["predictions"], strict=True):
+        place = portable.read(predictions)
+        plan = distribution and portable.read(distribution)
+        tasks.append(Task(parse_run(run), plan, place.parent, place, place.with_name("training.json")))
+    tasks = [task for task in tasks if task.run.id in wanted]
+    made = predict_again(
+        tasks,
+        labels=portable.read(inputs["labels"]),
+        features=[portable.read(index) for index in inputs["features"]],
+        way=import_module(f"utopia.training.{params['way']}").WAY,
+    )
+    pairs = zip(tasks, made, strict=True)
+    return [_compared_predictions(task.run.id, arrays.load(task.predictions), now) for task, now in pairs]
+
+
+def _compared_predictions(run: str, then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Compared:
+    name = f"predictions of {run} from its checkpoints"
+    if then.keys() != now.keys():
+        return Compared(name, None, None, PREDICTION_TOLERANCE, DIFFERENT)
+    if all(np.array_equal(then[place], now[place]) for place in now):
+        return Compared(name, None, 0.0, PREDICTION_TOLERANCE, IDENTICAL)
+    error = max(_relative_error(now[place], then[place]) for place in now)
+    verdict = WITHIN if error <= PREDICTION_TOLERANCE else DIFFERENT
+    return Compared(name, None, error if np.isfinite(error) else None, PREDICTION_TOLERANCE, verdict)
+
+
+def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = None) -> Iterator[str]:
+    """What speaks against a table without a look at anything but it and the metrics behind it.
+
+    Its csv, and the files that it was computed from, are hashed; its values are compared with their own replicas.
+
+    Args:
+        record: of the job that rendered it.
+        portable: where files are.
+        wanted: the cells that are asked about; None: all.
+    """
+    table = record.facts["params"]["settings"]["table"]
+    rows = {row["id"]: row for row in table["rows"]}
+    columns = {column["id"]: column for column in table["columns"]}
+    asked = [
+        (row, column) for row in rows for column in columns if wanted is None or _cell(table, row, column) in wanted
+    ]
+    runs = {
+        run
+        for row, column in asked
+        for run in ((rows[row].get("runs") or {}).get(column), *_paired(rows[row], column))
+        if run
+    }
+    roles = record.facts["roles"]
+    files = [
+        path for path in (*roles["inputs"]["metrics"], *roles["inputs"]["summaries"]) if Path(path).parent.name in runs
+    ]
+    csv_path = roles["outputs"]["csv"]
+    entries = {entry["path"]: entry["sha256"] for entry in (*record.inputs, *record.outputs)}
+    changed = [path for path in (csv_path, *files) if _sha256(portable.read(path)) != entries.get(path)]
+    yield from (f"{path} is not the file that the record of {csv_path} describes" for path in changed)
+    if staleness.code_change(record) or set(changed) & set(files):
+        return  # what comes out may differ for another reason, which is said
+    summaries = [portable.read(path) for path in files if path.endswith("training.json")]
+    metrics = {Path(path).parent.name: portable.read(path) for path in files if path.endswith("metrics.csv")}
+    results = Results(metrics, {}, promised=promised(summaries))
+    lines = _lines_of(portable.read(csv_path))
+    for row, column in asked:
+        cell = _cell(table, row, column)
+        line = lines.get(cell)
+        if line is None:
+            yield f"{cell} is not in {csv_path}"
+            continue
+        try:
+            own = measured(rows[row], columns[column], results)
+        except ComputeError as error:
+            if line.get("status") == "measured":
+                yield f"{cell}: {error.what}"
+            continue
+        if (own is None) != (line.get("status") != "measured"):
+            yield f"{cell} is {line.get('status')}, and its runs say otherwise"
+        elif own is not None and any(not _same(line.get(name), value) for name, value in own._asdict().items()):
+            stated = f"{line.get('value')} ± {line.get('std')} over {line.get('n')} seeds"
+            yield f"{cell} is {stated} in the table; its replicas give {own.value} ± {own.std} over {own.n}"
+
+
+def _cell(table: Mapping[str, Any], row: str, column: str) -> str:
+    return f"{table['id']}/{row}/{column}"
+
+
+def _paired(row: Mapping[str, Any], column: str) -> list[str]:
+    return [run for pair in (row.get("changes") or {}).get(column) or [] for run in pair]
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256(path)
+    except OSError:
+        return None
+
+
+def _lines_of(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {str(line.get("cell")): line for line in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+
+
+def _same(text: str | None, value: float | None) -> bool:
+    """Whether a number in a csv file is a value; a last digit may differ between machines."""
+    if not text or value is None:
+        return not text and value is None
+    try:
+        return math.isclose(float(text), value, rel_tol=1e-9, abs_tol=1e-12)
+    except ValueError:
+        return False
+
+
+def compare_files(graph: Graph, names: Sequence[str], scratch: Path) -> list[Compared]:
+    """Manifests, labels and label distributions made again, against the stored ones.
+
+    Args:
+        graph: the lineage of what is stored.
+        names: files, as records write them.
+        scratch: the folder in which they were made again.
+    """
+    read, start = graph.ledger.portable.read, f"{graph.root}/inputs/"
+    manifests = [name for name in names if name.startswith(start)]
+    folders = {str(read_json(place)["root"]) for name in manifests for place in (read(name), scratch / name)}
+    found = []
+    for name in names:
+        what = difference(read(name), scratch / name, folders)
+        found.append(Compared(f"{name}: {what}" if what else name, None, None, 0.0, DIFFERENT if what else IDENTICAL))
+    return found
 
 
 def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> list[Compared]:
@@ -138,6 +295,51 @@ def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> lis
             verdict = WITHIN if error <= FEATURE_TOLERANCE else DIFFERENT
             found.append(Compared(label, None, error if np.isfinite(error) else None, FEATURE_TOLERANCE, verdict))
     return found
+
+
+def difference(stored: Path, made: Path, folders: Iterable[str] = (), *, exact: bool = True) -> str:
+    """How a file that was made again (JSON or arrays) differs from what is stored; empty where it does not.
+
+    Args:
+        stored: the file of the study.
+        made: the file made again.
+        folders: names of one folder, on the machine where the file was made and here, which count as equal.
+        exact: whether numbers must be the same to the bit; else the last digits of arrays may differ.
+    """
+    if stored.suffix == ".json":
+        then, now = (_without(read_json(path), folders) for path in (stored, made))
+        return _first(differences(then, now))
+    then, now = arrays.load(stored), arrays.load(made)
+    if what := _first(differences(_without(then.meta, folders), _without(now.meta, folders))):
+        return what
+    if names := sorted(set(then) ^ set(now)):
+        return f"{names[0]} is in one of them only"
+    return next((f"{name} differs" for name in then if not _equal(then[name], now[name], exact)), "")
+
+
+def _without(value: Any, folders: Iterable[str]) -> Any:
+    """A JSON value in which a folder has one name only."""
+    if isinstance(value, str):
+        for folder in sorted(folders, key=len, reverse=True):
+            value = value.replace(folder, "<folder>")
+        return value
+    if isinstance(value, Mapping):
+        return {name: _without(each, folders) for name, each in value.items()}
+    return [_without(each, folders) for each in value] if isinstance(value, list) else value
+
+
+def _first(found: Iterator[Change]) -> str:
+    one = next(found, None)
+    return "" if one is None else f"{one} when it is done again"
+
+
+def _equal(then: np.ndarray, now: np.ndarray, exact: bool) -> bool:
+    if then.shape != now.shape or then.dtype != now.dtype:
+        return False
+    if exact or then.dtype.kind != "f":
+        return np.array_equal(then, now, equal_nan=then.dtype.kind == "f")
+    near = _ROUNDING * float(np.finfo(then.dtype).eps)
+    return np.allclose(then, now, rtol=near, atol=near, equal_nan=True)
 
 
 def _relative_error(now: np.ndarray, then: np.ndarray) -> float:

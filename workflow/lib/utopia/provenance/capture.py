@@ -75,6 +75,8 @@ def captured(path: Path | None) -> Iterator[Capture]:
 def _open(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_char_device():  # it may be a link to a file elsewhere, which must not be overwritten
+            path.unlink(missing_ok=True)
         return path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError as error:
         raise LogError(

@@ -38,6 +38,10 @@ class Current:
         found = (self.makers.get(path) for path in declared(record, "outputs"))
         return list({id(job): job for job in found if job is not None}.values())
 
+    def targets(self) -> list[str]:
+        """What the study is asked for, as records write paths."""
+        return [self.portable.write(path) for path in self.plan.targets()]
+
     def changes(self, record: Record) -> list[Change]:
         """What differs between a record's parameters and today's; nothing where today's study has no such job."""
         then = _without_code(record.facts["params"])

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +47,8 @@ VARIABLES = (
 )
 """The only environment variables that a record may hold: they steer numbers or say where a job ran; none is secret."""
 
+_COMPUTING = ("numpy", "scipy", "matplotlib", "pillow")
+"""Packages that metrics, tables and figures are computed and drawn with."""
 _LOCK = "envs/requirements.txt"
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==", re.MULTILINE)
 _SECONDS = 10.0
@@ -115,6 +118,37 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+@cache
+def pinned() -> dict[str, str]:
+    """Normalised name -> version of what the lock pins for this platform and Python; empty where there is no lock."""
+    folder = checkout()
+    return {} if folder is None else pins((folder / _LOCK).read_text(encoding="utf-8"))
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Normalised name -> version of what the text of a lock pins for this platform and Python."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, str] = {}
+    for line in lock.splitlines():
+        if line[:1].isalnum():
+            requirement = Requirement(line.rstrip(" \\"))
+            if requirement.marker is None or requirement.marker.evaluate():
+                (specifier,) = requirement.specifier
+                found[canonicalize_name(requirement.name)] = specifier.version
+    return found
+
+
+def differing(installed: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Packages of another version than is wanted, `name 1.0, not 2.0`; one that is missing is none of these."""
+    return [
+        f"{name} {installed[name]}, not {version}"
+        for name, version in wanted.items()
+        if installed.get(name, version) != version
+    ]
+
+
 def _installed() -> list[tuple[str, str]]:
     """Name and version of every distribution on the path, by folder name (METADATA takes 20 times longer)."""
     found = []
@@ -156,6 +190,16 @@ def cpu() -> dict[str, Any]:
         pass  # not Linux: the platform's own name stands
     affinity = getattr(os, "sched_getaffinity", None)
     return {"model": model, "cores": len(affinity(0)) if affinity else os.cpu_count() or 1}
+
+
+def other_machine(facts: Mapping[str, Any]) -> bool:
+    """Whether a job ran on another kind of processor, or with other versions of what computes, than are here: then
+    numbers may come out otherwise in their last digits, and pictures in their pixels.
+    """
+    then, now = (facts.get("environment") or {}).get("packages") or {}, packages()
+    return (facts.get("cpu") or {}).get("model") != cpu()["model"] or any(
+        then.get(name) != now.get(name) for name in _COMPUTING
+    )
 
 
 @cache

@@ -1,13 +1,14 @@
 """The whole ancestry of a value, a figure, a run or a file, as one JSON-able answer.
 
-Everything is read from records and from small files of the study; nothing is hashed and nothing is computed.
+Everything is read from records and from small files of the study. Of what is asked about, the files themselves are
+hashed, and a cell's value is compared with its own replicas; nothing upstream is.
 """
 
 from __future__ import annotations
 
 import csv
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from utopia.errors import UtopiaError
@@ -54,7 +55,7 @@ def explain(graph: Graph, subject: Subject, study: str) -> dict[str, Any]:
         "hardware": _hardware(jobs),
         "jobs": [_job(graph, record) for record in jobs],
         "again": _again(subject, study, jobs),
-        "warnings": _warnings(graph, jobs),
+        "warnings": [*_doubts(graph, subject), *_warnings(graph, jobs)],
     }
 
 
@@ -277,6 +278,22 @@ def _again(subject: Subject, study: str, jobs: Sequence[Record]) -> dict[str, An
         "seconds": round(sum(record.facts["seconds"] for record in does), 1),
         "seconds_from_nothing": round(sum(record.facts["seconds"] for record in jobs), 1),
     }
+
+
+def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
+    """What the files that are asked about themselves say against the answer."""
+    from utopia.provenance.again import doubts
+    from utopia.provenance.hashing import hash_all
+
+    portable = graph.ledger.portable
+    if subject.cell is not None:
+        yield from doubts(graph.tables[subject.cell.table], portable, {subject.name})
+        return
+    places = {path: portable.read(path) for path in subject.files if "files" not in (graph.entry(path) or {})}
+    now = hash_all(places.values())
+    for path, place in places.items():
+        if now[place].sha256 != graph.sha256_of(path):
+            yield f"{path} is not the file that its record describes"
 
 
 def _warnings(graph: Graph, jobs: Sequence[Record]) -> list[str]:

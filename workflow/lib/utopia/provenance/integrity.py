@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utopia.errors import UtopiaError
+from utopia import arrays
+from utopia.errors import InputError, UtopiaError
 from utopia.files import digest, read_json
+from utopia.provenance import environment
 from utopia.provenance.findings import Finding
 from utopia.provenance.hashing import Found, hash_all
 from utopia.provenance.job import SUFFIX
+from utopia.provenance.ledger import Record, is_followed
 from utopia.provenance.lineage import Graph
 
 _OF_THE_RUN = re.compile(
-    r"(logs|benchmarks|report)/.*|\.run\.lock|audit/run\.json|(.*/)?\.snakemake_timestamp|(.*/)?\.[^/]+\.tmp[^/]*"
-    r"|(.*/)?[^/]+\.half\.safetensors"
+    r"logs/.+\.log(\.failed\.json)?|benchmarks/.+\.jsonl|\.run\.lock|audit/run\.json|(.*/)?\.snakemake_timestamp"
+    r"|(.*/)?\.[^/]+\.tmp[^/]*|(.*/)?[^/]+\.half\.safetensors"
 )
 """Files below a study's folder that are no results: what runs say of themselves, and work that is not done."""
 
@@ -44,6 +48,43 @@ def records(graph: Graph) -> Iterator[Finding]:
         expected = f"{record.outputs[0]['path']}{SUFFIX}" if record.outputs else where
         if where != expected:
             yield Finding("record misplaced", where, f"it belongs to {expected}", made)
+        if what := _times(record):
+            yield Finding("impossible time", where, what, made)
+
+
+def _times(record: Record) -> str:
+    """What cannot be of the times that a record names; empty where they can."""
+    try:
+        started, ended = (datetime.fromisoformat(str(record.facts[name])) for name in ("started", "ended"))
+        if ended < started:
+            return f"it ended {record.facts['ended']}, before it started {record.facts['started']}"
+    except (ValueError, TypeError) as error:
+        return f"it names no time: {error}"
+    return ""
+
+
+def not_made(graph: Graph, targets: Iterable[str]) -> Iterator[Finding]:
+    """What the study is asked for today and no record says was made; forms of one table or figure are named once."""
+    lacking = {str(Path(path).with_suffix("")): path for path in targets if path not in graph.makers}
+    for path in lacking.values():
+        yield Finding("not made", path, "the study is asked for it, and no record says that it was made", (path,))
+
+
+def off_the_lock(graph: Graph) -> Iterator[Finding]:
+    """Jobs that ran with other versions of packages than the lock file that they name pins."""
+    lock, pinned = environment.lock(), environment.pinned()
+    seen: dict[int, list[str]] = {}
+    for record in graph.ledger.records:
+        installed = (record.facts.get("environment") or {}).get("packages") or {}
+        if lock is None or (record.facts.get("lock") or {}).get("sha256") != lock["sha256"]:
+            continue  # pins of another lock are not known here
+        if id(installed) not in seen:
+            seen[id(installed)] = environment.differing(installed, pinned)
+        if wrong := seen[id(installed)]:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            made = tuple(graph.made(record))
+            where = graph.ledger.portable.write(record.path)
+            yield Finding("off the lock", where, f"it ran with {', '.join(wrong[:3])}{more}", made)
 
 
 def superseded(graph: Graph) -> set[Path]:
@@ -92,6 +133,11 @@ class Bytes:
         """Bytes that were hashed."""
         return sum(found.bytes for found in self.found.values())
 
+    @property
+    def known(self) -> dict[str, str]:
+        """Absolute path -> SHA-256 of all files that were hashed."""
+        return {str(self._places[path].absolute()): found.sha256 for path, found in self.found.items() if found.sha256}
+
     def findings(self) -> list[Finding]:
         """Files that are missing or have changed, and inputs that were made anew after they were read."""
         return self._findings
@@ -128,7 +174,7 @@ def _short(sha256: str | None) -> str:
 
 
 def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
-    """Files below the study's folder that no record names; and stored features that nothing uses any more.
+    """Files below the study's folder that no record names, and links in place of files; and what is to be noted.
 
     Args:
         graph: the lineage.
@@ -139,22 +185,49 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
     mine = {graph.ledger.portable.write(record.path) for record in graph.ledger.records}
     mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
     named = _stored(graph)
-    for path in _files(folder):
+    notes = [f"{_shown(graph, path)} is a link to a folder elsewhere" for path in _linked(folder)]
+    for path in _files(folder, notes, graph):
         below = path.relative_to(folder).as_posix()
         text = f"{graph.root}/{below}"
+        if path.is_symlink():
+            touched = None if text in known else _cells_in(path, below)
+            found.append(Finding("link", text, f"it is {path.readlink().name!r} elsewhere", (text,), touched))
+            if text not in known:
+                continue
         if text in known or text in mine or _OF_THE_RUN.fullmatch(below):
             continue
         if below.startswith("features/store/") and below not in named:
             unused.append(text)
             continue
         found.append(Finding("unrecorded", text, "no record names it", (text,), _cells_in(path, below)))
-    notes = [f"{len(unused)} stored features that no index names any more, such as {unused[0]}"] if unused else []
+    if unused:
+        notes.append(f"{len(unused)} stored features that no index names any more, such as {unused[0]}")
     return found, notes
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file but hidden ones: caches, such as the index of EEV's tables, which is checked against its table."""
-    for at, folders, names in os.walk(folder, followlinks=False):
+def _linked(folder: Path) -> Iterator[Path]:
+    """The study's folder and those above it in the working directory, where they are links."""
+    above = [folder, *folder.parents] if not folder.is_absolute() else [folder]
+    return (path for path in above if path.is_symlink())
+
+
+def _shown(graph: Graph, path: Path) -> str:
+    """A path for people, as records write it; links on the way are not followed."""
+    return graph.ledger.portable.write(path)
+
+
+def _files(folder: Path, notes: list[str], graph: Graph) -> Iterator[Path]:
+    """Every file but hidden ones: caches, such as the index of EEV's tables, which is checked against its table.
+
+    Folders that are links are followed, once each, and noted.
+    """
+    seen: set[str] = set()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        for name in sorted(folders):
+            if (path := Path(at, name)).is_symlink():
+                notes.append(f"{_shown(graph, path)} is a link to a folder elsewhere")
+                if not is_followed(path, folder, seen):
+                    folders.remove(name)
         folders.sort()
         yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
 
@@ -210,6 +283,43 @@ def contents(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
         elif known != entry["sha256"]:
             what = f"says {_short(entry['sha256'])} of {stored} ({name}), its record says {_short(known)}"
             yield Finding("inconsistent", index, what, (index,))
+
+
+def headers(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
+    """Stored features that say of themselves to be something else than their index says.
+
+    An object's name is the digest of what it says of itself; that names the item and the SHA-256 of its source.
+    """
+    sources: dict[str, set[str]] = {}
+    for index, name, entry in _index_entries(graph):
+        stored = f"{graph.root}/features/{entry.get('file')}"
+        if index in damaged or "file" not in entry or stored in damaged or graph.sha256_of(stored) is None:
+            continue
+        try:
+            meta = dict(arrays.load(graph.ledger.portable.read(stored)).meta)
+        except InputError as error:
+            yield Finding("inconsistent", stored, f"{name}: {error.what}", (index, stored))
+            continue
+        meta.pop("made_with", None)
+        item = name.partition(" of ")[2]
+        if index not in sources:
+            sources[index] = _sources(graph, index)
+        if digest(meta, 32) != Path(stored).stem:
+            yield Finding("inconsistent", stored, "its name is not the digest of what it says of itself", (stored,))
+        elif meta.get("item") != item or meta.get("source_sha256") not in sources[index]:
+            what = f"{index} has it as {name}, and it says to be of {meta.get('item')} or of another source"
+            yield Finding("inconsistent", stored, what, (stored,))
+
+
+def _sources(graph: Graph, index: str) -> set[str]:
+    """The SHA-256 of every file that the features of an index may come from: what its job read."""
+    maker = graph.makers.get(index)
+    inputs = graph.entries(maker, "inputs") if maker else {}
+    manifests = [path for path in inputs if Path(path).parent == Path(graph.root, "inputs")]
+    read = graph.ledger.portable.read
+    listed = [item for path in manifests if path in graph.makers for item in read_json(read(path))["items"]]
+    of_items = {file["sha256"] for item in listed for file in item["files"].values()}
+    return of_items | {entry["sha256"] for entry in inputs.values()}
 
 
 def _manifest(graph: Graph, path: str) -> Iterator[Finding]:

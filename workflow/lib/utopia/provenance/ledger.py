@@ -94,11 +94,20 @@ class Ledger:
             raise UtopiaError(
                 "there is no such folder", where=folder, remedy="run the study first, or name the folder of its results"
             )
+        return cls._read(_record_files(Path(folder)), base, roots)
+
+    @classmethod
+    def read_one(cls, path: Path, *, roots: Mapping[str, str | Path] | None = None) -> Ledger:
+        """Read one record, which may be damaged or missing; see `read`."""
+        return cls._read([path], None, roots)
+
+    @classmethod
+    def _read(cls, paths: list[Path], base: str | Path | None, roots: Mapping[str, str | Path] | None) -> Ledger:
         records: list[Record] = []
         damaged: list[Damaged] = []
         blocks: dict[bytes, Any] = {}
         with _without_collection():
-            for path in _record_files(Path(folder)):
+            for path in paths:
                 try:
                     records.append(Record(path, _checked(_parsed(path.read_bytes(), blocks))))
                 except (OSError, ValueError) as error:
@@ -178,6 +187,21 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def is_followed(link: str | Path, folder: Path, seen: set[str]) -> bool:
+    """Whether a link to a folder is followed: once, and not where it leads to what is reached without it.
+
+    Args:
+        link: the link.
+        folder: the folder below which it lies.
+        seen: where links have led to that were followed; is added to.
+    """
+    real, top = os.path.realpath(link), os.path.realpath(folder)
+    if real in seen or Path(real).is_relative_to(top) or Path(top).is_relative_to(real):
+        return False
+    seen.add(real)
+    return True
+
+
 def _record_files(folder: Path) -> list[Path]:
     found = []
     waiting = [str(folder)]
@@ -186,10 +210,8 @@ def _record_files(folder: Path) -> list[Path]:
         with os.scandir(waiting.pop()) as inside:
             for entry in inside:
                 if entry.is_dir():
-                    # A part of the results may be a link to another disk; a link in a circle is followed once.
-                    real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                    if real not in seen:
-                        seen.add(real)
+                    # A part of the results may be a link to another disk.
+                    if not entry.is_symlink() or is_followed(entry.path, folder, seen):
                         waiting.append(entry.path)
                 elif entry.name.endswith(SUFFIX):
                     found.append(entry.path)

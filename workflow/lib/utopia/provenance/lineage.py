@@ -209,8 +209,7 @@ class Graph:
             cell: which cell.
             value_only: leave out the run that its difference is taken to.
         """
-        record = self.tables[cell.table]
-        read = {entry["path"] for entry in record.inputs}
+        read = self.entries(self.tables[cell.table], "inputs")
         runs = dict.fromkeys(cell.runs if value_only else (*cell.runs, *cell.against))
         names = (f"{self.root}/runs/{run}/{name}" for run in runs for name in ("metrics.csv", "training.json"))
         return [path for path in names if path in read]
@@ -218,16 +217,26 @@ class Graph:
     def touched(self, paths: Iterable[str]) -> Touched:
         """The results that derive from files, these included."""
         given = dict.fromkeys(paths)
-        below = self.descendants(given)
-        reached = given | below
-        cells = [cell.id for cell in self.cells.values() if self._is_touched(cell, given, reached)]
-        drawn = [name for name, record in self.figures.items() if any(path in reached for path in self.made(record))]
+        reached = given | self.descendants(given)
+        cells = {cell for path in given for cell in self._cells_of_tables.get(path, ())}
+        cells |= {cell for path in reached for cell in self._cells_behind.get(path, ())}
+        drawn = {figure for path in reached for figure in self._figures_of.get(path, ())}
         return Touched(sorted(cells), sorted(drawn), sorted(reached))
 
-    def _is_touched(self, cell: Cell, given: Mapping[str, None], reached: Mapping[str, None]) -> bool:
-        return any(path in given for path in self.made(self.tables[cell.table])) or any(
-            path in reached for path in self.files_of(cell)
-        )
+    @cached_property
+    def _cells_behind(self) -> dict[str, list[str]]:
+        """The cells that were computed from each file."""
+        return _by_file((cell.id, self.files_of(cell)) for cell in self.cells.values())
+
+    @cached_property
+    def _cells_of_tables(self) -> dict[str, list[str]]:
+        """The cells in each form of a table."""
+        return _by_file((cell.id, self.made(self.tables[cell.table])) for cell in self.cells.values())
+
+    @cached_property
+    def _figures_of(self) -> dict[str, list[str]]:
+        """The figure in each form of it."""
+        return _by_file((name, self.made(record)) for name, record in self.figures.items())
 
 
 class _Job:
@@ -279,8 +288,16 @@ def members(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from entry.get("files", ())
 
 
+def _by_file(named: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, paths in named:
+        for path in paths:
+            found[path].append(name)
+    return dict(found)
+
+
 def _closure(paths: Iterable[str], step: Any) -> dict[str, None]:
-    given = list(dict.fromkeys(paths))
+    given = dict.fromkeys(paths)
     found: dict[str, None] = {}
     waiting = list(given)
     while waiting:

@@ -1,10 +1,13 @@
-"""Doing again what is cheap: predictions from checkpoints, metrics from predictions, tables from metrics."""
+"""Doing again what is cheap: manifests and labels from raw files, label distributions from labels, metrics from
+predictions, tables and figures from metrics, the page from all of them.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,19 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from utopia import arrays
+from utopia import arrays, seeds
 from utopia.errors import UtopiaError
+from utopia.files import hashed, read_json, sha256
 from utopia.labels.read import Labels
+from utopia.outputs.figure_data import marked
+from utopia.provenance.again import difference
+from utopia.provenance.environment import other_machine
 from utopia.provenance.findings import Finding
+from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
-from utopia.provenance.replay import replay
-from utopia.provenance.staleness import code_change
+from utopia.provenance.replay import here, replay
+from utopia.provenance.staleness import code_change, stale
 
 TRAINING = "workflow/scripts/train_runs.py"
+FROM_RAW = tuple(f"workflow/scripts/{name}.py" for name in ("list_inputs", "build_labels", "import_features"))
 EVALUATIONS = ("workflow/scripts/evaluate_runs.py", "workflow/scripts/evaluate_reference.py")
+DERIVED = (
+    "workflow/scripts/approximate_distribution.py",
+    *EVALUATIONS,
+    "workflow/scripts/write_submission.py",
+    "workflow/scripts/report_coverage.py",
+)
 TABLES = "workflow/scripts/render_table.py"
 FIGURES = "workflow/scripts/render_figure.py"
+PAGE = "workflow/scripts/render_page.py"
 _SUMMARY = "training.json"
 
 
@@ -33,11 +49,24 @@ class Again:
 
     Args:
         graph: the lineage.
-        damaged: files that are known not to be what they were.
+        damaged: files that are known not to be what they were, or that are not at hand.
+        known: absolute path -> SHA-256 of files that were hashed just now.
+        trusted: whether the records may name folders to be read, as those of a study of one's own may, and the page
+            may be rendered again from all records.
+        pictures: whether figures are drawn again, which takes a second each; else only their numbers are computed.
     """
 
-    def __init__(self, graph: Graph, damaged: set[str]) -> None:
-        self._graph, self._damaged = graph, damaged
+    def __init__(
+        self,
+        graph: Graph,
+        damaged: set[str],
+        *,
+        known: Mapping[str, str] | None = None,
+        trusted: bool = True,
+        pictures: bool = True,
+    ) -> None:
+        self._graph, self._damaged, self._known = graph, damaged, known or {}
+        self._trusted, self._pictures = trusted, pictures
         self.compared = 0
         """Files that were made again and compared."""
         self.passed_over: list[str] = []
@@ -46,44 +75,111 @@ class Again:
     def findings(self) -> Iterator[Finding]:
         """Everything that does not come out as it is stored."""
         records = [record for record in self._graph.ledger.records if self._is_latest(record)]
+        cheap = (*(FROM_RAW if self._trusted else ()), *DERIVED, TABLES, FIGURES)
         for record in records:
             if is_made_by(record, TRAINING):
                 yield from self._training(record)
-        for record in records:
-            if is_made_by(record, *EVALUATIONS, TABLES, FIGURES):
-                yield from self._replayed(record)
+        with hashed(self._known):
+            for record in records:
+                if is_made_by(record, *cheap):
+                    yield from self._replayed(record)
+                elif is_made_by(record, PAGE) and self._trusted:
+                    yield from self._page(record)
 
     def _is_latest(self, record: Record) -> bool:
         return any(self._graph.makers.get(path) is record for path in self._graph.made(record))
 
     # -- jobs that are cheap enough to be done again
 
+    def _page(self, record: Record) -> Iterator[Finding]:
+        """The page, unless it would say of other jobs today that they are no longer up to date."""
+        ledger = self._graph.ledger
+        read = {path for path in self._graph.entries(record, "inputs") if path.endswith(SUFFIX)}
+        others = {ledger.portable.write(each.path) for each in ledger.records if each.rule != record.rule}
+        if read != others:
+            number = len(read ^ others)
+            self._pass_over(record.outputs[0]["path"], f"{number} records were written or removed after it was made")
+        elif any(stale(ledger)):
+            self._pass_over(record.outputs[0]["path"], "jobs that it shows are no longer up to date")
+        else:
+            yield from self._replayed(record)
+
+    def _pass_over(self, name: str, why: str) -> None:
+        self.passed_over.append(f"{name} was not done again: {why}")
+
     def _replayed(self, record: Record) -> Iterator[Finding]:
         graph, portable = self._graph, self._graph.ledger.portable
         name = record.outputs[0]["path"]
+        if not any(portable.read(path).exists() for path in graph.made(record)):
+            return  # it is not at hand, or lost, which hashing has found
         if bad := [path for path in graph.entries(record, "inputs") if path in self._damaged]:
-            self.passed_over.append(f"{name} was not done again: {bad[0]} is not what it was")
+            self._pass_over(name, f"{bad[0]} is not what it was")
             return
         if changed := code_change(record):
-            self.passed_over.append(f"{name} was not done again: its code has changed ({changed})")
+            self._pass_over(name, f"its code has changed ({changed})")
             return
         with tempfile.TemporaryDirectory() as folder:
+            if sum(each["bytes"] or 0 for each in record.outputs) > shutil.disk_usage(folder).free // 2:
+                self._pass_over(name, "the disk for temporary files has no room for it")
+                return
             try:
-                # How text and lines are drawn depends on the fonts of the machine; the plotted numbers do not.
-                wanted = (".csv",) if is_made_by(record, FIGURES) else ("",)
-                made = replay(record, portable, Path(folder), wanted)
+                # How text and lines are drawn depends on versions and machines; which numbers they show does not.
+                drawn = self._pictures and not other_machine(record.facts)
+                suffixes = ("",) if drawn or not is_made_by(record, FIGURES) else (".csv",)
+                made = replay(record, portable, Path(folder), suffixes)
             except UtopiaError as error:
                 yield Finding("not reproduced", name, f"cannot be done again: {error.what}", tuple(graph.made(record)))
                 return
-            stored = {path: _bytes_of(portable.read(path)) for path in made}
-            pairs = {path: (now, made[path].read_bytes()) for path, now in stored.items() if now is not None}
-            self.compared += len(pairs)
-            # The csv holds every number of a table: where it differs, the other forms differ in the same cells.
-            csvs = [pair for path, pair in pairs.items() if is_made_by(record, TABLES) and path.endswith(".csv")]
-            cells = next((differing_cells(*pair) for pair in csvs), None)
-            for path, (now, then) in pairs.items():
-                if now != then and (path not in self._damaged or (cells and path.endswith(".csv"))):
-                    yield Finding("not reproduced", path, _lines(now, then), (path,), cells)
+            except KeyError as error:
+                self._pass_over(name, f"the folder {error.args[0]!r} is not known")
+                return
+            yield from self._compared(record, made)
+
+    def _compared(self, record: Record, made: Mapping[str, Path]) -> Iterator[Finding]:
+        """What a job has made again, against what is stored."""
+        read = self._graph.ledger.portable.read
+        stored = {path: _bytes_of(read(path)) for path in made}
+        pairs = {path: (now, made[path].read_bytes()) for path, now in stored.items() if now is not None}
+        self.compared += len(pairs)
+        # The csv holds every number of a table: where it differs, the other forms differ in the same cells.
+        csvs = [pair for path, pair in pairs.items() if is_made_by(record, TABLES) and path.endswith(".csv")]
+        cells = next((differing_cells(*pair) for pair in csvs), None)
+        marks = list(self._marks(record, made)) if is_made_by(record, FIGURES) else []
+        yield from marks
+        for path, (now, then) in pairs.items():
+            if (
+                now == then
+                or any(path == finding.where for finding in marks)
+                or (path in self._damaged and not (cells and path.endswith(".csv")))
+            ):
+                continue
+            if what := self._difference(record, path, now, then, made[path]):
+                yield Finding("not reproduced", path, what, (path,), cells)
+
+    def _marks(self, record: Record, made: Mapping[str, Path]) -> Iterator[Finding]:
+        """Pictures that do not say that they show the numbers that come out again."""
+        numbers = next(sha256(file) for path, file in made.items() if path.endswith(".csv"))
+        for path in self._graph.made(record):
+            picture = _bytes_of(self._graph.ledger.portable.read(path)) if path.endswith((".pdf", ".png")) else None
+            if picture is not None and path not in self._damaged and marked(picture) != numbers:
+                yield Finding("not reproduced", path, "it does not show the numbers that come out again", (path,))
+
+    def _difference(self, record: Record, path: str, now: bytes, then: bytes, made: Path) -> str:
+        """How a stored file differs from what comes out again; empty where the difference means nothing."""
+        if path.endswith((".pdf", ".png")):
+            return "another picture than the one that is drawn again"
+        if path.endswith((".json", ".safetensors")):
+            stored = self._graph.ledger.portable.read(path)
+            return difference(stored, made, self._folders(record), exact=not other_machine(record.facts))
+        return _lines(now, then)
+
+    def _folders(self, record: Record) -> set[str]:
+        """The data set's folder as its manifest names it, and as it is called here: what of a file may differ."""
+        portable, folder = self._graph.ledger.portable, record.facts["params"].get("folder")
+        if not folder or "dataset" not in record.wildcards:
+            return set()
+        manifest = f"{self._graph.root}/inputs/{record.wildcards['dataset']}.json"
+        return {str(read_json(portable.read(manifest))["root"]), here(portable, folder)}
 
     # -- training: too dear to be done again, but what it stored must agree with itself
 
@@ -105,11 +201,12 @@ class Again:
         read = self._graph.ledger.portable.read
         facts = json.loads(read(summary).read_bytes())
         stored = arrays.load(read(predictions))
-        known = Labels(read(labels))
+        known, folder = Labels(read(labels)), summary.removesuffix(_SUMMARY)
+        for what in (*_contradictions(run, facts, stored.meta), *self._of_checkpoints(facts, folder)):
+            yield Finding("inconsistent", summary, what, (summary, predictions))
         if lacking := list(_lacking(run, facts, stored, known)):
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
             yield Finding("fewer replicas", summary, f"{'; '.join(lacking[:3])}{more}", (summary, predictions))
-        folder = summary.removesuffix(_SUMMARY)
         by_place: dict[str, list[Mapping[str, Any]]] = {}
         for replica in facts["replicas"]:
             by_place.setdefault(f"{replica['target']}/{replica['fold']}/{replica['repeat']}", []).append(replica)
@@ -129,6 +226,56 @@ class Again:
             if wrong:
                 what = f"{place}: the predictions of {', '.join(wrong[:3])} are not those of the checkpoint"
                 yield Finding("not reproduced", predictions, what, (predictions,))
+
+    def _of_checkpoints(self, facts: Mapping[str, Any], folder: str) -> Iterator[str]:
+        """What training.json says of replicas and their checkpoints do not."""
+        for replica in facts["replicas"]:
+            path = f"{folder}{replica['checkpoint']}"
+            if path in self._damaged:
+                continue
+            meta = arrays.load(self._graph.ledger.portable.read(path)).meta
+            own = {name: replica[name] for name in ("target", "fold", "repeat", "member", "whole")}
+            pairs = {
+                "the replica": (own, meta["replica"]),
+                "the seed": (replica["seed"], meta["seed"]),
+                "the selected epoch": (replica["selected_epoch"], meta["epoch"]),
+                "the training loss": (replica["loss"], meta["history"]["loss"]),
+                "the validation loss": (replica["validation_loss"], meta["history"]["validation"]),
+                "the test error": (replica["test_error"], meta["history"]["test"]),
+                "the fitted items": (replica["fitted"], meta["fitted"]),
+                "the items held out": (replica["held_out"], meta["held_out"]),
+            }
+            for name, (said, kept) in pairs.items():
+                if said != kept:
+                    yield f"{name} of {replica['checkpoint']} is not the one in the checkpoint"
+
+
+def _contradictions(run: Mapping[str, Any], facts: Mapping[str, Any], meta: Mapping[str, Any]) -> Iterator[str]:
+    """What training.json, the predictions' metadata and the run's settings say of each other and is not so."""
+    epochs: dict[str, list[int]] = {}
+    for replica in facts["replicas"]:
+        epochs.setdefault(f"{replica['target']}/{replica['fold']}/{replica['repeat']}", []).append(
+            replica["selected_epoch"]
+        )
+        member = (replica["member"],) if replica["member"] else ()
+        # As utopia.training.replica.Replica.seed has it, which must not be imported here: it brings torch.
+        identity = (run["dataset"], run["model"], replica["target"], replica["fold"], replica["repeat"], *member)
+        if replica["seed"] != seeds.derive(run["seed"], *identity):
+            yield f"the seed of {replica['checkpoint']} is not the one that its run's seed gives"
+        if replica["epochs"] != len(replica["loss"]) or not 0 <= replica["selected_epoch"] < replica["epochs"]:
+            yield f"the epochs of {replica['checkpoint']} are not those of its losses"
+    then = {
+        "run": run["id"],
+        "dataset": run["dataset"],
+        "targets": run["targets"],
+        "folds": list(facts["folds"]),
+        "seeds": list(range(int(run["repeats"]))),
+        "epochs": {place: of[0] if len(of) == 1 else of for place, of in epochs.items()},
+    }
+    for name, value in then.items():
+        # JSON sorts the names of folds, the predictions keep their order.
+        if sorted(meta[name]) != sorted(value) if name == "folds" else meta[name] != value:
+            yield f"its {name} are not those that the predictions' metadata name"
 
 
 def _bytes_of(path: Path) -> bytes | None:

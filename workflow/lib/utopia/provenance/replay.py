@@ -17,6 +17,19 @@ from utopia.provenance import failures, fingerprint
 from utopia.provenance.ledger import Record
 from utopia.provenance.paths import Portable
 
+_FOLDERS = ("folder", "store")
+"""Parameters that are folders: records write them as paths."""
+
+
+class _Params(dict[str, Any]):
+    """Parameters as scripts use Snakemake's: by attribute and as a mapping."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
 
 class _Named(list[str]):
     """A named list as scripts use Snakemake's: by number, by name, and as pairs."""
@@ -40,13 +53,15 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
     """Run a job's script again on the inputs that its record names; outputs go below `folder`.
 
     The script runs in this process, with the present code: only jobs whose code has not changed since are worth it.
-    Of outputs with names, only those that end in one of `suffixes` are asked for.
+    What a job stores beside its outputs goes below `folder` too. Of outputs with names, only those that end in one of
+    `suffixes` are asked for.
 
     Returns:
         The recorded path of each declared output -> the file made now.
 
     Raises:
         UtopiaError: the record does not say how the job was called, or the job fails; with its own message.
+        KeyError: it names a folder that is not known here.
     """
     roles, scripts = record.facts.get("roles"), record.facts["code"].get("files") or []
     if roles is None or len(scripts) != 1:
@@ -57,15 +72,20 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
         made[path] = folder / path
         return str(made[path])
 
+    def placed(name: str, value: Any) -> Any:
+        if name not in _FOLDERS or not isinstance(value, str):
+            return value
+        return str(folder / value) if name == "store" else here(portable, value)
+
     job = SimpleNamespace(
         rule=record.rule,
         wildcards=SimpleNamespace(**record.wildcards),
-        params=SimpleNamespace(**record.facts["params"]),
-        input=_Named(_mapped(roles["inputs"], lambda path: str(portable.read(path)))),
+        params=_Params({name: placed(name, value) for name, value in record.facts["params"].items()}),
+        input=_Named(_mapped(roles["inputs"], lambda path: here(portable, path))),
         output=_Named(_mapped(_wanted(roles["outputs"], suffixes), anew)),
         threads=record.facts.get("threads", 1),
         log=[],
-        config={},
+        config={name: str(path) for name, path in portable.roots.items() if name == "data"},
     )
     said = io.StringIO()
     with _quiet(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -77,6 +97,12 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
                 found[0].what if found else "the job fails when it is done again", where=found[0].where if found else ""
             ) from error
     return made
+
+
+def here(portable: Portable, path: str) -> str:
+    """A path on this machine, as Snakemake gives it to a job: relative where it lies in the working directory."""
+    place = portable.read(path)
+    return path if place == Path.cwd() / path else str(place)
 
 
 def _wanted(roles: Mapping[str, Any], suffixes: tuple[str, ...]) -> dict[str, Any]:

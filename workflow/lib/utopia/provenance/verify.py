@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from utopia.provenance import integrity, opened, staleness
+from utopia.provenance import environment, integrity, opened, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Judged, Report
 from utopia.provenance.lineage import Graph
@@ -29,6 +29,8 @@ def verify(
     current: Current | None = None,
     expected_seal: str | None = None,
     recompute: bool = True,
+    pictures: bool = True,
+    partial: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Audit a study.
@@ -40,6 +42,8 @@ def verify(
         current: today's parameters; without them settings are not compared.
         expected_seal: the seal that was written down when the study was finished.
         recompute: whether values are computed again.
+        pictures: whether figures are drawn again too.
+        partial: whether the study was made in part on purpose, so that what is not there is not looked for.
         tell: is told what is being done.
     """
     started = time.perf_counter()
@@ -57,12 +61,18 @@ def verify(
     extra, notes = integrity.unrecorded(graph, folder)
     found += extra
     report.notes += notes
+    if current is not None and not partial:
+        found += integrity.not_made(graph, current.targets())
+    found += integrity.off_the_lock(graph)
+    if differing := environment.differing(environment.packages(), environment.pinned()):
+        report.notes.append(f"not installed as the lock pins it, so numbers may come out otherwise: {differing[0]}")
     found += integrity.contents(graph, there.damaged)
     found += staleness.findings(graph, current, set(gone))
     found += opened.findings(graph)
     found += fewer_seeds(graph, there.damaged)
-    again = Again(graph, there.damaged)
+    again = Again(graph, there.damaged | set(there.unknown), known=there.known, pictures=pictures)
     if recompute:
+        found += integrity.headers(graph, there.damaged)
         tell("computing metrics and tables again")
         found += again.findings()
         report.notes += again.passed_over

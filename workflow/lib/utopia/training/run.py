@@ -89,12 +89,12 @@ def train_runs(
     """
     _check_together([task.run for task in tasks])
     first = tasks[0].run
-    device = _prepare(first)
+    device = prepare(first)
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
     plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
-    opened = [_parts(task, plans) for task in tasks]
+    opened = [parts_of(task, plans) for task in tasks]
     data = way.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
-    work = [_opened(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
+    work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
     common = [files.sha256(path) for path in (labels, *features)]
     own = {path: [files.sha256(path)] for path in plans}
 
@@ -147,11 +147,13 @@ def _check_together(runs: Sequence[Run]) -> None:
             )
 
 
-def _parts(task: Task, plans: Mapping[Path, arrays.Arrays]) -> Parts:
+def parts_of(task: Task, plans: Mapping[Path, arrays.Arrays]) -> Parts:
+    """What the run of a task is made of."""
     return Parts.of(task.run, plans[task.distribution] if task.distribution is not None else None)
 
 
-def _opened(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _Open:
+def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _Open:
+    """A task with all its replicas."""
     run = task.run
     if run.best is not None and parts.recipe.selection not in ("best_validation", "early_stopping"):
         raise ConfigError(
@@ -183,7 +185,7 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
             by_place.setdefault(job.replica.place, []).append(fitted)
         entries.append(_entry(job, fitted, seconds, path, task.folder) | {"speaks": job.replica in speaking})
     collected = {
-        f"{place}/{item}": _mean([one.predictions[item] for one in members if item in one.predictions])
+        f"{place}/{item}": mean([one.predictions[item] for one in members if item in one.predictions])
         for place, members in by_place.items()
         for item in dict.fromkeys(item for one in members for item in one.predictions)
     }
@@ -211,12 +213,12 @@ def _validation_loss(fitted: Fitted) -> float | None:
     return fitted.history.validation[fitted.epoch] if fitted.history.validation else None
 
 
-def _mean(members: list[np.ndarray]) -> np.ndarray:
+def mean(members: list[np.ndarray]) -> np.ndarray:
     """The mean of an ensemble's predictions, float32."""
     return members[0] if len(members) == 1 else np.stack(members).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _prepare(run: Run) -> torch.device:
+def prepare(run: Run) -> torch.device:
     """Set what makes torch reproducible, and name the device."""
     if run.device == "cuda" and not torch.cuda.is_available():
         raise ComputeError(

@@ -29,7 +29,9 @@ KINDS = {
     "action": "an action does not say what the record of its job says",
     "lineage": "two records contradict each other",
     "code": "the code in the crate is not the code that a record names",
-    "seal": "the records are not those that the seal was taken of",
+    "seal": "the records, or the metadata, are not those that the seal was taken of",
+    "digest": "it is not the crate whose digest was published",
+    "unsound": "the study was not sound when the crate was written",
     "not reproduced": "doing a job again from what is in the crate gives something else",
 }
 """Every kind of fault, and what it means."""
@@ -110,6 +112,7 @@ def faults(crate: Opened) -> Iterator[Fault]:
     """All faults that show without computing anything."""
     for identifier in crate.repeated:
         yield Fault("metadata", METADATA, f"{identifier} is described twice")
+    yield from _seals(crate)
     yield from _files(crate)
     yield from _records(crate)
     yield from _actions(crate)
@@ -143,6 +146,18 @@ def _files(crate: Opened) -> Iterator[Fault]:
 
 
 # -- records
+
+
+def _seals(crate: Opened) -> Iterator[Fault]:
+    sealed, now = (
+        crate.entities.get(naming.METADATA_SEAL, {}).get("value"),
+        naming.metadata_seal(crate.entities.values()),
+    )
+    if sealed != now:
+        yield Fault("seal", METADATA, f"that of the metadata was {_short(sealed)} and is {_short(now)}")
+    verdict = crate.entities.get(naming.VERDICT, {}).get("value")
+    if verdict != "sound":
+        yield Fault("unsound", METADATA, str(verdict))
 
 
 def _records(crate: Opened) -> Iterator[Fault]:

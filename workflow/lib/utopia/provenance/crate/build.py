@@ -36,6 +36,8 @@ class Options:
     anonymous: bool = False
     agent: Agent = field(default_factory=Agent)
     configfiles: Sequence[Path] = ()
+    unsound: Sequence[str] = ()
+    """What `utopia verify` has found in the study; the crate is marked with it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def build(graph: Graph, folder: Path, study: str, target: Path, checkout: Path, 
         staged = Path(scratch, "crate")
         _stage(content, graph, checkout, staged, options.anonymous)
         written = _describe(graph, study, staged, content, checkout, options)
-        if faults := agreement.of_folder(staged):
+        faults = agreement.of_folder(staged)
+        if faults and not options.unsound:
             lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in faults[:_SHOWN])
             raise UtopiaError(
                 f"the study contradicts its records in {len(faults)} places, first:\n{lines}",
@@ -158,7 +161,7 @@ def _describe(
     found = dict(sorted(found.items()))
     scripts = {name for record in again.ledger.records for name in record.facts["code"].get("files") or ()}
     codes = {name: naming.code((staged / name).read_bytes()) for name in (WORKFLOW, *scripts) if name in found}
-    value = describe.metadata(again, study, found, codes, origins, _citation(checkout), options.agent)
+    value = describe.metadata(again, study, found, codes, origins, _citation(checkout), options.agent, options.unsound)
     files.write_json(staged / METADATA, value)
     return {
         "files": len(found) + 1,
@@ -200,6 +203,13 @@ def _read_me(
         if options.anonymous
         else ""
     )
+    warning = (
+        "**`utopia verify` did not find this study sound when the crate was written:**\n\n"
+        + "".join(f"* {text}\n" for text in options.unsound)
+        + "\n"
+        if options.unsound
+        else ""
+    )
     sets = sorted({(str(each["dataset"]), str(each["licence"]), str(each["source"])) for each in origins.values()})
     rows = [f"| {name if name != 'None' else 'weights and others'} | {terms} | {url} |" for name, terms, url in sets]
     data = "\n".join(["| data | licence | source |", "|---|---|---|", *rows]) if rows else ""
@@ -209,8 +219,8 @@ def _read_me(
     )
     return f"""# Study {study}
 
-A Provenance Run RO-Crate: tables and figures, the metrics that they were computed from, a record of each of the
-{len(graph.ledger.records)} jobs, configuration, code and lock file. `{METADATA}` describes all of it.
+{warning}A Provenance Run RO-Crate: tables and figures, the metrics that they were computed from, a record of each of
+the {len(graph.ledger.records)} jobs, configuration, code and lock file. `{METADATA}` describes all of it.
 
 ## Check it
 

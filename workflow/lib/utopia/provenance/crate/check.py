@@ -59,12 +59,13 @@ class Checked:
         }
 
 
-def check(crate: Path, *, seal: str | None = None, recompute: bool = True) -> Checked:
+def check(crate: Path, *, seal: str | None = None, digest: str | None = None, recompute: bool = True) -> Checked:
     """Check a crate, reading nothing but the crate and running no code of it.
 
     Args:
         crate: its folder or zip.
         seal: the seal that was published elsewhere.
+        digest: the digest of the crate that was published elsewhere.
         recompute: whether values are computed again.
 
     Raises:
@@ -89,6 +90,8 @@ def check(crate: Path, *, seal: str | None = None, recompute: bool = True) -> Ch
             found.faults += agreement.faults(inside)
             if seal is not None and seal != found.seal:
                 found.faults.append(Fault("seal", inside.root, f"it is {found.seal[:12]}, not {seal[:12]}"))
+            if digest is not None and digest != found.digest:
+                found.faults.append(Fault("digest", found.crate, f"it is {found.digest[:12]}, not {digest[:12]}"))
             found.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
             if recompute:
                 _recompute(inside, found)
@@ -98,7 +101,7 @@ def check(crate: Path, *, seal: str | None = None, recompute: bool = True) -> Ch
             # Of a crate of ours this cannot be: a record has the form of one, and values that no job writes.
             what = f"a record is not what a job writes ({type(error).__name__}: {error}); the check ended there"
             found.faults.append(Fault("record", inside.root, what))
-        found.not_checked += _unseen(inside, seal)
+        found.not_checked += _unseen(inside, is_sealed=digest is not None)
     found.seconds = time.perf_counter() - started
     return found
 
@@ -111,7 +114,7 @@ def _recompute(crate: Opened, found: Checked) -> None:
     graph = crate.graph
     absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.found}
     damaged = absent | {fault.where for fault in found.faults if fault.kind in ("changed", "missing")}
-    again = Again(graph, damaged)
+    again = Again(graph, damaged, trusted=False)
     for finding in (*fewer_seeds(graph, damaged), *again.findings()):
         found.faults.append(Fault("not reproduced", finding.where, finding.what))
     found.checked["recomputed"] = again.compared
@@ -133,7 +136,14 @@ def _note(text: str, absent: set[str]) -> str:
 
 def _kind(path: str) -> str:
     name = path.rsplit("/", 1)[-1]
-    for start, words in (("/tables/", "tables"), ("/figures/", "numbers of figures"), ("/labels/", "labels are")):
+    if name.endswith(".json") and "/inputs/" in path:
+        return "manifests are"
+    for start, words in (
+        ("/inputs/raw/", "raw files are"),
+        ("/tables/", "tables"),
+        ("/figures/", "numbers of figures"),
+        ("/labels/", "labels are"),
+    ):
         if start in path:
             return words
     return _NAMES.get(name, name)
@@ -150,7 +160,7 @@ def _unsafe(crate: Opened) -> str:
     return ""
 
 
-def _unseen(crate: Opened, seal: str | None) -> Iterator[str]:
+def _unseen(crate: Opened, *, is_sealed: bool) -> Iterator[str]:
     referred = [each for each in crate.entities.values() if each["@id"].startswith("#file/")]
     if referred:
         size = sum(int(each["contentSize"]) for each in referred if str(each.get("contentSize", "")).isdigit())
@@ -159,6 +169,6 @@ def _unseen(crate: Opened, seal: str | None) -> Iterator[str]:
     lacking = [kind for kind in ("predictions", "checkpoints") if not any(map(OPTIONAL[kind].fullmatch, below))]
     if lacking:
         yield f"training: {' and '.join(lacking)} are not in the crate"
-    if seal is None:
-        yield "whether everything was rewritten together: compare the seal with one that was published (--seal)"
+    if not is_sealed:
+        yield "whether everything was rewritten together: compare with the digest that was published (--digest)"
     yield "the form of the metadata: rocrate-validator checks that (profile provenance-run-crate-0.5)"

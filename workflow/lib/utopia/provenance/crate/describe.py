@@ -38,29 +38,6 @@ _BIOSCHEMAS = "https://bioschemas.org/profiles/{}/1.0-RELEASE"
 _PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
 _ENGINE = "https://snakemake.github.io"
 _COMPLETED = "http://schema.org/CompletedActionStatus"
-_FORMATS = {
-    ".csv": "text/csv",
-    ".md": "text/markdown",
-    ".tex": "application/x-tex",
-    ".html": "text/html",
-    ".json": "application/json",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".py": "text/x-python",
-    ".smk": "text/x-snakemake",
-    ".yaml": "application/yaml",
-    ".cff": "application/yaml",
-    ".toml": "application/toml",
-    ".rst": "text/x-rst",
-    ".txt": "text/plain",
-    ".in": "text/plain",
-    ".mp4": "video/mp4",
-    ".webm": "video/webm",
-    ".mp3": "audio/mpeg",
-    ".wav": "audio/wav",
-    ".h5": "application/x-hdf5",
-}
-_TEXTS = {"LICENSE": "text/plain", WORKFLOW: "text/x-snakemake"}
 
 
 def metadata(
@@ -71,6 +48,7 @@ def metadata(
     origins: Mapping[str, Mapping[str, Any]],
     citation: Mapping[str, Any],
     agent: Agent,
+    unsound: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The JSON-LD of a crate; the same arguments give the same value.
 
@@ -82,6 +60,7 @@ def metadata(
         origins: path -> `{dataset, licence, source}` of files that are only referred to.
         citation: the content of `CITATION.cff`.
         agent: who ran it.
+        unsound: what `utopia verify` has found; nothing where the study is sound.
     """
     writer = _Writer(graph, files, codes, origins)
     writer.people(citation, agent)
@@ -89,13 +68,8 @@ def metadata(
     writer.workflow(citation)
     writer.jobs()
     writer.run()
-    writer.root(study, citation)
+    writer.root(study, citation, unsound)
     return writer.done()
-
-
-def suffix_format(name: str) -> str:
-    """The media type of a file, by its name."""
-    return _TEXTS.get(name) or _FORMATS.get(Path(name).suffix.lower(), "application/octet-stream")
 
 
 class _Writer:
@@ -122,6 +96,8 @@ class _Writer:
         found = self._crate.metadata.generate()
         first = {METADATA: 0, "./": 1}
         found["@graph"].sort(key=lambda entity: (first.get(entity["@id"], 2), entity["@id"]))
+        seal = next(entity for entity in found["@graph"] if entity["@id"] == naming.METADATA_SEAL)
+        seal["value"] = naming.metadata_seal(found["@graph"])
         return dict(found)
 
     # -- parts
@@ -254,26 +230,29 @@ class _Writer:
             **common,
         )
 
-    def root(self, study: str, citation: Mapping[str, Any]) -> None:
+    def root(self, study: str, citation: Mapping[str, Any], unsound: Sequence[str]) -> None:
         """What the crate is."""
         for identifier, name, version in _PROFILES:
             self._add(identifier, "CreativeWork", name=name, version=version)
-        self._add(
-            naming.SEAL, "PropertyValue", name="seal", propertyID="seal of all records",
-            value=integrity.seal(self._graph),
-        )  # fmt: skip
+        for identifier, name, of, value in (
+            (naming.SEAL, "seal", "seal of all records", integrity.seal(self._graph)),
+            (naming.METADATA_SEAL, "seal of the metadata", "digest of every entity but this one", ""),
+            (naming.VERDICT, "verdict", "what utopia verify said of the study", "; ".join(unsound) or "sound"),
+        ):
+            self._add(identifier, "PropertyValue", name=name, propertyID=of, value=value)
         root = self._crate.root_dataset
         root["name"] = f"Study {study}: tables, figures and their provenance"
         root["description"] = (
-            f"Tables ({len(self._graph.tables)}) and figures ({len(self._graph.figures)}) of a run of Utopia, with the "
-            f"records of the jobs that made them ({len(self._records)}), configuration and code. Raw data and what "
+            ("NOT SOUND, see the README. " if unsound else "")
+            + f"Tables ({len(self._graph.tables)}) and figures ({len(self._graph.figures)}) of a run of Utopia, with "
+            f"the records of the jobs that made them ({len(self._records)}), configuration and code. Raw data and what "
             "else is not in it are named by their hashes."
         )
         root["datePublished"] = max(record.facts["ended"] for record in self._records)[:10]
         root["license"] = {"@id": _licence(citation)}
         root["author"] = {"@id": self._agent}
         root["publisher"] = {"@id": self._publisher}
-        root["identifier"] = {"@id": naming.SEAL}
+        root["identifier"] = _some([naming.SEAL, naming.METADATA_SEAL, naming.VERDICT])
         root["conformsTo"] = [{"@id": identifier} for identifier, _, _ in _PROFILES]
         root["mentions"] = [{"@id": each} for each in (naming.RUN, naming.ENGINE_RUN, *self._actions, *self._controls)]
 
@@ -287,7 +266,7 @@ class _Writer:
     def _facts(self, name: str, sha256: str | None, size: int | None) -> dict[str, Any]:
         return {
             "name": name,
-            "encodingFormat": suffix_format(name),
+            "encodingFormat": naming.suffix_format(name),
             **({} if sha256 is None else {"sha256": sha256, "contentSize": str(size)}),
         }
 

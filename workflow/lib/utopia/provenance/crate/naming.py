@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from utopia.files import digest
 
 _SAFE = "/@=,:+~"
 RUN, ENGINE_RUN, SEAL, OPERATOR = "#run", "#engine-run", "#seal", "#operator"
+METADATA_SEAL, VERDICT = "#metadata-seal", "#verdict"
 FEW = 8
 """Files that are only referred to are named one by one up to here; more of them are one set."""
+
+_FORMATS = {
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".tex": "application/x-tex",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".py": "text/x-python",
+    ".smk": "text/x-snakemake",
+    ".yaml": "application/yaml",
+    ".cff": "application/yaml",
+    ".toml": "application/toml",
+    ".rst": "text/x-rst",
+    ".txt": "text/plain",
+    ".in": "text/plain",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".h5": "application/x-hdf5",
+}
+_TEXTS = {"LICENSE": "text/plain", "Snakefile": "text/x-snakemake"}
 
 
 def file_id(name: str) -> str:
@@ -51,6 +78,15 @@ def set_of(references: Iterable[str]) -> str:
     return f"#files/{digest(sorted(references))}"
 
 
+def metadata_seal(entities: Iterable[Mapping[str, Any]]) -> str:
+    """One digest of everything that the metadata say, but for the seal itself."""
+    return digest(sorted((dict(each) for each in entities if each["@id"] != METADATA_SEAL), key=_by_id), 64)
+
+
+def _by_id(entity: Mapping[str, Any]) -> str:
+    return str(entity["@id"])
+
+
 def code(content: bytes) -> str:
     """A program, by the Software Heritage identifier of its text: it names this text and no other, wherever it is."""
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
@@ -60,3 +96,8 @@ def code(content: bytes) -> str:
 def moment(text: str) -> str:
     """A time of a record as the profile wants it: with an offset instead of `Z`."""
     return text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text
+
+
+def suffix_format(name: str) -> str:
+    """The media type of a file, by its name."""
+    return _TEXTS.get(name) or _FORMATS.get(Path(name).suffix.lower(), "application/octet-stream")

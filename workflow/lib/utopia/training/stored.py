@@ -1,0 +1,70 @@
+"""What stored checkpoints predict: one forward pass each, to be compared with what training stored beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utopia import arrays
+from utopia.errors import InputError
+from utopia.training.chunks import pack
+from utopia.training.clip_data import ClipData
+from utopia.training.clips import ClipTrainee
+from utopia.training.frames import FrameTrainee
+from utopia.training.run import Task, Way, mean, open_task, parts_of, prepare
+from utopia.training.store import checkpoint_path
+from utopia.training.trainee import Job, Trainee
+
+
+def predict_again(
+    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: Way
+) -> list[dict[str, np.ndarray]]:
+    """The predictions of some runs of one job, from the parameters in their checkpoints alone.
+
+    Args:
+        tasks: the runs; their predictions and summaries are neither read nor written.
+        labels: the labels file that they were trained with.
+        features: indexes that hold their features.
+        way: how runs of this kind are trained.
+
+    Returns:
+        For each task what its predictions file is to hold: `<target>/<fold>/<repeat>/<item>` -> y_T (of reactions
+        y_TC), float32.
+
+    Raises:
+        InputError: a checkpoint is not there or is damaged, or its parameters do not fit the model.
+        ComputeError: the run asks for a GPU and there is none.
+    """
+    first = tasks[0].run
+    device = prepare(first)
+    plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
+    parts = [parts_of(task, plans) for task in tasks]
+    data = way.load(first, labels, features, 2 if parts[0].recipe.selection == "early_stopping" else 1)
+    found = []
+    for task, own in zip(tasks, parts, strict=True):
+        members: dict[str, list[np.ndarray]] = {}
+        for job in open_task(task, own, data, plans).jobs:
+            for item, y_T in _predicted(job, checkpoint_path(task.folder, job.replica), device).items():
+                members.setdefault(f"{job.replica.place}/{item}", []).append(y_T)
+        found.append({name: mean(of) for name, of in members.items()})
+    return found
+
+
+def _predicted(job: Job, path: Path, device: torch.device) -> dict[str, np.ndarray]:
+    trainee: Trainee = (
+        ClipTrainee(job, device) if isinstance(job.data, ClipData) else FrameTrainee(job, grouping=pack, device=device)
+    )
+    stored = arrays.load(path).under("parameters")
+    try:
+        trainee.network.load_state_dict({name: torch.as_tensor(value) for name, value in stored.items()})
+    except RuntimeError as error:
+        raise InputError(
+            f"its parameters do not fit the model ({str(error).splitlines()[-1].strip()})",
+            where=path,
+            why="the predictions that stand beside it were made by another network",
+            remedy="train the run again: delete its folder and run the same command",
+        ) from error
+    return trainee.predict(trainee.network, trainee.predicted)
