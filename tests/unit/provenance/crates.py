@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,19 @@ from requests_cache import CachedSession
 from studies import ROOT
 from urllib3 import HTTPResponse
 
+from utopia import files
+from utopia.provenance import integrity
+from utopia.provenance.crate import naming
+from utopia.provenance.crate.agreement import Opened
 from utopia.provenance.crate.build import Options, Written, build
+from utopia.provenance.job import sealed
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 DATA = Path(__file__).resolve().parents[2] / "data"
 PROFILE = "provenance-run-crate-0.5"
+METADATA = "ro-crate-metadata.json"
 
 
 def write(study: Path, checkout: Path, target: Path, **options: Any) -> Written:
@@ -34,6 +42,43 @@ def entities(crate: Path) -> dict[str, dict[str, Any]]:
     """The entities of a crate's folder by `@id`."""
     graph = json.loads((crate / "ro-crate-metadata.json").read_text())["@graph"]
     return {each["@id"]: each for each in graph}
+
+
+def edit_metadata(crate: Path, change: Callable[[dict[str, Any]], Any], *, reseal: bool = True) -> None:
+    """Change entities; `reseal` gives the metadata the seal that fits."""
+    value = json.loads((crate / METADATA).read_text())
+    found = {each["@id"]: each for each in value["@graph"]}
+    change(found)
+    value["@graph"] = list(found.values())
+    if reseal:
+        found["#metadata-seal"]["value"] = naming.metadata_seal(found.values())
+    files.write_json(crate / METADATA, value)
+
+
+def agree(crate: Path, *names: str) -> None:
+    """Make the metadata agree with files that were changed, and with the seal of the records."""
+
+    def change(found: dict[str, Any]) -> None:
+        for name in names:
+            content = (crate / name).read_bytes()
+            entity = next(each for each in found.values() if each.get("name") == name)
+            entity |= {"sha256": hashlib.sha256(content).hexdigest(), "contentSize": str(len(content))}
+        found["#seal"]["value"] = integrity.seal(Opened(crate).graph)
+
+    edit_metadata(crate, change)
+
+
+def edit_record(crate: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a record, and give it the digest that fits."""
+    facts = json.loads((crate / name).read_text())
+    change(facts)
+    files.write_json(crate / name, sealed(facts))
+
+
+def add_a_person(found: dict[str, Any]) -> None:
+    """An author who had no part in it."""
+    found["#other"] = {"@id": "#other", "@type": "Person", "name": "Another"}
+    found["./"]["author"] = {"@id": "#other"}
 
 
 def validate(crate: Path, scratch: Path) -> dict[str, Any]:

@@ -170,13 +170,7 @@ def forge_checkpoint(study: Small) -> None:
     path = first(study, "runs/pmemo.rmn.cwl/replicas/*.safetensors")
     stored = arrays.load(path)
     arrays.save(path, {name: np.array(stored[name]) for name in stored}, {**stored.meta, "seed": 1})
-    study.forge(path.relative_to(study.path("")).as_posix(), path.read_bytes())
-    summary = study.path("runs/pmemo.rmn.cwl/training.json")
-    facts = json.loads(summary.read_text())
-    one = next(each for each in facts["replicas"] if each["checkpoint"].endswith(path.name))
-    one["sha256"] = files.sha256(path)
-    files.write_json(summary, facts)
-    study.forge("runs/pmemo.rmn.cwl/training.json", summary.read_bytes())
+    agree_on_checkpoint(study, path)
 
 
 def swap_feature(study: Small) -> None:
@@ -223,3 +217,34 @@ def move(study: Small) -> None:
 def touched_song(study: Small) -> None:
     """Swapped under the same time and the same size."""
     flip(study.path("inputs/raw/pmemo/chorus/3.mp3"))
+
+
+def agree_on_checkpoint(study: Small, path: Path) -> None:
+    """Let the records, and the summary of its run, name a checkpoint as it is now."""
+    run = path.parents[1].name
+    study.forge(f"runs/{run}/replicas/{path.name}", path.read_bytes())
+    summary = study.path(f"runs/{run}/training.json")
+    facts = json.loads(summary.read_text())
+    next(one for one in facts["replicas"] if one["checkpoint"].endswith(path.name))["sha256"] = files.sha256(path)
+    files.write_json(summary, facts)
+    study.forge(f"runs/{run}/training.json", summary.read_bytes())
+
+
+def empty_checkpoints(study: Small, run: str = "pmemo.rmn.cwl") -> None:
+    """Parameters that are all zero, in checkpoints that still hold the predictions."""
+    for path in study.path(f"runs/{run}/replicas").glob("*.safetensors"):
+        stored = arrays.load(path)
+        emptied = {name: np.array(stored[name]) * (0 if name.startswith("parameters/") else 1) for name in stored}
+        arrays.save(path, emptied, stored.meta)
+        agree_on_checkpoint(study, path)
+
+
+def delete_with_records(*patterns: str) -> Callable[[Small], None]:
+    """Results, and the records that tell of them: nothing that is left names them."""
+
+    def do(study: Small) -> None:
+        for pattern in patterns:
+            for path in study.path("").glob(pattern):
+                path.unlink()
+
+    return do

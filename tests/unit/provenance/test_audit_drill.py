@@ -14,6 +14,7 @@ from forgeries import (
     LABELS_ONLY,
     RUNS,
     TABLE,
+    delete_with_records,
     drop_replica_from_predictions,
     drop_replica_from_summary,
     edited,
@@ -253,8 +254,7 @@ def test_a_picture_that_is_painted_over_is_found_by_drawing_it_again(small: Smal
 def test_a_deleted_table_is_missed_although_nothing_names_it(small: Small) -> None:
     """The table, and its record: what is left agrees with itself, and only the plan tells."""
     assert not any(CSV in one.finding.where for one in small.verify(partial=False).findings)
-    for path in small.path("tables").glob(f"{TABLE}.*"):
-        path.unlink()
+    delete_with_records(f"tables/{TABLE}.*")(small)
     assert small.verify(partial=True).is_sound
     report = small.verify(partial=False, recompute=False)
     assert {one.finding.kind for one in report.findings} == {"not made"}

@@ -13,20 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crates import write
+from crates import METADATA, add_a_person, agree, edit_metadata, edit_record, write
 from studies import ROOT, flip
 
-from utopia import files
 from utopia.errors import InputError, UtopiaError
-from utopia.provenance import integrity
-from utopia.provenance.crate import naming
-from utopia.provenance.crate.agreement import Opened
 from utopia.provenance.crate.check import check
-from utopia.provenance.job import sealed
 
 pytestmark = pytest.mark.workflow
 
-METADATA = "ro-crate-metadata.json"
 TABLE = f"{ROOT}/tables/ulda_table_7.csv"
 METRICS = f"{ROOT}/runs/pmemo.et.baseline/metrics.csv"
 SONGS = f"{ROOT}/inputs/raw/pmemo.record.json"
@@ -47,36 +41,6 @@ def crate(made: Path, tmp_path: Path) -> Path:
 
 def kinds(crate: Path, **options: Any) -> set[str]:
     return {fault.kind for fault in check(crate, **{"recompute": False, **options}).faults}
-
-
-def edit_metadata(crate: Path, change: Callable[[dict[str, Any]], Any], *, reseal: bool = True) -> None:
-    """Change entities; `reseal` gives the metadata the seal that fits."""
-    value = json.loads((crate / METADATA).read_text())
-    found = {each["@id"]: each for each in value["@graph"]}
-    change(found)
-    value["@graph"] = list(found.values())
-    if reseal:
-        found["#metadata-seal"]["value"] = naming.metadata_seal(found.values())
-    files.write_json(crate / METADATA, value)
-
-
-def agree(crate: Path, *names: str) -> None:
-    """Make the metadata agree with files that were changed, and with the seal of the records."""
-
-    def change(found: dict[str, Any]) -> None:
-        for name in names:
-            content = (crate / name).read_bytes()
-            entity = next(each for each in found.values() if each.get("name") == name)
-            entity |= {"sha256": hashlib.sha256(content).hexdigest(), "contentSize": str(len(content))}
-        found["#seal"]["value"] = integrity.seal(Opened(crate).graph)
-
-    edit_metadata(crate, change)
-
-
-def edit_record(crate: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    facts = json.loads((crate / name).read_text())
-    change(facts)
-    files.write_json(crate / name, sealed(facts))
 
 
 # -- what is sound
@@ -270,11 +234,6 @@ def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Pat
     assert kinds(crate) == set()
     found = check(crate)
     assert {(fault.kind, fault.where) for fault in found.faults} == {("not reproduced", TABLE)}
-
-
-def add_a_person(found: dict[str, Any]) -> None:
-    found["#other"] = {"@id": "#other", "@type": "Person", "name": "Another"}
-    found["./"]["author"] = {"@id": "#other"}
 
 
 @pytest.mark.parametrize("change", [lambda found: found["./"].update(name="Another title"), add_a_person])
