@@ -52,6 +52,8 @@ class Located:
     """Whether the miniature made this folder."""
     duplicates: tuple[Path, ...] = ()
     """Files of the same name as one that is used, deeper in the folder; they are not used."""
+    scanned: tuple[Path, ...] = ()
+    """All files below the folder, used or not, the nearest first."""
     obtained: frozenset[str] | None = None
     """Ids of the items whose video can be used; None before there is a manifest."""
 
@@ -68,6 +70,8 @@ class Item:
     """What the manifest knows of it (`duration_s`, `frames`, ...); empty before there is a manifest."""
     part: str = ""
     """The part of the data set that lists it, where the list stands in the published files."""
+    hint: str = ""
+    """What is there in the place of a video (a song) that is missing; see `_names.media_of`."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,11 @@ def assemble(
         why = f"the miniature makes no {role} for this data set" if expected else remedy
         if not roles.get(role):
             missing[role] = f"{why} ({looked.problem})" if looked.problem else why
+            others = [
+                path for path in looked.files if path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, ".part")
+            ]
+            if others and role in {medium.files for medium in MEDIA.values()}:
+                missing[role] += f"; {len(others)} files there have other names or are unfinished, as {others[0].name}"
     if (log := folder / "videos" / LOG).is_file():
         roles = {**roles, "availability": (log,)}
     used = {path for files in roles.values() for path in files}
@@ -232,6 +241,7 @@ def assemble(
         items=tuple(official.items),
         published=tuple(official.folds),
         generated=expected is not None,
+        scanned=looked.files,
         duplicates=tuple(path for path in looked.files if path.name in names and path not in used),
     )
 

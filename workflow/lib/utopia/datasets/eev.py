@@ -21,6 +21,7 @@ from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._eev_index import EXPRESSIONS, index_of, read_columns
 from utopia.datasets._eev_rows import Rows, read_rows
+from utopia.datasets._names import media_of
 from utopia.errors import InputError
 
 PROTOCOL = "reactions"
@@ -88,13 +89,15 @@ def items(located: Located, options: Config) -> list[Item]:
     Raises:
         InputError: a file cannot be read, or changes meanwhile.
     """
-    videos = _by_id(located.files.get("videos", ()))
+    tables = _tables(located)
+    ids = list(dict.fromkeys(id for path in tables.values() for id in index_of(path).videos))
+    videos = media_of(located.scanned, ids, same=str)
     listed: dict[str, Item] = {}
-    for part, path in _tables(located).items():
+    for part, path in tables.items():
         for id in index_of(path).videos:
             if id not in listed:
-                files = {"annotations": path} | ({"video": videos[id]} if id in videos else {})
-                listed[id] = Item(id, id, id, files, part=part)
+                files = {"annotations": path} | ({"video": videos.files[id]} if id in videos.files else {})
+                listed[id] = Item(id, id, id, files, part=part, hint=videos.hints.get(id, ""))
     for entry in located.items:  # of a generated folder
         listed.setdefault(entry.id, Item(entry.id, entry.name, entry.key, {}))
     return list(listed.values())

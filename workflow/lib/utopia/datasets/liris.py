@@ -23,6 +23,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._names import media_of
 from utopia.errors import InputError
 
 PROTOCOL = "affect"
@@ -45,10 +46,9 @@ def locate(folder: Path, options: Config) -> Located:
     def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         keys = {_common.stem_key(item.key) for item in items}
         annotations = _common.by_stem(files, (".txt",), _ENDING)
-        videos = _common.by_stem(files, _common.VIDEO_SUFFIXES)
         return {
             "annotations": tuple(path for key, path in annotations.items() if key in keys),
-            "videos": tuple(path for key, path in videos.items() if key in keys),
+            "videos": tuple(media_of(files, [item.key for item in items]).files.values()),
         }
 
     remedies = {
@@ -62,15 +62,15 @@ def locate(folder: Path, options: Config) -> Located:
 def items(located: Located, options: Config) -> list[Item]:
     """All movies, in the official order."""
     annotations = _common.by_stem(located.files.get("annotations", ()), (".txt",), _ENDING)
-    videos = _common.by_stem(located.files.get("videos", ()), _common.VIDEO_SUFFIXES)
+    videos = media_of(located.scanned, [entry.key for entry in located.items])
     listed = []
     for entry in located.items:
         found = {
             "annotations": annotations.get(_common.stem_key(entry.key)),
-            "video": videos.get(_common.stem_key(entry.key)),
+            "video": videos.files.get(entry.key),
         }
         files = {role: path for role, path in found.items() if path is not None}
-        listed.append(Item(entry.id, entry.name, entry.key, files))
+        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
     return listed
 
 

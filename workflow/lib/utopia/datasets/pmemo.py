@@ -26,6 +26,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._names import media_of
 from utopia.errors import InputError
 
 PROTOCOL = "affect"
@@ -67,13 +68,12 @@ def locate(folder: Path, options: Config) -> Located:
     """Annotation files, metadata, split files (where they are asked for) and songs below the folder."""
 
     def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
-        keys = {_common.stem_key(item.key) for item in items}
-        songs = _common.by_stem(files, _common.AUDIO_SUFFIXES)
+        songs = media_of(files, [item.key for item in items], _common.AUDIO_SUFFIXES)
         names = {"annotations": _ANNOTATIONS, "deviations": _DEVIATIONS, "information": _INFORMATION}
         found = {role: _named(files, name) for role, name in names.items()}
         if options.split == "files":
             found |= {role: _named(files, name, "split") for role, name in _SPLIT.items()}
-        return found | {"songs": tuple(path for key, path in songs.items() if key in keys)}
+        return found | {"songs": tuple(songs.files.values())}
 
     remedies = {
         "annotations": f"no {_ANNOTATIONS} below {folder}: unpack the archive PMEmo2019 there",
@@ -84,12 +84,12 @@ def locate(folder: Path, options: Config) -> Located:
 
 def items(located: Located, options: Config) -> list[Item]:
     """All songs with dynamic annotations, by their number."""
-    songs = _common.by_stem(located.files.get("songs", ()), _common.AUDIO_SUFFIXES)
+    songs = media_of(located.scanned, [entry.key for entry in located.items], _common.AUDIO_SUFFIXES)
     shared = {role: paths[0] for role, paths in located.files.items() if role != "songs"}
     listed = []
     for entry in located.items:
-        song = songs.get(_common.stem_key(entry.key))
-        listed.append(Item(entry.id, entry.name, entry.key, shared | ({"audio": song} if song else {})))
+        files = shared | ({"audio": songs.files[entry.key]} if entry.key in songs.files else {})
+        listed.append(Item(entry.id, entry.name, entry.key, files, hint=songs.hints.get(entry.key, "")))
     return listed
 
 

@@ -18,6 +18,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._names import media_of
 from utopia.errors import InputError
 
 PROTOCOL = "summary"
@@ -54,7 +55,7 @@ def locate(folder: Path, options: Config) -> Located:
             # The HDF5 file repeats the votes, so it can stand in for .mat files that are not there.
             "annotations": tuple(_summary.videos_of(files, items, (".mat",)).values()) or shots,
             "shots": shots,
-            "videos": tuple(_summary.videos_of(files, items, _common.VIDEO_SUFFIXES).values()),
+            "videos": tuple(media_of(files, [item.key for item in items]).files.values()),
         }
 
     remedies = {
@@ -68,13 +69,17 @@ def locate(folder: Path, options: Config) -> Located:
 def items(located: Located, options: Config) -> list[Item]:
     """All videos, in the field's numbering."""
     annotations = _summary.videos_of(located.files.get("annotations", ()), located.items, (".mat",))
-    videos = _summary.videos_of(located.files.get("videos", ()), located.items, _common.VIDEO_SUFFIXES)
+    videos = media_of(located.scanned, [entry.key for entry in located.items])
     shots = dict.fromkeys((entry.id for entry in located.items), *located.files.get("shots", (None,)))
     listed = []
     for entry in located.items:
-        found = {"annotations": annotations.get(entry.id), "shots": shots[entry.id], "video": videos.get(entry.id)}
+        found = {
+            "annotations": annotations.get(entry.id),
+            "shots": shots[entry.id],
+            "video": videos.files.get(entry.key),
+        }
         files = {role: path for role, path in found.items() if path is not None}
-        listed.append(Item(entry.id, entry.name, entry.key, files))
+        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
     return listed
 
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._names import media_of
 from utopia.errors import InputError
 
 PROTOCOL = "summary"
@@ -55,7 +56,7 @@ def locate(folder: Path, options: Config) -> Located:
         return {
             "annotations": _summary.one_file(files, _ANNOTATIONS),
             "shots": _summary.one_file(files, _SHOTS),
-            "videos": tuple(_summary.videos_of(files, items, _common.VIDEO_SUFFIXES).values()),
+            "videos": tuple(media_of(files, [item.key for item in items]).files.values()),
         }
 
     remedies = {
@@ -68,12 +69,12 @@ def locate(folder: Path, options: Config) -> Located:
 
 def items(located: Located, options: Config) -> list[Item]:
     """All videos, in the order of the official file, which is the field's numbering."""
-    videos = _summary.videos_of(located.files.get("videos", ()), located.items, _common.VIDEO_SUFFIXES)
+    videos = media_of(located.scanned, [entry.key for entry in located.items])
     shared = {role: located.files[role][0] for role in ("annotations", "shots") if role in located.files}
     listed = []
     for entry in located.items:
-        files = shared | ({"video": videos[entry.id]} if entry.id in videos else {})
-        listed.append(Item(entry.id, entry.name, entry.key, files))
+        files = shared | ({"video": videos.files[entry.key]} if entry.key in videos.files else {})
+        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
     return listed
 
 

@@ -137,6 +137,9 @@ def _media(
 ) -> tuple[str, str]:
     """Add the item's video or song to its entry; why it is not used, and the cause in general terms."""
     path = item.files.get(medium.role)
+    if path is None and item.hint:
+        reason = f"no {medium.word} {item.key} below {located.folder}: {item.hint}"
+        return reason, f"the {medium.word} is there under another name, or unfinished"
     if path is None and unavailable:
         return unavailable, unavailable
     if path is None:

@@ -1,0 +1,131 @@
+"""Which item a media file is of, by its name, as downloaders and people leave such names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES, stem_key
+
+UNFINISHED = (".part", ".ytdl", ".temp", ".tmp", ".crdownload", ".download", ".aria2", ".partial")
+"""Endings of downloads that are not over, or were broken off."""
+_FORMAT = re.compile(r"\.f\d+(?:-\w+)?")
+_FRAGMENT = re.compile(r"\.part-frag\d+")
+_WEB_ID = re.compile(r".*(?:\[([\w-]{11})\]|-([\w-]{11}))")
+"""A title and the id of a web video, as youtube-dl and its followers write them."""
+_COPY = re.compile(r"(.+?) ?\(\d+\)")
+
+
+class Named(NamedTuple):
+    """The file of each item, by its key, and of items without one what is there in its place."""
+
+    files: dict[str, Path]
+    hints: dict[str, str]
+
+
+class _Name(NamedTuple):
+    path: Path
+    stem: str
+    """Without all endings of media, formats and unfinished downloads."""
+    exact: bool
+    """Whether there was one ending only, that of a media file."""
+    form: bool
+    """Whether a format's number stood there: pictures or sound alone, which were to be joined."""
+    unfinished: bool
+
+
+def media_of(
+    files: Iterable[Path],
+    keys: Sequence[str],
+    suffixes: Sequence[str] = VIDEO_SUFFIXES,
+    same: Callable[[str], str] = stem_key,
+) -> Named:
+    """The media file of each item.
+
+    A file is of the item whose key is its stem. Where there is none: of the item whose key is left when further endings
+    (`key.f137.mp4`, `key.mp4.webm`, `key (1).mp4`) or the title of a web video (`Title [key].mp4`, `Title-key.mp4`) are
+    taken off, if only one file is so. Unfinished downloads are never used.
+
+    Args:
+        files: nearest first: of several with the very key the first is used.
+        keys: of the items.
+        suffixes: endings of the medium.
+        same: brings a stem to the form in which stems are compared.
+    """
+    exact: dict[str, Path] = {}
+    likely: dict[str, list[_Name]] = defaultdict(list)
+    wanted = {same(key) for key in keys}
+    lowered: dict[str, Path] = {}
+    for path in files:
+        name = _parsed(path)
+        if name is None:
+            continue
+        lowered.setdefault(name.stem.lower(), path)
+        if name.exact and same(name.stem) in wanted:
+            if path.suffix.lower() in suffixes:
+                exact.setdefault(same(name.stem), path)
+            continue
+        for stem in _stems(name.stem):
+            if same(stem) in wanted:
+                likely[same(stem)].append(name)
+                break
+    found: dict[str, Path] = {}
+    hints: dict[str, str] = {}
+    for key in keys:
+        names = likely[same(key)]
+        finished = [name for name in names if not name.unfinished]
+        fitting = [name for name in finished if name.path.suffix.lower() in suffixes]
+        if same(key) in exact:
+            found[key] = exact[same(key)]
+        elif len(finished) == 1 and fitting:
+            found[key] = fitting[0].path
+        elif names:
+            hints[key] = _hint(key, names, finished)
+        elif (other := lowered.get(key.lower())) is not None:
+            hints[key] = f"{other.name} may be it: rename it to {key}{other.suffix} if it is"
+    return Named(found, hints)
+
+
+def _parsed(path: Path) -> _Name | None:
+    """The parts of a name; None of a file that is no media."""
+    stem, endings, form, unfinished = path.name, 0, False, False
+    while suffix := PurePath(stem).suffix:
+        low = suffix.lower()
+        if low in VIDEO_SUFFIXES or low in AUDIO_SUFFIXES:
+            endings += 1
+        elif low in UNFINISHED or _FRAGMENT.fullmatch(low):
+            unfinished = True
+        elif endings and _FORMAT.fullmatch(low):
+            form = True
+        else:
+            break
+        stem = stem.removesuffix(suffix)
+    if not (endings or unfinished):
+        return None
+    return _Name(path, stem, endings == 1 and not form and not unfinished, form, unfinished)
+
+
+def _stems(stem: str) -> list[str]:
+    """What a stem may be the name of, the whole first."""
+    stems = [stem]
+    if copy := _COPY.fullmatch(stem):
+        stems.append(copy[1])
+    stems += [id for one in list(stems) if (match := _WEB_ID.fullmatch(one)) for id in match.groups() if id]
+    return stems
+
+
+def _hint(key: str, names: Sequence[_Name], finished: Sequence[_Name]) -> str:
+    shown = " and ".join(sorted(name.path.name for name in finished or names))
+    if not finished:
+        return f"only an unfinished download is there ({shown}): let the downloader finish it, or fetch it again"
+    if len(finished) > 1 and all(name.form for name in finished):
+        return (
+            f"its pictures and its sound were never joined ({shown}): let the downloader run again, or join them "
+            f"(`ffmpeg -i ONE -i OTHER -c copy {key}.mkv`)"
+        )
+    if len(finished) == 1:
+        return f"{shown} holds no pictures by its name: fetch the video again as {key}.mp4"
+    return f"several files may be it ({shown}): rename the right one to {key}{finished[0].path.suffix.lower()}"
