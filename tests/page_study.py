@@ -27,7 +27,7 @@ from utopia.outputs.render import render_table
 from utopia.provenance import environment, fingerprint
 from utopia.provenance.job import Job, record
 from utopia.provenance.ledger import Ledger
-from utopia.provenance.lineage import Graph
+from utopia.provenance.lineage import Graph, cells_of
 
 matplotlib.use("Agg")
 
@@ -186,10 +186,22 @@ def _table() -> dict[str, Any]:
 
 
 def _quoting() -> dict[str, Any]:
-    rows = [{"id": "others", "title": "Their system", "runs": {}, "published": {"films": 0.61}}]
-    rows.append({"id": "ours", "title": "Ours", "runs": {"films": "films.et.cwl"}, "published": {"films": 0.54}})
+    theirs, ours = {"group": f"Theirs {HOSTILE}", "runs": {}}, {"group": "Ours", "keys": {"T": "5"}}
+    cells = {"a": {"run": "films.et.cwl", "target": "valence", "metric": "pcc", "published": None},
+             "b": {"run": None, "target": "valence", "metric": "pcc", "published": 0.61}}  # fmt: skip
+    test = {"of": "a", "others": ["b"], "kind": "best", "better": "higher", "place": 1, "within": 0.0, "part": ""}
+    claim = {"tests": [test], "share": 1.0, "cells": cells}
+    rows: list[dict[str, Any]] = [
+        {"id": "others", "title": "Their system", "published": {"films": 0.61}, **theirs},
+        {"id": "dash", "title": "Their other system", "published": {"films": "-"}, **theirs},
+        {"id": "empty", "title": "Nothing of theirs", "published": {}, **theirs},
+        {"id": "ours", "title": "", "name": "Ours: T = 5", "runs": {"films": "films.et.cwl"},
+         "published": {"films": 0.54}, **ours},
+        {"id": "better", "title": "Ours is better", "runs": {}, "claims": {"films": claim}, "published": {},
+         "as": {"films": {"decimals": 0}}, **ours},
+    ]  # fmt: skip
     return {"id": "quoting", "title": "With a quoted row", "source": "A paper, Table 2", "seed": 0, "caption": "",
-            "columns": [_column("films", "films")], "rows": rows}  # fmt: skip
+            "keys": [{"id": "T", "title": "T"}], "columns": [_column("films", "films")], "rows": rows}  # fmt: skip
 
 
 def table_of(name: str, column: str, runs: Sequence[str]) -> dict[str, Any]:
@@ -204,7 +216,7 @@ def table_of(name: str, column: str, runs: Sequence[str]) -> dict[str, Any]:
 def render(table: Mapping[str, Any]) -> None:
     """Render a table of the study."""
     name = table["id"]
-    runs = sorted({run for row in table["rows"] for run in row["runs"].values() if run in RUNS})
+    runs = sorted({run for cell in cells_of(table["id"], table) for run in cell.runs if run in RUNS})
     inputs = {
         "metrics": [_run(run, "metrics.csv") for run in runs],
         "summaries": [_run(run, "training.json") for run in runs],

@@ -14,6 +14,7 @@ from typing import Any
 
 import page_study
 import pytest
+from markupsafe import escape
 from page_study import GPU, HOSTILE, ROOT
 
 from utopia import files
@@ -99,7 +100,7 @@ def test_a_numbers_ancestry_is_what_explain_says(study: Path) -> None:
     for name, cell, table, column in page.cells():
         found = explain(graph, find(graph, name), "tiny")
         assert cell.get("v") == found["value"]["value"] and cell.get("ve", "") == found["value"]["verdict"]
-        if cell["k"] in ("absent", "quoted", "blank"):
+        if cell["k"] in ("absent", "quoted", "dash", "blank"):
             continue
         looked_at += 1
         runs = [page.data["runs"][n] for n in cell["ru"]]
@@ -120,7 +121,23 @@ def test_a_numbers_ancestry_is_what_explain_says(study: Path) -> None:
             assert selected == [one["selected_epoch"] + 1 for one in trainings]
             assert checkpoints == [one["sha256"][:12] for one in trainings]
             assert len(page.data["values"][places]) == len(trainings)
-    assert looked_at == 6
+    assert looked_at == 7
+
+
+def test_groups_keys_and_cells_without_a_number(study: Path) -> None:
+    """Rows stand under the printed headings; a dash and a blank open nothing; a statement has its verdict."""
+    page = decoded()
+    text = html(gather(page_study.graph(), "tiny", ["quoting"], []))
+    headings = re.findall(r'<tr class="group"><th scope="rowgroup" colspan="3">(.*?)</th></tr>', text)
+    assert headings == [f"Theirs {escape(HOSTILE)}", "Ours"]
+    assert '<td class="untitled"></td>' in text and '<th scope="row" class="key">5</th>' in text
+    assert re.search(r'<td class="dash">–<span class="print">', text) and "<td></td>" in text
+    kinds = {name: cell["k"] for name, cell, _, _ in page.cells() if name.startswith("quoting/")}
+    assert list(kinds.values()) == ["quoted", "dash", "blank", "same", "fails"]
+    assert len(re.findall(r'<button class="n" data-c="', text)) == 3
+    assert '<span class="v">0 of 1</span>' in text and "does not hold" in text
+    rows = json.loads(re.search(r'id="ancestry">(.*?)</script>', text, re.DOTALL)[1])["tables"][0]["rows"]  # type: ignore[index]
+    assert ["ours", "Ours: T = 5"] in rows
 
 
 def test_a_figures_ancestry_is_what_explain_says(study: Path) -> None:
@@ -253,7 +270,7 @@ def test_what_is_stale_is_marked(own_study: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "cells"),
     [("runs/films.rmn.baseline/metrics.csv", ["verdicts/rmn/films"]),
-     ("tables/quoting.csv", ["quoting/ours/films"])],
+     ("tables/quoting.csv", ["quoting/ours/films", "quoting/better/films"])],
 )  # fmt: skip
 def test_a_file_that_was_changed_is_told_and_its_numbers_marked(own_study: Path, name: str, cells: list[str]) -> None:
     path = Path(ROOT, name)

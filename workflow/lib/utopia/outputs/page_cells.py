@@ -25,7 +25,6 @@ KINDS = {
     "apart": "not comparable with print",
     "unpublished": "not in the paper",
     "quoted": "quoted from print, not measured",
-    "dash": "a dash in print",
     "absent": "absent",
 }
 """What a number may come to, beside print."""
@@ -63,7 +62,7 @@ class ShownCell:
 
     shown: Shown
     kind: str
-    """One of `KINDS`, or `blank`."""
+    """One of `KINDS`, or `dash` or `blank`."""
     stale: bool
     button: str
     """`table.cell`, by which the page's script finds it."""
@@ -78,7 +77,7 @@ class ShownTable:
     lines: tuple[tuple[Line, tuple[ShownCell, ...]], ...]
     """Each row with its cells."""
     tally: Mapping[str, int]
-    """Cells of each of `KINDS`; those where there is nothing are not counted."""
+    """Cells of each of `KINDS`; those without a number are not counted."""
 
     @property
     def cells(self) -> list[ShownCell]:
@@ -108,7 +107,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 def kind_of(cell: Cell) -> str:
-    """One of `KINDS`, or `blank`."""
+    """One of `KINDS`, or `dash` or `blank`, where there is no number."""
     if cell.status != "measured":
         return cell.status
     return next((kind for start, kind in _STARTS.items() if cell.verdict.startswith(start)), "unpublished")

@@ -195,7 +195,7 @@ class _Gatherer:
 
     def _is_stale(self, table: str, cell: Cell) -> bool:
         """Whether a job behind a cell (or behind what its difference is taken to) would not give the same today."""
-        if cell.status == "quoted":
+        if cell.status in ("quoted", "dash", "blank"):
             return False
         behind = self.behind[cell.cell]
         reaches = [self.of_tables[table], *(self.of_runs.get(run, NOTHING) for run in behind.runs + behind.against)]
