@@ -26,6 +26,7 @@ from utopia.outputs.figure_data import (
     median_video,
     occupied,
 )
+from utopia.outputs.figure_error_by_label import over_regions
 from utopia.outputs.figure_tns_example import principal_plane, sample_features, window_of
 
 
@@ -248,6 +249,17 @@ def test_correlations_by_region_against_scipy(tiny: Callable[..., Path]) -> None
     assert fold.before(slices["III"]) is None and fold.after(slices["III"]) is None
     assert fold.before(slice(3, 4)) is None, "two bins are the fewest"
     assert shift.mean_of([0.5, 0.25]) == 0.375 and shift.mean_of([0.5, None]) is None and shift.mean_of([]) is None
+
+
+def test_the_papers_statement_over_the_regions() -> None:
+    """Sec. 4.5: in III the PCC rises and the error falls, in I the other way round. By hand: deviations -.2, 0, .2 and
+    .03, 0, -.03 give r = -1. With one region undefined there is no statement over three.
+    """
+    assert over_regions([-0.2, 0.0, 0.2], [0.03, 0.0, -0.03]) == pytest.approx(-1)
+    mixed = [-0.1, 0.05, 0.2], [0.02, 0.05, -0.04]
+    assert over_regions(*mixed) == pytest.approx(pearsonr(*mixed).statistic)
+    assert over_regions([-0.2, None, 0.2], [0.03, 0.0, -0.03]) is None
+    assert over_regions([0.1, 0.1, 0.1], [0.03, 0.0, -0.03]) is None
 
 
 def test_errors_by_label_and_ribbons_by_hand(tiny: Callable[..., Path], tmp_path: Path) -> None:

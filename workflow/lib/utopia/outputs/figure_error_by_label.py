@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from utopia.outputs import figure_style as style
 from utopia.outputs.figure_data import Inputs, Point, bin_centres, bin_edges, occupied
-from utopia.outputs.figure_error_data import Errors, Fold, Regions, errors, folds, mean_of, regions_of, share
+from utopia.outputs.figure_error_data import Errors, Fold, Regions, errors, folds, likeness, mean_of, regions_of, share
 
 BASELINE, ULDA = "baseline", "tns_cwl"
 NAMES = {BASELINE: "without ULDA", ULDA: "with ULDA"}
@@ -22,7 +22,7 @@ _LINES = {BASELINE: style.VERMILLION, ULDA: style.BLUE}
 _AREAS = {BASELINE: style.PALE_RED, ULDA: style.LIGHT_BLUE}
 _DASHED = (0, (3, 1.2))
 _STYLES: Mapping[str, Any] = {BASELINE: _DASHED, ULDA: "-"}
-_MOST_ROWS = 8
+_MOST_ROWS = 9
 _ROOM = 10
 """Points above a panel, for the names of the regions."""
 
@@ -38,8 +38,8 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         role: errors(inputs.labels, inputs.predictions[role], inputs.target, inputs.settings) for role in NAMES
     }  # fmt: skip
     shown = occupied(*(count for fold in known for count in (fold.train_convolved, fold.test)))
-    figure = style.blank(5.8)
-    above, below, table = figure.subplots(3, 1, height_ratios=(1, 1.15, 0.85))
+    figure = style.blank(5.9)
+    above, below, table = figure.subplots(3, 1, height_ratios=(1, 1.15, 0.95))
     points = [*_region_points(regions, train, inputs), *_distributions(above, inputs, known, regions, shown)]
     if reason:
         style.title(below, "b", "squared error by label")
@@ -219,11 +219,22 @@ def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: R
             points.append(Point("regions", name, region, value, note="" if value is not None else "not defined"))
     axes.set(xlim=(0, 1), ylim=(-0.05, 1.05))
     if made:
+        r = over_regions(rows["change of PCC"][:-1], rows["change of MSE"][:-1])
+        axes.text(0, lines[-1], "r of both changes, I to III", va="center", fontsize=7)
+        axes.text(1, lines[-1], _r(r), ha="right", va="center", fontsize=7)
+        points.append(Point("regions", "correlation of both changes over the regions", None, r))
         points += [
             Point("regions", "test frames, all seeds", region, float(len(made[BASELINE].at(where))))
             for region, where in stretches.items()
         ]
     return points
+
+
+def over_regions(of_pcc: Sequence[float | None], of_mse: Sequence[float | None]) -> float | None:
+    """The correlation that the paper speaks of (sec. 4.5): over the three regions; None if one has no such change."""
+    if None in (*of_pcc, *of_mse):
+        return None
+    return likeness(np.array(of_pcc, np.float64), np.array(of_mse, np.float64))
 
 
 def _mean(values: np.ndarray) -> float | None:

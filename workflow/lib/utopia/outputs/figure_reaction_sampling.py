@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -13,7 +15,7 @@ _SECONDS = 4
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     """The rows of the labels, the steps that the network sees, and its predictions, in a video's first seconds."""
-    figure = style.blank(1.9)
+    figure = style.blank(2.2)
     axes = figure.subplots()
     if not inputs.summaries:
         reason = "; ".join(dict.fromkeys(inputs.absent_runs.values())) or "no network was trained"
@@ -32,20 +34,18 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     axes.plot(step, np.full(len(step), 1.0), "s", color=style.VERMILLION, markersize=4.5)
     axes.plot(shown, np.zeros(len(shown)), "o-", color=style.BLUE, markersize=2.4, linewidth=0.8)
     axes.plot(step, np.zeros(len(step)), "o", color=style.BLUE, markersize=4.5)
-    for at in step:
-        for above, below in ((1.72, 1.22), (0.78, 0.22)):
-            axes.annotate(
-                "", (at, below), (at, above), arrowprops={"arrowstyle": "-|>", "lw": 0.6, "mutation_scale": 5}
-            )
     said = {
         2.0: f"labels: {dense:.3g} per second",
         1.0: f"the network's steps: {clips['rate']:g} per second, {clips['steps']} to a clip ({seconds:g} s)",
         0.0: f"predictions: {dense:.3g} per second{between}",
     }
     for y, text in said.items():
-        plain = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-        axes.text(0.06, y + 0.3, text, va="bottom", fontsize=7, bbox=plain, zorder=5)
-    axes.set(xlim=(-0.1, _SECONDS + 0.1), ylim=(-0.4, 2.8), yticks=[], xlabel="time (s)")
+        axes.text(0, y + 0.2, text, va="bottom", fontsize=7)
+    for y, at in product((1.0, 0.0), step):
+        # Arrows stand between a row and the words over the next one.
+        look = {"arrowstyle": "-|>", "lw": 0.6, "mutation_scale": 5}
+        axes.annotate("", (at, y + 0.52), (at, y + 0.86), arrowprops=look)
+    axes.set(xlim=(-0.1, _SECONDS + 0.1), ylim=(-0.3, 2.55), yticks=[], xlabel="time (s)")
     axes.spines[["left"]].set_visible(False)
     return figure, [
         Point("", "label rows per second", None, dense),
