@@ -14,6 +14,7 @@ from scipy.stats import pearsonr
 
 from utopia import arrays
 from utopia.config.study import Distribution
+from utopia.errors import ConfigError
 from utopia.labels.read import Labels
 from utopia.outputs import figure_error_data as shift
 from utopia.outputs import figure_style
@@ -114,6 +115,9 @@ def test_the_label_asked_for_or_the_nearest_that_needs_samples(tiny: Callable[..
     for asked, shown in ((0.25, 2), (0.0, 2), (0.79, 7), (1.0, 7)):
         spec = {"id": "f", "draw": "x", "target": "y", "options": {"label": asked}}
         assert choose_example(Inputs(spec, made.labels, made.distribution)).label == shown
+    spec = {"id": "f", "draw": "x", "target": "y", "options": {"label": -0.06}}
+    with pytest.raises(ConfigError, match=r"label -0.06 is not in \[0, 1\]"):
+        choose_example(Inputs(spec, made.labels, made.distribution))
 
 
 def test_labels_are_named_as_they_are_binned() -> None:

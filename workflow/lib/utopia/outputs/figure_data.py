@@ -18,7 +18,7 @@ from utopia.arrays import Arrays
 from utopia.config.study import Distribution
 from utopia.distribution.histogram import bin_index
 from utopia.distribution.series import Series, read_series
-from utopia.errors import ComputeError
+from utopia.errors import ComputeError, ConfigError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
@@ -158,6 +158,7 @@ def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> Exampl
 
     Raises:
         ComputeError: the first fold trains on none of them.
+        ConfigError: the label asked for lies outside the label range.
     """
     train = inputs.labels.folds[0]["train"] if inputs.labels.folds else []
     series = {item: inputs.series(item) for item in train if among is None or item in among}
@@ -189,7 +190,15 @@ def _example(video: str, series: Series, fits: NDArray[np.bool_], inputs: Inputs
     if asked is None:
         label = int(labels[np.argmax((series.utopia_count - series.count)[labels])])
     else:
-        wanted = bin_index(np.array([float(asked)]), inputs.settings, where=f"figure {inputs.spec['id']}, label")[0]
+        settings = inputs.settings
+        if not settings.low <= float(asked) <= settings.high:
+            raise ConfigError(
+                f"the label {asked:g} is not in [{settings.low:g}, {settings.high:g}]",
+                where=f"workflow/resources/figures/{inputs.spec['id']}.yaml, options",
+                why="the figure shows the label nearest to it",
+                remedy=f"name a label of {inputs.labels.dataset}, or leave the option out",
+            )
+        wanted = bin_index(np.array([float(asked)]), settings)[0]
         label = int(labels[np.argmin(np.abs(labels - wanted))])
     candidates = np.flatnonzero(fits & (series.slice_bin == label))
     length = _length(series)[candidates]
