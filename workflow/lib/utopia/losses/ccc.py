@@ -29,7 +29,10 @@ class Config(Strict):
 
 
 class Concordance(Loss):
-    """sum over videos of w_v mean_c (1 - 2 cov / (var y + var p + (mean y - mean p)^2)), moments over time."""
+    """EEV 2021 Eq. 1, as a loss: sum over videos of w_v mean_c (1 - 2 cov / (var y + var p + (mean y - mean p)^2)).
+
+    Moments are over time.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ class Config(Strict):
 
 
 class MeanSquaredError(Loss):
-    """1/m sum_t w_t (y_t - y^_t)^2 for each video, with w = 1."""
+    """1/m sum_t w_t (y_t - y^_t)^2 for each video, with w = 1 (ULDA Eq. 8)."""
 
     by_row = True
 

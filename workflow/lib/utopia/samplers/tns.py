@@ -128,7 +128,7 @@ class TimeSliceSampler:
         return group_Q, slice_Q
 
     def _gauss(self, slice_Q: Tensor, feature_Rd: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw from N(mu, Sigma) of each slice's window."""
+        """One draw from N(mu, Sigma) of each slice's window (Eq. 6)."""
         config = self.config
         feature_Rd = feature_Rd.detach() if config.gradient == "detach" else feature_Rd
         if not len(slice_Q):
