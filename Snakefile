@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from utopia.cli import slurm
 from utopia.config.load import load
 from utopia.errors import UtopiaError
 from utopia.outputs.plan import Plan
@@ -56,3 +57,11 @@ rule all:
     default_target: True
     input:
         PLAN.targets(),
+
+
+onstart:
+    if workflow.is_main_process:
+        try:
+            slurm.watch_over(workflow.executor_plugin.name)
+        except UtopiaError as error:
+            raise WorkflowError(str(error)) from None

@@ -2,6 +2,7 @@
 # Makes .venv from the hashed locks beside this file, once. An unchanged lock costs a few milliseconds, a changed one a
 # re-sync; a set-up that was killed is made anew. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
+unset CDPATH # `cd` would go elsewhere and print where
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 cd "$here/.."
@@ -15,6 +16,27 @@ die() {
     shift
     printf '  %s\n' "$@" >&2
     exit 1
+}
+
+# pip and uv need a cache and a folder for temporary files. An account without a home folder of its own (a container's,
+# HOME=/) has neither; both then lie in .venv until the set-up is over.
+own="$venv/.set-up"
+adapt() {
+    if [[ -n "${TMPDIR:-}" && ! (-d "$TMPDIR" && -w "$TMPDIR") ]]; then
+        say "TMPDIR=$TMPDIR is no folder that can be written: it is not used"
+        unset TMPDIR
+    fi
+    if [[ -z "${TMPDIR:-}" && ! -w /tmp ]]; then
+        mkdir -p "$own/tmp"
+        export TMPDIR="$root/$own/tmp"
+    fi
+    local cache="${XDG_CACHE_HOME:-${HOME:-}/.cache}"
+    if [[ (-z "${XDG_CACHE_HOME:-}" && -z "${HOME:-}") || ! (-w "$cache" || (! -e "$cache" && -w "${cache%/*}/")) ]]; then
+        export XDG_CACHE_HOME="$root/$own/cache"
+        export UV_CACHE_DIR="${UV_CACHE_DIR:-$XDG_CACHE_HOME/uv}" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$XDG_CACHE_HOME/pip}"
+        [[ -n "${HOME:-}" ]] || export HOME="$root/$own"
+    fi
+    export PYTHONUTF8=1
 }
 
 sha256() {
@@ -65,6 +87,8 @@ find_python() {
 }
 
 require_venv() {
+    "$1" -c 'import ssl' > /dev/null 2>&1 || die "$1 has no ssl module: it cannot reach a package registry" \
+        "name another Python: make results PYTHON=/path/to/python3"
     "$1" -c 'import ensurepip, venv' > /dev/null 2>&1 && return
     local version
     version="$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
@@ -85,8 +109,10 @@ lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
 try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
-    print("set-up: another set-up is running here; waiting for it", file=sys.stderr, flush=True)
+    print("set-up: another set-up is running here; waiting for it (Ctrl-C ends this one)", file=sys.stderr, flush=True)
     fcntl.flock(lock, fcntl.LOCK_EX)
+except OSError as error:
+    print(f"set-up: this file system has no locks ({error.strerror}): start no second set-up here", file=sys.stderr)
 os.set_inheritable(lock, True)
 os.execvp("bash", ["bash", sys.argv[2]])
 PYTHON
@@ -94,6 +120,7 @@ PYTHON
 
 install() {
     local python="$1" started=$SECONDS fresh="" uv="$venv/bin/uv"
+    adapt
     if [[ ! -f "$stamp" || ! -x "$venv/bin/python" || "$(head -n 1 "$stamp")" != "$root" ]] || ! new_enough "$venv/bin/python"; then
         fresh=yes
     fi
@@ -116,8 +143,11 @@ install() {
             "then run the same command again"
     "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable . ||
         die "the project itself could not be installed" "the reason stands above"
+    # As a relative path: Python reads this file in the encoding of the locale, which under LC_ALL=C is ASCII.
+    for path in "$venv"/lib/python*/site-packages/*utopia*.pth; do printf '../../../../workflow/lib\n' > "$path"; done
     "$venv/bin/python" -c 'import utopia' || die "the environment is made, but the package cannot be imported" \
         "remove $venv and run the same command again"
+    rm -rf "$own"
     wanted > "$stamp.new"
     mv -f "$stamp.new" "$stamp"
     say "done in $((SECONDS - started)) s"

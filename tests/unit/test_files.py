@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from utopia import files
 from utopia.errors import UtopiaError
 from utopia.files import atomic, digest, read_json, remove_leftovers, sha256, write_json, write_text
 
@@ -187,3 +188,19 @@ def test_digests_tell_values_apart() -> None:
     assert len(digest(1, length=64)) == 64
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest(float("inf"))
+
+
+def test_a_full_table_of_names_is_named(tmp_path: Path, monkeypatch) -> None:
+    """`df -h` shows room there, and people look at nothing else."""
+    import tempfile
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(files, "free_names", lambda folder: 0)
+    with pytest.raises(UtopiaError, match=r"df -i"):
+        files.write_text(tmp_path / "a", "x")
+    monkeypatch.setattr(files, "free_names", lambda folder: 10)
+    with pytest.raises(UtopiaError, match=r"df -h"):
+        files.write_text(tmp_path / "a", "x")

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from utopia.cli import doctor
+from utopia import files
+from utopia.cli import doctor, fitness, slurm
 from utopia.config.load import REPOSITORY, load
 from utopia.provenance import environment
 
@@ -79,20 +81,83 @@ def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch) -> None:
 def test_room_on_the_disk(tmp_path: Path, monkeypatch, free: int, state: str) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, free))
-    assert doctor.disk(tmp_path / "not" / "yet" / "there").state == state
+    assert fitness.disk(tmp_path / "not" / "yet" / "there").state == state
+
+
+@pytest.mark.parametrize(("names", "state"), [(0, "fail"), (5000, "warn"), (10**7, "ok"), (None, "ok")])
+def test_room_for_names_of_files(tmp_path: Path, monkeypatch, names: int | None, state: str) -> None:
+    monkeypatch.setattr(files, "free_names", lambda folder: names)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "total used free")(10**12, 0, 10**11))
+    found = fitness.disk(tmp_path)
+    assert found.state == state
+    assert ("df -i" in found.found) == (state != "ok")
 
 
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
-    assert doctor.writable(tmp_path / "new" / "study").state == "ok"
+    assert {check.state for check in fitness.folder(tmp_path / "new" / "study")} == {"ok"}
     assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
-    (tmp_path / "file").write_text("")
-    assert doctor.writable(tmp_path / "file" / "study").state == "fail"
+
+
+def test_results_on_a_file_system_that_takes_nothing() -> None:
+    (found,) = fitness.folder(Path("/proc/1/study"))
+    assert found.state == "fail" and found.remedy
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_closed_folder(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
-    assert doctor.writable(tmp_path / "closed" / "study").state == "fail"
+    assert [check.state for check in fitness.folder(tmp_path / "closed" / "study")] == ["fail"]
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "try_lock", lambda descriptor: None)
+    (locks,) = [check for check in fitness.folder(tmp_path) if check.check == "locks"]
+    assert locks.state == "warn" and "lockd" in locks.remedy
+
+
+@pytest.mark.parametrize(("ahead", "state"), [(0.5, "ok"), (-10, "warn"), (3600, "fail")])
+def test_the_clock_of_a_file_system(tmp_path: Path, monkeypatch, ahead: float, state: str) -> None:
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - ahead)
+    (clock,) = [check for check in fitness.folder(tmp_path) if check.check == "clock"]
+    assert clock.state == state
+    assert bool(clock.remedy) == (state != "ok")
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    """A program of SLURM that says what we want."""
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_profile_for_a_cluster(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (missing,) = fitness.profile("slurm", REPOSITORY)
+    assert missing.state == "fail" and "sbatch, squeue, scancel" in missing.found and missing.remedy
+    for name in slurm.PROGRAMS:
+        program(tmp_path, name, "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
+    *_, silent = fitness.profile("slurm", REPOSITORY)
+    assert silent.state == "fail" and "Unable to contact" in silent.found and "scontrol ping" in silent.remedy
+    program(tmp_path, "squeue", "echo 12 RUNNING")
+    *_, refused, _ = fitness.profile("slurm", REPOSITORY)
+    assert refused.check == "submission" and refused.state == "fail" and "SBATCH_ACCOUNT" in refused.remedy
+    program(tmp_path, "sbatch", "echo sbatch: Job 1 to start at noon >&2")
+    program(tmp_path, "sacct", "true")
+    assert {check.state for check in fitness.profile("slurm", REPOSITORY)} == {"ok"}
+
+
+def test_a_cluster_that_does_not_answer(tmp_path: Path, monkeypatch) -> None:
+    program(tmp_path, "squeue", "exec sleep 60")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = slurm.ask("squeue", seconds=0.5)
+    assert found.returncode and "has not answered" in found.stderr
+
+
+def test_profiles_that_need_nothing_and_that_are_not_there() -> None:
+    assert [check.state for check in fitness.profile("default", REPOSITORY)] == ["ok"]
+    (unknown,) = fitness.profile("slrum", REPOSITORY)
+    assert unknown.state == "fail" and "slurm" in unknown.remedy
 
 
 def test_no_repository_is_a_warning(monkeypatch) -> None:

@@ -69,3 +69,71 @@ def test_a_profile_is_chosen_by_name(repository: Path) -> None:
     with pytest.raises(UtopiaError, match="no profile 'slrum'") as error:
         run.where("slrum", None, repository)
     assert "default, slurm" in error.value.remedy
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("words", [["--workflow-profile", "profiles/slurm"], ["--executor", "slurm"]])
+def test_a_run_on_slurm_where_there_is_none_is_refused_before_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    from utopia.config.load import REPOSITORY
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UtopiaError, match="no SLURM on this machine: sbatch, squeue, scancel") as error:
+        run.execute(REPOSITORY, tmp_path / "study", {}, words)
+    assert "doctor --profile slurm" in error.value.remedy
+    assert not (tmp_path / "study").exists()
+    assert run.executor(["--cores", "1"], REPOSITORY) == ""
+    assert run.executor(["--workflow-profile", "profiles/default"], REPOSITORY) == ""
+
+
+def test_waiting_says_for_what_and_says_it_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = folder / "count"
+    program(
+        folder,
+        "squeue",
+        f'echo x >> "{count}"; if [ "$(wc -l < "{count}")" -lt 6 ]; then echo "7|PENDING|rule_train"; fi',
+    )
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    said: list[str] = []
+    slurm.wait(folder, said.append, poll=0.0, remind=3600.0)
+    assert said == ["waiting for 1 on SLURM (pending): 7 (train); Ctrl-C ends the wait, not the jobs"]
+    count.unlink()
+    said.clear()
+    slurm.wait(folder, said.append, poll=0.0, remind=0.0)
+    assert len(said) == 5
+
+
+def test_sigterm_ends_a_run_that_only_waits_for_its_cluster(tmp_path: Path) -> None:
+    """Snakemake itself would wait until the jobs have ended, for days perhaps."""
+    import signal
+    import subprocess
+    import sys
+
+    for name in slurm.PROGRAMS:
+        program(tmp_path, name, "true")
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "from utopia.cli import slurm\n"
+        "slurm.watch_over('slurm')\n"
+        "print('waiting', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stdout is not None and waiting.stdout.readline() == "waiting\n"
+    waiting.send_signal(signal.SIGTERM)
+    _, said = waiting.communicate(timeout=30)
+    assert waiting.returncode == -signal.SIGTERM
+    assert "utopia resume" in said

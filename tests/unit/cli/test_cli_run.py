@@ -160,3 +160,41 @@ def test_a_plain_snakemake_at_work_is_seen(tiny) -> None:
         wait_for(lambda: list((tiny.folder / ".snakemake" / "locks").glob("*")))
         os.killpg(process.pid, signal.SIGKILL)
     assert not runlock.others_at_work(tiny.folder, tiny.results)
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch, capsys) -> None:
+    """NFS without lockd, Lustre without `-o flock`: a live run is told by its process, a dead one is no obstacle."""
+    import errno
+
+    from utopia import files
+
+    def no_lock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_lock)
+    monkeypatch.setenv(runlock.VARIABLE, "")
+    assert runlock.take(tmp_path, None) is None
+    assert "no locks" in capsys.readouterr().err
+    assert not runlock.is_held(tmp_path), "it is this process's own"
+
+    environment = {**os.environ, runlock.VARIABLE: "the other"}
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+    try:
+        owner = runlock.Owner("the other", other.pid, runlock.socket.gethostname(), "2026-01-01T00:00:00Z")
+        (tmp_path / runlock.NAME).write_text(json.dumps(runlock.asdict(owner)))
+        wait_for(lambda: runlock.is_held(tmp_path))
+        with pytest.raises(UtopiaError, match="a run of this study is going on"):
+            runlock.take(tmp_path, None)
+    finally:
+        other.kill()
+        other.wait()
+    assert not runlock.is_held(tmp_path)
+
+    elsewhere = runlock.Owner("far", 1, "another-host", "2026-01-01T00:00:00Z")
+    (tmp_path / runlock.NAME).write_text(json.dumps(runlock.asdict(elsewhere)))
+    assert not runlock.is_held(tmp_path), "it has left no sign of life"
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "run.json").write_text("{}")
+    assert runlock.is_held(tmp_path)
+    os.utime(tmp_path / "audit" / "run.json", (0, 0))
+    assert not runlock.is_held(tmp_path)

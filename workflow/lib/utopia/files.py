@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from utopia.errors import UtopiaError
 
 _BLOCK = 1 << 20
 _known: Mapping[str, str] = {}
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems answer that have no locks: NFS without its lock daemon, Lustre without `-o flock`."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -88,6 +91,38 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+def try_lock(descriptor: int) -> bool | None:
+    """Take an flock, which lasts until the descriptor is closed or all processes that have it end.
+
+    Returns:
+        True if it was taken, False if another process has it, None if the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def free_names(folder: str | Path) -> int | None:
+    """How many more files the file system of `folder` can hold; None where it does not say (it makes room itself)."""
+    facts = os.statvfs(folder)
+    return facts.f_favail if facts.f_files else None
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    folder = next((each for each in path.absolute().parents if each.is_dir()), Path("/"))
+    if error.errno == errno.ENOSPC and free_names(folder) == 0:
+        return "the file system holds as many files as it can (`df -i`): remove some, then run the same command again"
+    if error.errno == errno.EDQUOT:
+        return "your quota is used up (`quota -s`): free some of it, then run the same command again"
+    return "free disk space or make the folder writable (`df -h`, `ls -ld`), then run the same command again"
+
+
 @contextmanager
 def _said_of(path: Path) -> Iterator[None]:
     try:
@@ -97,7 +132,7 @@ def _said_of(path: Path) -> Iterator[None]:
             f"cannot write ({error.strerror or error})",
             where=path,
             why="the result of this job is not stored; what stood there before is untouched",
-            remedy="free disk space or make the folder writable (`df -h`, `ls -ld`), then run the same command again",
+            remedy=_remedy(path, error),
         ) from error
 
 

@@ -7,46 +7,39 @@ Keys of `--json`: `study` (null if the configuration is not valid), `state` (the
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from utopia.cli import options, show
+from utopia.cli import fitness, options, show
+from utopia.cli.fitness import Check, State
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
 
-State = Literal["ok", "warn", "fail"]
 _LEVELS: tuple[State, ...] = ("ok", "warn", "fail")
-_GIGABYTE = 10**9
 _SET_UP = "make setup"
 _UNTRIED = (3, 14)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at."""
-
-    check: str
-    state: State
-    found: str
-    remedy: str = ""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
     options.add_json(parser)
+    parser.add_argument(
+        "--profile", metavar="NAME", type=options.filled, help="also what a run with this profile needs"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Print what was found; 1 if anything fails."""
-    study, checks = None, list(machine())
+    from utopia.config.load import REPOSITORY
+
+    study, checks = None, [*fitness.surroundings(getattr(chosen, "notes", ())), *machine()]
+    if chosen.profile:
+        checks += fitness.profile(chosen.profile, REPOSITORY)
     try:
         study = options.load_study(chosen)
     except ConfigError as error:
@@ -68,14 +61,16 @@ def machine() -> Iterator[Check]:
     yield environment()
     yield snakemake()
     yield decoders()
+    yield fitness.drawing()
+    yield fitness.temporary()
     yield git()
 
 
 def of_study(study: StudyBase) -> Iterator[Check]:
     """What depends on the study. The repository must be the working directory."""
     yield gpu(study.device)
-    yield writable(study.root)
-    yield disk(study.root)
+    yield from fitness.folder(study.root)
+    yield fitness.disk(study.root)
     yield from data(study)
 
 
@@ -141,10 +136,12 @@ def decoders() -> Check:
 def git() -> Check:
     """What the records of a run will say of the code."""
     from utopia.provenance.environment import git as state
+    from utopia.provenance.environment import refusal
 
     found = state()
     if found is None:
-        return Check("git", "warn", "no repository, or no git: records will not name a commit", "work in a clone")
+        what = refusal() or "no repository, or no git"
+        return Check("git", "warn", f"{what}: records will not name a commit", "work in a clone, with git installed")
     commit = found["commit"][:12]
     if found["dirty"]:
         count = len(found["changed"])
@@ -166,32 +163,6 @@ def gpu(device: str) -> Check:
             "gpu", "fail", "none, and the study asks for `device: cuda`", "set `device: auto` or `device: cpu`"
         )
     return Check("gpu", "ok", "none; networks run on the CPU")
-
-
-def writable(folder: Path) -> Check:
-    """Whether results can be written."""
-    where = _existing(folder)
-    try:
-        with tempfile.NamedTemporaryFile(dir=where, prefix=".utopia-doctor."):
-            return Check("results", "ok", f"{folder} can be written")
-    except OSError as error:
-        remedy = "make the folder writable (`ls -ld`), or set `results` to another one"
-        return Check("results", "fail", f"{folder} cannot be written ({error.strerror})", remedy)
-
-
-def disk(folder: Path) -> Check:
-    """Room where results go."""
-    free = shutil.disk_usage(_existing(folder)).free
-    found = f"{show.bytes_in_words(free)} free where {folder} goes"
-    if free < _GIGABYTE // 2:
-        return Check("disk", "fail", found, "free some space, or set `results` to a folder on another disk")
-    if free < 5 * _GIGABYTE:
-        return Check("disk", "warn", found, "the published study needs about 5 GB")
-    return Check("disk", "ok", found)
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def data(study: StudyBase) -> Iterator[Check]:

@@ -13,9 +13,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from utopia.cli import surroundings
 from utopia.errors import UtopiaError
 
+CHECKOUT = Path(__file__).resolve().parents[4]
 COMMANDS = {
     "run": "make all tables and figures of a study",
     "resume": "go on with a run that was killed; what it left on a cluster is waited for, and no job runs twice",
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if passed_on and chosen.command not in ("run", "resume"):
             parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
         chosen.passed_on = passed_on
+        chosen.notes = surroundings.adapt(CHECKOUT)
         code = int(_module(chosen.command).run(chosen))
         sys.stdout.flush()
         return code
@@ -87,12 +91,10 @@ def _logged(error: Exception, given: Sequence[str]) -> str:
     import tempfile
     import time
     import traceback
-    from pathlib import Path
 
     text = f"utopia {' '.join(map(repr, given))}\n\n{''.join(traceback.format_exception(error))}"
     name = f"utopia-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
-    checkout = Path(__file__).resolve().parents[4]
-    for place in (lambda: checkout / ".snakemake" / "log", lambda: Path(tempfile.gettempdir())):
+    for place in (lambda: CHECKOUT / ".snakemake" / "log", lambda: Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             folder = place()
             folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,12 @@ def filled(text: str) -> str:
     if not text.strip() or any(ord(letter) < 32 for letter in text):
         raise argparse.ArgumentTypeError("must not be empty" if not text.strip() else f"must be one line, not {text!r}")
     return text
+
+
+def say_notes(chosen: argparse.Namespace) -> None:
+    """Say what of the environment is not used as it is."""
+    for note in getattr(chosen, "notes", ()):
+        print(f"{note.found}; used instead: {note.done} ({note.remedy})", file=sys.stderr)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

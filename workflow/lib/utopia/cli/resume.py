@@ -27,7 +27,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Deal with what is left of the study's last run, and go on. Does not return: Snakemake takes this process over.
 
     Raises:
-        UtopiaError: a run of the study is going on, there was none, or SLURM does not answer.
+        UtopiaError: a run of the study is going on, there was none, or SLURM is not there or does not answer.
     """
     from utopia.config.load import REPOSITORY
 
@@ -40,6 +40,8 @@ def run(chosen: argparse.Namespace) -> int:
         )
     settings = {"study": study.study, **({"data": former.data} if former.data else {}), **options.overrides(chosen)}
     arguments = list(chosen.passed_on or former.arguments)
+    slurm.require(running.executor(arguments, REPOSITORY))
+    options.say_notes(chosen)
     runlock.take(folder, settings.get("data"), arguments)
     jobs = slurm.left(folder)
     slurm.cancel(folder, ended := [job for job in jobs if chosen.cancel or not job.at_work])

@@ -41,6 +41,7 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.config.load import REPOSITORY
 
     study = options.load_study(chosen)
+    options.say_notes(chosen)
     settings = options.overrides(chosen)
     more = [*where(chosen.profile, chosen.cores, REPOSITORY), *(["--dry-run"] if chosen.dry_run else [])]
     execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
@@ -64,6 +65,19 @@ def where(profile: str, cores: str | None, repository: Path) -> list[str]:
     return ["--workflow-profile", str(folder), *(["--cores", cores] if cores else [])]
 
 
+def executor(words: Sequence[str], repository: Path) -> str:
+    """The executor that options for Snakemake choose, or the profile that they name."""
+    from utopia.config import yaml_file
+
+    asked = [after for before, after in pairwise(words) if before in ("--executor", "-e")]
+    asked += [word.partition("=")[2] for word in words if word.startswith("--executor=")]
+    for before, after in pairwise(words):
+        file = repository / after / "config.yaml"
+        if before == "--workflow-profile" and not asked and file.is_file():
+            asked = [str(yaml_file.read(file).data.get("executor", ""))]
+    return asked[-1] if asked else ""
+
+
 def execute(
     repository: Path, folder: Path, settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str] = ()
 ) -> None:
@@ -72,10 +86,11 @@ def execute(
     The lock is this process's, so it lives as long as Snakemake does, and signals go straight to it.
 
     Raises:
-        UtopiaError: a run of the study is going on.
+        UtopiaError: a run of the study is going on, or its profile's cluster is not there.
     """
     os.chdir(repository)
-    if "--dry-run" not in more:
+    if not {"--dry-run", "--dryrun", "-n"} & {*more, *passed_on}:
+        slurm.require(executor([*more, *passed_on], repository))
         former = runlock.take(folder, settings.get("data"), [*more, *passed_on])
         clear_up(repository, folder, settings, former)
     become_snakemake(settings, more, passed_on)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
+import sys
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,11 +20,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from utopia.errors import UtopiaError
+from utopia.files import try_lock
 
 NAME = ".run.lock"
 VARIABLE = "UTOPIA_RUN_ID"
 """Set in the environment of a run, so that the jobs of a killed one can be found."""
 _PATIENCE = 5.0
+_SIGN_OF_LIFE = 600.0
+"""Seconds after which a run on another machine that writes nothing is taken for dead, where there are no locks."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,30 @@ def is_held(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        taken = try_lock(descriptor)
     finally:
         os.close(descriptor)
-    return False
+    return _is_alive(folder) if taken is None else not taken
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether the run that wrote the lock file lives: what is asked where the file system has no locks."""
+    last = owner(folder)
+    if last is None:
+        return False
+    if last.host != socket.gethostname():
+        # Of a process elsewhere only the signs of life can be seen that it writes.
+        with contextlib.suppress(OSError):
+            return time.time() - (folder / "audit" / "run.json").stat().st_mtime < _SIGN_OF_LIFE
+        return False
+    import psutil
+
+    try:
+        return last.pid != os.getpid() and psutil.Process(last.pid).environ().get(VARIABLE) == last.run
+    except psutil.AccessDenied:
+        return True  # another user's process has the number; theirs may be the run
+    except psutil.Error:
+        return False
 
 
 def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner | None:
@@ -90,9 +112,8 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
             why="results go there",
             remedy="make the folder writable (`ls -ld`), or set `results` to another one",
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    taken = try_lock(descriptor)
+    if taken is False or (taken is None and _is_alive(folder)):
         os.close(descriptor)
         holder = owner(folder)
         raise UtopiaError(
@@ -100,10 +121,12 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
             where=path,
             why="two runs at once would write the same files",
             remedy=f"see how far it is (utopia status --study {folder.name}), wait for it, or end it with Ctrl-C there",
-        ) from None
+        )
     if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
         raise _is_a_link(path)
+    if taken is None:
+        print(f"{folder}: this file system has no locks; start no second run of the study elsewhere", file=sys.stderr)
     former, mine = owner(folder), Owner.me(data, arguments)
     text = (json.dumps(asdict(mine)) + "\n").encode()
     os.pwrite(descriptor, text, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +19,12 @@ _POLL_SECONDS = 5.0
 _PATIENCE = 60.0
 
 
+PROGRAMS = ("sbatch", "squeue", "scancel")
+"""What a run on SLURM cannot do without; what else the executor asks for, `profiles/slurm/bin` has."""
+_ASKING = 30.0
+_REMINDER = 300.0
+
+
 class SlurmJob(NamedTuple):
     """A job on the cluster."""
 
@@ -29,6 +37,44 @@ class SlurmJob(NamedTuple):
     def at_work(self) -> bool:
         """Whether it has begun: what it does is lost if it is cancelled."""
         return self.state not in _WAITING
+
+
+def require(executor: str) -> None:
+    """Refuse a run on SLURM where there is none: Snakemake would wait for ever for jobs that nothing took.
+
+    Raises:
+        UtopiaError: naming the programs that are missing.
+    """
+    missing = [name for name in PROGRAMS if shutil.which(name) is None] if executor == "slurm" else []
+    if missing:
+        raise UtopiaError(
+            f"there is no SLURM on this machine: {', '.join(missing)} not found in PATH",
+            where="profiles/slurm",
+            why="jobs would be handed to a program that is not there, and waited for",
+            remedy="run it where SLURM's programs are (a login node; `module load slurm`), or without --profile; "
+            "`utopia doctor --profile slurm` looks at all that such a run needs",
+        )
+
+
+def watch_over(executor: str) -> None:
+    """In a run of Snakemake: make sure that its cluster is there, and that SIGTERM ends a run that only waits for it.
+
+    Snakemake takes SIGTERM as the wish to wait until the jobs at work have ended. Those of a cluster go on without it,
+    and `utopia resume` takes them over.
+
+    Raises:
+        UtopiaError: see `require`.
+    """
+    require(executor)
+    if executor == "slurm":
+        signal.signal(signal.SIGTERM, _ends)
+
+
+def _ends(number: int, _: object) -> None:
+    text = "ended by SIGTERM; its jobs on SLURM go on, and `utopia resume` goes on from them\n"
+    os.write(2, text.encode())
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def run_name(folder: Path) -> str:
@@ -49,7 +95,7 @@ def left(folder: Path) -> list[SlurmJob]:
         return []
     if shutil.which("squeue") is None:
         raise _silent(folder, name, "there is no squeue on this machine")
-    said = _run("squeue", "--noheader", "--name", name, "--format=%i|%T|%k")
+    said = ask("squeue", "--noheader", "--name", name, "--format=%i|%T|%k", seconds=120.0)
     if said.returncode:
         raise _silent(folder, name, said.stderr.strip() or "squeue failed")
     return [SlurmJob(*line.split("|", 2)) for line in said.stdout.splitlines() if line.count("|") >= 2]
@@ -63,7 +109,7 @@ def cancel(folder: Path, jobs: Sequence[SlurmJob]) -> None:
     """
     if not jobs:
         return
-    _run("scancel", *(job.id for job in jobs))
+    ask("scancel", *(job.id for job in jobs), seconds=120.0)
     gone = {job.id for job in jobs}
     until = time.monotonic() + _PATIENCE
     while {job.id for job in left(folder)} & gone:
@@ -77,13 +123,18 @@ def cancel(folder: Path, jobs: Sequence[SlurmJob]) -> None:
         time.sleep(1.0)
 
 
-def wait(folder: Path, say: Callable[[str], None], poll: float = _POLL_SECONDS) -> None:
-    """Wait until no job of the last run is on the cluster, and say now and then how many are."""
-    before = -1
+def wait(folder: Path, say: Callable[[str], None], poll: float = _POLL_SECONDS, remind: float = _REMINDER) -> None:
+    """Wait until no job of the last run is on the cluster; say how many are, when that changes and every five minutes.
+
+    Raises:
+        UtopiaError: the cluster cannot be asked.
+    """
+    before, said = -1, 0.0
     while jobs := left(folder):
-        if len(jobs) != before:
-            say(f"waiting for {len(jobs)} on SLURM: {listed(jobs)}")
-            before = len(jobs)
+        if len(jobs) != before or time.monotonic() - said > remind:
+            states = ", ".join(sorted({job.state.lower() for job in jobs}))
+            say(f"waiting for {len(jobs)} on SLURM ({states}): {listed(jobs)}; Ctrl-C ends the wait, not the jobs")
+            before, said = len(jobs), time.monotonic()
         time.sleep(poll)
 
 
@@ -93,8 +144,14 @@ def listed(jobs: Sequence[SlurmJob]) -> str:
     return ", ".join(names) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+def ask(*command: str, seconds: float = _ASKING) -> subprocess.CompletedProcess[str]:
+    """What one of SLURM's programs says; one that does not answer in time, or cannot be started, has failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"{command[0]} has not answered for {seconds:.0f} s")
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", f"{command[0]} cannot be started ({error.strerror})")
 
 
 def _silent(folder: Path, name: str, why: str) -> UtopiaError:

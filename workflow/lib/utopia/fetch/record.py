@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utopia.errors import InputError
-from utopia.files import read_json, sha256, write_json
+from utopia.files import read_json, sha256, try_lock, write_json
 
 NAME = "fetched.json"
 Pin = Literal["card", "first use"]
@@ -132,6 +132,8 @@ class Record:
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock that belongs to `path`: an flock on `.<name>.lock` beside it, dropped however this process ends.
 
+    Where the file system has no locks, nothing is held.
+
     Args:
         waiting: called once if another process holds it, before waiting for that one.
     """
@@ -153,9 +155,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
 
 
 def _take(descriptor: int, waiting: Callable[[], None] | None) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if try_lock(descriptor) is False:
         if waiting is not None:
             waiting()
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -72,13 +72,31 @@ def git() -> dict[str, Any] | None:
     folder = checkout()
     if folder is None or shutil.which("git") is None:
         return None
-    command = ["git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "-z"]
-    text = _output(command)
+    text = _output([*_git(folder), "status", "--porcelain=v2", "--branch", "-z"])
     commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", (text or "").replace("\0", "\n"), re.MULTILINE)
     if text is None or commit is None:
         return None
     changed = sorted(_changed(text))
     return {"commit": commit[1], "dirty": bool(changed), "changed": changed}
+
+
+def refusal() -> str:
+    """Why git says nothing of the checkout, in its own words; empty where it does, or where there is nothing to ask."""
+    folder = checkout()
+    if folder is None or shutil.which("git") is None:
+        return ""
+    try:
+        command = [*_git(folder), "status", "--porcelain"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, errors="replace")
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"git does not answer ({error})"
+    return done.stderr.strip().partition("\n")[0] if done.returncode else ""
+
+
+def _git(folder: Path) -> list[str]:
+    """A git command about the checkout. Its code is being run, so it is trusted, whichever account owns it."""
+    trusted = ["-c", f"safe.directory={folder}", "-c", "core.fsmonitor=false"]
+    return ["git", *trusted, "--no-optional-locks", "-C", str(folder)]
 
 
 def _changed(text: str) -> list[str]:

@@ -94,6 +94,7 @@ def roots_of(params: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
 
 def _home() -> Path | None:
     try:
-        return Path.home()
+        home = Path.home()
     except RuntimeError:  # an account without a home folder, as some containers have
         return None
+    return None if home == Path("/") else home  # every path lies below that one

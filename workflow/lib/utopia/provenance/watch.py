@@ -196,8 +196,12 @@ def _counts(path: Path, counted: list[Path]) -> bool:
     if any(path.is_relative_to(folder) for folder in counted):
         return True
     home = Path.home() if "HOME" in os.environ else None
-    hidden = home is not None and path.is_relative_to(home) and path.relative_to(home).parts[0].startswith(".")
+    hidden = home is not None and any(part.startswith(".") for part in _below(path, home)[:1])
     return not hidden and not any(path.is_relative_to(prefix) for prefix in (*_SYSTEM, tempfile.gettempdir()))
+
+
+def _below(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).parts if path.is_relative_to(folder) else ()
 
 
 def _absolute(path: str | Path, base: Path) -> Path:

@@ -1,0 +1,171 @@
+"""Accounts, shells, notebooks and containers that are not like ours: what is done about each, and that work goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utopia.cli import surroundings
+
+REPOSITORY = Path(__file__).parents[3]
+UTOPIA = str(Path(sys.executable).parent / "utopia")
+NOBODY = 12345
+_SEEN = """\
+import getpass, json, os, sys, tempfile
+from pathlib import Path
+from utopia.cli import surroundings
+notes = surroundings.adapt(Path(sys.argv[1]))
+import utopia.outputs
+import matplotlib
+from snakemake.common import get_appdirs
+cache = Path(get_appdirs().user_cache_dir)
+cache.mkdir(parents=True, exist_ok=True)
+print(json.dumps({
+    "notes": [list(note) for note in notes], "user": getpass.getuser(), "home": str(Path.home()), "cache": str(cache),
+    "temporary": tempfile.gettempdir(), "backend": matplotlib.get_backend(), "names": sys.getfilesystemencoding(),
+    "variables": {name: os.environ.get(name) for name in ("SNAKEMAKE_PROFILE", "GIT_DIR", "MPLBACKEND", "TMPDIR")},
+}))
+"""
+
+
+def seen(checkout: Path, variables: dict[str, str], uid: int | None = None) -> dict:
+    """What a process that was started with nothing but `variables` finds after it has adapted."""
+    command = [sys.executable, "-c", _SEEN, str(checkout)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY / "workflow" / "lib"), **variables}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, user=uid, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOME": "/proc"},
+        {"HOME": "/no/such/folder"},
+        {"XDG_CACHE_HOME": "/proc/cache"},
+    ],
+)
+def test_a_home_that_cannot_be_written(tmp_path: Path, variables: dict[str, str]) -> None:
+    found = seen(tmp_path, variables)
+    assert [note[0] for note in found["notes"]] == ["cache"]
+    assert Path(found["cache"]).is_relative_to(tmp_path / ".snakemake")
+
+
+def is_open(path: Path) -> bool:
+    """Whether every account may go there."""
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become an account without a name")
+@pytest.mark.skipif(not is_open(Path(sys.base_prefix)), reason="this Python lies where no other account may read")
+@pytest.mark.parametrize("variables", [{}, {"HOME": "/"}, {"HOME": ""}])
+def test_an_account_without_a_name_or_a_home(tmp_path: Path, variables: dict[str, str]) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    for path in (tmp_path, *tmp_path.parents[:2]):  # pytest closes its folders
+        path.chmod(0o755)
+    found = seen(tmp_path, variables, NOBODY)
+    assert found["user"] == f"uid{NOBODY}"
+    assert Path(found["cache"]).is_relative_to(tmp_path)
+    assert {"cache", "user"} <= {note[0] for note in found["notes"]}
+
+
+def test_an_account_that_nobody_knows(monkeypatch, tmp_path: Path) -> None:
+    import pwd
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    # What `adapt` sets is taken back with the environment.
+    for name in ("XDG_CACHE_HOME", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("USER", "")
+    notes = {note.subject: note for note in surroundings.adapt(tmp_path)}
+    assert notes["cache"].done == os.environ["HOME"] == str(tmp_path / ".snakemake" / "cache")
+    assert notes["user"].done == os.environ["USER"] == f"uid{os.getuid()}"
+    assert surroundings.adapt(tmp_path) == [], "once is enough"
+
+
+def test_variables_of_notebooks_shells_and_hooks(tmp_path: Path) -> None:
+    variables = {
+        "HOME": str(tmp_path),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "SNAKEMAKE_PROFILE": "slurm",
+        "GIT_DIR": "/elsewhere/.git",
+        "TMPDIR": "/no/such/folder",
+    }
+    found = seen(tmp_path, variables)
+    assert {note[0] for note in found["notes"]} == {"MPLBACKEND", "SNAKEMAKE_PROFILE", "GIT_DIR", "TMPDIR"}
+    assert all(note[3] for note in found["notes"]), "each has a remedy"
+    assert found["backend"].lower() == "agg"
+    assert found["variables"]["SNAKEMAKE_PROFILE"] is None and found["variables"]["GIT_DIR"] is None
+    assert found["variables"]["TMPDIR"] == found["temporary"] and Path(found["temporary"]).is_dir()
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "no_SUCH.ISO-8859-1"])
+def test_names_that_are_not_ascii_in_any_locale(tmp_path: Path, locale: str) -> None:
+    folder = tmp_path / "Überprüfung der Läufe"
+    folder.mkdir()
+    found = seen(folder, {"HOME": str(folder), "LC_ALL": locale})
+    assert found["names"] == "utf-8"
+    assert found["home"] == str(folder)
+
+
+def test_drawing_needs_no_command_of_ours(tmp_path: Path) -> None:
+    """Jobs that a plain `snakemake` starts have the notebook's variable too."""
+    code = "import utopia.outputs.figure_style as style; style.blank(1.0).savefig('x.png')"
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=tmp_path, timeout=120)
+    assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_a_fit_environment_is_left_alone(tmp_path: Path) -> None:
+    assert seen(tmp_path, {"HOME": str(tmp_path)})["notes"] == []
+
+
+def test_what_is_not_used_is_said(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [UTOPIA, "run", "--study", "none-of-this-name"],
+        env={**os.environ, "SNAKEMAKE_PROFILE": "slurm"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    found = subprocess.run(
+        [UTOPIA, "doctor", "--json"],
+        env={**os.environ, "SNAKEMAKE_PROFILE": "slurm", "TMPDIR": "/no/such/folder"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    checks = {check["check"]: check for check in json.loads(found.stdout)["checks"]}
+    for name in ("SNAKEMAKE_PROFILE", "TMPDIR"):
+        assert checks[name]["state"] == "warn" and checks[name]["remedy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a repository to another account")
+def test_a_checkout_of_another_account_still_names_its_commit(tmp_path: Path) -> None:
+    """Git calls it dubious, and the records said that there was no repository."""
+    from utopia.provenance import environment
+
+    folder = tmp_path / "it's theirs"
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        (folder).mkdir(exist_ok=True)
+        subprocess.run(["git", "-C", str(folder), *words], check=True)
+    for path in (folder, folder / ".git"):
+        os.chown(path, NOBODY, NOBODY)
+    plain = subprocess.run(["git", "-C", str(folder), "status"], capture_output=True, text=True)
+    assert "dubious ownership" in plain.stderr
+    again = subprocess.run([*environment._git(folder), "status", "--porcelain"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr

@@ -1,0 +1,110 @@
+"""What a shell, a notebook, a container or an account may bring that would break a run, and what is done about it.
+
+Every command adapts its own environment first, so what it starts (Snakemake, its jobs, git) inherits a fit one. Nothing
+outside the process is changed, but for folders below `.snakemake`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import locale
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+"""Variables that a git hook sets, and that would make git speak of another repository than this checkout."""
+
+
+class Note(NamedTuple):
+    """One thing of the environment that was not fit."""
+
+    subject: str
+    found: str
+    done: str
+    """What this process and those that it starts use instead."""
+    remedy: str
+
+
+def adapt(checkout: Path) -> list[Note]:
+    """Make the environment of this process fit for a run in `checkout`, and say what was changed."""
+    return [*_temporary(checkout), *_home(checkout), *_user(), *_encoding(), *_variables()]
+
+
+def _temporary(checkout: Path) -> Iterator[Note]:
+    asked = os.environ.get("TMPDIR")
+    if asked is None or _is_writable(Path(asked)):
+        return
+    tempfile.tempdir = None
+    try:
+        used = tempfile.gettempdir()
+    except OSError:  # nowhere on this machine
+        used = str(_made(checkout / ".snakemake" / "tmp"))
+        tempfile.tempdir = used
+    os.environ["TMPDIR"] = used
+    yield Note("TMPDIR", f"{asked!r} is no folder that can be written", used, "set TMPDIR to a folder, or unset it")
+
+
+def _home(checkout: Path) -> Iterator[Note]:
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("~")
+    named = home.is_absolute()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    if named and (_is_writable(cache) or (not cache.exists() and _is_writable(cache.parent))):
+        return
+    found = f"{cache} cannot be written" if named else "this account has no home folder (HOME is not set)"
+    mine = _made(checkout / ".snakemake" / "cache")
+    if not named:
+        os.environ["HOME"] = str(mine)
+    os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(mine)
+    yield Note("cache", found, str(mine), "set HOME, or XDG_CACHE_HOME, to a folder of yours")
+
+
+def _user() -> Iterator[Note]:
+    import getpass
+
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        os.environ["USER"] = os.environ["LOGNAME"] = f"uid{os.getuid()}"
+        found = f"the account {os.getuid()} has no name here"
+        yield Note("user", found, os.environ["USER"], "set USER, or add the account to /etc/passwd of the container")
+
+
+def _encoding() -> Iterator[Note]:
+    os.environ.setdefault("PYTHONUTF8", "1")
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        found = f"names of files are read as {sys.getfilesystemencoding()} ({locale.getlocale()[0]})"
+        yield Note("encoding", found, "UTF-8 in what it starts", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+
+
+def _variables() -> Iterator[Note]:
+    if profile := os.environ.pop("SNAKEMAKE_PROFILE", ""):
+        found = f"SNAKEMAKE_PROFILE={profile}: it would send jobs elsewhere than --profile says"
+        yield Note("SNAKEMAKE_PROFILE", found, "--profile alone", f"to use it: utopia run -- --profile {profile}")
+    backend = os.environ.get("MPLBACKEND", "agg")
+    if backend.lower() != "agg":
+        os.environ["MPLBACKEND"] = "agg"
+        yield Note("MPLBACKEND", f"MPLBACKEND={backend}: it is for a notebook or a screen", "agg", "unset MPLBACKEND")
+    for name in GIT:
+        if value := os.environ.pop(name, ""):
+            yield Note(name, f"{name}={value}: git would speak of that repository", "this checkout", f"unset {name}")
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _made(folder: Path) -> Path:
+    with contextlib.suppress(OSError):  # what needs it will say so
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
