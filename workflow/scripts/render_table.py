@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-from utopia.outputs.comparability import frames, promised, reasons
+from utopia.outputs.comparability import frames, promised, reasons, untrained
 from utopia.outputs.render import render_table
 from utopia.provenance.job import record
 
 with record(snakemake) as job:
     settings = snakemake.params.settings
     summaries = [Path(path) for path in snakemake.input.summaries]
+    holes = untrained(summaries)
+    metrics = zip(snakemake.params.runs, snakemake.input.metrics, strict=True)
     render_table(
         table=settings["table"],
-        runs={run: Path(path) for run, path in zip(snakemake.params.runs, snakemake.input.metrics, strict=True)},
-        absent=settings["absent"],
+        runs={run: Path(path) for run, path in metrics if run not in holes},
+        absent={**settings["absent"], **holes},
         not_comparable=reasons(settings["notes"], summaries),
         promised=promised(summaries),
         frames=frames(summaries),

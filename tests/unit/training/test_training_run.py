@@ -17,8 +17,10 @@ from torch import Tensor
 from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
+from utopia.evaluation.protocols import evaluate_run
 from utopia.files import sha256
 from utopia.losses._common import Batch
+from utopia.outputs.comparability import untrained
 from utopia.training import alone
 from utopia.training.chunks import pack
 from utopia.training.data import load_data
@@ -223,8 +225,15 @@ def test_a_fold_without_test_items_is_declared(tmp_path: Path) -> None:
     assert summary["dropped_folds"]["3"] == "no annotations"
     meta["folds"] = meta["folds"][2:]
     arrays.save(toy.labels, contents, meta)
-    with pytest.raises(InputError, match=r"(?s)no fold can be trained\n.*fold 3: no annotations\n.*fold 2: 2 of 2"):
-        toy.train("other", repeats=1)
+    predictions, summary, _ = toy.train("other", repeats=1)
+    assert predictions == {} and summary["folds"] == {} and summary["replicas"] == [] and summary["parameters"] == {}
+    assert summary["dropped_folds"]["3"] == "no annotations" and "2 of 2 training" in summary["dropped_folds"]["2"]
+    folder, metrics = toy.root / "other", tmp_path / "metrics.csv"
+    run = {"id": "r", "targets": ["importance"], "repeats": 1}
+    evaluate_run(run=run, labels=toy.labels, predictions=folder / "predictions.safetensors", output=metrics)
+    assert len(metrics.read_text().splitlines()) == 1, "nothing but the names of the columns"
+    ((_, reason),) = untrained([folder / "training.json"]).items()
+    assert reason.startswith("no fold can be trained (fold 2: 2 of 2 training") and "fold 3: no annotations" in reason
 
 
 def test_divergence_names_replica_and_epoch(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

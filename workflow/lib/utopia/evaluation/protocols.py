@@ -31,7 +31,8 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise (see
     `judged.item_metrics` on the two ways that the field computes them). Protocol
     `reactions`: `correlation`, and `correlation.<reaction>`, per video and their means; of the training labels
-    `label_correlation` and `label_correlation_first` (see `label_correlation`).
+    `label_correlation` and `label_correlation_first` (see `label_correlation`). Of a run that could not be trained:
+    no rows.
 
     Args:
         run: `id`, `targets` and `repeats` of the run; optionally `double_rounding` (round a split's F-score to two
@@ -45,6 +46,9 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
             is not finite, an item is not a test item of its fold, or shots are missing.
     """
     read, stored = Labels(labels), arrays.load(predictions)
+    if not stored.meta["folds"]:  # no fold could be trained: its cells are declared holes
+        metrics_file.write(output, [])
+        return
     replicas = _labelled(replicas_of(stored), read)
     constant: Rule = run.get("constant", "zero")
     _check_complete(run, read, stored, replicas)

@@ -52,6 +52,16 @@ def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> di
     return {run: "; ".join(known) for run, known in found.items()}
 
 
+def untrained(summaries: Sequence[Path]) -> dict[str, str]:
+    """Why a run has no predictions, by run id, of those of which no fold could be trained."""
+    found = {}
+    for summary in map(read_json, summaries):
+        if not summary["folds"]:
+            folds = (f"fold {name}: {reason}" for name, reason in sorted(summary["dropped_folds"].items()))
+            found[summary["run"]] = f"no fold can be trained ({'; '.join(folds)})"
+    return found
+
+
 def promised(summaries: Sequence[Path]) -> dict[str, int]:
     """Replicas that each target of a run promises (folds x repeats), by run id."""
     counts: dict[str, int] = {}

@@ -29,6 +29,7 @@ from utopia.outputs import (
 )
 from utopia.outputs.figure_data import Inputs, Point, mark, points_csv
 
+_UNTRAINED = "no fold could be trained: training.json says why"
 DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "votes": figure_votes.draw,
     "label_distribution": figure_label_distribution.draw,
@@ -94,6 +95,8 @@ def render_figure(
             drawn, points = _absent(absent or "no labels")
             status = "absent"
         else:
+            opened = {role: arrays.load(path) for role, path in _by_role(predictions, runs).items()}
+            holes = {role: _UNTRAINED for role, file in opened.items() if not file.meta.get("folds", True)}
             inputs = Inputs(
                 figure,
                 Labels(labels),
@@ -101,10 +104,10 @@ def render_figure(
                 features=FeatureReader(features) if features and feature_names else None,
                 feature_names=tuple(feature_names),
                 feature_reason=feature_reason,
-                predictions={role: arrays.load(path) for role, path in _by_role(predictions, runs).items()},
-                absent_runs=absent_runs or {},
-                summaries={role: read_json(path) for role, path in _by_role(summaries, runs).items()},
-                metrics=_by_role(metrics, runs),
+                predictions={role: file for role, file in opened.items() if role not in holes},
+                absent_runs={**(absent_runs or {}), **holes},
+                summaries={role: read_json(path) for role, path in _made(summaries, runs, holes).items()},
+                metrics=_made(metrics, runs, holes),
                 names=_titles(manifest),
             )
             drawn, points = DRAW[figure["draw"]](inputs)
@@ -114,6 +117,13 @@ def render_figure(
         figure_style.save(drawn, pictures, mark(numbers))
     if "csv" in outputs:
         write_text(outputs["csv"], numbers)
+
+
+def _made(
+    files: Mapping[str, Path] | None, runs: Mapping[str, str] | None, holes: Mapping[str, str]
+) -> dict[str, Path]:
+    """The files by role, without those of runs of which no fold could be trained."""
+    return {role: path for role, path in _by_role(files, runs).items() if role not in holes}
 
 
 def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:

@@ -47,7 +47,7 @@ class Data:
 
 
 def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
-    """Read features and labels of a run.
+    """Read features and labels of a run. Where no fold has enough items, no fold is left, and nothing is trained.
 
     Args:
         run: the run.
@@ -57,7 +57,7 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
 
     Raises:
         ConfigError: a target is not in the labels file.
-        InputError: features are not finite, or no fold is left.
+        InputError: features are not finite.
     """
     file, reader = Labels(labels), FeatureReader(list(features))
     for target in run.targets:
@@ -98,14 +98,6 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
             )
         else:
             data.folds.append(Fold(fold["name"], train, test))
-    if not data.folds:
-        reasons = [f"fold {name}: {reason}" for name, reason in data.dropped_folds.items()]
-        reasons += [f"{item}: {reason}" for item, reason in list(data.left_out.items())[:5]]
-        raise InputError(
-            "no fold can be trained" + "".join(f"\n    {reason}" for reason in reasons),
-            where=f"run {run.id}",
-            remedy="make features of more items available; `utopia doctor` names what is missing",
-        )
     return data
 
 

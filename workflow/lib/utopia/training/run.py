@@ -68,7 +68,8 @@ def train_runs(
     The runs stand on the same data and the same model; they differ in treatment. A replica whose checkpoint is already
     there, made by the same settings, inputs and code, is not trained again; one that is half trained goes on. A
     replica's numbers depend on its identity alone: trained one after another it is the same to the bit as by itself (on
-    one kind of device and library version), stacked with others up to the rounding of sums.
+    one kind of device and library version), stacked with others up to the rounding of sums. Where no fold can be
+    trained, the files are written all the same: no predictions, and the reasons in the summary's `dropped_folds`.
 
     Args:
         tasks: what to train.
@@ -83,7 +84,7 @@ def train_runs(
 
     Raises:
         ConfigError: the runs do not belong together.
-        InputError: an input is damaged, or no fold has enough items.
+        InputError: an input is damaged.
         ComputeError: a loss is not finite; names run, replica and epoch. The other replicas have then been trained and
             stored.
     """
@@ -95,6 +96,8 @@ def train_runs(
     opened = [parts_of(task, plans) for task in tasks]
     data = way.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
     work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
+    if not data.folds:
+        print(f"no fold can be trained: {'; '.join(map(': '.join, data.dropped_folds.items()))}", flush=True)
     common = [files.sha256(path) for path in (labels, *features)]
     own = {path: [files.sha256(path)] for path in plans}
 
@@ -190,7 +193,8 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
         for item in dict.fromkeys(item for one in members for item in one.predictions)
     }
     arrays.save(task.predictions, collected, _predictions_meta(task.run, data, one.jobs, entries))
-    shapes = {name: list(value.shape) for name, value in next(iter(one.done.values()))[0].parameters.items()}
+    some = next(iter(one.done.values()), None)
+    shapes = {} if some is None else {name: list(value.shape) for name, value in some[0].parameters.items()}
     files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device) | {"parameters": shapes})
     return paths
 
