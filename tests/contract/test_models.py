@@ -12,7 +12,7 @@ from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor
 from utopia.models._dropout import Dropout, frame_keys, number_sites
 from utopia.models._layout import Packed, Padded
-from utopia.models._learner import Learns
+from utopia.models._learner import Learns, Lesson
 from utopia.training.network import Network
 from utopia.training.stack import Stack
 
@@ -74,11 +74,12 @@ def learn(model: Regressor, stream: int) -> set[torch.nn.Parameter]:
 
         return update
 
-    label_T = torch.linspace(0, 1, 40)
+    label_T = torch.linspace(0, 1, 160)  # long enough for a memory to be full
     learner = model.learner(make_update, torch.Generator().manual_seed(stream))
-    x_TD = torch.randn(40, D_IN, generator=torch.Generator().manual_seed(5))
+    x_TD = torch.randn(160, D_IN, generator=torch.Generator().manual_seed(5))
+    lesson = Lesson(x_TD, label_T, torch.ones(160), lambda y, f, at: (y - label_T[at]).square().mean())
     for _ in range(3):
-        learner.fit_video(x_TD, label_T, torch.ones(40), lambda y, f, at: (y - label_T[at]).square().mean(), 0.0)
+        learner.fit([lesson], 0.0)
     return met
 
 

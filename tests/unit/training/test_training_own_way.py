@@ -9,7 +9,17 @@ import pytest
 
 from utopia.errors import ConfigError
 
-SMALL = {"d_model": 8, "units": 4, "rows": 3, "clip": 5, "roll": 3, "head_hidden": 8, "writer_hidden": 8}
+SMALL = {
+    "d_model": 8,
+    "units": 4,
+    "rows": 3,
+    "clip_s": 2.5,
+    "rewrite_every": 5,
+    "roll": 4,
+    "together": 2,
+    "head_hidden": 8,
+    "writer_hidden": 8,
+}
 
 
 def rmn(toy: Any, name: str, **changes: Any) -> Any:

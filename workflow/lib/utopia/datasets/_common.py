@@ -83,7 +83,8 @@ class LabelledItem:
     are judged by another label. votes: target -> [annotators, T], in label units, so that their mean is the label of
     all annotators.
     shots: for the summary protocol `picks` [T], `n_frames` [1], and, where they are known, `change_points` [shots, 2]
-    (inclusive frames) and `user_summary` [users, frames] of 0/1. annotators: the annotators behind the training label.
+    (inclusive frames) and `user_summary` [users, frames] of 0/1. judged: target -> [T] bool, the labels that metrics
+    count, only where that is not all. annotators: the annotators behind the training label.
     notes: what a reader of the numbers should know.
     """
 
@@ -93,6 +94,7 @@ class LabelledItem:
     evaluation: Mapping[str, np.ndarray] = field(default_factory=dict)
     votes: Mapping[str, np.ndarray] = field(default_factory=dict)
     shots: Mapping[str, np.ndarray] = field(default_factory=dict)
+    judged: Mapping[str, np.ndarray] = field(default_factory=dict)
     annotators: Sequence[int] = ()
     notes: Sequence[str] = ()
 

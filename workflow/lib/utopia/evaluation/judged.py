@@ -24,7 +24,7 @@ class Judged:
 
     consensus: [T], the mean of all annotators' votes (the label where single votes are not known), and votes [U, T],
     the single ones where they are known, for rank correlations. columns: names of the C reactions. constant: the
-    correlation with a constant series.
+    correlation with a constant series. counted: [T], which labels of the `affect` protocol count; None: all.
     """
 
     protocol: str
@@ -35,6 +35,12 @@ class Judged:
     over: summary.Over = "mean"
     columns: tuple[str, ...] = ()
     constant: reactions.Rule = "zero"
+    counted: NDArray[np.bool_] | None = None
+
+    def of(self, series: ArrayLike) -> NDArray[np.float64]:
+        """The part of a series [T] that counts."""
+        values = np.asarray(series, np.float64)
+        return values if self.counted is None else values[self.counted]
 
 
 def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "zero") -> Judged:
@@ -47,7 +53,7 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "z
     if labels.protocol == "reactions":
         return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
     if labels.protocol != "summary":
-        return Judged(labels.protocol, label)
+        return Judged(labels.protocol, label, counted=labels.judged(item, target))
     shots, stored = labels.shots(item), labels.votes(item, target)
     votes = None if stored is None else stored.astype(np.float64)
     return Judged(
@@ -75,8 +81,9 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
         mean = reactions.of_video(r_C)
         return own if mean is None else {"correlation": mean} | own
     if item.protocol != "summary":
-        error = metrics.mse(prediction, item.label)
-        return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(prediction, item.label)}
+        p, y = item.of(prediction), item.of(item.label)
+        error = metrics.mse(p, y)
+        return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
     values = {
@@ -122,8 +129,8 @@ def replica_metrics(
     if items[0].protocol == "reactions":
         return mean
     if items[0].protocol != "summary":
-        p = np.concatenate([np.asarray(prediction, np.float64) for prediction in predictions])
-        y = np.concatenate([item.label for item in items])
+        p = np.concatenate([item.of(prediction) for item, prediction in zip(items, predictions, strict=True)])
+        y = np.concatenate([item.of(item.label) for item in items])
         error = metrics.mse(p, y)
         return {
             "mse": error,

@@ -89,6 +89,11 @@ class Labels:
         name = f"{item}/{target}.evaluation"
         return self.arrays[name] if name in self.arrays else self.label(item, target)
 
+    def judged(self, item: str, target: str) -> np.ndarray | None:
+        """Which labels metrics count, [T] bool; None where they count all."""
+        stored = self.arrays.get(f"{item}/{target}.judged")
+        return None if stored is None else stored > 0
+
     def votes(self, item: str, target: str) -> np.ndarray | None:
         """All annotators' votes in label units, [annotators, T]; None where the data set gives only their mean."""
         return self.arrays.get(f"{item}/{target}.votes")

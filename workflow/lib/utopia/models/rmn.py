@@ -1,34 +1,28 @@
 """RMN: the memory network of Zhang, Zhao and Qian (ACM MM 2022), written to by reinforcement learning. **Our** RMN.
 
 No public implementation is known, and of the paper only the abstract, two summaries by its authors' company and ULDA's
-description could be read. Any number of this model is therefore one of this reading, not of the published network.
+description could be read. Any number of this model is one of this reading, not of the published network.
 
-Documented: features of 10-second clips from an LSTM module of 2 layers; a memory bank of N = 10 rows of d = 128 that
-is read and written; writing is learnt by DDPG (a policy and a value network) with one-step temporal differences, in an
-update scheme of 32 steps, so that nothing is propagated back through long sequences; Adam with 1e-4 for everything.
+Documented: features of 10-second clips from an LSTM; a memory bank of N = 10 rows of d = 128 that is read and written,
+so that a clip's prediction can rely on related clips before it; its contents are updated every 32 steps; writing is
+learnt by DDPG (a policy and a value network) with one-step temporal differences, so that nothing is propagated back
+through long sequences; Adam with 1e-4 for everything (ULDA 7.3). All else is our reading [U]; docs/rmn.md says what it
+is and what it was measured to do. For clip t, with LSTM outputs o_j at its frames j:
 
-Undocumented [U], and thus our reading: what state, action and reward are; the read and the write operation; all layer
-sizes but the above; discount, target networks and exploration; that there is no replay buffer; that "32 steps" counts
-clips between updates (`roll`), not between writes (`write_every`). For clip t, with LSTM outputs o_j at its frames j:
-
-    read     h_t = mean_j o_j,  r_t = sum_i a_i W_v M_{t-1}[i],  a = softmax_i((W_k M_{t-1}[i]) . (W_q h_t) / sqrt(d))
+    clip     h_t = mean_j o_j
+    write    the bank is full: the policy drops one of its N rows, in whose place h_t is written, or drops h_t
+             (`_bank`); empty rows are filled first; what is read is rewritten every 32 steps
+    read     r_t = sum_i a_i W_v M[i],  a = softmax_i(s cos(W_q h_t, W_k M[i])) over the rows that are filled
     predict  y_j = act(MLP([o_j; r_t]))
-    policy   g_t = softmax over rows i and "no write" of MLP([M_{t-1}[i]; h_t; M_{t-1}[i] h_t]) and a learned score
-    write    M_t[i] = (1 - g_t[i]) M_{t-1}[i] + g_t[i] tanh(W_c h_t),  M_0 = 0 for every video
 
-The module holds the encoder, the read and the prediction (learnt from labels), the write (the actor) and the critic;
-`_ddpg` trains them. The memory is detached at every step. The policy treats equal rows alike: with M_0 = 0 and soft
-writing, rows differ only by the noise of exploration, and without it (in evaluation) they stay equal, in effect a bank
-of one row. `start: distinct` and `hard_write` undo that.
-
-In shapes, besides those of `_common`: C clips of one or several videos, G = N + 1 gates, N rows of the memory.
+`_ddpg` trains the policy. `reading: soft` is the earlier reading of this project (`_soft_memory`), kept so that its
+results can be repeated. In shapes, besides those of `_common` and `_bank`: d width of the model.
 """
 
 # ruff: noqa: N815 - fields carry their shape
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -36,12 +30,13 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from utopia.config.base import Strict
 from utopia.config.training import Training
+from utopia.models._bank import Bank, Reader, Rollout, RowScore, roll_out, rows_of, shares
+from utopia.models._clips import ClipEncoder, clip_lengths
 from utopia.models._common import Activation, Regressor, activate
-from utopia.models._ddpg import DdpgLearner
+from utopia.models._ddpg import DdpgLearner, diagnose
 from utopia.models._layout import Layout, Packed
 from utopia.models._learner import Learner, MakeUpdate
 
@@ -49,48 +44,80 @@ from utopia.models._learner import Learner, MakeUpdate
 class Config(Strict):
     """Memory network with a writer learnt by reinforcement (our reading of Zhang et al., ACM MM 2022)."""
 
-    d_model: int = Field(128, ge=1)
+    class Soft(Strict):
+        """What the earlier reading of this project has besides; see `reading`."""
+
+        start: Literal["zeros", "distinct"] = "zeros"
+        """The memory at the start of a video: zeros, or fixed random rows of unit norm, so that no two are alike."""
+        hard_write: bool = False
+        """Overwrite the row with the highest gate, gradients passing as if it were soft."""
+        write_every: int = Field(1, ge=1, le=10_000)
+        """Clips from one write to the next."""
+        discount: float = Field(0.9, ge=0, lt=1)
+        """Discount of the temporal difference, per write."""
+        tau: float = Field(0.005, gt=0, le=1)
+        """Share of the online networks that the target networks take over in each update."""
+        reward: Literal["error", "improvement"] = "error"
+        """Minus the squared error of the clip that reads what was written; or how much the memory lowers it."""
+        exploration: float = Field(0.2, ge=0, le=100)
+        """Deviation of the noise on the policy's scores at the start of the training."""
+        exploration_end: float = Field(0.02, ge=0, le=100)
+        """The same in the last epoch; linear in between."""
+
+    reading: Literal["bank", "soft"] = "bank"
+    """`bank`: rows hold clips, of which the policy drops one. `soft`: the earlier reading of this project, a bank of
+    moving averages, so that its results can be repeated [U]."""
+    d_model: int = Field(128, ge=1, le=4096)
     """Width d of clip features and of the memory's rows."""
-    rows: int = Field(10, ge=1)
+    rows: int = Field(10, ge=1, le=1000)
     """Rows N of the memory."""
-    clip: int = Field(10, ge=1)
-    """Frames of a clip: 10 seconds at one frame per second."""
-    layers: int = Field(2, ge=1)
+    clip_s: float = Field(10.0, gt=0, le=3600)
+    """Seconds of a clip, whatever the rate of the labels."""
+    layers: int = Field(2, ge=1, le=16)
     """Layers of the bidirectional LSTM."""
-    units: int = Field(64, ge=1)
+    units: int = Field(64, ge=1, le=4096)
     """Its units per direction [U]; where both directions together are not d wide, a linear map to d follows."""
     pool: Literal["mean", "last"] = "mean"
     """Clip feature: the mean over the clip's frames, or the last state of each direction [U]."""
     rate: Literal["per_frame", "per_clip"] = "per_frame"
     """One prediction per frame (second), or one that holds for all frames of a clip [U]."""
-    head_hidden: int = Field(64, ge=1)
+    head_hidden: int = Field(64, ge=1, le=4096)
     """Hidden width of the predictor [U]."""
-    start: Literal["zeros", "distinct"] = "zeros"
-    """The memory at the start of a video: zeros, or fixed random rows of unit norm, so that no two are alike [U]."""
-    hard_write: bool = False
-    """Overwrite the row with the highest gate, gradients passing as if it were soft [U]."""
-    write_every: int = Field(1, ge=1)
-    """Clips from one write to the next; 32 is the other reading of "every 32 steps" [U]."""
-    writer_hidden: int = Field(128, ge=1)
+    rewrite_every: int = Field(32, ge=1, le=1_000_000)
+    """Steps of the series from one rewriting of what is read to the next (ULDA 7.3); 1: after each clip. That a step is
+    a label is our reading [U]."""
+    read: Literal["content", "masked", "none"] = "content"
+    """Controls: `masked` reads zeros, `none` leaves the LSTM within clips alone."""
+    row_gradient: Literal["roll", "none"] = "roll"
+    """Whether the loss reaches the clips of the same roll whose rows were read: one step back, not along time [U]."""
+    sharpness: float = Field(5.0, gt=0, le=100)
+    """What the cosine of query and key is multiplied by at the start of the training; it is learnt [U]."""
+    policy: Literal["learnt", "frozen", "random", "fifo"] = "learnt"
+    """Controls: a policy that stays as it was drawn, choices at random, or first in, first out."""
+    writer_hidden: int = Field(128, ge=1, le=4096)
     """Hidden width of the policy network [U]."""
-    critic_hidden: int = Field(128, ge=1)
+    critic_hidden: int = Field(128, ge=1, le=4096)
     """Width of the two hidden layers of the value network [U]."""
-    roll: int = Field(32, ge=1)
-    """Clips from one update of the parameters to the next."""
-    discount: float = Field(0.9, ge=0, lt=1)
-    """Discount of the temporal difference, per write [U]."""
-    tau: float = Field(0.005, gt=0, le=1)
+    roll: int = Field(32, ge=1, le=10_000)
+    """Clips from one update of the parameters to the next [U]."""
+    together: int = Field(8, ge=1, le=1000)
+    """Videos that are rolled through together, with one update for all [U]."""
+    replay: int = Field(4, ge=1, le=1000)
+    """Rolls of this epoch among which the one to learn writing from is drawn [U]."""
+    discount: float = Field(0.97, ge=0, lt=1)
+    """Discount of the temporal difference, per clip [U]."""
+    tau: float = Field(0.02, gt=0, le=1)
     """Share of the online networks that the target networks take over in each update [U]."""
-    reward: Literal["error", "improvement"] = "error"
-    """Minus the squared error of the clip that reads what was written; or how much the memory lowers that error [U]."""
+    entropy: float = Field(0.03, ge=0, le=100)
+    """Weight of the policy's entropy beside its value in deviations [U]."""
+    bound: float = Field(3.0, gt=0, le=100)
+    """The policy's scores lie within plus and minus this, so that no choice is ever ruled out [U]."""
     reward_weighted: bool = False
     """Whether the loss's weights (CWL) count in the reward too [U]."""
-    exploration: float = Field(0.2, ge=0)
-    """Deviation of the noise on the policy's scores at the start of the training [U]."""
-    exploration_end: float = Field(0.02, ge=0)
-    """The same in the last epoch; linear in between [U]."""
     out_act: Literal["by_range", "tanh", "sigmoid", "linear"] = "by_range"
     """Output function; `by_range`: tanh for labels in [-1, 1], sigmoid for [0, 1] [U]."""
+    soft: Soft = Field(default_factory=Soft)
+    """Settings of `reading: soft`."""
     training: Training = Field(default_factory=Training)
     """The training recipe (Adam, 1e-4)."""
 
@@ -101,194 +128,153 @@ class Config(Strict):
         return self
 
 
-class ClipEncoder(nn.Module):
-    """Bidirectional LSTM within clips, each from a zero state."""
-
-    def __init__(self, config: Config, d_in: int) -> None:
-        super().__init__()
-        self.units, self.pool = config.units, config.pool
-        self.lstm = nn.LSTM(d_in, config.units, config.layers, bidirectional=True, batch_first=True)
-        same = 2 * config.units == config.d_model
-        self.project = nn.Identity() if same else nn.Linear(2 * config.units, config.d_model)
-
-    def forward(self, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Frame outputs o_Rd and clip features h_Cd; clips of equal length run together."""
-        pieces = list(x_RD.split(list(clips)))
-        pooled: list[Tensor] = list(pieces)
-        for length in sorted(set(clips)):
-            mine = [number for number, frames in enumerate(clips) if frames == length]
-            o_CLu, _ = self.lstm(torch.stack([pieces[number] for number in mine]))
-            if self.pool == "mean":
-                h_Cu = o_CLu.mean(dim=1)
-            else:
-                h_Cu = torch.cat([o_CLu[:, -1, : self.units], o_CLu[:, 0, self.units :]], dim=1)
-            for number, o_Lu, h_u in zip(mine, o_CLu.unbind(), h_Cu.unbind(), strict=True):
-                pieces[number], pooled[number] = o_Lu, h_u
-        return self.project(torch.cat(pieces)), self.project(torch.stack(pooled))
-
-
-class Reader(nn.Module):
-    """Reading by content: attention of a clip feature over the rows of the memory."""
-
-    def __init__(self, d: int) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
-
-    def forward(self, m_CNd: Tensor, h_Cd: Tensor) -> Tensor:
-        """r_Cd, of a memory for each clip."""
-        e_CN1 = self.key(m_CNd) @ self.query(h_Cd)[:, :, None] / math.sqrt(h_Cd.shape[1])
-        r_C1d = e_CN1.softmax(dim=1).transpose(1, 2) @ self.value(m_CNd)
-        return r_C1d.squeeze(1)
-
-
-class Writer(nn.Module):
-    """The policy: how strongly each row is overwritten with a candidate; and the write itself."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        d = config.d_model
-        self.hard = config.hard_write
-        self.score = nn.Sequential(
-            nn.Linear(3 * d, config.writer_hidden), nn.ReLU(), nn.Linear(config.writer_hidden, 1)
-        )
-        self.stay = nn.Parameter(torch.zeros(1))
-        self.candidate = nn.Linear(d, d, bias=False)
-
-    def gate(self, m_CNd: Tensor, h_Cd: Tensor, noise_CG: Tensor | None = None) -> Tensor:
-        """The action g [C, N + 1]: a share for each row and, last, for no write; they add up to 1.
-
-        Args:
-            m_CNd: memory before the write, for each clip.
-            h_Cd: clip features.
-            noise_CG: added to the scores.
-        """
-        h_CNd = h_Cd[:, None].expand_as(m_CNd)
-        row_CN = self.score(torch.cat([m_CNd, h_CNd, m_CNd * h_CNd], dim=2)).squeeze(2)
-        score_CG = torch.cat([row_CN, self.stay.expand(len(row_CN), 1)], dim=1)
-        soft_CG = (score_CG if noise_CG is None else score_CG + noise_CG).softmax(dim=1)
-        if not self.hard:
-            return soft_CG
-        hard_CG = functional.one_hot(soft_CG.argmax(dim=1), soft_CG.shape[1]).to(soft_CG.dtype)
-        return hard_CG + (soft_CG - soft_CG.detach())
-
-    def write(self, m_CNd: Tensor, h_Cd: Tensor, gate_CG: Tensor) -> Tensor:
-        """The memory after the write."""
-        g_CN1 = gate_CG[:, :-1, None]
-        return (1 - g_CN1) * m_CNd + g_CN1 * torch.tanh(self.candidate(h_Cd))[:, None]
-
-
-class Critic(nn.Module):
-    """The value Q of an action: from the mean row after the write, the clip feature and the gates."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        width, hidden = 2 * config.d_model + config.rows + 1, config.critic_hidden
-        self.value = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1)
-        )
-
-    def forward(self, after_CNd: Tensor, h_Cd: Tensor, gate_CG: Tensor) -> Tensor:
-        """Q_C."""
-        value_C1: Tensor = self.value(torch.cat([after_CNd.mean(dim=1), h_Cd, gate_CG], dim=1))
-        return value_C1.squeeze(1)
-
-
 @dataclass(frozen=True)
-class Memories:
-    """What the memory holds over some consecutive clips, and what was done to it."""
+class Passed:
+    """Some consecutive clips of several videos, passed through the network."""
 
-    all_TNd: Tensor
-    """Before the first clip and after each of them [C + 1, N, d]."""
-    gate_CG: Tensor
-    """The gates of the write after each clip [C, N + 1]; "no write" has all of it where none was due."""
-
-    @property
-    def before(self) -> Tensor:
-        """What each clip reads."""
-        return self.all_TNd[:-1]
+    lengths: list[int]
+    """Frames of each clip, video after video (C' clips in all)."""
+    place_C: Tensor
+    """Where each of them stands in tensors [V, C] laid out flat."""
+    clip_R: Tensor
+    """The clip of each frame."""
+    o_Rd: Tensor
+    source_VSd: Tensor
+    rollout: Rollout
+    energy_VCN: Tensor
+    value_VSd: Tensor
+    f_Rd: Tensor
+    """What enters the predictor."""
 
 
 class MemoryNetwork(Regressor):
     """The network; see the module."""
 
-    def __init__(self, config: Config, d_in: int, activation: Activation) -> None:
+    def __init__(self, config: Config, d_in: int, activation: Activation, clip: int) -> None:
         super().__init__()
         d = config.d_model
-        self.config, self.activation = config, activation
-        self.clips, self.reader = ClipEncoder(config, d_in), Reader(d)
+        self.config, self.activation, self.clip = config, activation, clip
+        self.clips = ClipEncoder(d_in, d, config.units, config.layers, config.pool)
+        width = d if config.read == "none" else 2 * d
+        self.reader = Reader(d, config.sharpness)
         self.predictor = nn.Sequential(
-            nn.Linear(2 * d, config.head_hidden), nn.ReLU(), nn.Linear(config.head_hidden, 1)
+            nn.Linear(width, config.head_hidden), nn.ReLU(), nn.Linear(config.head_hidden, 1)
         )
-        self.writer, self.critic = Writer(config), Critic(config)
-        distinct_Nd = functional.normalize(torch.randn(config.rows, d), dim=1)
-        self.register_buffer("start_Nd", distinct_Nd if config.start == "distinct" else torch.zeros(config.rows, d))
+        self.policy = RowScore(d, config.writer_hidden, 1, config.bound)
+        self.critic = RowScore(d, config.critic_hidden, 2, None)
 
     def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """[o_j; r_t] of every frame; see `Regressor.encode`."""
         assert isinstance(rows, Packed)  # the model is not stackable
-        cut = [clip_lengths(frames, self.config.clip) for frames in rows.lengths]
-        clips = [frames for video in cut for frames in video]
-        o_Rd, h_Cd = self.clips(x_RD, clips)
-        videos = h_Cd.split([len(video) for video in cut])
-        m_CNd = torch.cat([self.remember(h_Vd, self.start()).before for h_Vd in videos])
-        return self.features(o_Rd, h_Cd, m_CNd, clips)
+        return self.pass_clips(x_RD, rows.lengths).f_Rd
 
     def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
-        return activate(self.predictor(f_Rd).squeeze(1), self.activation)
+        return activate(self.predictor(f_Rd).squeeze(-1), self.activation)
 
-    def features(self, o_Rd: Tensor, h_Cd: Tensor, m_CNd: Tensor, clips: Sequence[int]) -> Tensor:
-        """What enters the predictor, given the memory before each clip."""
-        repeats_C = torch.tensor(clips, device=h_Cd.device)
-        r_Rd = self.reader(m_CNd, h_Cd).repeat_interleave(repeats_C, dim=0)
-        own_Rd = o_Rd if self.config.rate == "per_frame" else h_Cd.repeat_interleave(repeats_C, dim=0)
-        return torch.cat([own_Rd, r_Rd], dim=1)
-
-    def start(self) -> Tensor:
-        """The memory before the first clip of a video, M_0 [N, d]."""
-        return self.get_buffer("start_Nd")
-
-    def writes_after(self, number: int) -> bool:
-        """Whether the memory is written after this clip of a video (counted from 0)."""
-        return (number + 1) % self.config.write_every == 0
-
-    @torch.no_grad()
-    def remember(self, h_Cd: Tensor, m_Nd: Tensor, first: int = 0, noise_CG: Tensor | None = None) -> Memories:
-        """Write after each of some consecutive clips of a video.
+    def pass_clips(
+        self,
+        x_RD: Tensor,
+        frames: Sequence[int],
+        bank: Bank | None = None,
+        first: int = 0,
+        noise_VCG: Tensor | None = None,
+    ) -> Passed:
+        """Encode clips, let the policy choose which are kept, and read.
 
         Args:
-            h_Cd: their features.
-            m_Nd: memory before them.
-            first: number of the first of them in its video.
-            noise_CG: exploration, added to the policy's scores.
+            x_RD: frames of several videos, from their clip `first` on.
+            frames: how many of each video.
+            bank: what was carried over; None: the videos start here.
+            first: number of the first clip.
+            noise_VCG: exploration.
         """
-        m_1Nd, memories, gates = m_Nd[None], [m_Nd], []
-        stay_1G = functional.one_hot(torch.tensor([len(m_Nd)], device=h_Cd.device)).to(h_Cd.dtype)
-        for number, h_1d in enumerate(h_Cd.split(1)):
-            gate_1G = stay_1G
-            if self.writes_after(first + number):
-                gate_1G = self.writer.gate(m_1Nd, h_1d, None if noise_CG is None else noise_CG[number : number + 1])
-                m_1Nd = self.writer.write(m_1Nd, h_1d, gate_1G)
-            gates.append(gate_1G[0])
-            memories.append(m_1Nd[0])
-        return Memories(torch.stack(memories), torch.stack(gates))
+        device = x_RD.device
+        cut = [clip_lengths(count, self.clip) for count in frames]
+        lengths = [count for video in cut for count in video]
+        count_V = torch.tensor([len(video) for video in cut], device=device)
+        most = int(count_V.max())
+        real_VC = torch.arange(most, device=device) < count_V[:, None]
+        place_C = real_VC.flatten().nonzero()[:, 0]
+        clip_R = torch.arange(len(lengths), device=device).repeat_interleave(torch.tensor(lengths, device=device))
+        o_Rd, h_Cd = self.clips(x_RD, lengths)
+        h_VCd = h_Cd.new_zeros(len(cut) * most, h_Cd.shape[1]).index_copy(0, place_C, h_Cd)
+        h_VCd = h_VCd.view(len(cut), most, -1)
+        carried = Bank.empty(len(cut), self.config.rows, h_VCd) if bank is None else bank
+        kept_VCd = h_VCd if self.config.row_gradient == "roll" else h_VCd.detach()
+        source_VSd = torch.cat([carried.feature_VMd, kept_VCd], dim=1)
+        rollout = roll_out(
+            self.config.policy,
+            self.policy,
+            source_VSd.detach(),
+            carried,
+            real_VC,
+            first=first,
+            rewrites_C=[self.rewrites_before(number) for number in range(first, first + most)],
+            noise_VCG=noise_VCG,
+        )
+        energy_VCN, value_VSd = self.reader.energies(h_VCd, source_VSd, rollout), self.reader.value(source_VSd)
+        r_VCd = (shares(energy_VCN)[..., None] * rows_of(value_VSd, rollout.read_VCN)).sum(dim=2)
+        own_Rd = o_Rd if self.config.rate == "per_frame" else h_Cd.index_select(0, clip_R)
+        f_Rd = self.joined(own_Rd, r_VCd.flatten(0, 1).index_select(0, place_C.index_select(0, clip_R)))
+        return Passed(lengths, place_C, clip_R, own_Rd, source_VSd, rollout, energy_VCN, value_VSd, f_Rd)
+
+    def joined(self, own_Rd: Tensor, read_Rd: Tensor) -> Tensor:
+        """What enters the predictor: the clip's own outputs and what it read."""
+        if self.config.read == "none":
+            return own_Rd
+        return torch.cat([own_Rd, read_Rd if self.config.read == "content" else torch.zeros_like(read_Rd)], dim=-1)
+
+    def rewrites_before(self, number: int) -> bool:
+        """Whether what is read is rewritten before this clip of a video: a multiple of `rewrite_every` was passed."""
+        every = self.config.rewrite_every
+        return number * self.clip // every > (number - 1) * self.clip // every
+
+    @torch.no_grad()
+    def gains(self, passed: Passed, target_R: Tensor, weight_R: Tensor | None = None) -> Tensor:
+        """What each row that was read was worth [V, C, N]: by how much the squared error of the clip's frames is
+        larger where that row is taken out of the bank; 0 for empty rows.
+        """
+        energy_VCN = passed.energy_VCN
+        rows = energy_VCN.shape[2]
+        itself_NN = torch.eye(rows, dtype=torch.bool, device=energy_VCN.device)
+        without_VCNN = energy_VCN[:, :, None].expand(-1, -1, rows, -1).masked_fill(itself_NN, -torch.inf)
+        read_VCNd = rows_of(passed.value_VSd, passed.rollout.read_VCN)
+        other_VCNd = shares(without_VCNN) @ read_VCNd
+        other_CNd = other_VCNd.flatten(0, 1).index_select(0, passed.place_C)
+        own_RNd = passed.o_Rd[:, None].expand(-1, rows, -1)
+        y_RN = self.head(self.joined(own_RNd, other_CNd.index_select(0, passed.clip_R)))
+        more_RN = (y_RN - target_R[:, None]).square() - (self.head(passed.f_Rd) - target_R).square()[:, None]
+        if weight_R is not None:
+            more_RN = more_RN * weight_R[:, None]
+        length_C1 = torch.tensor(passed.lengths, device=more_RN.device, dtype=more_RN.dtype)[:, None]
+        more_CN = more_RN.new_zeros(len(passed.lengths), rows).index_add(0, passed.clip_R, more_RN) / length_C1
+        flat = more_CN.new_zeros(energy_VCN.shape[0] * energy_VCN.shape[1], rows)
+        more_VCN = flat.index_copy(0, passed.place_C, more_CN).view(energy_VCN.shape)
+        return more_VCN * (energy_VCN > -torch.inf)
 
     def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
         """See `utopia.models._learner.Learns`."""
         return DdpgLearner(self, make_update, generator)
 
+    def diagnose(self, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
+        """See `utopia.models._learner.Diagnoses`."""
+        return diagnose(self, x_RD, frames, target_R)
 
-def clip_lengths(frames: int, clip: int) -> list[int]:
-    """Frames of each clip of a video; the last one may be shorter."""
-    return [min(clip, frames - start) for start in range(0, frames, clip)]
 
-
-def build(config: Config, d_in: int, activation: Activation) -> Regressor:
+def build(config: Config, d_in: int, activation: Activation, step_s: float = 1.0) -> Regressor:
     """The model.
 
     Args:
         config: its settings.
         d_in: width D of the input features.
         activation: the output function that fits the label range, used with `out_act: by_range`.
+        step_s: seconds from one label to the next; what makes 10 seconds of a clip.
     """
-    return MemoryNetwork(config, d_in, activation if config.out_act == "by_range" else config.out_act)
+    from utopia.models._soft_memory import SoftMemoryNetwork
+
+    chosen = activation if config.out_act == "by_range" else config.out_act
+    clip = max(1, round(config.clip_s / step_s))
+    if config.reading == "soft":
+        return SoftMemoryNetwork(config, d_in, chosen, clip)
+    return MemoryNetwork(config, d_in, chosen, clip)

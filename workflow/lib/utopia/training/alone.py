@@ -66,12 +66,13 @@ def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
         of_network.optimiser.learning_rate = trainee.learning_rate
         torch.manual_seed(trainee.epoch_seed)  # for layers that take no keys
         total = torch.zeros((), dtype=torch.float64, device=trainee.device)
+        if own_way is not None:
+            for some in own_way.groups(order):
+                total += own_way([trainee.chunks[number] for number in some], trainee.standing.epoch)
+                of_loss.step()
+            order = []
         for number in order:
             chunk = trainee.chunks[number]
-            if own_way is not None:
-                total += own_way(chunk, trainee.standing.epoch)
-                of_loss.step()
-                continue
             value = chunk_loss(network, chunk, loss, trainee.samples, trainee.epoch_seed)
             value.backward()
             total += value.detach()

@@ -45,6 +45,14 @@ class Data:
     outside: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of items with a modality that is shorter than the labels: by feature, the label frames outside its rows."""
 
+    @property
+    def step_s(self) -> float:
+        """Seconds from one label to the next: the median over items; 1 where no item has two labels."""
+        steps = [
+            np.median(np.diff(self.labels.times(item))) for item in self.features if len(self.labels.times(item)) > 1
+        ]
+        return float(np.median(steps)) if steps else 1.0
+
 
 def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
     """Read features and labels of a run. Where no fold has enough items, no fold is left, and nothing is trained.

@@ -16,6 +16,7 @@ from utopia.arrays import Arrays
 from utopia.config.engine import Engine
 from utopia.distribution.series import read_series
 from utopia.errors import ComputeError, ConfigError, InputError
+from utopia.models._learner import Diagnoses
 from utopia.samplers._common import Settles
 from utopia.training.alone import each_alone, train_alone
 from utopia.training.chunks import MakeSampler, Video, make_chunks, pack, predict
@@ -108,6 +109,17 @@ class FrameTrainee(Trainee):
             self.standing.history.test.append(self.finite(error, "test error"))
         else:
             self.standing.history.validation.append(self.finite(error, "validation loss"))
+
+    def diagnose(self) -> dict[str, float | None]:
+        """See `Trainee.diagnose`; on the test items."""
+        model = self.network.model
+        if not isinstance(model, Diagnoses):
+            return {}
+        self.network.eval()
+        x_RD = torch.cat([video.x_TD for video in self._test]).to(self.device)
+        target_R = torch.cat([video.target_T for video in self._test]).to(self.device)
+        with torch.no_grad():
+            return model.diagnose(self.network.scaled(x_RD), [len(video.x_TD) for video in self._test], target_R)
 
     def _make_sampler(self) -> MakeSampler:
         """The sampler's `build` with its settings and, where it takes it, the span of the label range filled in."""

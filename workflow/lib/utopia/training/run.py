@@ -277,6 +277,7 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
         "fitted": fitted.fitted,
         "held_out": fitted.held_out,
         "test": list(job.fold.test),
+        **({"diagnostics": fitted.diagnostics} if fitted.diagnostics else {}),
     }
 
 

@@ -40,6 +40,7 @@ def save_replica(path: Path, key: str, replica: Replica, seed: int, fitted: Fitt
         "epoch": fitted.epoch,
         "fitted": fitted.fitted,
         "held_out": fitted.held_out,
+        **({"diagnostics": fitted.diagnostics} if fitted.diagnostics else {}),
     }
     arrays.save(path, contents, meta)
 
@@ -57,6 +58,7 @@ def load_replica(path: Path, key: str) -> Fitted | None:
         meta["epoch"],
         meta["fitted"],
         meta["held_out"],
+        meta.get("diagnostics", {}),
     )
 
 

@@ -6,6 +6,7 @@ other replicas do can change its numbers.
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,6 +46,8 @@ class Fitted:
     epoch: int
     fitted: list[str]
     held_out: list[str]
+    diagnostics: dict[str, float | None] = field(default_factory=dict)
+    """What the model says of itself on the test items; empty where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,10 @@ class Trainee(ABC):
     def watch(self, predict_now: Predict) -> None:
         """Note how good the replica is on the watched videos."""
 
+    def diagnose(self) -> dict[str, float | None]:
+        """How the selected network uses its parts, where its model can say so (`models._learner.Diagnoses`)."""
+        return {}
+
     @property
     def learning_rate(self) -> float:
         """Of this epoch."""
@@ -131,7 +138,8 @@ class Trainee(ABC):
     def _model(self, d_in: int) -> Regressor:
         run = self.job.run
         build = registry.load("models", run.model).build
-        model: Regressor = build(self.job.parts.model, d_in, activation_for(run.low, run.high))
+        pace = {"step_s": self.job.data.step_s} if "step_s" in inspect.signature(build).parameters else {}
+        model: Regressor = build(self.job.parts.model, d_in, activation_for(run.low, run.high), **pace)
         return model
 
     def begin_epoch(self) -> list[int]:
@@ -191,7 +199,8 @@ class Trainee(ABC):
             if not np.isfinite(y_T).all():
                 raise ComputeError(f"prediction of {item} is not finite", where=self.job.where)
         arrays = {name: value.cpu().numpy() for name, value in parameters.items()}
-        return Fitted(arrays, predictions, self.standing.history, epoch, self.fitted, self.held_out)
+        history, said = self.standing.history, self.diagnose()
+        return Fitted(arrays, predictions, history, epoch, self.fitted, self.held_out, said)
 
     def _network(self) -> Network:
         data = self.job.data
