@@ -141,7 +141,9 @@ def _train(pack: str, runs: list[str]) -> None:
                     "selected_epoch": 10 + repeat, "seconds": 1.0, "checkpoint": checkpoint,
                     "sha256": files.sha256(_run(run, checkpoint)),
                 })  # fmt: skip
-            files.write_json(_run(run, "training.json"), {"run": run, "replicas": replicas, "items": {}})
+            summary = {"run": run, "replicas": replicas, "items": {}, "folds": [{"name": "0"}, {"name": "1"}],
+                       "settings": {"repeats": 3}, "left_out": {}, "dropped_folds": [], "oracle": False}  # fmt: skip
+            files.write_json(_run(run, "training.json"), summary)
     judged = [_run(run, "metrics.csv") for run in runs]
     with job(f"evaluate_{pack}", {"labels": _labels(dataset), "predictions": predictions}, {"": judged}, machine,
              runs=[{"id": run} for run in runs]):  # fmt: skip

@@ -105,6 +105,23 @@ def test_markdown(folder: Path) -> None:
     assert all(row.replace("\\|", "").count("|") == 8 for row in rows), "text with a bar stays in its cell"
 
 
+def test_statements_are_listed_with_what_the_text_and_the_printed_tables_say(tmp_path: Path) -> None:
+    said = {"section": "4.6.3", "said": "all", "print": "14 of 16", "agrees": "no"}
+    tried = json.dumps(said | {"print": "0.06", "agrees": "yes"})
+    measured = {"verdict": verdict.HOLDS, "value": 16, "std": "", "published": "", "unit": "of 16", "decimals": 0}
+    rows = [
+        cell("all", name="ULDA: all improve", keys=json.dumps(said), **measured),
+        cell("tried", name="ULDA: values of δ", keys=tried, status="blank", **NOTHING | {"published": ""}),
+    ]
+    write(tmp_path / "t1.csv", rows)
+    found = compare(tmp_path, "tiny")
+    assert found["tables"][0]["cells"][0]["keys"] == said
+    lines = [line for line in command._markdown(found) if line.startswith("|")]
+    assert lines[0].startswith("| row | in words | the text | the printed tables | ours | verdict |")
+    assert "| all | 14 of 16 (does not agree) | 16 of 16 (n=3) | holds |" in lines[2]
+    assert "| all | 0.06 | - | nothing of ours to compare |" in lines[3], "every row is there"
+
+
 def test_nothing_yet(tmp_path: Path) -> None:
     with pytest.raises(UtopiaError, match="make results STUDY=tiny"):
         compare(tmp_path / "tables", "tiny")

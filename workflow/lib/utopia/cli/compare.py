@@ -1,18 +1,19 @@
 """`utopia compare`: every published value beside the measured one, and every measured one beside what is published.
 
-Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, column, unit,
+Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, keys, column, unit,
 status, value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict,
 published, decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
-distinguishable`, `holds` and `does not hold` (claims that compare values), `not comparable`, `not printed` (measured,
-but the paper has no such value), `absent`, `quoted`, `dash` (printed), `blank` (neither measured nor printed)}: number
-of cells), `published` ({`values`: published values of the papers' tables, `dashes`: dashes printed there, `text`:
-numbers that the running texts derive from them, `measured`: all of these with a value of ours}).
+distinguishable`, `holds` and `does not hold` (statements that compare values), `not comparable`, `not printed`
+(measured, but the paper has no such value), `absent`, `quoted`, `dash` (printed), `blank` (neither measured nor
+printed)}: number of cells), `published` ({`values`: published values of the papers' tables, `dashes`: dashes printed
+there, `text`: numbers that the running texts derive from them, `measured`: all of these with a value of ours}).
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,7 +144,7 @@ def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
             cell = nothing | {"cell": f"{name}/{row.id}/{column.id}", "row": row.id, "name": table.full_name(row)}
             decimals = column.decimals if row.claim is None else row.claim.decimals
             cell |= {"column": column.id, "decimals": decimals, "note": row.note}
-            cell |= {"published": row.number(column.id), "status": "quoted"}
+            cell |= {"published": row.number(column.id), "status": "quoted", "keys": {}}
             if cell["published"] is None:
                 cell["status"] = "dash"
             elif row.run is not None or row.change is not None or row.claim is not None:
@@ -155,7 +156,9 @@ def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in ("table", *_NUMBERS, *_WHOLE, *_TEXTS) if name not in (reader.fieldnames or ())]
+        missing = [
+            name for name in ("table", "keys", *_NUMBERS, *_WHOLE, *_TEXTS) if name not in (reader.fieldnames or ())
+        ]
         if missing:
             raise UtopiaError(
                 f"not a table of this project: without the columns {', '.join(missing)}",
@@ -169,9 +172,10 @@ def _cell(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
     try:
         numbers: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in _NUMBERS}
         numbers |= {key: int(row[key]) for key in _WHOLE}
+        keys = json.loads(row["keys"] or "{}")
     except (ValueError, TypeError) as error:
         raise UtopiaError(f"not a table of this project: {error}", where=f"{path}:{line}") from error
-    return {key: row[key] for key in _TEXTS} | numbers
+    return {key: row[key] for key in _TEXTS} | {"keys": keys} | numbers
 
 
 def kind(cell: dict[str, Any]) -> str:
@@ -210,11 +214,25 @@ def _summary(found: dict[str, Any]) -> str:
 
 def _lines(table: dict[str, Any]) -> list[list[str]]:
     """Row, its name, column, ours, gain or loss, published, verdict of each cell that is measured or published."""
+    if _states(table):
+        return [_statement(cell) for cell in table["cells"]]
     return [
         [cell["row"], cell["name"], cell["column"], _ours(cell), _change(cell), _published(cell), _verdict(cell)]
         for cell in table["cells"]
         if cell["status"] in ("measured", "dash") or cell["published"] is not None
     ]
+
+
+def _states(table: dict[str, Any]) -> bool:
+    """Whether a table is one of statements of the texts."""
+    return any("said" in cell["keys"] for cell in table["cells"])
+
+
+def _statement(cell: dict[str, Any]) -> list[str]:
+    """A statement: what the text says, what the printed tables make of it, ours and its verdict."""
+    said, printed = (cell["keys"].get(key, "-") for key in ("said", "print"))
+    agrees = "" if cell["keys"].get("agrees") == "yes" else " (does not agree)"
+    return [cell["row"], cell["name"], said, printed + agrees, _ours(cell), _verdict(cell)]
 
 
 def _ours(cell: dict[str, Any]) -> str:
@@ -245,6 +263,8 @@ def _published(cell: dict[str, Any]) -> str:
 
 def _verdict(cell: dict[str, Any]) -> str:
     name = kind(cell)
+    if name == "blank":
+        return "nothing of ours to compare"
     if name == "dash":
         return "the paper prints a dash"
     if name == "quoted":
@@ -265,6 +285,7 @@ def _name(table: dict[str, Any]) -> str:
     return f"{table['table']}: {table['title']} ({table['source']})" if table["title"] else str(table["table"])
 
 
+_STATEMENTS = ["row", "in words", "the text", "the printed tables", "ours", "verdict"]
 _HEAD = ["row", "in words", "column", "ours", "against baseline", "published", "verdict"]
 
 
@@ -273,7 +294,7 @@ def _plain(found: dict[str, Any]) -> list[str]:
     for table in found["tables"]:
         lines.append(_name(table))
         shown = _lines(table)
-        lines += show.columns([_HEAD, *shown]) if shown else ["  nothing measured"]
+        lines += show.columns([_STATEMENTS if _states(table) else _HEAD, *shown]) if shown else ["  nothing measured"]
         lines += [f"  {text}" for text in _absences(table)] + [""]
     return [*lines, _summary(found)]
 
@@ -284,7 +305,8 @@ def _markdown(found: dict[str, Any]) -> list[str]:
         lines += [f"### {_name(table)}", ""]
         shown = _lines(table)
         if shown:
-            rows = [_HEAD, ["---"] * len(_HEAD), *shown]
+            head = _STATEMENTS if _states(table) else _HEAD
+            rows = [head, ["---"] * len(head), *shown]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
         lines += [f"- {text}" for text in _absences(table)] + [""]
     return [*lines, _summary(found)]

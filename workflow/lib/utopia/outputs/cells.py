@@ -65,6 +65,8 @@ class Cell:
     """The row in words: its group, title and keys."""
     unit: str = ""
     """What stands behind the value."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """What the row has in the columns that are not measured, as shown; by their ids."""
 
     @property
     def cell(self) -> str:
@@ -240,6 +242,7 @@ def _cell(
         runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)) or _runs(claim),
         note=row.get("note") or "",
         name=row.get("name") or row["title"],
+        keys=row.get("keys") or {},
     )
     if not bare.runs:
         if published is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def read_cells(path: Path) -> list[Cell]:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in _NUMBERS}
-                words: dict[str, Any] = {name: row[name] for name in _WORDS}
+                words: dict[str, Any] = {name: row[name] for name in _WORDS} | {"keys": json.loads(row["keys"] or "{}")}
                 counts: dict[str, Any] = {"n": int(row["n"]), "decimals": int(row["decimals"])}
                 found.append(Cell(**numbers, **words, **counts, runs=row["runs"].split()))
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:

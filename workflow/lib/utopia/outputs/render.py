@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ COLUMNS = (
     "table",
     "row",
     "name",
+    "keys",
     "column",
     "value",
     "unit",
@@ -103,4 +105,6 @@ def long_csv(cells: Sequence[Cell]) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False) if value else ""
     return repr(value) if isinstance(value, float) else str(value)
