@@ -15,7 +15,7 @@ from utopia.errors import ConfigError
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import catalog, claims, verdict
 from utopia.outputs.catalog import Table, read_one
-from utopia.outputs.cells import Results, build
+from utopia.outputs.cells import Measurement, Results, build, measured
 from utopia.outputs.claims import Claim, in_print
 from utopia.outputs.plan import Plan
 
@@ -126,7 +126,10 @@ def test_claims_need_no_runs_of_their_own() -> None:
     rows = {row["id"]: row for row in plan.table_settings("paper_claims")["table"]["rows"]}
     assert rows["u.t6.all"]["keys"] == {"section": "4.6.3", "said": "all", "print": "14 of 16", "agrees": "no"}
     assert "falls at T = 5" in rows["u.t6.all"]["note"]
-    assert len(rows["u.cwl.mse.valence"]["changes"]["ours"]) == 3
+    gain = rows["u.cwl.mse.valence"]
+    assert len(gain["changes"]["ours"]) == 3 and gain["published"] == {"ours": 11.7}
+    assert gain["as"]["ours"] == {"decimals": 1, "published_repeats": 3, "dataset": "liris", "target": "valence",
+                                  "metric": "mse", "better": "lower", "change": "relative"}  # fmt: skip
     assert rows["e.place"]["claims"] == {} and rows["e.test"]["published"] == {"ours": 0.0443}
 
 
@@ -167,10 +170,13 @@ def results(tmp_path: Path, a: list[float], b: list[float], **more: Any) -> Resu
     ],
 )
 def test_a_comparison_of_ours_by_hand(tmp_path: Path, test: dict[str, Any], passed: int) -> None:
-    (made,) = build(settings(tests=[test]), results(tmp_path, [0.1, 0.3], [0.4, 0.4]))
+    ours = results(tmp_path, [0.1, 0.3], [0.4, 0.4])
+    (made,) = build(settings(tests=[test]), ours)
     assert (made.value, made.unit, made.n, made.status, made.decimals) == (passed, "of 1", 2, "measured", 0)
     assert made.verdict == (verdict.HOLDS if passed else verdict.FAILS)
     assert set(made.runs) == {"d.a.x", "d.b.x"} and made.low is None and made.std is None
+    row = settings(tests=[test])["rows"][0]
+    assert measured(row, settings(tests=[test])["columns"][0], ours) == Measurement(passed, None, 2)
 
 
 def test_repeats_that_disagree_are_counted(tmp_path: Path) -> None:

@@ -181,14 +181,29 @@ def measured(row: Mapping[str, Any], column: Mapping[str, Any], results: Results
     Raises:
         ComputeError: see `seed_means` and `mean_change`.
     """
-    name = column["id"]
-    run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
-    runs = [run] if run else [one for pair in pairs for one in pair]
-    if not runs or any(one not in results.metrics for one in runs):
+    name, column = column["id"], _column(row, column)
+    runs = runs_behind(row, name)
+    if not runs or any(run not in results.metrics for run in runs):
         return None
-    if run:
-        return _over_seeds(results.values(run, column))
-    return _over_seeds(_gains(pairs, column, results))
+    if claim := (row.get("claims") or {}).get(name):
+        stated = _stated(claim, results)
+        return Measurement(float(stated.passed), None, len(stated.alike))
+    if pairs := (row.get("changes") or {}).get(name):
+        return _over_seeds(_gains(pairs, column, results))
+    return _over_seeds(results.values(runs[0], column))
+
+
+def runs_behind(row: Mapping[str, Any], column: str) -> list[str]:
+    """The runs that a cell is computed from, each once; none of one that is only quoted."""
+    run, pairs = (row.get("runs") or {}).get(column), (row.get("changes") or {}).get(column) or []
+    claim = (row.get("claims") or {}).get(column) or {"cells": {}}
+    compared = [own["run"] for own in claim["cells"].values() if own["run"]]
+    return [run] if run else list(dict.fromkeys([*(one for pair in pairs for one in pair), *compared]))
+
+
+def _column(row: Mapping[str, Any], column: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A column as a row has it: a statement of a text brings its own measure and decimals."""
+    return {**column, **(row.get("as") or {}).get(column["id"], {})}
 
 
 def _gains(pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results) -> NDArray[np.float64]:
@@ -222,10 +237,8 @@ def _cell(
     results: Results,
     against: Mapping[str, Any] | None,
 ) -> Cell:
-    name = column["id"]
-    column = {**column, **(row.get("as") or {}).get(name, {})}
-    claim = (row.get("claims") or {}).get(name)
-    run, pairs = (row.get("runs") or {}).get(name), (row.get("changes") or {}).get(name) or []
+    name, column = column["id"], _column(row, column)
+    claim, pairs = ((row.get(kind) or {}).get(name) for kind in ("claims", "changes"))
     printed = (row.get("published") or {}).get(name)
     published = None if printed == DASH else printed
     bare = Cell(
@@ -239,7 +252,7 @@ def _cell(
         reason="",
         published=published,
         decimals=int(column["decimals"]),
-        runs=[run] if run else list(dict.fromkeys(one for pair in pairs for one in pair)) or _runs(claim),
+        runs=runs_behind(row, name),
         note=row.get("note") or "",
         name=row.get("name") or row["title"],
         keys=row.get("keys") or {},
@@ -261,7 +274,7 @@ def _cell(
             )
     seed = int(table.get("seed", 0))
     if claim:
-        return _stated(bare, claim, results)
+        return _with_statement(bare, _stated(claim, results), results)
     if pairs:
         found = _changed(bare, pairs, column, results, seed)
     else:
@@ -271,7 +284,8 @@ def _cell(
             found = _compared(found, run, other, against["id"], column, results, seed)
     if found.value is None:
         return found
-    ground, repeats = results.ground(bare.runs), table.get("published_repeats")
+    ground = results.ground(bare.runs)
+    repeats = column.get("published_repeats", table.get("published_repeats"))
     verdict = judge(found.value, found.std, found.n, published, bare.decimals, ground, repeats)
     if pairs and published is not None and verdict.text != NOT_COMPARABLE:
         verdict = judge_claim(verdict, found.difference_verdict, found.low, found.high)
@@ -345,13 +359,19 @@ def _changed(
     )
 
 
-def _runs(claim: Mapping[str, Any] | None) -> list[str]:
-    """The runs behind a claim that compares cells."""
-    return list(dict.fromkeys(own["run"] for own in claim["cells"].values() if own["run"])) if claim else []
+class Stated(NamedTuple):
+    """A claim that compares cells, put to our values."""
+
+    passed: int
+    total: int
+    stands: bool
+    """On the means over the seeds."""
+    alike: list[bool]
+    """Whether it stands on each seed alone."""
 
 
-def _stated(bare: Cell, claim: Mapping[str, Any], results: Results) -> Cell:
-    """A claim that compares cells, put to our values; what is only quoted keeps its published value."""
+def _stated(claim: Mapping[str, Any], results: Results) -> Stated:
+    """Put a claim that compares cells to our values; what is only quoted keeps its published value."""
     values = {
         place: results.values(own["run"], own) if own["run"] else np.array([own["published"]], np.float64)
         for place, own in claim["cells"].items()
@@ -359,20 +379,23 @@ def _stated(bare: Cell, claim: Mapping[str, Any], results: Results) -> Cell:
     repeats = max(each.size for each in values.values())
     if unequal := sorted({each.size for each in values.values() if each.size > 1} - {repeats}):
         raise ComputeError(
-            f"the runs of {bare.cell} have {repeats} and {unequal[0]} seeds", where=f"table {bare.table}"
+            f"a statement compares runs of {repeats} and of {unequal[0]} seeds", where=next(iter(values))
         )
     means = {place: float(each.mean()) for place, each in values.items()}
     single = [{place: float(each[seed % each.size]) for place, each in values.items()} for seed in range(repeats)]
     passed, total = claims.count(claim["tests"], means.__getitem__)
-    stands = claims.holds(passed, total, claim["share"])
     alike = [claims.holds(*claims.count(claim["tests"], own.__getitem__), claim["share"]) for own in single]
-    verdict = judge_statement(stands, passed, total, alike, results.ground(bare.runs))
+    return Stated(passed, total, claims.holds(passed, total, claim["share"]), alike)
+
+
+def _with_statement(bare: Cell, found: Stated, results: Results) -> Cell:
+    verdict = judge_statement(found.stands, found.passed, found.total, found.alike, results.ground(bare.runs))
     return replace(
         bare,
-        value=float(passed),
-        n=repeats,
+        value=float(found.passed),
+        n=len(found.alike),
         status="measured",
-        unit=f"of {total}",
+        unit=f"of {found.total}",
         verdict=verdict.text,
         verdict_reason=verdict.reason,
     )

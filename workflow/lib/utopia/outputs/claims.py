@@ -308,7 +308,8 @@ def row_settings(claim: Claim, tables: Mapping[str, Table], runs: Mapping[str, M
     }
     facts: dict[str, Any] = {"decimals": claim.decimals}
     if claim.gain is not None:
-        _, _, column = cell(tables, claim.gain)
+        table, _, column = cell(tables, claim.gain)
+        facts["published_repeats"] = table.repeats
         facts |= column.model_dump(mode="json", include={"dataset", "target", "metric", "better", "change"})
     given = tests(claim, tables)
     places = dict.fromkeys(place for test in given for place in (test["of"], *test["others"]))

@@ -16,7 +16,7 @@ import numpy as np
 from utopia import arrays
 from utopia.errors import ComputeError, UtopiaError
 from utopia.files import read_json, sha256
-from utopia.outputs.cells import Results, build, measured
+from utopia.outputs.cells import Results, build, measured, runs_behind
 from utopia.outputs.comparability import frames, promised
 from utopia.provenance import staleness
 from utopia.provenance.current import Change, differences
@@ -177,12 +177,7 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
     asked = [
         (row, column) for row in rows for column in columns if wanted is None or _cell(table, row, column) in wanted
     ]
-    runs = {
-        run
-        for row, column in asked
-        for run in ((rows[row].get("runs") or {}).get(column), *_paired(rows[row], column))
-        if run
-    }
+    runs = {run for row, column in asked for run in runs_behind(rows[row], column)}
     roles = record.facts["roles"]
     files = [
         path for path in (*roles["inputs"]["metrics"], *roles["inputs"]["summaries"]) if Path(path).parent.name in runs
@@ -218,10 +213,6 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
 
 def _cell(table: Mapping[str, Any], row: str, column: str) -> str:
     return f"{table['id']}/{row}/{column}"
-
-
-def _paired(row: Mapping[str, Any], column: str) -> list[str]:
-    return [run for pair in (row.get("changes") or {}).get(column) or [] for run in pair]
 
 
 def _sha256(path: Path) -> str | None:
