@@ -108,3 +108,25 @@ def test_only_one_item_is_held_in_memory(tmp_path: Path) -> None:
     blocks = table._blocks(source, "musicId", "frameTime")
     assert [next(blocks).key, next(blocks).key] == ["1", "2"]
     assert next(blocks).fault and next(blocks).key == "4"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("name", ["Café_Paris", "café paris.mp3", "chorus/Café Paris.MP3"])
+def test_names_as_tools_write_them(tmp_path: Path, name: str, encoding: str) -> None:
+    items = [{"id": "song_1", "key": "1", "name": "Café Paris", "files": {}}, ITEMS[1]]
+    write_json(tmp_path / "manifest.json", {"dataset": "pmemo", "items": items})
+    source, output = tmp_path / "f.csv", tmp_path / "features" / "pmemo" / "smile.json"
+    source.write_bytes("\n".join([HEADER, "2,15.0,1,2", f"{name},0.0,3,4", ""]).encode(encoding))
+    import_features(
+        manifest=tmp_path / "manifest.json",
+        root=tmp_path,
+        feature="smile",
+        settings=SETTINGS | {"sha256": None},
+        source=source,
+        store=tmp_path / "features" / "store",
+        output=output,
+    )
+    assert {item: entry["smile"].get("rows") for item, entry in read_json(output)["items"].items()} == {
+        "song_1": 1,
+        "song_2": 1,
+    }

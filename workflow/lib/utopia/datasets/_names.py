@@ -37,6 +37,13 @@ class _Name(NamedTuple):
     unfinished: bool
 
 
+def plain(name: str) -> str:
+    """A name without what spellings differ in: case, spaces and underscores, a media file's folder and ending."""
+    path = PurePath(name)
+    stem = path.stem if path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES) else name
+    return " ".join(stem.replace("_", " ").casefold().split())
+
+
 def media_of(
     files: Iterable[Path],
     keys: Sequence[str],

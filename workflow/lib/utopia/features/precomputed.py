@@ -11,13 +11,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from utopia.datasets._names import plain
 from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features import table
@@ -26,7 +26,6 @@ from utopia.files import read_json, sha256, write_json
 _STEP = 15
 _SLACK_SHARE = 0.02
 """Share of a video at either end that picks may leave out."""
-_MEDIA = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)
 
 
 _log = logging.getLogger(__name__)
@@ -185,12 +184,12 @@ def _import_item(
 def _group_of(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The item's group: called by its id or key, else holding its name; the two must not contradict one another."""
     called = [str(item[part]) for part in ("id", "key", "name") if item.get(part)]
-    plain = {_plain(name) for name in called}
+    wanted = {plain(name) for name in called}
     for group in (group for name in called[:2] for group in names if group == name):
-        if names[group] and _plain(names[group]) not in plain:
+        if names[group] and plain(names[group]) not in wanted:
             raise _AbsentError(f"{group} is of the video {names[group]!r}, not {item['name']!r}")
         return group
-    found = [group for group, video in names.items() if _plain(video or group) in plain]
+    found = [group for group, video in names.items() if plain(video or group) in wanted]
     if len(found) != 1:
         raise _AbsentError(f"has {'no group' if not found else 'several groups'} for {' alias '.join(called)}")
     return found[0]
@@ -240,13 +239,6 @@ def _video_name(group: h5py.Group) -> str:
         except UnicodeDecodeError:
             return name.decode("latin-1")
     return str(name)
-
-
-def _plain(name: str) -> str:
-    """A name without what spellings differ in: case, spaces and underscores, and the ending of a media file."""
-    path = PurePath(name)
-    stem = path.stem if path.suffix.lower() in _MEDIA else name
-    return " ".join(stem.replace("_", " ").casefold().split())
 
 
 def _in_short(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utopia.datasets._names import plain
 from utopia.errors import ComputeError, InputError
 from utopia.features import store as objects
 
@@ -33,6 +34,8 @@ def read_items(
 ) -> dict[str, dict[str, Any]]:
     """Bring the rows of each item into the store.
 
+    An item is called by its key, id or name, in any case, with or without the ending of a file; in UTF-8, else Latin-1.
+
     Args:
         items: the manifest's entries.
         settings: `item` and `time`, the names of the columns that hold an item's key (or id) and a row's seconds.
@@ -44,11 +47,25 @@ def read_items(
     Raises:
         InputError: the file is no table with these columns, or breaks off within its header.
     """
-    by_key = {str(name): item["id"] for item in items for name in (item["id"], item["key"])}
+    try:
+        return _read(items, source, settings, digest, store, "utf-8-sig")
+    except UnicodeDecodeError:  # what a table of another encoding has given until then is stored, and found again
+        return _read(items, source, settings, digest, store, "latin-1")
+
+
+def _read(
+    items: Sequence[Mapping[str, Any]],
+    source: Path,
+    settings: Mapping[str, Any],
+    digest: str,
+    store: Path,
+    encoding: str,
+) -> dict[str, dict[str, Any]]:
+    by_key = {plain(str(item[part])): item["id"] for part in ("name", "key", "id") for item in items if part in item}
     found: dict[str, dict[str, Any]] = {}
     first: dict[str, int] = {}
-    for block in _blocks(source, str(settings["item"]), str(settings["time"])):
-        item = by_key.get(block.key)
+    for block in _blocks(source, str(settings["item"]), str(settings["time"]), encoding):
+        item = by_key.get(plain(block.key))
         if item is None:
             continue
         if item in first:
@@ -79,12 +96,14 @@ def _stored(
         return {"absent": f"{source.name}: from line {block.line}: {error.what}"}
 
 
-def _blocks(source: Path, key: str, time: str) -> Iterator[_Block]:
+def _blocks(source: Path, key: str, time: str, encoding: str = "utf-8-sig") -> Iterator[_Block]:
     """The rows of the table, block by block."""
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
+        with source.open(encoding=encoding, newline="") as file:
             reader = csv.reader(file)
             header = next(reader, [])
+            if any("\0" in name for name in header):
+                raise InputError("not a readable table (it is no text)", where=source, remedy=_REMEDY)
             if key not in header or time not in header or len(header) < 3:
                 raise InputError(
                     f"the header names {', '.join(header)[:120] or 'nothing'}; expected {key}, {time} and features",
@@ -107,7 +126,7 @@ def _blocks(source: Path, key: str, time: str) -> Iterator[_Block]:
                     rows.append(fields)
             if rows:
                 yield _block(rows, at, when, line, len(header))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise InputError(f"not a readable table ({error})", where=source, remedy=_REMEDY) from error
 
 
