@@ -164,7 +164,9 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise UtopiaError(f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UtopiaError("not JSON of ours: its lists and objects are nested too deep", where=path) from error
+    except (OSError, ValueError) as error:  # not text, or a number of thousands of digits
         raise UtopiaError(f"cannot read ({error})", where=path) from error
 
 

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from utopia.provenance.ledger import Record
     from utopia.provenance.lineage import Graph, Touched
 
-KINDS = ("gpu", "host", "input", "commit")
+KINDS = {
+    "gpu": ("UUID", "the GPU that a job computed on"),
+    "host": ("NAME", "the machine that a job ran on"),
+    "input": ("FILE", "a file, by path or by the first digits of its sha256"),
+    "commit": ("COMMIT", "the commit of the code, or its first digits"),
+}
 _SHOWN = 40
 
 
@@ -25,10 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     audit.add(parser)
     options.add_json(parser)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--gpu", metavar="UUID", help="the GPU that a job computed on ")
-    what.add_argument("--host", metavar="NAME", help="the machine that a job ran on")
-    what.add_argument("--input", metavar="FILE", help="a file, by path or by the first digits of its sha256")
-    what.add_argument("--commit", metavar="COMMIT", help="the commit of the code, or its first digits")
+    for kind, (metavar, words) in KINDS.items():
+        what.add_argument(f"--{kind}", type=options.filled, metavar=metavar, help=words)
     parser.add_argument("--all", action="store_true", help="list everything")
 
 

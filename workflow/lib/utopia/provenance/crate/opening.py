@@ -29,7 +29,8 @@ def opened(crate: Path) -> Iterator[Path]:
         _has_metadata(crate, crate)
         yield crate
         return
-    if not zipfile.is_zipfile(crate):
+    # A device or a pipe would be read for ever.
+    if not crate.is_file() or not zipfile.is_zipfile(crate):
         raise InputError(
             "neither a folder nor a zip file", where=crate, remedy="name a crate that `utopia crate` wrote"
         )
