@@ -228,7 +228,8 @@ WORDS = st.sampled_from(
     [
         "", " ", "x", "\0", "a\nb", "\udcff", "é" * 200, "x" * 5000, "../..", "/dev/zero", "/etc/passwd", "/", "~",
         "~x/y", "--", "-", "-1", "nan", "1e999", "9" * 5000, "all", "miniature", "paper", "results", "a/b/c",
-        "config.yaml", "%s", "ulda_table_2/et.baseline/summe.f_score", "ulda_table_2//", "*", "[", "0" * 64, "summe", "$(x)", "{x}",
+        "config.yaml", "%s", "ulda_table_2/et.baseline/summe.f_score",
+        "ulda_table_2//", "*", "[", "0" * 64, "summe", "$(x)", "{x}",
     ]
 ) | st.text(max_size=12)  # fmt: skip
 OPTIONS = {
