@@ -31,7 +31,8 @@ adapt() {
         export TMPDIR="$root/$own/tmp"
     fi
     local cache="${XDG_CACHE_HOME:-${HOME:-}/.cache}"
-    if [[ (-z "${XDG_CACHE_HOME:-}" && -z "${HOME:-}") || ! (-w "$cache" || (! -e "$cache" && -w "${cache%/*}/")) ]]; then
+    if [[ -n "${XDG_CACHE_HOME:-}${HOME:-}" && ! -d "$cache" && -d "${cache%/*}/" ]]; then mkdir "$cache" 2> /dev/null || true; fi
+    if [[ -z "${XDG_CACHE_HOME:-}${HOME:-}" || ! -d "$cache" || ! -w "$cache" ]]; then
         export XDG_CACHE_HOME="$root/$own/cache"
         export UV_CACHE_DIR="${UV_CACHE_DIR:-$XDG_CACHE_HOME/uv}" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$XDG_CACHE_HOME/pip}"
         [[ -n "${HOME:-}" ]] || export HOME="$root/$own"

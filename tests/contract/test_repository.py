@@ -165,3 +165,17 @@ def test_the_lock_holds_what_is_asked_for() -> None:
             assert not version or locked[package.lower()] == version, (
                 f"make lock: {package} is locked at another version"
             )
+
+
+def test_one_place_reads_yaml() -> None:
+    """Its limits hold for every file: what is read elsewhere can hang a command or end it with a traceback."""
+    reads = re.compile(r"yaml\.(safe_|full_|unsafe_)?load|\bYAML\(")
+    library = REPOSITORY / "workflow" / "lib"
+    readers = [path.name for path in library.rglob("*.py") if reads.search(path.read_text(encoding="utf-8"))]
+    assert readers == []
+    importers = {
+        path.name
+        for path in library.rglob("*.py")
+        if re.search(r"(from|import) yaml\b", path.read_text(encoding="utf-8"))
+    }
+    assert importers <= {"yaml_file.py", "layers.py", "engine.py"}  # nodes that know lines; writing a profile

@@ -128,3 +128,46 @@ def test_locks_are_of_one_resolution() -> None:
     for line in recipe.splitlines():
         if line.startswith("COPY"):
             assert all((ENVS.parent / name).exists() for name in line.split()[1:-1]), line
+
+
+SPYING = f"""#!/bin/sh
+case "$*" in
+*"-m venv"*) env > "$0.seen"; exit 1 ;;
+*_base_executable*) echo "$0" ;;
+*) exec "{sys.executable}" "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"HOME": "/proc", "TMPDIR": "/no/such/folder"}, "TMPDIR=/no/such/folder is no folder"),
+        ({"HOME": "", "CDPATH": "/"}, ""),
+        ({"HOME": "/no/such/folder", "LC_ALL": "C"}, ""),
+    ],
+)
+def test_accounts_and_shells_that_are_not_like_ours(tmp_path: Path, variables: dict[str, str], said: str) -> None:
+    """What pip and uv are started with: a cache and a folder for temporary files that can be written."""
+    copy = Copy(tmp_path, SPYING)
+    done = copy.set_up(**{"XDG_CACHE_HOME": "", "UV_CACHE_DIR": "", "PIP_CACHE_DIR": "", **variables})
+    assert said in done.stderr
+    seen = dict(
+        line.split("=", 1) for line in (copy.programs / "python3.13.seen").read_text().splitlines() if "=" in line
+    )
+    own = copy.folder / ".venv" / ".set-up"
+    for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR"):
+        assert Path(seen[name]).is_relative_to(own), name
+    assert "CDPATH" not in seen
+    assert "TMPDIR" not in seen or Path(seen["TMPDIR"]).is_dir()
+    assert seen["HOME"]
+
+
+def test_the_environment_names_the_package_in_ascii() -> None:
+    """Python reads this file in the locale's encoding, and ended under LC_ALL=C where a folder has an umlaut."""
+    stamp = ENVS.parent / ".venv" / ".complete"
+    if not stamp.is_file() or hashlib.sha256((ENVS / "setup.sh").read_bytes()).hexdigest() not in stamp.read_text():
+        pytest.skip("the environment was not made by this set-up: make setup")
+    (link,) = (ENVS.parent / ".venv").glob("lib/python*/site-packages/*utopia*.pth")
+    assert not Path(link.read_text(encoding="ascii").strip()).is_absolute()
+    assert (link.parent / link.read_text().strip() / "utopia" / "__init__.py").is_file()

@@ -169,3 +169,20 @@ def test_a_checkout_of_another_account_still_names_its_commit(tmp_path: Path) ->
     assert "dubious ownership" in plain.stderr
     again = subprocess.run([*environment._git(folder), "status", "--porcelain"], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
+
+
+def test_hdf5_files_are_read_without_locks(tmp_path: Path) -> None:
+    """Where the file system has none, opening a sound file fails, and it was called damaged."""
+    import fcntl
+
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    code = f"import utopia, h5py; print(h5py.File({str(path)!r}, 'r')['x'][()])"
+    with path.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        plain = {name: value for name, value in os.environ.items() if name != "HDF5_USE_FILE_LOCKING"}
+        done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1\n", done.stderr
