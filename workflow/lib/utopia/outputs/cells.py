@@ -359,36 +359,16 @@ def _changed(
     )
 
 
-class Stated(NamedTuple):
-    """A claim that compares cells, put to our values."""
-
-    passed: int
-    total: int
-    stands: bool
-    """On the means over the seeds."""
-    alike: list[bool]
-    """Whether it stands on each seed alone."""
-
-
-def _stated(claim: Mapping[str, Any], results: Results) -> Stated:
-    """Put a claim that compares cells to our values; what is only quoted keeps its published value."""
+def _stated(claim: Mapping[str, Any], results: Results) -> claims.Stated:
+    """A claim that compares cells, put to our values; what is only quoted keeps its published value."""
     values = {
         place: results.values(own["run"], own) if own["run"] else np.array([own["published"]], np.float64)
         for place, own in claim["cells"].items()
     }
-    repeats = max(each.size for each in values.values())
-    if unequal := sorted({each.size for each in values.values() if each.size > 1} - {repeats}):
-        raise ComputeError(
-            f"a statement compares runs of {repeats} and of {unequal[0]} seeds", where=next(iter(values))
-        )
-    means = {place: float(each.mean()) for place, each in values.items()}
-    single = [{place: float(each[seed % each.size]) for place, each in values.items()} for seed in range(repeats)]
-    passed, total = claims.count(claim["tests"], means.__getitem__)
-    alike = [claims.holds(*claims.count(claim["tests"], own.__getitem__), claim["share"]) for own in single]
-    return Stated(passed, total, claims.holds(passed, total, claim["share"]), alike)
+    return claims.put(claim["tests"], claim["share"], values)
 
 
-def _with_statement(bare: Cell, found: Stated, results: Results) -> Cell:
+def _with_statement(bare: Cell, found: claims.Stated, results: Results) -> Cell:
     verdict = judge_statement(found.stands, found.passed, found.total, found.alike, results.ground(bare.runs))
     return replace(
         bare,

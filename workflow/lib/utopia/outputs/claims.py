@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from utopia.config.base import Strict
-from utopia.errors import ConfigError
+from utopia.errors import ComputeError, ConfigError
 from utopia.outputs.rounding import rounded
 from utopia.outputs.uncertainty import mean_change
 
@@ -198,6 +199,38 @@ def count(given: Sequence[Mapping[str, Any]], value: Value) -> tuple[int, int]:
 def holds(passed: int, total: int, share: float) -> bool:
     """Whether so many passed tests are what a claim says."""
     return passed >= share * total
+
+
+class Stated(NamedTuple):
+    """A claim that compares cells, put to measured values."""
+
+    passed: int
+    total: int
+    stands: bool
+    """On the means over the seeds."""
+    alike: list[bool]
+    """Whether it stands on each seed alone."""
+
+
+def put(given: Sequence[Mapping[str, Any]], share: float, values: Mapping[str, NDArray[np.float64]]) -> Stated:
+    """Put tests to measured values.
+
+    Args:
+        given: the tests.
+        share: see `Claim.share`.
+        values: of each cell, by seed [S], or [1] of one that is quoted.
+
+    Raises:
+        ComputeError: the runs have not equally many seeds.
+    """
+    seeds = max(each.size for each in values.values())
+    if unequal := sorted({each.size for each in values.values() if each.size > 1} - {seeds}):
+        raise ComputeError(f"a statement compares runs of {seeds} and of {unequal[0]} seeds", where=next(iter(values)))
+    means = {place: float(each.mean()) for place, each in values.items()}
+    single = [{place: float(each[seed % each.size]) for place, each in values.items()} for seed in range(seeds)]
+    passed, total = count(given, means.__getitem__)
+    alike = [holds(*count(given, own.__getitem__), share) for own in single]
+    return Stated(passed, total, holds(passed, total, share), alike)
 
 
 # -- print

@@ -92,13 +92,10 @@ class Plan:
         return cells
 
     def _pairs(self, change: Change, column: Column, where: str) -> tuple[tuple[Run, Run], ...]:
-        pairs = []
-        for model in change.models:
-            treatments = (change.treatment, change.against)
-            choices = (RunChoice(model=model, treatment=treatment) for treatment in treatments)
-            treated, without = (self._run(column.dataset, one, column.set, where) for one in choices)
-            pairs.append((treated, without))
-        return tuple(pairs)
+        def run(model: str, treatment: str) -> Run:
+            return self._run(column.dataset, RunChoice(model=model, treatment=treatment), column.set, where)
+
+        return tuple((run(model, change.treatment), run(model, change.against)) for model in change.models)
 
     def _claimed(self, cell: Cell, claim: Claim, where: str) -> Cell:
         """The cell of a claim, with the runs that it is put to."""
