@@ -290,7 +290,7 @@ def headers(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
 
     An object's name is the digest of what it says of itself; that names the item and the SHA-256 of its source.
     """
-    sources: dict[str, set[str]] = {}
+    sources: dict[str, set[str] | None] = {}
     for index, name, entry in _index_entries(graph):
         stored = f"{graph.root}/features/{entry.get('file')}"
         if index in damaged or "file" not in entry or stored in damaged or graph.sha256_of(stored) is None:
@@ -303,19 +303,25 @@ def headers(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
         meta.pop("made_with", None)
         item = name.partition(" of ")[2]
         if index not in sources:
-            sources[index] = _sources(graph, index)
+            sources[index] = _sources(graph, index, damaged)
+        known = sources[index]
         if digest(meta, 32) != Path(stored).stem:
             yield Finding("inconsistent", stored, "its name is not the digest of what it says of itself", (stored,))
-        elif meta.get("item") != item or meta.get("source_sha256") not in sources[index]:
+        elif meta.get("item") != item or (known is not None and meta.get("source_sha256") not in known):
             what = f"{index} has it as {name}, and it says to be of {meta.get('item')} or of another source"
             yield Finding("inconsistent", stored, what, (stored,))
 
 
-def _sources(graph: Graph, index: str) -> set[str]:
-    """The SHA-256 of every file that the features of an index may come from: what its job read."""
+def _sources(graph: Graph, index: str, damaged: set[str]) -> set[str] | None:
+    """The SHA-256 of every file that the features of an index may come from: what its job read.
+
+    None where a manifest is damaged, which is a finding of its own: then nobody knows.
+    """
     maker = graph.makers.get(index)
     inputs = graph.entries(maker, "inputs") if maker else {}
     manifests = [path for path in inputs if Path(path).parent == Path(graph.root, "inputs")]
+    if not damaged.isdisjoint(manifests):
+        return None
     read = graph.ledger.portable.read
     listed = [item for path in manifests if path in graph.makers for item in read_json(read(path))["items"]]
     of_items = {file["sha256"] for item in listed for file in item["files"].values()}
