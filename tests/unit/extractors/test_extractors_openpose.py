@@ -138,3 +138,15 @@ def test_the_head_is_two_groups_of_convolution_and_pooling_and_a_dense_layer(tmp
         expected = x.flatten(1) @ state["head.7.weight"].T + state["head.7.bias"]
     assert expected.shape[1] == 128
     np.testing.assert_allclose(build(config, path, 0, "cpu")(frames()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(48, 96), (100, 37), (720, 1280), (33, 500), (7, 9)])
+def test_a_shrunk_frame_is_seen_as_the_frame_is(size: tuple[int, int]) -> None:
+    """Fine-tuning keeps frames so small; what the network sees must not change by that."""
+    network = openpose_action.tunable(Config(weights="random", height=64, width=96), None, 1, "cpu")
+    frame = np.random.default_rng(5).integers(0, 255, (*size, 3), np.uint8)
+    small = network.shrunk(frame)
+    assert small.shape[0] <= 64 and small.shape[1] <= 96 and (small.shape[0] == 64 or small.shape[1] == 96)
+    expected, cells = network.prepare(frame, "")
+    image, seen = network.prepare(small, "")
+    assert seen == cells and torch.equal(image, expected)

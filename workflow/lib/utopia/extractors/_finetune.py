@@ -206,8 +206,9 @@ def finetune(
     while len(work.losses) < how.epochs:
         epoch = len(work.losses)
         random = np.random.Generator(np.random.Philox(seeds.derive(seed, "order", epoch)))
-        loss = work.train([training[index] for index in random.permutation(len(training))])
-        work.note(loss, work.score(held_out))
+        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            loss = work.train([training[index] for index in random.permutation(len(training))])
+            work.note(loss, work.score(held_out))
         work.keep(half, key)
         print(f"epoch {epoch + 1} of {how.epochs}: loss {loss:.5f}, held out {work.scores[-1]:.5f}", flush=True)
     result = Tuned(
