@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,15 @@ def test_a_fold_without_its_test_videos_is_named_and_the_others_are_trained(data
     (entry,) = [entry for entry in found["datasets"] if entry["name"] == "summe"]
     assert {fold["name"]: fold["test"] for fold in entry["folds"]}[lost] == 0
     assert f"cannot be trained: {obstacles[lost]}" in "\n".join(in_words(found, []))
+
+
+def test_a_data_set_with_one_file_of_labels_is_a_declared_hole(data: Path, tmp_path: Path) -> None:
+    """The job that builds the labels would fail, and with it every table that shows another data set too."""
+    folder = tmp_path / "summe"
+    shutil.copytree(data / "summe", folder, ignore=shutil.ignore_patterns("*.h5", "*.mp4*"))
+    files = sorted(folder.rglob("*.mat"))
+    for path in files[1:]:
+        path.unlink()
+    plan = Plan(load({"study": "paper", "data": str(tmp_path), "tables": ["ulda_table_2"], "figures": []}))
+    assert plan.datasets["summe"].reason.startswith(f"only 1 of {len(files)} items have a file of labels")
+    assert not summe(plan, plan.runs) and not plan.datasets["summe"].available

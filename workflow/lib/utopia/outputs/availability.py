@@ -19,6 +19,10 @@ EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
 
 
+_FEWEST = 2
+"""Items with labels that a data set needs: one to train on and one to test on."""
+
+
 @dataclass(frozen=True)
 class FoldPlan:
     """A fold, and how many of its items have files of labels and of what features are made from."""
@@ -120,6 +124,11 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     if "annotations" in located.missing:
         return _absent(name, folder, located.missing["annotations"])
     items = module.items(located, settings.options)
+    labelled = [item for item in items if {"annotations", "shots"} & item.files.keys()]
+    if len(labelled) < _FEWEST:
+        return _absent(
+            name, folder, f"only {len(labelled)} of {len(items)} items have a file of labels: too few to test on"
+        )
     medium = _common.medium(module)
     with_video = tuple(item.id for item in items if medium.role in item.files)
     no_video = located.missing.get(medium.files, "")
