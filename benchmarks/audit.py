@@ -74,7 +74,9 @@ def enlarged_with_files(source: Path, target: Path, jobs: int, files: int) -> tu
         wanted = trained if made < files * count / jobs else evaluated
         again = wanted[number % len(wanted)]
         text = json.dumps({name: value for name, value in again.items() if name != "digest"})
-        copy = sealed(json.loads(text.replace("/runs/", f"/runs/copy{number}.")))
+        copy = json.loads(text.replace("/runs/", f"/runs/copy{number}."))
+        copy["inputs"], copy["roles"]["inputs"] = again["inputs"], again["roles"]["inputs"]
+        copy = sealed(copy)
         for then, now in zip(again["outputs"], copy["outputs"], strict=True):
             path = base / now["path"]
             path.parent.mkdir(parents=True, exist_ok=True)

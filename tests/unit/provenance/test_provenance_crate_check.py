@@ -158,7 +158,8 @@ def test_an_edited_record_is_found(crate: Path) -> None:
 
 
 def test_a_record_that_was_edited_and_sealed_again_contradicts_its_action(crate: Path) -> None:
-    edit_record(crate, f"{TABLE}.record.json", lambda facts: facts.update(ended="2020-01-01T00:00:00.000Z"))
+    other = "2020-01-01T00:00:00.000Z"
+    edit_record(crate, f"{TABLE}.record.json", lambda facts: facts.update(started=other, ended=other))
     agree(crate, f"{TABLE}.record.json")
     assert kinds(crate) == {"action"}
 

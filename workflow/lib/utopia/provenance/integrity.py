@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from utopia import arrays
 from utopia.errors import InputError, UtopiaError
 from utopia.files import digest, read_json
@@ -42,7 +44,7 @@ def records(graph: Graph) -> Iterator[Finding]:
     for record in graph.ledger.records:
         where, made = portable.write(record.path), tuple(graph.made(record))
         # The ledger reads the layout that jobs write in a quick way; here every byte counts.
-        if not record.is_intact or json.loads(record.path.read_bytes()) != record.facts:
+        if not record.is_intact or from_json(record.path.read_bytes()) != record.facts:
             what = "its content does not have the digest that it names" if record.facts.get("digest") else "no digest"
             yield Finding("record edited", where, what, made)
         expected = f"{record.outputs[0]['path']}{SUFFIX}" if record.outputs else where

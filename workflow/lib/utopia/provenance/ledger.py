@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from utopia.errors import UtopiaError
 from utopia.provenance.job import SCHEMA, SUFFIX, digest_of
@@ -168,10 +169,10 @@ def _parsed(text: bytes, blocks: dict[bytes, Any]) -> Any:
             continue
         block = text[start + len(name) + 6 : stop + 3]
         if block not in blocks:
-            blocks[block] = json.loads(block)
+            blocks[block] = from_json(block)
         found[name.decode()] = blocks[block]
         text = text[: start + len(name) + 6] + b"null" + text[stop + 3 :]
-    facts = json.loads(text)
+    facts = from_json(text)
     return {**facts, **found} if isinstance(facts, dict) else facts
 
 
