@@ -112,7 +112,7 @@ class Precomputed(Strict):
     """Where the file may lie below the data-set's folder, in order; the first one found is used."""
     array: str = "features"
     """Name of the (steps x width) array in each group."""
-    every: int = Field(15, ge=1)
+    every: int = Field(15, ge=1, le=1_000_000)
     """Frames between rows, where a group has no `picks`: a video whose rows are not as many is refused."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
