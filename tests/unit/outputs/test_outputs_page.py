@@ -18,6 +18,7 @@ from markupsafe import escape
 from page_study import GPU, HOSTILE, ROOT
 
 from utopia import files
+from utopia.cli.explain import in_short
 from utopia.cli.touched import select
 from utopia.errors import UtopiaError
 from utopia.outputs.page import BUDGET, data_block, html
@@ -387,3 +388,10 @@ def test_the_page_of_a_study_of_three_thousand_jobs_is_small_and_soon_made(
     assert found.facts["jobs"] >= 3000 and found.facts["inputs"] >= 5000 and found.stale == 0
     assert without < BUDGET
     assert seconds < 15  # measured: see docs/report.md
+
+
+def test_explain_says_of_a_statement_how_many_comparisons_hold(study: Path) -> None:
+    found = explain(page_study.graph(), find(page_study.graph(), "quoting/better/films"), "tiny")
+    lines = in_short(found, [])
+    assert lines[0].startswith("quoting/better/films = 0 of 1   Ours is better")
+    assert "0 of 1 comparisons hold on the means over 3 seeds" in "\n".join(lines)

@@ -120,7 +120,10 @@ def _head(answer: Mapping[str, Any]) -> list[str]:
     scaled = "" if value["scale"] == 1 else f", times {value['scale']:g}"
     mean = f"mean over {value['n']} seeds" + (f" of the mean over {folds} folds" if folds > 1 else "")
     change = "mean over models of the change; " if len(value["runs"]) > 1 else ""
-    lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}{mean}{scaled}")
+    if value["unit"]:
+        lines += _item("value", f"{value['shown']} comparisons hold on the means over {value['n']} seeds")
+    else:
+        lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}{mean}{scaled}")
     if value["low"] is not None:
         lines += _item("interval", f"{value['low']:.4g} to {value['high']:.4g}: {value['interval']}")
     return lines

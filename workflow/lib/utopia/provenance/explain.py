@@ -96,6 +96,7 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
         "shown": None if value is None else f"{rounded(value, decimals)} {line.get('unit', '')}".strip(),
         **numbers,
         "n": int(line["n"]),
+        "unit": line.get("unit", ""),
         "decimals": decimals,
         **{
             name: line.get(name, "")
