@@ -140,6 +140,7 @@ def _train(pack: str, runs: list[str]) -> None:
                     "target": "valence", "fold": fold, "repeat": repeat, "member": 0, "seed": seed, "epochs": 20,
                     "selected_epoch": 10 + repeat, "seconds": 1.0, "checkpoint": checkpoint,
                     "sha256": files.sha256(_run(run, checkpoint)),
+                    **({"diagnostics": {"writes": 0.25, "td_error": None}} if ".rmn." in run else {}),
                 })  # fmt: skip
             summary = {"run": run, "replicas": replicas, "items": {}, "folds": [{"name": "0"}, {"name": "1"}],
                        "settings": {"repeats": 3}, "left_out": {}, "dropped_folds": [], "oracle": False}  # fmt: skip

@@ -18,7 +18,7 @@ from utopia.features.extract import extract_shard
 from utopia.files import read_json
 from utopia.inputs.coverage import report_coverage
 from utopia.inputs.manifest import list_inputs
-from utopia.inputs.miniature import damaged_id, generate, generators, video_ids
+from utopia.inputs.miniature import damaged_id, draws_features, generate, generators, video_ids
 
 COUNT = 6
 SIZE = {"seconds": 6.0, "width": 32, "height": 32, "fps": 5, "annotators": 4, "label_annotators": 2}
@@ -58,7 +58,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, str]
     """The rows of the coverage table, and the items of the feature indexes by data set."""
     root = tmp_path_factory.mktemp("study")
     manifests, indexes, found = [], [], {}
-    for dataset in generators():
+    for dataset in DAMAGES:
         raw, manifest = root / "raw" / dataset, root / f"{dataset}.json"
         generate(dataset=dataset, count=COUNT, settings=SIZE, seed=3, folder=raw)
         module = registry.load("datasets", dataset)
@@ -96,7 +96,7 @@ def spoiled(dataset: str) -> str:
 
 
 def test_every_data_set_is_here() -> None:
-    assert set(DAMAGES) == set(generators())
+    assert set(DAMAGES) == {dataset for dataset in generators() if not draws_features(dataset)}
 
 
 @pytest.mark.parametrize("dataset", DAMAGES)

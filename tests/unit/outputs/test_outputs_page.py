@@ -117,7 +117,10 @@ def test_a_numbers_ancestry_is_what_explain_says(study: Path) -> None:
             assert [list(each) for each in page.data["values"][keys]] == [[r["fold"], r["repeat"]] for r in replicas]
             assert values == pytest.approx([r["metrics"]["pcc"] for r in replicas], rel=1e-11)
             trainings = [one for each in replicas for one in each["trainings"]]
-            places, seeds, _, selected, checkpoints = run[4]["valence"]
+            places, seeds, _, selected, checkpoints, *said = run[4]["valence"]
+            of_memory = said and (page.data["values"][said[0]], said[1])
+            asked = (["td_error", "writes"], [[None, 0.25]] * len(selected)) if ".rmn." in run[0] else []
+            assert of_memory == asked
             assert page.data["values"][seeds] == [str(one["seed"]) for one in trainings]
             assert selected == [one["selected_epoch"] + 1 for one in trainings]
             assert checkpoints == [one["sha256"][:12] for one in trainings]

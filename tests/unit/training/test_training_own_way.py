@@ -60,3 +60,20 @@ def test_the_training_loss_falls(named: Any) -> None:
 def test_a_sampler_is_refused(named: Any) -> None:
     with pytest.raises(ConfigError, match="learns along time"):
         rmn(named, "sampled", loss="cwl", sampler="tns", sampler_config={"window": 10})
+
+
+def test_every_replica_says_how_its_memory_was_used(named: Any) -> None:
+    """What `training.json` holds: rows that differ, reads that depend on queries, writes that come now and then."""
+    _, summary, _ = rmn(named, "used", training={"epochs": 6})
+    for replica in summary["replicas"]:
+        used = replica["diagnostics"]
+        assert used["choices"] > 0 and 0 < used["entropy"] <= 1
+        assert used["distinctness"] > 0.05 and used["query"] > 0 and used["age_steps"] > 5 and used["td_error"] > 0
+    assert 0 < np.mean([replica["diagnostics"]["writes"] for replica in summary["replicas"]]) < 1
+    _, again, _ = rmn(named, "used", training={"epochs": 6})  # found stored
+    assert [one["diagnostics"] for one in again["replicas"]] == [one["diagnostics"] for one in summary["replicas"]]
+
+
+def test_other_models_say_nothing(toy: Any) -> None:
+    _, summary, _ = toy.train("plain", repeats=1)
+    assert all("diagnostics" not in replica for replica in summary["replicas"])

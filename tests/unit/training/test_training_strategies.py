@@ -197,6 +197,7 @@ def test_a_half_trained_replica_goes_on(
         changes["training"] = {"epochs": 6}
     if model == "rmn":
         small = {"d_model": 8, "units": 4, "rows": 3, "roll": 4, "training": {"epochs": 4}}
+        small |= {"clip_s": 2, "rewrite_every": 4, "together": 2}  # so that the policy chooses, and learns
         changes = {"engine": {"strategy": chosen}, "repeats": 1, "model_config": small}
         plain = toy.run()
         monkeypatch.setattr(toy, "run", lambda **more: plain | {"model": "rmn"} | more)

@@ -209,6 +209,15 @@ function codePart(rows) {
   ];
 }
 
+/** What the models of a run's replicas measured of themselves (the use of a memory); null where they measure nothing. */
+function diagnosticsPart(run, { column }) {
+  const trained = run[RUN.trained][column[3]];
+  if (!trained || trained[5] === undefined) return null;
+  const places = data.values[trained[0]];
+  const rows = trained[6].map((values, n) => [places[n][0], places[n][1], ...values.map((value) => (value === null ? "–" : short(value)))]);
+  return folded("How the model used its parts, on the test items", String(rows.length), () => columns(["fold", "repeat", ...data.values[trained[5]]], rows, 2));
+}
+
 /** The panel's whole content for a subject. */
 function ancestry(subject) {
   const cell = subject.cell;
@@ -226,6 +235,7 @@ function ancestry(subject) {
     h("h3", {}, "What it rests on"),
     cell && subject.runs.length ? subject.runs.map((run) => folded(subject.runs.length > 1 ? `Replicas of ${run[RUN.id]}` : "Replicas", String(replicasOf(run, subject).length),
       () => columns(["fold", "repeat", `${subject.column[3]} ${subject.column[4]}`, "epoch", "seed", "checkpoint"], replicasOf(run, subject), 2))) : null,
+    cell && subject.runs.length ? subject.runs.map((run) => diagnosticsPart(run, subject)) : null,
     folded("Input files", String(inputs.length), () => inputsPart(inputs)),
     folded("Steps, from here to the raw files", counted(jobs.length, "job"), () => jobsPart(jobs, subject.runIds)),
     subject.runs.length ? folded("Settings of the runs", "", () => settingsPart(subject.runs)) : null,

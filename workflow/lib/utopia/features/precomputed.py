@@ -50,7 +50,7 @@ def import_features(
         root: the data set's folder.
         feature: the feature's name.
         settings: of `config.study.Precomputed` (`extractor` hdf5) or `PrecomputedTable` (csv).
-        source: the file.
+        source: the file, or the generated folder that holds it.
         store: the object store, `<features>/store`.
         output: the index to write.
 
@@ -62,6 +62,7 @@ def import_features(
         InputError: the file cannot be read.
     """
     listed = read_json(manifest)
+    source = source / settings["files"][0] if source.is_dir() else source
     read, kind = (table.read_items, "table") if settings["extractor"] == "csv" else (_read_hdf5, "HDF5 file")
     digest = _digest(source, kind)
     _refuse_other(source, digest, settings.get("sha256"))

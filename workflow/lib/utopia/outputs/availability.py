@@ -71,7 +71,7 @@ class DatasetPlan:
     shards: tuple[tuple[str, ...], ...] = ()
     """Items per extraction job."""
     precomputed: dict[str, Path] = field(default_factory=dict)
-    """The file behind each precomputed feature."""
+    """The file behind each precomputed feature; of a generated data set the folder that holds it."""
     missing: dict[str, str] = field(default_factory=dict)
     """What else is not there, by role, with the reason."""
     folds: tuple[FoldPlan, ...] = ()
@@ -161,7 +161,7 @@ def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
     if not count:
         return _absent(name, folder, "the miniature does not generate this data set")
     with_video = tuple(video_ids(name, count))
-    features, why, _ = _choose(
+    features, why, drawn = _choose(
         study, settings, folder, bool(with_video), "the miniature generates no videos for this data set"
     )
     return DatasetPlan(
@@ -176,6 +176,7 @@ def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
         feature_reason=why,
         notes=("generated miniature data",),
         shards=_shards(study, with_video, features, settings.shard),
+        precomputed=drawn,
     )
 
 
@@ -205,8 +206,11 @@ def _choose(
 def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_videos: str) -> tuple[str, Path | None]:
     settings = study.features[feature]  # type: ignore[attr-defined]
     if settings.extractor in PRECOMPUTED:
-        if study.generated is not None:  # whatever a generator writes is not there yet when the first run is planned
-            return "the miniature has no precomputed features", None
+        if study.generated is not None:
+            from utopia.inputs.miniature import draws_features
+
+            # the file is not there yet when the first run is planned, so the whole folder is what the job reads
+            return ("", folder) if draws_features(folder.name) else ("the miniature has no precomputed features", None)
         for name in settings.files:
             if (folder / name).is_file():
                 return "", folder / name

@@ -39,6 +39,7 @@ DRAWINGS: Mapping[str, Drawing] = {
     "tns_example": Drawing(reads=frozenset({"features"}), options=frozenset({"label", "samples"})),
     "error_by_label": Drawing(options=frozenset({"threshold"})),
     "error_change": Drawing(),
+    "memory": Drawing(reads=frozenset({"summaries", "metrics"})),
     "reaction_model": Drawing(reads=frozenset({"summaries"})),
     "reaction_sampling": Drawing(reads=frozenset({"summaries"})),
     "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),

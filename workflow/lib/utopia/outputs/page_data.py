@@ -249,7 +249,8 @@ class _Gatherer:
 
     def _trainings(self, run: str) -> dict[str, list[Any]]:
         """By target, in columns: number of [[fold, repeat, member]], of the seeds, of the numbers of epochs; selected
-        epochs (from 1), first digits of the checkpoints' sha256."""
+        epochs (from 1), first digits of the checkpoints' sha256; where models diagnose themselves also the number of
+        the names of what they measured, and its values by replica."""
         keep = self.numbered.values
         return {
             target: [
@@ -259,9 +260,21 @@ class _Gatherer:
                 keep([one["epochs"] for one in own]),
                 [None if one["selected_epoch"] is None else one["selected_epoch"] + 1 for one in own],
                 [str(one["sha256"])[:DIGITS] for one in own],
+                *self._diagnostics(own),
             ]
             for target, own in self.trained[run].items()
         }
+
+    def _diagnostics(self, replicas: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The number of the names, and the values of each replica; nothing where no model diagnosed itself."""
+        names = list(dict.fromkeys(name for one in replicas for name in one.get("diagnostics", {})))
+        if not names:
+            return []
+        said = [[one.get("diagnostics", {}).get(name) for name in names] for one in replicas]
+        return [
+            self.numbered.values(names),
+            [[None if value is None else float(f"{value:.4g}") for value in values] for values in said],
+        ]
 
     def _warnings(self) -> list[str]:
         ledger = self.graph.ledger

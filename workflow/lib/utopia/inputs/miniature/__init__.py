@@ -26,6 +26,7 @@ FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
 _MOST = 999
 _MOST_OF = {"liris": 48}
+_DRAWN = frozenset({"planted"})
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,20 @@ def item_ids(dataset: str, count: int) -> list[str]:
 
 
 def video_ids(dataset: str, count: int) -> list[str]:
-    """Ids of the items that get a video file (PMEmo: a song), the damaged one included; of EEV all but the last."""
-    return item_ids(dataset, count)[:count]
+    """Ids of the items that get a video file (PMEmo: a song), the damaged one included; of EEV all but the last, and
+    none of a data set whose features are drawn directly."""
+    return [] if draws_features(dataset) else item_ids(dataset, count)[:count]
+
+
+def draws_features(dataset: str) -> bool:
+    """Whether a data set is generated as features, without videos: its generator writes the file that its feature
+    names (`extractor: hdf5`)."""
+    return dataset in _DRAWN
 
 
 def damaged_id(dataset: str, count: int) -> str:
     """The item whose video is cut short: one that is only ever trained on (the last, where nothing else is said)."""
-    ids = video_ids(dataset, count)
+    ids = video_ids(dataset, count) or item_ids(dataset, count)
     if dataset == "eev":
         from utopia.inputs.miniature.eev_ids import ids_of
 
@@ -93,7 +101,9 @@ def damaged_id(dataset: str, count: int) -> str:
         from utopia.inputs.miniature.pmemo import tested
 
         return next(item for item in reversed(ids) if not tested(item))
-    return next(item for item in reversed(ids) if int(item[-2:]) < 54) if dataset == "liris" else ids[-1]
+    if dataset == "liris":
+        return next(item for item in reversed(ids) if int(item[-2:]) < 54)
+    return next(item for item in reversed(ids) if int(item[-1:]) % 5) if draws_features(dataset) else ids[-1]
 
 
 def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int, folder: Path) -> list[Path]:

@@ -1,0 +1,87 @@
+"""Planted series: no published data, but features and labels drawn from a known rule (`inputs/miniature/planted.py`).
+
+Layout: `labels.safetensors` with `<item>/<target>` [T] and `<item>/<target>.judged` [T] (which labels count) at one
+step per second; `features.h5`, a group of each series. A study with `generated.items.planted` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utopia import arrays
+from utopia.config.base import Strict
+from utopia.datasets import _card, _common
+from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.errors import InputError
+
+PROTOCOL = "affect"
+TARGETS = ("one_cue", "two_cues", "long_delay")
+_LABELS = "labels.safetensors"
+_REMEDY = "set `generated.items.planted` in a study's overlay: the series are generated, nobody publishes them"
+
+
+class Config(Strict):
+    """Planted series: labels that hang on a cue far back."""
+
+
+def locate(folder: Path, options: Config) -> Located:
+    """The labels file below the folder; there are no videos."""
+
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
+        return {"annotations": tuple(path for path in files if path.name == _LABELS)}
+
+    remedies = {
+        "annotations": f"no {_LABELS} below {folder}: {_REMEDY}",
+        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
+    }
+    return _common.assemble("planted", folder, choose, remedies)
+
+
+def items(located: Located, options: Config) -> list[Item]:
+    """All series, by their number."""
+    files = {role: paths[0] for role, paths in located.files.items()}
+    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+
+
+def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
+    """Steps and steps per second.
+
+    Raises:
+        InputError: the file cannot be read, or has no labels of this series.
+    """
+    label_T, _ = _series(item, TARGETS[0])
+    return {"frames": len(label_T), "fps": 1.0}
+
+
+def read_labels(located: Located, item: Item, options: Config, limits: Limits) -> LabelledItem:
+    """The labels of a series at one step per second, and which of them count.
+
+    Raises:
+        InputError: the file is damaged, or a label is not a number within the limits.
+    """
+    read = {target: _series(item, target) for target in TARGETS}
+    for target, (label_T, _) in read.items():
+        where = f"{item.files['annotations']}:{item.id}/{target}"
+        _common.refuse_bad_values(label_T, limits, target, lambda row, where=where: f"{where}[{row}]")  # type: ignore[misc]
+    labels = {target: label_T for target, (label_T, _) in read.items()}
+    judged = {target: judged_T for target, (_, judged_T) in read.items()}
+    return LabelledItem(item.id, np.arange(len(labels[TARGETS[0]]), dtype=np.float64), labels, judged=judged)
+
+
+def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
+    """One fold: every fifth series tests."""
+    return _common.restricted_folds(located, ids)
+
+
+def _series(item: Item, target: str) -> tuple[np.ndarray, np.ndarray]:
+    if "annotations" not in item.files:
+        raise InputError(f"no {_LABELS}", remedy=_REMEDY)
+    file = arrays.load(item.files["annotations"])
+    name = f"{item.id}/{target}"
+    if name not in file or f"{name}.judged" not in file:
+        raise InputError(f"it has no labels {name}", where=file.path, remedy=_REMEDY)
+    return file[name].astype(np.float64), file[f"{name}.judged"] > 0
