@@ -141,8 +141,12 @@ def _words(schema: dict[str, Any], root: dict[str, Any]) -> str:
         return "path" if schema.get("format") == "path" else "text"
     words = {"integer": "integer", "number": "number", "boolean": "true or false", "null": "null"}[str(kind)]
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    bounds = [f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema]
     return " ".join([words, ", ".join(bounds)]).strip()
+
+
+def _number(bound: float) -> str:
+    return "2^63 - 1" if bound == 2**63 - 1 else f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _shown(value: Any) -> str:
