@@ -254,9 +254,9 @@ def _contradictions(run: Mapping[str, Any], facts: Mapping[str, Any], meta: Mapp
     """What training.json, the predictions' metadata and the run's settings say of each other and is not so."""
     epochs: dict[str, list[int]] = {}
     for replica in facts["replicas"]:
-        epochs.setdefault(f"{replica['target']}/{replica['fold']}/{replica['repeat']}", []).append(
-            replica["selected_epoch"]
-        )
+        if replica.get("speaks", True):
+            place = f"{replica['target']}/{replica['fold']}/{replica['repeat']}"
+            epochs.setdefault(place, []).append(replica["selected_epoch"])
         member = (replica["member"],) if replica["member"] else ()
         # As utopia.training.replica.Replica.seed has it, which must not be imported here: it brings torch.
         identity = (run["dataset"], run["model"], replica["target"], replica["fold"], replica["repeat"], *member)

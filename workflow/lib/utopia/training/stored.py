@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from utopia import arrays
 from utopia.errors import InputError
+from utopia.files import read_json
 from utopia.training.chunks import pack
 from utopia.training.clip_data import ClipData
 from utopia.training.clips import ClipTrainee
@@ -25,7 +27,7 @@ def predict_again(
     """The predictions of some runs of one job, from the parameters in their checkpoints alone.
 
     Args:
-        tasks: the runs; their predictions and summaries are neither read nor written.
+        tasks: the runs; of their summaries is read which members of an ensemble speak, their predictions are not.
         labels: the labels file that they were trained with.
         features: indexes that hold their features.
         way: how runs of this kind are trained.
@@ -46,11 +48,18 @@ def predict_again(
     found = []
     for task, own in zip(tasks, parts, strict=True):
         members: dict[str, list[np.ndarray]] = {}
+        silent = {_identity(one) for one in read_json(task.summary)["replicas"] if not one.get("speaks", True)}
         for job in open_task(task, own, data, plans).jobs:
+            if _identity(vars(job.replica)) in silent:
+                continue
             for item, y_T in _predicted(job, checkpoint_path(task.folder, job.replica), device).items():
                 members.setdefault(f"{job.replica.place}/{item}", []).append(y_T)
         found.append({name: mean(of) for name, of in members.items()})
     return found
+
+
+def _identity(replica: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(replica[name] for name in ("target", "fold", "repeat", "member"))
 
 
 def _predicted(job: Job, path: Path, device: torch.device) -> dict[str, np.ndarray]:
