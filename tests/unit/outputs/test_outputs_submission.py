@@ -61,7 +61,9 @@ class Study:
         }
         self.save()
         summary = {"run": "eev.bi_gru.l1_ensemble", "left_out": dict.fromkeys(absent, "swin_l: no video")}
-        files.write_json(folder / "training.json", summary | {"replicas": [{}] * 6})
+        files.write_json(
+            folder / "training.json", summary | {"replicas": [{}] * 5 + [{"speaks": True}, {"speaks": False}]}
+        )
 
     def prepare(self) -> None:
         files_of = {"dataset": "eev", "folder": self.raw, "options": {"checksums": "record"}}
