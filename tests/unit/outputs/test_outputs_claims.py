@@ -200,6 +200,9 @@ def test_a_claim_with_a_hole_or_other_data_says_so(tmp_path: Path) -> None:
     ours = results(tmp_path, [0.1, 0.3], [0.4, 0.4], not_comparable="generated miniature data")
     (made,) = build(settings(tests=[{}]), ours)
     assert made.value == 1 and (made.verdict, made.verdict_reason) == ("not comparable", "generated miniature data")
+    each = {"d.a.x": "generated miniature data; 9 of 10 labelled items", "d.b.x": "generated miniature data"}
+    (made,) = build(settings(tests=[{}]), results(tmp_path, [0.1], [0.4], not_comparable=each))
+    assert made.verdict_reason == "generated miniature data; 9 of 10 labelled items", "each reason once"
     holes = Results({"d.a.x": ours.metrics["d.a.x"]}, {"d.b.x": "no videos"})
     (made,) = build(settings(tests=[{}]), holes)
     assert (made.status, made.reason, made.value) == ("absent", "no videos", None)

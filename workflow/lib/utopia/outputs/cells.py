@@ -158,7 +158,8 @@ class Results:
         """Why none of these runs can be compared with print; empty if all can."""
         if isinstance(self.not_comparable, str):
             return self.not_comparable
-        return "; ".join(dict.fromkeys(why for run in runs if (why := self.not_comparable.get(run, ""))))
+        every = (why for run in runs if (why := self.not_comparable.get(run, "")))
+        return "; ".join(dict.fromkeys(part for why in every for part in why.split("; ")))
 
     def values(self, run: str, column: Mapping[str, Any]) -> NDArray[np.float64]:
         """The column's metric of a run for each seed."""
