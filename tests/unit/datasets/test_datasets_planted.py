@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utopia import arrays
+from utopia.config.load import load
 from utopia.datasets import planted
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
@@ -19,6 +20,7 @@ from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate, latent
 from utopia.inputs.miniature.planted import plant
 from utopia.labels.build import build_labels
+from utopia.outputs.plan import Plan
 
 SIZE = {"seconds": 300.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 
@@ -103,3 +105,10 @@ def test_damage_is_named(study: Path, tmp_path: Path) -> None:
         planted.describe(located, item, planted.Config())
     with pytest.raises(InputError):
         planted.read_labels(located, planted.items(located, planted.Config())[0], planted.Config(), Limits(-0.1, 0.1))
+
+
+def test_only_a_study_that_asks_for_it_has_it() -> None:
+    """Nobody publishes these series, so that no other study misses them."""
+    assert "planted" not in Plan(load(overrides={"study": "miniature"})).datasets
+    there = Plan(load(overrides={"study": "rmn_memory"})).datasets["planted"]
+    assert there.available and there.features == ("planted_features",) and not there.with_video

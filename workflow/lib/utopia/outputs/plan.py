@@ -13,6 +13,7 @@ from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.features import cards
+from utopia.inputs.miniature import draws_features
 from utopia.outputs import catalog, claims, jobs
 from utopia.outputs.availability import DatasetPlan, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
@@ -59,10 +60,14 @@ class Plan:
     def __init__(self, study: StudyBase) -> None:
         self.study = study
         self.root = study.root
-        self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in registry.names("datasets")}
         self.catalog: dict[str, Table] = catalog.tables()
         self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
+        shown = {column.dataset for table in self.tables.values() for column in table.columns}
+        shown |= {figure.dataset for figure in self.figures.values()}
+        # series that are drawn for a question are nobody's missing data where it is not asked
+        known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
+        self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
