@@ -114,6 +114,27 @@ def test_a_setting_reruns_only_what_depends_on_it(finished: Checkout) -> None:
     assert not rules & {"extract_features", "approximate_distribution", "build_labels", "train_summe_pgl_sum_1"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "datasets: {tvsum: {distribution: {sigma: 0.12}}}",  # part of a file's name
+        "samplers: {tns: {window: 8}}",  # the same, on every data set
+        "models: {pgl_sum: {heads: 2}}",
+        "treatments: {l1_ensemble: {members: 2}}",
+        "tables: [ulda_table_7]",
+        "engine: {runs: 2}",  # which runs share a job
+        "seed: 1",
+    ],
+)
+def test_status_counts_the_jobs_that_snakemake_would_run_after_a_change(finished: Checkout, change: str) -> None:
+    (finished.folder / "change.yaml").write_text(change)
+    said = finished.snakemake("--dry-run", "--configfile", "tiny.yaml", "change.yaml", tiny=False)
+    result = finished.utopia("status", "--configfile", "tiny.yaml", "--configfile", "change.yaml", "--json")
+    again = json.loads(result.stdout)["again"]
+    assert again["jobs"] == int(re.search(r"(\d+) jobs? would run", said)[1]), (said, again)  # type: ignore[index]
+    assert again["reasons"]
+
+
 def test_plain_snakemake_refuses_a_misspelt_setting_with_file_line_and_suggestion(fresh: Checkout) -> None:
     config = fresh.folder / "config.yaml"
     config.write_text(config.read_text().replace("repeats: 3", "repeat: 3"))

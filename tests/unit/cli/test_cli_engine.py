@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,16 @@ def test_a_workflow_that_snakemake_refuses(tiny) -> None:
         engine.dry_run({}, tiny.folder)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Building DAG of jobs...\n", "Job stats:\njob    count\n-----  -----\na  1\ntotal  2\n"]
-)
-def test_what_is_no_dry_run_is_refused(text: str) -> None:
-    with pytest.raises(UtopiaError, match="cannot read Snakemake's dry run"):
-        engine.parse_dry_run(text)
+def test_jobs_of_a_group_have_reasons_too(tiny) -> None:
+    """Snakemake prints those of a group apart; nine tenths of the study's rules are in one."""
+    snakefile = tiny.folder / "Snakefile"
+    snakefile.write_text(re.sub(r"(rule (?:first|second):\n)", r'\1    group: "g"\n', snakefile.read_text()))
+    assert snakefile.read_text().count("group:") == 2
+    jobs = engine.dry_run({}, tiny.folder)
+    assert {job.rule for job in jobs} == {"first", "second"} and all(job.kinds() for job in jobs)
+
+
+@pytest.mark.parametrize("reasons", [{}, {"a": []}, {"a": ["code has changed", ""]}, {"a": ["forced"] * 3}])
+def test_a_job_without_a_reason_is_an_error(reasons: dict[str, list[str]]) -> None:
+    with pytest.raises(UtopiaError, match="would run 2 jobs of a and gave"):
+        engine.planned_jobs({"counts": {"a": 2}, "reasons": reasons})

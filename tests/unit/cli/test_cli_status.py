@@ -19,7 +19,7 @@ from utopia.errors import UtopiaError
 
 KEYS = {
     "study", "state", "pid", "host", "started", "updated", "total", "done", "remaining_seconds", "running", "failed",
-    "records", "tables", "figures", "next",
+    "records", "tables", "figures", "again", "times", "next",
 }  # fmt: skip
 
 

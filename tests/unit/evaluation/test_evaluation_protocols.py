@@ -15,7 +15,8 @@ from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.references import evaluate_reference
 
 FOLDS = [{"name": "0", "train": ["c"], "test": ["a", "b"]}]
-RUN = {"id": "liris.et.cwl", "targets": ["valence"], "repeats": 2, "low": -1.0, "high": 1.0, "seed": 3}
+HOW = {"double_rounding": False, "constant": "zero", "label_filter": "none"}
+RUN = {"id": "liris.et.cwl", "targets": ["valence"], "repeats": 2, "low": -1.0, "high": 1.0, "seed": 3} | HOW
 
 
 def meta(protocol: str, target: str, folds: list[dict[str, Any]], dataset: str = "liris") -> dict[str, Any]:
@@ -217,10 +218,12 @@ def test_one_annotator_is_nobody_to_agree_with(summaries: Path, tmp_path: Path) 
 
 
 def test_random_scores_are_seeded_and_uniform(affect: Path, tmp_path: Path) -> None:
-    run = RUN | {"draws": 400, "id": "liris.reference.random"}
+    run = RUN | {"id": "liris.reference.random"}
     for name in ("one.csv", "two.csv"):
-        evaluate_reference(reference="random", run=run, labels=affect, output=tmp_path / name)
-    evaluate_reference(reference="random", run=run | {"seed": 4}, labels=affect, output=tmp_path / "other.csv")
+        evaluate_reference(reference="random", run=run, labels=affect, output=tmp_path / name, draws=400)
+    evaluate_reference(
+        reference="random", run=run | {"seed": 4}, labels=affect, output=tmp_path / "other.csv", draws=400
+    )
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     found = values(tmp_path / "one.csv")
     assert found != values(tmp_path / "other.csv")

@@ -18,7 +18,8 @@ from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.reactions import correlations, of_video, of_videos
 from utopia.labels.read import Labels
 
-RUN = {"id": "eev.bi_gru.l1", "targets": ["reactions"], "repeats": 1}
+HOW = {"double_rounding": False, "constant": "zero", "label_filter": "none"}
+RUN = {"id": "eev.bi_gru.l1", "targets": ["reactions"], "repeats": 1} | HOW
 
 
 def test_pearson_of_each_reaction() -> None:

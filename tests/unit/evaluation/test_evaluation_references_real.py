@@ -40,7 +40,8 @@ def summe(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-RUN = {"targets": ["importance"], "low": 0.0, "high": 1.0, "seed": 2307, "repeats": 3}
+HOW = {"double_rounding": False, "constant": "zero"}
+RUN = {"targets": ["importance"], "low": 0.0, "high": 1.0, "seed": 2307, "repeats": 3} | HOW
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,9 @@ RUN = {"targets": ["importance"], "low": 0.0, "high": 1.0, "seed": 2307, "repeat
 def test_random_and_human_on_summe(
     summe: Path, tmp_path: Path, reference: str, folds: str, expected: float, tolerance: float
 ) -> None:
-    run = RUN | {"id": f"summe.reference.{reference}", "draws": 30}
+    run = RUN | {"id": f"summe.reference.{reference}"}
     output = tmp_path / "metrics.csv"
-    evaluate_reference(reference=reference, labels=summe / f"{folds}.safetensors", run=run, output=output)  # type: ignore[arg-type]
+    evaluate_reference(reference=reference, labels=summe / f"{folds}.safetensors", run=run, output=output, draws=30)  # type: ignore[arg-type]
     found = measure([output], "importance", "f_score")
     assert found.value == pytest.approx(expected, abs=tolerance)
     assert found.n == (3 if reference == "random" else 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 from checkout import environment
 
 from utopia.config.load import load
+from utopia.outputs import jobs
 from utopia.outputs.plan import Plan
+from utopia.training.settings import Run
 
 ASK_SNAKEMAKE = """
 import json, sys
@@ -99,3 +103,73 @@ def test_jobs_come_after_those_that_make_what_they_read(repository: Path, monkey
 def test_an_unknown_job_is_a_key_error_that_names_it(repository: Path) -> None:
     with pytest.raises(KeyError, match="no_such_table"):
         Plan(load()).params("render_table", {"table": "no_such_table"})
+
+
+def test_a_study_of_one_table_reads_and_extracts_only_what_that_table_needs() -> None:
+    plan = Plan(load({"tables": ["ulda_table_7"], "figures": []}))
+    assert {job.names.get("dataset", "pmemo") for job in plan.jobs} == {"pmemo"}
+    coverage = next(job for job in plan.jobs if job.rule == "report_coverage")
+    assert coverage.inputs["manifests"] == [plan.manifest("pmemo")]
+    # A table of references needs labels, and no features at all.
+    quoted = Plan(load({"tables": ["ulda_table_6"], "figures": []}))
+    extracted = {job.names["dataset"] for job in quoted.jobs if job.rule == "extract_features"}
+    assert extracted == {run.dataset for run in quoted.runs.values() if run.reference is None}
+
+
+def test_the_inputs_of_coverage_are_all_that_it_reads_of_a_study_without_data() -> None:
+    """The cards of absent data sets tell how many items are missing."""
+    plan = Plan(load({"study": "paper"}))
+    coverage = next(job for job in plan.jobs if job.rule == "report_coverage")
+    cards = {Path(path).stem for path in coverage.inputs["cards"]}
+    assert cards == {"eev", "liris", "pmemo", "summe", "tvsum"} and not coverage.inputs["manifests"]
+
+
+# -- no default hides a parameter
+
+
+def given(plan: Plan, rule: str) -> list[dict[str, Any]]:
+    return [plan.params(job.rule, job.names) for job in plan.jobs if job.rule == rule]
+
+
+def test_a_training_is_given_every_parameter_that_it_has() -> None:
+    """A default that nobody overrides would be a constant: it could change, and no record would say so."""
+    known = {field.alias or name for name, field in Run.model_fields.items()}
+    for params in given(Plan(load()), "train"):
+        for run in params["runs"]:
+            assert run.keys() == known, run["id"]
+
+
+def test_whatever_a_job_takes_a_default_for_is_always_given() -> None:
+    plan = Plan(load())
+    tables = [params["settings"]["table"] for params in given(plan, "render_table")]
+    by_name = {
+        "run": [run for params in given(plan, "evaluate") for run in params["runs"]],
+        "table": tables,
+        "column": [column for table in tables for column in table["columns"]],
+        "settings": [each for params in given(plan, "extract_features") for each in params["features"].values()],
+    }
+    package = Path(jobs.__file__).parents[1]
+    folders = {"run": "evaluation", "table": "outputs", "column": "outputs", "settings": "features"}
+    looked_at = 0
+    for name, folder in folders.items():
+        for path in (package / folder).glob("*.py"):
+            for key in defaults(path, name):
+                looked_at += 1
+                assert all(key in one for one in by_name[name]), f"{path.name}: {name}.get({key!r}, ...) hides it"
+    assert looked_at > 5
+
+
+def defaults(path: Path, name: str) -> Iterator[str]:
+    """The keys for which a module has a default where it asks a mapping of some name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name(id=asked), "get"), [ast.Constant(str(key)), _]) if asked == name:
+                yield key
+
+
+def test_the_study_s_seed_reaches_everything_that_is_random() -> None:
+    rules = ("generate_miniature", "extract_features", "train", "evaluate_reference", "render_table")
+    before, after = Plan(load({"seed": 1})), Plan(load({"seed": 2}))
+    for rule in rules:
+        pairs = list(zip(given(before, rule), given(after, rule), strict=True))
+        assert pairs and all(one != other for one, other in pairs), rule

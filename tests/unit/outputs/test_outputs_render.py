@@ -42,6 +42,7 @@ def table(**more: Any) -> dict[str, Any]:
         "id": "t_1",
         "title": NASTY,
         "source": "ULDA, Table 9",
+        "seed": 3,
         "caption": "Caption.",
         "columns": [{"id": "v", "title": "V-MSE", **column}, {"id": "w", "title": "W-MSE", **column}],
         "rows": [

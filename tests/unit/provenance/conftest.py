@@ -49,6 +49,15 @@ def small(small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
+def whole(small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A copy of the checkout with the small study's results, for commands that change them: the working directory."""
+    base = tmp_path / "whole"
+    shutil.copytree(small_checkout, base)
+    monkeypatch.chdir(base)
+    return Small(base)
+
+
+@pytest.fixture
 def edited(small_checkout: Path) -> Iterator[Callable[[str, Callable[[str], str]], None]]:
     """Edits a file of the checkout that made the small study, and puts it back at the end."""
     former: dict[Path, bytes] = {}

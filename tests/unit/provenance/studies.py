@@ -28,7 +28,7 @@ from utopia.provenance.verify import verify
 
 TINY = """\
 repeats: 2
-generated: {seconds_of: {pmemo: 8}, items: {pmemo: 6}}
+generated: {seconds_of: {pmemo: 8}, items: {eev: 0, liris: 0, pmemo: 6, summe: 0, tvsum: 0}}
 models:
   et: {training: {epochs: 3}}
   pgl_sum: {training: {epochs: 3, selection: last}}
@@ -39,7 +39,9 @@ TARGETS = (
     f"{ROOT}/tables/ulda_table_7.csv",
     f"{ROOT}/figures/beyond_distribution_pmemo.pdf",
     f"{ROOT}/figures/beyond_error_by_label_pmemo.pdf",
+    f"{ROOT}/audit/coverage.csv",
 )
+"""What is made of it: of a study that lacks four of its five data sets, as most people's do."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Small:
     def verify(self, **options: Any) -> Report:
         """Audit in this process; figures are drawn again only where that is asked for, because it takes long."""
         graph, options = self.graph(), {"partial": True, "pictures": False} | options
-        current = Current(Plan(load(files=[self.folder / "tiny.yaml"])), graph.ledger.portable)
+        current = Current(Plan(load(files=[self.folder / "tiny.yaml"])), graph)
         return verify(graph, self.folder / ROOT, "miniature", current=current, **options)
 
     def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -14,6 +15,7 @@ from snakemake_logger_plugin_utopia import summary
 from snakemake_logger_plugin_utopia.run import Run
 from snakemake_logger_plugin_utopia.screen import Screen
 from snakemake_logger_plugin_utopia.status import StatusFile
+from utopia.files import write_json
 from utopia.provenance.failures import SHOWN_BY_LOGGER, Failure, cause_of, group
 
 _NOISE_WITHOUT_RUN = ("Assuming unrestricted", "Building DAG", "host:", "Complete log(s)", "Multiple includes")
@@ -87,7 +89,9 @@ class Show:
         """Snakemake has ended: show what came out of it."""
         self._screen.end()
         if self._settings.dryrun:
-            if self._planned:
+            if os.environ.get(summary.PLANNED_JOBS):
+                self._write_planned(Path(os.environ[summary.PLANNED_JOBS]))
+            elif self._planned:
                 self._lines(summary.dry_run(self._run.planned, self._reasons))
             return
         for text in self._run.unclaimed():
@@ -103,6 +107,11 @@ class Show:
         lines = 200 if self._settings.show_failed_logs else 6
         self._lines(summary.failed(run, self._screen.style, self._interrupted, lines))
         self._status.write(run, "interrupted" if self._interrupted else "failed", now=True)
+
+    def _write_planned(self, path: Path) -> None:
+        """Write the jobs of a dry run for whoever has asked; nothing where Snakemake has refused the workflow."""
+        if self._planned or self._nothing:
+            write_json(path, {"counts": self._run.planned, "reasons": self._reasons})
 
     def _plan(self, stats: dict[str, Any]) -> None:
         self._run.plan(stats)

@@ -12,6 +12,8 @@ from snakemake_logger_plugin_utopia.run import JobState, Run
 from utopia.provenance import failures
 from utopia.provenance.failures import Cause, Failure
 
+PLANNED_JOBS = "UTOPIA_PLANNED_JOBS"
+"""Names a file for the jobs of a dry run: whoever asks for it reads them there, and nothing is shown."""
 Style = Callable[..., str]
 _BAR = 20
 _SHOWN_JOBS = 5
@@ -174,4 +176,4 @@ def _reasons(text: str) -> list[str]:
     found = [words for start, words in _REASONS if re.search(rf"(?:^|; ){start}", text, re.IGNORECASE)]
     if "output is missing" in found:
         return ["output is missing"]  # that its inputs are made first says nothing more
-    return found or ["always" if "always executed" in text else text.split(":")[0].strip().lower()]
+    return found or ["always" if "always executed" in text else text.split(":")[0].strip().lower() or "not told"]

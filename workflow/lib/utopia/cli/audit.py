@@ -95,8 +95,8 @@ def graph(study: Study) -> Graph:
     return Graph(ledger, study.folder.as_posix())
 
 
-def current(chosen: argparse.Namespace, found: Graph) -> Current:
-    """Today's parameters.
+def current(chosen: argparse.Namespace, found: Graph) -> Current | None:
+    """Today's jobs; None where the study was made from a data folder that was not named: its plan would be another.
 
     Raises:
         ConfigError: listing every fault of the configuration.
@@ -105,4 +105,8 @@ def current(chosen: argparse.Namespace, found: Graph) -> Current:
     from utopia.outputs.plan import Plan
     from utopia.provenance.current import Current
 
-    return Current(Plan(load(options.overrides(chosen), chosen.configfile)), found.ledger.portable)
+    study = load(options.overrides(chosen), chosen.configfile)
+    entries = (entry for record in found.ledger.records for entry in record.inputs)
+    if study.data is None and any(entry["path"].startswith("<data>") for entry in entries):
+        return None
+    return Current(Plan(study), found)

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import fitness, options, show
@@ -18,6 +19,7 @@ from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
+    from utopia.outputs.plan import Plan
 
 _LEVELS: tuple[State, ...] = ("ok", "warn", "fail")
 _SET_UP = "make setup"
@@ -174,6 +176,7 @@ def data(study: StudyBase) -> Iterator[Check]:
     except (UtopiaError, OSError) as error:
         yield Check("data", "fail", str(error), "" if isinstance(error, UtopiaError) else "make it readable (`ls -ld`)")
         return
+    yield file_times(plan)
     for name, there in plan.datasets.items():
         state: State = "ok" if there.generated else "warn"
         remedy = "its cells will be absent; docs/data.md says where the data come from"
@@ -202,6 +205,19 @@ def _weights(study: StudyBase) -> Iterator[Check]:
                 yield Check(f"weights {check}", "warn", found.reason, "features that need them will be absent")
             else:
                 yield Check(f"weights {check}", "ok", f"{found.path} (its checksum is looked at when it is used)")
+
+
+def file_times(plan: Plan) -> Check:
+    """Whether a file that jobs read or make has a time in the future: what is made from it is refused."""
+    from utopia.provenance.adopt import times
+
+    future = times(plan, Path.cwd()).future
+    if not future:
+        return Check("times", "ok", "no file of the study has a time in the future")
+    more = f" and {len(future) - 1} more" if len(future) > 1 else ""
+    return Check(
+        "times", "fail", f"{future[0]}{more} has a time in the future", "correct the clock, then: utopia adopt --inputs"
+    )
 
 
 def in_words(checks: list[Check]) -> list[str]:

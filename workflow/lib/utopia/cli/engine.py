@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -87,51 +89,54 @@ def _take_config(extra: Sequence[str]) -> tuple[list[str], list[str]]:
     return values, rest
 
 
-def dry_run(settings: Mapping[str, str], repository: Path) -> list[RuleJobs]:
-    """The jobs that a run would do, by rule in the order of Snakemake's own table; the rule `all` is left out.
+def dry_run(settings: Mapping[str, str], repository: Path, files: Sequence[str] = ()) -> list[RuleJobs]:
+    """The jobs that a run would do, by rule; the rule `all` is left out.
+
+    They are what Snakemake tells the logger plugin, which writes them down: nothing is read from printed text.
+
+    Args:
+        settings: values for `--config`.
+        repository: where the Snakefile is.
+        files: configuration files for `--configfile`.
 
     Raises:
-        UtopiaError: Snakemake refuses the workflow, in its own words.
+        UtopiaError: Snakemake refuses the workflow, in its own words; or it does not tell why each job would run.
     """
+    from snakemake_logger_plugin_utopia.summary import PLANNED_JOBS
+
     with tempfile.TemporaryDirectory() as folder:
-        # The default profile without its logger: that one shows a summary of its own.
         profile = yaml_file.read(repository / PROFILE).data if (repository / PROFILE).is_file() else {}
-        profile = {key: value for key, value in profile.items() if key not in ("logger", "quiet")}
+        profile = {key: value for key, value in (profile or {}).items() if key not in ("logger", "quiet")}
         Path(folder, "config.yaml").write_text(yaml.safe_dump({"cores": "all"} | profile))
-        options = ("--dry-run", "--nocolor", "--workflow-profile", folder)
+        told = Path(folder, "jobs.json")
+        options = ["--dry-run", "--nocolor", "--workflow-profile", folder, "--logger", "utopia"]
+        options += ["--configfile", *files, "--"] if files else []
         done = subprocess.run(
-            command(settings, *options), cwd=repository, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command(settings, *options),
+            cwd=repository,
+            env={**os.environ, PLANNED_JOBS: str(told)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
-    if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise UtopiaError("Snakemake cannot plan the run:\n" + "\n".join(f"    {line}" for line in said[-12:]))
-    return parse_dry_run(done.stdout + done.stderr)
+        if done.returncode or not told.is_file():
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            raise UtopiaError("Snakemake cannot plan the run:\n" + "\n".join(f"    {line}" for line in said[-12:]))
+        return planned_jobs(json.loads(told.read_text(encoding="utf-8")))
 
 
-def parse_dry_run(text: str) -> list[RuleJobs]:
-    """Read what `snakemake --dry-run` prints: the table of jobs, and the reason of each job.
+def planned_jobs(told: Mapping[str, Any]) -> list[RuleJobs]:
+    """The jobs by rule, of what the logger plugin has written: `{counts: {rule: n}, reasons: {rule: [text]}}`.
 
     Raises:
-        UtopiaError: the text is neither that nor the message that nothing is to be done.
+        UtopiaError: a job has no reason.
     """
-    table = re.search(r"^Job stats:\njob +count\n-+ +-+\n((?:\S+ +\d+\n)+)", text, re.MULTILINE)
-    if table is None:
-        if "Nothing to be done" in text:
-            return []
-        raise UtopiaError(
-            "cannot read Snakemake's dry run: it printed no table of jobs",
-            why="the number of jobs cannot be told",
-            remedy="see what it prints: snakemake --dry-run --workflow-profile none --cores all",
-        )
-    counts = {rule: int(count) for rule, count in (line.split() for line in table[1].splitlines())}
-    total = counts.pop("total")
-    if sum(counts.values()) != total:
-        raise UtopiaError(f"cannot read Snakemake's dry run: its table adds up to {sum(counts.values())}, not {total}")
-    jobs = {rule: RuleJobs(rule, count) for rule, count in counts.items() if rule != "all"}
-    rule = ""
-    for line in text.splitlines():
-        if start := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
-            rule = start[1]
-        elif (why := re.match(r"    reason: (.+)$", line)) and rule in jobs:
-            jobs[rule].reasons.append(why[1])
-    return list(jobs.values())
+    jobs = [RuleJobs(rule, count, told["reasons"].get(rule, [])) for rule, count in told["counts"].items()]
+    for job in jobs:
+        if len(job.reasons) != job.count or not all(job.reasons):
+            raise UtopiaError(
+                f"Snakemake would run {job.count} jobs of {job.rule} and gave {len(job.reasons)} reasons",
+                why="the plan would not say why a job runs",
+                remedy="see what it says itself: snakemake --dry-run",
+            )
+    return jobs

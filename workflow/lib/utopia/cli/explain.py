@@ -15,9 +15,14 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utopia.cli import audit, options, show
+from utopia.errors import UtopiaError
+
+if TYPE_CHECKING:
+    from utopia.provenance.current import Current
+    from utopia.provenance.lineage import Graph
 
 FILTERS = {"inputs": ("inputs",), "code": ("settings", "code", "software"), "hardware": ("hardware", "jobs")}
 _SHA = 12
@@ -42,7 +47,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = audit.locate(chosen)
     graph = audit.graph(study)
-    answer = explain(graph, find(graph, chosen.subject), study.name)
+    answer = explain(graph, find(graph, chosen.subject), study.name, _current(chosen, graph))
     asked = [name for name in FILTERS if getattr(chosen, name)]
     if chosen.json:
         keys = {"subject", "kind", *(key for name in asked for key in FILTERS[name])}
@@ -52,6 +57,14 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         print("\n".join(in_short(answer, asked)))
     return 0
+
+
+def _current(chosen: argparse.Namespace, graph: Graph) -> Current | None:
+    """Today's jobs; None where the configuration cannot be read: the lineage can be told without it."""
+    try:
+        return audit.current(chosen, graph)
+    except UtopiaError:
+        return None
 
 
 def in_short(answer: Mapping[str, Any], asked: list[str]) -> list[str]:

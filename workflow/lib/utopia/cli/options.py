@@ -56,6 +56,7 @@ def load_study(chosen: argparse.Namespace) -> StudyBase:
 
     if chosen.data:
         chosen.data = str(places.absolute(chosen.data, Path.cwd()))
-    study = load(overrides(chosen))
+    files = [str(Path(file).absolute()) for file in getattr(chosen, "configfile", ())]
+    study = load(overrides(chosen), files)
     os.chdir(REPOSITORY)
     return study

@@ -10,10 +10,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utopia.cli import engine, options, runlock, slurm
 from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
+
+if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
 
 DEFAULT = "default"
 """The profile that Snakemake reads by itself: jobs run on this machine."""
@@ -42,10 +46,32 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = options.load_study(chosen)
     options.say_notes(chosen)
+    refuse_future(study)
     settings = options.overrides(chosen)
     more = [*where(chosen.profile, chosen.cores, REPOSITORY), *(["--dry-run"] if chosen.dry_run else [])]
     execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
     raise AssertionError("unreachable: exec does not return")
+
+
+def refuse_future(study: StudyBase) -> None:
+    """Look at the times of the study's files before anything is done.
+
+    Raises:
+        UtopiaError: one lies in the future. Snakemake would do the jobs that read it, refuse what they have made
+            because it is older than that, and remove it; every later run would end the same way.
+    """
+    from utopia.outputs.plan import Plan
+    from utopia.provenance.adopt import times
+
+    future = times(Plan(study), Path.cwd()).future
+    if future:
+        more = f", and so have {len(future) - 1} more files" if len(future) > 1 else ""
+        raise UtopiaError(
+            f"it has a time in the future{more}",
+            where=future[0],
+            why="whatever is made from it seems older than it, and Snakemake refuses and removes that",
+            remedy=f"correct the machine's clock, then: utopia adopt --study {study.study} --inputs",
+        )
 
 
 def where(profile: str, cores: str | None, repository: Path) -> list[str]:

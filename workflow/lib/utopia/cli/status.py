@@ -2,7 +2,10 @@
 
 Keys of `--json`: `study`, `state` (`never run`, `running`, `interrupted`, `failed`, `done`), `pid`, `host`, `started`,
 `updated`, `total`, `done`, `remaining_seconds`, `running` (list of {rule, wildcards, seconds, log}), `failed` (list of
-{cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `next`.
+{cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `again` (of a study whose
+last run is done, what a run would do again today: {jobs, reasons: list of {job, kind, what, diff}}, else null), `times`
+({future: files with a time in the future, late: outputs that are older than what they are made from}; null while a run
+is going on), `next`.
 """
 
 from __future__ import annotations
@@ -13,10 +16,16 @@ import socket
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from utopia.cli import options, runlock, show
+from utopia.cli import audit, options, runlock, show
 from utopia.files import read_json
+
+if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
+
+_SHOWN = 4
+"""Reasons that are shown."""
 
 _SILENCE = 60.0
 """Seconds without a sign of life after which a run on another machine is called silent."""
@@ -24,7 +33,7 @@ _SILENCE = 60.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    options.add_study(parser)
+    audit.add(parser)
     options.add_json(parser)
 
 
@@ -32,6 +41,8 @@ def run(chosen: argparse.Namespace) -> int:
     """Print how the study stands; 1 if its last run failed or was interrupted."""
     study = options.load_study(chosen)
     found = status(study.root, study.study, chosen.data)
+    if found["state"] not in ("running", "never run"):
+        found |= _today(study, found, chosen.data)
     if chosen.json:
         show.print_json(found)
     else:
@@ -74,7 +85,32 @@ def status(folder: Path, study: str, data: str | None = None) -> dict[str, Any]:
         "tables": _names(folder / "tables", "csv"),
         "figures": _names(folder / "figures", "png"),
     }
-    return found | {"next": _next(found, data or (owner.data if owner else None), now)}
+    return found | {"again": None, "times": None, "next": _next(found, data or (owner.data if owner else None), now)}
+
+
+def _today(study: StudyBase, found: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """What a run would do again today: because of settings and code, and because of the times of files."""
+    from utopia.outputs.plan import Plan
+    from utopia.provenance.adopt import times
+    from utopia.provenance.current import Current
+    from utopia.provenance.ledger import Ledger
+    from utopia.provenance.lineage import Graph
+    from utopia.provenance.reasons import again
+
+    owner = runlock.owner(study.root)
+    if study.data is None and owner and owner.data:  # the last run was given it
+        data, study = owner.data, study.model_copy(update={"data": Path(owner.data)})
+    roots = {"data": study.data} if study.data else {}
+    graph = Graph(Ledger.read(study.root, roots=roots), study.root.as_posix())
+    plan = Plan(study)
+    stamps = times(plan, Path.cwd())
+    answer: dict[str, Any] = {"times": {"future": [str(path) for path in stamps.future], "late": stamps.late}}
+    if found["state"] == "done":
+        jobs = again(graph, Current(plan, graph))
+        reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
+        answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
+        answer |= {"next": _command(study.study, data)} if jobs else {}
+    return answer | ({"next": f"utopia adopt --study {study.study}"} if stamps.future else {})
 
 
 def _state(facts: dict[str, Any], held: bool) -> str:
@@ -132,8 +168,12 @@ def _names(folder: Path, suffix: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
 
 
+def _command(study: str, data: str | None) -> str:
+    return f"make results STUDY={study}" + (f" DATA={shlex.quote(data)}" if data else "")
+
+
 def _next(found: dict[str, Any], data: str | None, now: float) -> str:
-    command = f"make results STUDY={found['study']}" + (f" DATA={shlex.quote(data)}" if data else "")
+    command = _command(found["study"], data)
     if found["state"] == "running":
         silent = _since(found["updated"], now)
         if silent > _SILENCE and found["host"] != socket.gethostname():
@@ -150,7 +190,7 @@ def _next(found: dict[str, Any], data: str | None, now: float) -> str:
 
 def in_words(found: dict[str, Any]) -> list[str]:
     """The status for people."""
-    from snakemake_logger_plugin_utopia.summary import duration
+    from snakemake_logger_plugin_utopia.summary import duration, jobs
 
     now = time.time()
     words = [f"{found['study']}: {found['state']}"]
@@ -170,9 +210,26 @@ def in_words(found: dict[str, Any]) -> list[str]:
         lines.append(f"           {cause['jobs'][0]}" + (f" and {count - 1} more" if count > 1 else ""))
         if cause["log"]:
             lines.append(f"           log: {cause['log']}")
+    if found["again"] and found["again"]["jobs"]:
+        lines.append(f"  again    {jobs(found['again']['jobs'])} would run today")
+        reasons = found["again"]["reasons"]
+        lines += [f"           {reason['job']}: {reason['what']}" for reason in reasons[:_SHOWN]]
+        lines += [f"           and {len(reasons) - _SHOWN} more reasons (utopia why FILE)"] * (len(reasons) > _SHOWN)
+    lines += _of_times(found["times"] or {"future": [], "late": []})
     there = [f"{len(found[kind])} {kind}" for kind in ("tables", "figures")] + [f"{found['records']} job records"]
     lines.append(f"  there    {', '.join(there)}")
     return [*lines, f"next: {found['next']}"]
+
+
+def _of_times(stamps: dict[str, list[str]]) -> list[str]:
+    lines = []
+    if future := stamps["future"]:
+        lines.append(f"  times    {len(future)} files have a time in the future, such as {future[0]}")
+        lines.append("           whatever is made from them is refused and removed; `utopia adopt` mends it")
+    if late := stamps["late"]:
+        lines.append(f"  times    {len(late)} outputs are older than what they are made from, such as {late[0]}")
+        lines.append("           a run may make them again; `utopia adopt` proves by their records what need not be")
+    return lines
 
 
 def _job(job: dict[str, Any]) -> str:

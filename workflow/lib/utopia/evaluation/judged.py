@@ -43,7 +43,7 @@ class Judged:
         return values if self.counted is None else values[self.counted]
 
 
-def judged(labels: Labels, target: str, item: str, constant: reactions.Rule = "zero") -> Judged:
+def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> Judged:
     """Read what judges an item: the evaluation label where there is one, else the training label.
 
     Raises:
@@ -104,7 +104,7 @@ def with_each_user(prediction: ArrayLike, votes: ArrayLike) -> dict[str, float]:
 
 def rounds_twice(run: Mapping[str, Any]) -> bool:
     """Whether a run's settings ask for the F-score of a split to be rounded to two decimals."""
-    return bool(run.get("double_rounding", False))
+    return bool(run["double_rounding"])
 
 
 def replica_metrics(

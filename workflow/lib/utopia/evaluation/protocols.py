@@ -35,8 +35,8 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     no rows.
 
     Args:
-        run: `id`, `targets` and `repeats` of the run; optionally `double_rounding` (round a split's F-score to two
-            decimals), `constant` (see `reactions.correlations`) and `label_filter`.
+        run: `id`, `targets` and `repeats` of the run; `double_rounding` (round a split's F-score to two decimals),
+            `constant` (see `reactions.correlations`) and `label_filter`.
         labels: the data set's labels file.
         predictions: the run's predictions file.
         output: where metrics.csv goes.
@@ -50,7 +50,7 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
         metrics_file.write(output, [])
         return
     replicas = _labelled(replicas_of(stored), read)
-    constant: Rule = run.get("constant", "zero")
+    constant: Rule = run["constant"]
     _check_complete(run, read, stored, replicas)
     of_labels = _of_labels(run, read, replicas, constant)
     known: dict[tuple[str, str], Judged] = {}
@@ -94,7 +94,7 @@ def _of_labels(
     if labels.protocol != "reactions":
         return {}
     train = {fold["name"]: fold["train"] for fold in labels.folds}
-    name: Filter = run.get("label_filter", "none")
+    name: Filter = run["label_filter"]
     return {
         (target, fold): label_correlations(labels, target, train[fold], name, constant)
         for target, fold in {(target, fold) for target, fold, _ in replicas}

@@ -23,7 +23,9 @@ DRAWS = 100
 Reference = Literal["random", "human", "oracle"]
 
 
-def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, Any], output: Path) -> None:
+def evaluate_reference(
+    *, reference: Reference, labels: Path, run: Mapping[str, Any], output: Path, draws: int = DRAWS
+) -> None:
     """Write metrics.csv of a reference, over the test items of every fold.
 
     `random`: uniform scores at every step, each metric averaged over `draws` seeded draws; one replica per fold and
@@ -36,8 +38,9 @@ def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, 
     Args:
         reference: which.
         labels: the data set's labels file.
-        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`; optionally `draws`.
+        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`, `double_rounding`, `constant`.
         output: where metrics.csv goes.
+        draws: how often `random` draws.
 
     Raises:
         InputError: shots, user summaries or votes that the reference needs are missing.
@@ -55,17 +58,17 @@ def evaluate_reference(*, reference: Reference, labels: Path, run: Mapping[str, 
         for fold in read.folds:
             if not fold["test"]:
                 raise InputError(f"fold {fold['name']} has no test item", where=labels)
-            for replica in makers[reference](read, run, target, fold):
+            for replica in makers[reference](read, {**run, "draws": draws}, target, fold):
                 made += replica
     metrics_file.write(output, made)
 
 
-def _items(labels: Labels, target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
-    return {item: judged(labels, target, item) for item in fold["test"]}
+def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
+    return {item: judged(labels, target, item, run["constant"]) for item in fold["test"]}
 
 
 def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
-    items, draws = _items(labels, target, fold), int(run.get("draws", DRAWS))
+    items, draws = _items(labels, run, target, fold), int(run["draws"])
     for seed in range(int(run["repeats"])):
         streams = {
             name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], seed, name))
@@ -87,7 +90,7 @@ def _mean(values: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
-    items = _items(labels, target, fold)
+    items = _items(labels, run, target, fold)
     series = [labels.label(name, target).astype(np.float64) for name in items]
     values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
     yield rows(
@@ -100,7 +103,7 @@ def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
 
 
 def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
-    items = _items(labels, target, fold)
+    items = _items(labels, run, target, fold)
     if labels.protocol == "summary":
         with_votes = [name for name in items if labels.votes(name, target) is not None]
         ranks = {"kendall": metrics.kendall, "spearman": metrics.spearman} if with_votes else {}

@@ -168,7 +168,6 @@ class Results:
             column["target"],
             column["metric"],
             promised=self.promised.get(run),
-            scale=float(column.get("scale", 1)),
         )
 
     def items(self, run: str, column: Mapping[str, Any]) -> Items | str:
@@ -273,7 +272,7 @@ def _cell(
                 where=f"table {bare.table}",
                 why="the cell would be empty without a reason",
             )
-    seed = int(table.get("seed", 0))
+    seed = int(table["seed"])
     if claim:
         return _with_statement(bare, _stated(claim, results), results)
     if pairs:
@@ -300,7 +299,7 @@ def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results,
     around = (
         Interval(None, None, items)
         if isinstance(items, str)
-        else interval(items, (run, column["target"], column["metric"]), seed).scaled(float(column.get("scale", 1)))
+        else interval(items, (run, column["target"], column["metric"]), seed)
     )
     return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
 
@@ -317,7 +316,7 @@ def _compared(
         around = Interval(None, None, items if isinstance(items, str) else str(base))
     else:
         identity = (run, other, column["target"], column["metric"])
-        around = paired(items, base, identity, seed).scaled(float(column.get("scale", 1)))
+        around = paired(items, base, identity, seed)
     return replace(
         cell,
         against=against,
@@ -344,7 +343,6 @@ def _changed(
         around = Interval(None, None, next(one for pair in items for one in pair if isinstance(one, str)))
     else:
         around = change_interval(known, column["better"], (bare.cell, column["target"], column["metric"]), seed, kind)
-        around = around.scaled(float(column.get("scale", 1)) if kind == "points" else 1.0)
     return replace(
         bare,
         **found._asdict(),

@@ -94,6 +94,7 @@ class _Gatherer:
         self, graph: Graph, study: str, tables: Sequence[str], figures: Sequence[str], apart_from: str
     ) -> None:
         self.graph, self.study = graph, study
+        self.seal = graph.seal(record for record in graph.ledger.records if record.rule != apart_from)
         self.changed: dict[str, None] = {}
         """Files that are not those that their records describe."""
         self.cells = {name: read_cells(self._checked(f"{graph.root}/tables/{name}.csv")) for name in tables}
@@ -137,7 +138,7 @@ class _Gatherer:
             tables=tuple(shown for shown, _ in tables),
             figures=tuple(shown for shown, _ in figures),
             coverage=tuple(self.coverage),
-            facts=_facts(numbered, data),
+            facts=_facts(numbered, data) | {"seal": self.seal},
             warnings=tuple(self._warnings()),
             data=data,
         )

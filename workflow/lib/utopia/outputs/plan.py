@@ -340,13 +340,12 @@ class Plan:
                 "caption": table.caption,
                 "published_repeats": table.repeats,
                 "keys": [{"id": key, "title": title} for key, title in table.key_titles.items()],
+                "seed": self.study.seed,
                 "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
                 "rows": rows,
             },
             "absent": {run: self.absent_runs[run] for run in sorted(mentioned) if run in self.absent_runs},
             "notes": {run: self.not_comparable(mentioned[run]) for run in sorted(mentioned)},
-            "repeats": self.study.repeats,
-            "seed": self.study.seed,
         }
 
     def _row_settings(self, table: Table, row: Row, cells: Mapping[str, Cell]) -> dict[str, Any]:

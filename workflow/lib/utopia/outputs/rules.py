@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from utopia.config.load import REPOSITORY, RESOURCES
 from utopia.config.study import PRECOMPUTED
 from utopia.features import cards
+from utopia.outputs import catalog
+from utopia.outputs.availability import DatasetPlan
 from utopia.outputs.runs import Run
 from utopia.provenance import fingerprint
 
@@ -210,11 +212,24 @@ def _page_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     }
 
 
+def _asked(plan: Plan) -> dict[str, DatasetPlan]:
+    """The data sets that the tables and figures ask for, whether they are there or not."""
+    columns = (column.dataset for table in plan.tables.values() for column in table.columns)
+    runs = (run.split(".", 1)[0] for run in (*plan.runs, *plan.absent_runs))
+    names = {*columns, *runs, *(figure.dataset for figure in plan.figures.values())}
+    return {name: survey for name, survey in plan.datasets.items() if name in names}
+
+
 def _coverage_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    present = [name for name, survey in plan.datasets.items() if survey.available]
+    """Of data sets of which no run and no figure reads features, nothing is extracted only to be counted."""
+    asked, figures = _asked(plan), plan.figures.values()
+    read = {run.dataset for run in plan.runs.values() if run.reference is None}
+    read |= {figure.dataset for figure in figures if "features" in catalog.DRAWINGS[figure.draw].reads}
+    present = [name for name, survey in asked.items() if survey.available]
     return {
         "manifests": [plan.manifest(name) for name in present],
-        "indexes": [path for name in present for path in plan.feature_indexes(name)],
+        "indexes": [path for name in present if name in read for path in plan.feature_indexes(name)],
+        "cards": [_card(name) for name, survey in asked.items() if not survey.available],
     }
 
 
@@ -352,7 +367,7 @@ RULES: dict[str, Rule] = {
         script="report_coverage",
         modules=lambda plan, w: ["utopia.inputs.coverage"],
         settings=lambda plan, w: {
-            "absent": {name: survey.reason for name, survey in plan.datasets.items() if not survey.available}
+            "absent": {name: survey.reason for name, survey in _asked(plan).items() if not survey.available}
         },
         inputs=_coverage_inputs,
         outputs=lambda plan, w: {"": [f"{plan.root}/audit/coverage.csv"]},

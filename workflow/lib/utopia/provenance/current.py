@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from utopia.outputs.jobs import BY_BATCH, Job
+from utopia.outputs.jobs import BY_BATCH, Job, flat
 from utopia.outputs.plan import Plan
 from utopia.provenance.ledger import Record
-from utopia.provenance.paths import Portable
+from utopia.provenance.lineage import BY_RUN, Graph
 from utopia.provenance.values import jsonable
 
 
@@ -22,11 +23,12 @@ class Current:
 
     Args:
         plan: what today's configuration asks for, on today's data.
-        portable: how records write paths.
+        graph: the lineage of what is stored.
     """
 
-    def __init__(self, plan: Plan, portable: Portable) -> None:
-        self.plan, self.portable = plan, portable
+    def __init__(self, plan: Plan, graph: Graph) -> None:
+        self.plan, self.graph, self.portable = plan, graph, graph.ledger.portable
+        self._settings: dict[int, dict[str, Any]] = {}
 
     @cached_property
     def makers(self) -> dict[str, Job]:
@@ -35,18 +37,46 @@ class Current:
 
     def jobs(self, record: Record) -> list[Job]:
         """Today's jobs that would make what a record's job has made."""
-        found = (self.makers.get(path) for path in declared(record, "outputs"))
-        return list({id(job): job for job in found if job is not None}.values())
+        planned = (self.makers.get(path) for path in declared(record, "outputs"))
+        return list({id(job): job for job in planned if job is not None}.values())
+
+    def records(self, job: Job) -> list[Record]:
+        """The records of the jobs that made what one of today's jobs would make; none where that was never made."""
+        makers = (self.graph.makers.get(self.portable.write(path)) for path in job.made())
+        return list({id(maker): maker for maker in makers if maker is not None}.values())
+
+    def upstream(self, *paths: str) -> list[Job]:
+        """Today's jobs that files would be made by, upstream first; none where the study does not ask for the files."""
+        wanted, chosen = {*paths}, []
+        for job in reversed(self.plan.jobs):
+            if not wanted.isdisjoint(map(self.portable.write, job.made())):
+                chosen.append(job)
+                wanted.update(map(self.portable.write, job.read()))
+        return chosen[::-1]
 
     def targets(self) -> list[str]:
         """What the study is asked for, as records write paths."""
         return [self.portable.write(path) for path in self.plan.targets()]
 
     def changes(self, record: Record) -> list[Change]:
-        """What differs between a record's parameters and today's; nothing where today's study has no such job."""
-        then = _without_code(record.facts["params"])
-        found = (change for job in self.jobs(record) for change in _changes(then, self.settings(job), job))
-        return list({str(change): change for change in found}.values())
+        """What differs between the parameters and inputs of a record's job and today's.
+
+        Nothing where today's study has no job that makes any of the record's outputs.
+        """
+        return [change for job in self.jobs(record) for change in self.changes_of(job, record)]
+
+    def changes_of(self, job: Job, record: Record) -> list[Change]:
+        """What differs between one of today's jobs and the one that a record describes."""
+        key = (id(job), id(record))
+        if key not in self._changes:
+            then = _without_code(record.facts["params"])
+            found = [*_changes(then, self.settings(job), job), *self._other_inputs(job, record)]
+            self._changes[key] = list({(change.name, str(change)): change for change in found}.values())
+        return self._changes[key]
+
+    @cached_property
+    def _changes(self) -> dict[tuple[int, int], list[Change]]:
+        return {}
 
     def settings(self, job: Job) -> dict[str, Any]:
         """The parameters of one of today's jobs as records write them, without fingerprints of code."""
@@ -55,19 +85,75 @@ class Current:
             self._settings[id(job)] = self.portable.redact(jsonable(given))
         return self._settings[id(job)]
 
+    def _other_inputs(self, job: Job, record: Record) -> Iterator[Change]:
+        """Inputs that today's job would read in the place of those that the record names.
+
+        A setting that is part of a file's name shows here only: the change is told of what the two files are made from.
+        """
+        for role, old, fresh in self._pairs(job, record):
+            yield from self._replaced(role, old, fresh)
+
+    def _pairs(self, job: Job, record: Record) -> Iterator[tuple[str, str, str]]:
+        """(role, then, now) of inputs that differ; a role of one file per run names the run."""
+        now = {role: list(map(self.portable.write, flat({role: paths}))) for role, paths in job.inputs.items()}
+        then = by_role(record, "inputs")
+        if sorted(flat(now)) == sorted(flat(then)):
+            return
+        for role in sorted(now.keys() | then.keys()):
+            before, after = then.get(role, []), now.get(role, [])
+            if before == after:
+                continue
+            if len(before) == len(after):
+                pairs = list(zip(before, after, strict=True))
+            else:
+                gone, new = ([path for path in a if path not in b] for a, b in ((before, after), (after, before)))
+                pairs = list(zip_longest(gone, new, fillvalue=ABSENT))
+            runs = [run["id"] for run in record.facts["params"].get("runs", []) if isinstance(run, Mapping)]
+            one_by_one = role in BY_RUN and len(runs) == len(pairs)
+            for number, (old, fresh) in enumerate(pairs):
+                if old != fresh:
+                    yield (f"runs[{runs[number]}].{role}" if one_by_one else role), old, fresh
+
     @cached_property
-    def _settings(self) -> dict[int, dict[str, Any]]:
-        return {}
+    def instead(self) -> dict[str, str]:
+        """Stored file -> the file that today's study reads in its place."""
+        jobs = ((record, job) for record in self.graph.ledger.records for job in self.jobs(record))
+        pairs = (pair for record, job in jobs for pair in self._pairs(job, record))
+        return {old: fresh for _, old, fresh in pairs if ABSENT not in (old, fresh)}
+
+    @cached_property
+    def former(self) -> dict[str, str]:
+        """The other way round: a file of today's study -> the stored file whose place it takes."""
+        return {fresh: old for old, fresh in self.instead.items()}
+
+    def _replaced(self, role: str, old: str, fresh: str) -> Iterator[Change]:
+        changes = self.apart(old, fresh)
+        if not changes:
+            yield Change(role, old, fresh)
+        for change in changes:
+            yield Change(f"{role}.{change.name}", change.then, change.now)
+
+    def apart(self, old: str, fresh: str) -> list[Change]:
+        """The settings that set apart a stored file and the one that takes its place; none where no setting does."""
+        maker, job = self.graph.makers.get(old), self.makers.get(fresh)
+        if maker is None or job is None or not (maker.rule == job.name or job.rule in BY_BATCH):
+            return []
+        return list(_changes(_without_code(maker.facts["params"]), self.settings(job), job))
 
     def is_planned(self, record: Record) -> bool:
         """Whether today's study has this job."""
         return bool(self.jobs(record))
 
 
+def by_role(record: Record, side: str) -> dict[str, list[str]]:
+    """The paths that the rule of a record's job declares as `inputs` or `outputs`, by role."""
+    roles = record.facts.get("roles", {}).get(side, {})
+    return {role: [paths] if isinstance(paths, str) else paths for role, paths in roles.items()}
+
+
 def declared(record: Record, side: str) -> list[str]:
-    """The paths that the rule of a record's job declares as `inputs` or `outputs`."""
-    by_role = record.facts.get("roles", {}).get(side, {})
-    return [path for value in by_role.values() for path in ([value] if isinstance(value, str) else value)]
+    """The same, of all roles."""
+    return flat(by_role(record, side))
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Change]:
@@ -117,12 +203,22 @@ def differences(then: Any, now: Any, name: str = "") -> Iterator[Change]:
         for key in sorted(then.keys() | now.keys()):
             inner = f"{name}.{key}" if name else str(key)
             yield from differences(then.get(key, ABSENT), now.get(key, ABSENT), inner)
+    elif isinstance(then, list) and isinstance(now, list) and _have_ids(then) and _have_ids(now):
+        ids = dict.fromkeys(each["id"] for each in (*then, *now))
+        before, after = ({each["id"]: each for each in side} for side in (then, now))
+        for name_of in ids:
+            yield from differences(before.get(name_of, ABSENT), after.get(name_of, ABSENT), f"{name}[{name_of}]")
+        if list(before) != list(after) and before.keys() == after.keys():
+            yield Change(name, list(before), list(after))
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, (a, b) in enumerate(zip(then, now, strict=True)):
-            label = next((each["id"] for each in (a, b) if isinstance(each, Mapping) and "id" in each), number)
-            yield from differences(a, b, f"{name}[{label}]")
+            yield from differences(a, b, f"{name}[{number}]")
     elif then != now:
         yield Change(name, then, now)
+
+
+def _have_ids(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(each, Mapping) and "id" in each for each in values)
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
@@ -20,17 +20,21 @@ from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 from utopia.provenance.subject import Subject
 
+if TYPE_CHECKING:
+    from utopia.provenance.current import Current
+
 IMPORTANT = ("torch", "numpy", "av", "h5py", "safetensors", "torchvision", "torchaudio", "scipy", "snakemake")
 """The packages that numbers depend on most; a short answer names those that are installed."""
 
 
-def explain(graph: Graph, subject: Subject, study: str) -> dict[str, Any]:
+def explain(graph: Graph, subject: Subject, study: str, current: Current | None = None) -> dict[str, Any]:
     """The ancestry of a subject.
 
     Args:
         graph: the lineage.
         subject: what was asked about.
         study: the study's name, for the command that makes it again.
+        current: today's jobs; without them settings are not compared.
 
     Returns:
         `subject`, `kind`, `value` (of a cell), `replicas`, `files` (the chain, nearest first), `inputs`, `settings`,
@@ -55,7 +59,7 @@ def explain(graph: Graph, subject: Subject, study: str) -> dict[str, Any]:
         "hardware": _hardware(jobs),
         "jobs": [_job(graph, record) for record in jobs],
         "again": _again(subject, study, jobs),
-        "warnings": [*_doubts(graph, subject), *_warnings(graph, jobs)],
+        "warnings": [*_doubts(graph, subject), *warnings(graph, jobs, current)],
     }
 
 
@@ -297,8 +301,8 @@ def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
             yield f"{path} is not the file that its record describes"
 
 
-def _warnings(graph: Graph, jobs: Sequence[Record]) -> list[str]:
-    """What speaks against the answer; `utopia verify` looks much closer."""
+def warnings(graph: Graph, jobs: Sequence[Record], current: Current | None) -> list[str]:
+    """What speaks against an answer that stands on some jobs; `utopia verify` looks much closer."""
     from utopia.provenance import opened, staleness
 
     found = []
@@ -307,6 +311,9 @@ def _warnings(graph: Graph, jobs: Sequence[Record]) -> list[str]:
             found.append(f"the record of {_name(record)} was edited")
         if changed := staleness.code_change(record):
             found.append(f"the code of {_name(record)} has changed since: {changed}")
+        if changes := staleness.setting_changes(record, current):
+            more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+            found.append(f"{_name(record)} would be given other settings today: {changes[0]}{more}")
         if staleness.lock_change(record):
             found.append(f"{_name(record)} ran with another lock file")
         if record.facts["code"].get("undeclared"):

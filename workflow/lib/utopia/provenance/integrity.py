@@ -31,8 +31,14 @@ _OF_THE_RUN = re.compile(
 
 def seal(graph: Graph) -> str:
     """One digest of all records. Written down elsewhere, it shows whether any of them was replaced since."""
-    named = [[graph.ledger.portable.write(one.path), one.facts.get("digest", "")] for one in graph.ledger.records]
-    return digest(sorted(named), 64)
+    return graph.seal()
+
+
+def seals_of_pages(graph: Graph) -> set[str]:
+    """The seals that pages of the study show: each is of the records that the page was made from, so not of its own."""
+    own = {graph.ledger.portable.write(record.path): record for record in graph.ledger.records}
+    pages = [record for record in graph.ledger.records if record.rule == "render_page"]
+    return {graph.seal(own[path] for path in graph.entries(page, "inputs") if path in own) for page in pages}
 
 
 def records(graph: Graph) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from utopia.files import digest
 from utopia.provenance.ledger import Ledger, Record
 
 BY_RUN = frozenset(("distributions", "predictions", "summaries"))
@@ -54,6 +55,12 @@ class Graph:
 
     def __init__(self, ledger: Ledger, root: str) -> None:
         self.ledger, self.root = ledger, root.rstrip("/")
+
+    def seal(self, records: Iterable[Record] | None = None) -> str:
+        """One digest of some records, by default of all. Written down elsewhere, it shows whether any was replaced."""
+        chosen = self.ledger.records if records is None else records
+        named = [[self.ledger.portable.write(record.path), record.facts.get("digest", "")] for record in chosen]
+        return digest(sorted(named), 64)
 
     # -- files and jobs
 

@@ -1,17 +1,18 @@
-"""Why a file would be made anew: what has changed since, furthest upstream first."""
+"""Why a file would be regenerated: what has changed since, furthest upstream first."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from utopia.files import sha256
+from utopia.outputs.jobs import Job
 from utopia.provenance import environment, staleness
-from utopia.provenance.current import Current
+from utopia.provenance.current import Change, Current, declared
 from utopia.provenance.fingerprint import PACKAGE, file_of
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
@@ -36,26 +37,113 @@ class Reason:
 
 
 def reasons(graph: Graph, path: str, current: Current | None) -> Iterator[Reason]:
-    """Every reason why a file would be made anew, of the jobs furthest upstream first.
+    """Every reason why a file would be regenerated, of the jobs furthest upstream first.
 
-    A changed lock file is none: no rule depends on it. Inputs count as changed where their content differs; of those
-    that are not newer than what was made from them, only the size is looked at, as Snakemake does (`utopia verify`
-    hashes them all).
+    The jobs are those of today's plan, whatever the files are called that they read; without a plan, those of the
+    records. A changed lock file is no reason: no rule depends on it. Inputs count as changed where their content
+    differs; of those that are not newer than what was made from them, only the size is looked at, as Snakemake does
+    (`utopia verify` hashes them all).
+
+    Args:
+        graph: the lineage.
+        path: the file, as records write paths.
+        current: today's plan. A file that it does not ask for is not regenerated.
     """
-    for record in graph.jobs([path, *graph.ancestors([path])]):
-        name = record.outputs[0]["path"] if record.outputs else record.rule
-        yield from (Reason(name, "missing", f"{one} is not there") for one in _missing(graph, record, path))
+    if current is None:
+        for record in graph.jobs([path, *graph.ancestors([path])]):
+            yield from _reasons_of(graph, record, path, [])
+        return
+    for job in current.upstream(*_planned(graph, path, current)):
+        records = current.records(job)
+        yield from _never_made(job, current, records)
+        for record in records:
+            yield from _reasons_of(graph, record, path, current.changes_of(job, record))
+
+
+def again(graph: Graph, current: Current) -> dict[str, list[Reason]]:
+    """The jobs of today's plan that a run would do, by first output, upstream first; with their own reasons.
+
+    A job without a reason of its own runs because one upstream of it does, or because another needs what is missing.
+    Times of files are not looked at (`utopia.provenance.adopt` does).
+    """
+    jobs, write = current.plan.jobs, current.portable.write
+    own = {id(job): list(_own(graph, current, job)) for job in jobs}
+    makers = {write(path): job for job in jobs for path in job.made()}
+    wanted = {id(job) for job in jobs if own[id(job)]}
+    targets = {write(path) for path in current.plan.targets()}
+    wanted |= {id(makers[path]) for path in targets if path in makers and not _is_there(graph, path)}
+    before = -1
+    while len(wanted) != before:
+        before = len(wanted)
+        for job in jobs:
+            read = [makers[path] for path in map(write, job.read()) if path in makers]
+            if any(id(maker) in wanted for maker in read):
+                wanted.add(id(job))
+            if id(job) in wanted:
+                wanted |= {id(makers[path]) for path in map(write, job.read()) if _is_lost(graph, makers, path)}
+    return {write(job.made()[0]): own[id(job)] for job in jobs if id(job) in wanted}
+
+
+def _own(graph: Graph, current: Current, job: Job) -> Iterator[Reason]:
+    records = current.records(job)
+    yield from _never_made(job, current, records)
+    for record in records:
+        name = record.outputs[0]["path"]
         if changed := staleness.code_change(record):
-            diff = tuple(line for module in changed.modules for line in code_diff(record, module))
-            yield Reason(name, "code", f"{changed} has changed", diff[:_MOST_LINES])
-        if changes := staleness.setting_changes(record, current):
-            what = ", ".join(change.name for change in changes[:3]) + (", ..." if len(changes) > 3 else "")
-            lines = tuple(
-                line for one in changes for line in (f"- {one.name}: {one.then!r}", f"+ {one.name}: {one.now!r}")
-            )
-            yield Reason(name, "setting", f"{what} has changed", lines[:_MOST_LINES])
-        for file, then, now in _changed_inputs(graph, record):
-            yield Reason(name, "input", f"{file} has changed", (f"- sha256 {then}", f"+ sha256 {now}"))
+            yield Reason(name, "code", f"{changed} has changed")
+        if changes := current.changes_of(job, record):
+            yield _of_settings(name, changes)
+
+
+def _is_there(graph: Graph, path: str) -> bool:
+    try:
+        return graph.ledger.portable.read(path).exists()
+    except KeyError:
+        return True  # below a folder that was not named: nothing can be said
+
+
+def _is_lost(graph: Graph, makers: Mapping[str, Job], path: str) -> bool:
+    return path in makers and not _is_there(graph, path)
+
+
+def _planned(graph: Graph, path: str, current: Current) -> list[str]:
+    """The file, or the declared outputs beside which it was made, that today's study asks for."""
+    if path in current.makers:
+        return [path]
+    maker = graph.makers.get(path)
+    return [] if maker is None else [one for one in declared(maker, "outputs") if one in current.makers]
+
+
+def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[Reason]:
+    """Outputs of today's job that no job has made so far."""
+    made = {path for record in records for path in declared(record, "outputs")}
+    for path in map(current.portable.write, job.made()):
+        if path not in made:
+            former = current.former.get(path)
+            changes = current.apart(former, path) if former else []
+            if changes:
+                yield _of_settings(path, changes, f" (so far: {former})")
+            else:
+                yield Reason(path, "missing", f"{path} was never made")
+
+
+def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) -> Iterator[Reason]:
+    """Why the job that a record describes would run again, apart from jobs upstream of it."""
+    name = record.outputs[0]["path"] if record.outputs else record.rule
+    yield from (Reason(name, "missing", f"{one} is not there") for one in _missing(graph, record, path))
+    if changed := staleness.code_change(record):
+        diff = tuple(line for module in changed.modules for line in code_diff(record, module))
+        yield Reason(name, "code", f"{changed} has changed", diff[:_MOST_LINES])
+    if changes:
+        yield _of_settings(name, changes)
+    for file, then, now in _changed_inputs(graph, record):
+        yield Reason(name, "input", f"{file} has changed", (f"- sha256 {then}", f"+ sha256 {now}"))
+
+
+def _of_settings(job: str, changes: list[Change], more: str = "") -> Reason:
+    what = ", ".join(change.name for change in changes[:3]) + (", ..." if len(changes) > 3 else "")
+    lines = (line for one in changes for line in (f"- {one.name}: {one.then!r}", f"+ {one.name}: {one.now!r}"))
+    return Reason(job, "setting", f"{what} has changed{more}", tuple(lines)[:_MOST_LINES])
 
 
 def _missing(graph: Graph, record: Record, asked: str) -> Iterator[str]:

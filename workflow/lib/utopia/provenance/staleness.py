@@ -57,7 +57,7 @@ def lock_change(record: Record) -> str:
 
 
 def setting_changes(record: Record, current: Current | None) -> list[Change]:
-    """The parameters that the job would be given otherwise today; none where the configuration is not at hand."""
+    """The parameters and inputs that would be others today; none where the configuration is not at hand."""
     return [] if current is None else current.changes(record)
 
 
