@@ -89,3 +89,12 @@ def test_a_data_folder_that_is_not_there_is_said_before_anything_runs(fresh: Che
     said, results = paper(fresh, tmp_path / "nowhere", "--dry-run")
     assert "nowhere" in said, said
     assert not results.exists()
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="this machine has SLURM")
+def test_a_plain_snakemake_on_a_cluster_that_is_not_there_ends_at_once(fresh: Checkout) -> None:
+    """The executor would take jobs that nothing runs, and Snakemake wait for them, SIGTERM or not."""
+    said = fresh.snakemake("--workflow-profile", "profiles/slurm", check=False)
+    assert "there is no SLURM on this machine: sbatch, squeue, scancel" in said, said
+    assert "Traceback" not in said
+    assert "utopia doctor --profile slurm" in said
