@@ -172,7 +172,8 @@ def test_no_repository_is_a_warning(monkeypatch) -> None:
 def test_the_published_study_without_data_is_absences_not_failures(monkeypatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     checks = list(doctor.data(load({"study": "paper"})))
-    sets = [check for check in checks if check.check.startswith("data ")]
+    # What comes with the project is there all the same.
+    sets = [check for check in checks if check.check.startswith("data ") and check.check != "data studyforrest"]
     assert sets
     assert {check.state for check in sets} == {"warn"}
     assert all("no data folder was given" in check.found for check in sets)
