@@ -62,7 +62,7 @@ class Study:
         self.save()
         summary = {"run": "eev.bi_gru.l1_ensemble", "left_out": dict.fromkeys(absent, "swin_l: no video")}
         files.write_json(
-            folder / "training.json", summary | {"replicas": [{}] * 5 + [{"speaks": True}, {"speaks": False}]}
+            folder / "training.json", summary | {"replicas": [{}] * 5 + [{"averaged": True}, {"averaged": False}]}
         )
 
     def prepare(self) -> None:

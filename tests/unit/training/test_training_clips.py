@@ -272,22 +272,22 @@ def test_an_ensemble_averages_and_its_whole_members_predict_what_has_no_labels(t
         assert predictions[f"reactions/official/0/{item}"].shape == toy.truth[item].shape
 
 
-def test_of_an_ensemble_the_best_on_the_validation_videos_speak(toy: ClipToy) -> None:
+def test_of_an_ensemble_the_best_on_the_validation_videos_are_averaged(toy: ClipToy) -> None:
     """EEV 2021 sec. 4.5: "8 top models on the validation set", one of them trained on both sets."""
     predictions, summary, paths = toy.train("chosen", members=5, whole=1, best=3, repeats=1)
     entries = summary["replicas"]
     at_best = [entry["validation_loss"][entry["selected_epoch"]] for entry in entries[:4]]
     assert len(set(at_best)) == 4
     best = sorted(range(4), key=lambda number: at_best[number])[:2]
-    assert [entry["speaks"] for entry in entries] == [number in {*best, 4} for number in range(5)]
+    assert [entry["averaged"] for entry in entries] == [number in {*best, 4} for number in range(5)]
     own = [arrays.load(path).under("predictions") for path in paths]
     for item, members in (("v0", best), ("u0", [*best, 4])):
         mean = np.mean([own[number][item].astype(np.float64) for number in members], axis=0)
         assert np.allclose(predictions[f"reactions/official/0/{item}"], mean, atol=1e-7)
-    # the networks are the same whoever speaks, so all of them are found stored
+    # the networks are the same whichever are averaged, so all of them are found stored
     everyone, summary, again = toy.train("chosen", members=5, whole=1, repeats=1)
     assert [entry["seconds"] for entry in summary["replicas"]] == [None] * 5 and again == paths
-    assert all(entry["speaks"] for entry in summary["replicas"])
+    assert all(entry["averaged"] for entry in summary["replicas"])
     assert not np.array_equal(everyone["reactions/official/0/v0"], predictions["reactions/official/0/v0"])
 
 

@@ -142,7 +142,7 @@ def write_submission(
         "filled": filled,
         "without_rows": count.without_rows,
         "averaged": ["/".join(replica) for replica in known.replicas],
-        "networks": sum(bool(each.get("speaks", True)) for each in trained["replicas"]),
+        "networks": sum(bool(each.get("averaged", True)) for each in trained["replicas"]),
         "decimals": DECIMALS,
     }
     write_json(report, content)

@@ -211,7 +211,7 @@ class Again:
         for replica in facts["replicas"]:
             by_place.setdefault(f"{replica['target']}/{replica['fold']}/{replica['repeat']}", []).append(replica)
         for place, members in by_place.items():
-            replicas = [member for member in members if member.get("speaks", True)]
+            replicas = [member for member in members if member.get("averaged", True)]
             checkpoints = [f"{folder}{replica['checkpoint']}" for replica in replicas]
             if set(checkpoints) & self._damaged:
                 continue
@@ -254,7 +254,7 @@ def _contradictions(run: Mapping[str, Any], facts: Mapping[str, Any], meta: Mapp
     """What training.json, the predictions' metadata and the run's settings say of each other and is not so."""
     epochs: dict[str, list[int]] = {}
     for replica in facts["replicas"]:
-        if replica.get("speaks", True):
+        if replica.get("averaged", True):
             place = f"{replica['target']}/{replica['fold']}/{replica['repeat']}"
             epochs.setdefault(place, []).append(replica["selected_epoch"])
         member = (replica["member"],) if replica["member"] else ()
@@ -305,11 +305,11 @@ def _differing(
 ) -> Iterator[str]:
     """Items whose stored predictions are not the mean of the members' own, of those that have not learned the item."""
     for item in stored.keys() | {item for part in parts for item in part}:
-        speaking = [part for part, own in zip(parts, learned, strict=True) if item not in own]
-        if item not in stored or not speaking or not all(item in part for part in speaking):
+        averaged = [part for part, own in zip(parts, learned, strict=True) if item not in own]
+        if item not in stored or not averaged or not all(item in part for part in averaged):
             yield item
             continue
-        members = [part[item] for part in speaking]
+        members = [part[item] for part in averaged]
         # As training does it (utopia.training.run._mean), which must not be imported here: it brings torch.
         mean = members[0] if len(members) == 1 else np.stack(members).mean(axis=0, dtype=np.float64).astype(np.float32)
         if not np.array_equal(stored[item], mean):

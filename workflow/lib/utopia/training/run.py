@@ -181,12 +181,12 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
     task, entries = one.task, []
     paths = [checkpoint_path(task.folder, job.replica) for job in one.jobs]
     by_place: dict[str, list[Fitted]] = {}
-    speaking = _speaking(one)
+    averaged = _averaged(one)
     for job, path in zip(one.jobs, paths, strict=True):
         fitted, seconds = one.done[job.replica]
-        if job.replica in speaking:
+        if job.replica in averaged:
             by_place.setdefault(job.replica.place, []).append(fitted)
-        entries.append(_entry(job, fitted, seconds, path, task.folder) | {"speaks": job.replica in speaking})
+        entries.append(_entry(job, fitted, seconds, path, task.folder) | {"averaged": job.replica in averaged})
     collected = {
         f"{place}/{item}": mean([one.predictions[item] for one in members if item in one.predictions])
         for place, members in by_place.items()
@@ -199,17 +199,17 @@ def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
     return paths
 
 
-def _speaking(one: _Open) -> set[Replica]:
+def _averaged(one: _Open) -> set[Replica]:
     """The replicas whose predictions are averaged: of every ensemble those that `best` leaves."""
     ensembles: dict[str, list[Replica]] = {}
     for job in one.jobs:
         ensembles.setdefault(job.replica.place, []).append(job.replica)
-    speaking: set[Replica] = set()
+    averaged: set[Replica] = set()
     for members in ensembles.values():
         losses = [_validation_loss(one.done[member][0]) for member in members]
         chosen = best_members(losses, [member.whole for member in members], one.task.run.best)
-        speaking |= {members[number] for number in chosen}
-    return speaking
+        averaged |= {members[number] for number in chosen}
+    return averaged
 
 
 def _validation_loss(fitted: Fitted) -> float | None:
@@ -284,7 +284,7 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
 def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
     epochs: dict[str, list[int]] = {}
     for job, entry in zip(jobs, entries, strict=True):
-        if entry["speaks"]:
+        if entry["averaged"]:
             epochs.setdefault(job.replica.place, []).append(entry["selected_epoch"])
     return {
         "run": run.id,

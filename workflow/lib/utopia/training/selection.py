@@ -29,14 +29,14 @@ class History:
 
 
 def best_members(losses: Sequence[float | None], whole: Sequence[bool], best: int | None) -> list[int]:
-    """Which members of an ensemble speak: those that learned from the validation videos too, and of the others those
-    with the lowest validation loss, the earlier of equals (EEV 2021 sec. 4.5: "8 top models on the validation set",
-    one of them trained on both sets).
+    """Which members of an ensemble are averaged: those that learned from the validation videos too, and of the others
+    those with the lowest validation loss, the earlier of equals (EEV 2021 sec. 4.5: "8 top models on the validation
+    set", one of them trained on both sets).
 
     Args:
         losses: of each member, the validation loss at its selected epoch; of reactions 1 - correlation.
         whole: whether each was trained on the validation videos too; its loss is not looked at.
-        best: how many speak; None: all.
+        best: how many are averaged; None: all.
 
     Returns:
         Their numbers, ascending.

@@ -35,7 +35,7 @@ class Run(Strict):
     whole: int = Field(0, ge=0)
     """How many of them, the last ones, are trained on the validation videos too."""
     best: int | None = Field(None, ge=2)
-    """How many of them speak: these, and the best of the others on validation; null: all."""
+    """How many of them are averaged: these, and the best of the others on validation; null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """What the training labels of a clip go through (data sets of reactions only)."""
     features: list[str] = Field(..., min_length=1)

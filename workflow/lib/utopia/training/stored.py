@@ -27,7 +27,7 @@ def predict_again(
     """The predictions of some runs of one job, from the parameters in their checkpoints alone.
 
     Args:
-        tasks: the runs; of their summaries is read which members of an ensemble speak, their predictions are not.
+        tasks: the runs; their summaries say which members of an ensemble are averaged; their predictions are not read.
         labels: the labels file that they were trained with.
         features: indexes that hold their features.
         way: how runs of this kind are trained.
@@ -48,9 +48,9 @@ def predict_again(
     found = []
     for task, own in zip(tasks, parts, strict=True):
         members: dict[str, list[np.ndarray]] = {}
-        silent = {_identity(one) for one in read_json(task.summary)["replicas"] if not one.get("speaks", True)}
+        left_out = {_identity(one) for one in read_json(task.summary)["replicas"] if not one.get("averaged", True)}
         for job in open_task(task, own, data, plans).jobs:
-            if _identity(vars(job.replica)) in silent:
+            if _identity(vars(job.replica)) in left_out:
                 continue
             for item, y_T in _predicted(job, checkpoint_path(task.folder, job.replica), device).items():
                 members.setdefault(f"{job.replica.place}/{item}", []).append(y_T)
