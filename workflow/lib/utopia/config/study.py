@@ -74,8 +74,8 @@ class Treatment(Strict):
     whole: int = Field(0, ge=0, le=1000)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
     best: int | None = Field(None, ge=2, le=1000)
-    """How many of them are averaged (EEV 2021 sec. 4.5): those trained on the validation videos, and of the others those
-    with the lowest validation loss at their selected epochs. Null: all."""
+    """How many of them are averaged (EEV 2021 sec. 4.5): those trained on the validation videos, and of the others
+    those with the lowest validation loss at their selected epochs. Null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """A low-pass filter that the training labels go through (EEV 2021 sec. 4.3)."""
 
