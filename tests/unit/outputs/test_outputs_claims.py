@@ -145,7 +145,13 @@ def settings(**claim: Any) -> dict[str, Any]:
     usual = {"of": "t/a/v", "others": ["t/b/v", "t/c/v"], "kind": "best", "better": "lower", "place": 1, "part": ""}
     given = {"tests": [{**usual, "within": 0.0, **test} for test in claim["tests"]], "share": claim.get("share", 1.0)}
     row = {"id": "r", "title": "R", "claims": {"ours": given | {"cells": cells}}, "as": {"ours": {"decimals": 0}}}
-    return {"id": "k", "title": "K", "columns": [{"id": "ours", "title": "Ours", "decimals": 3}], "rows": [row]}
+    return {
+        "id": "k",
+        "title": "K",
+        "seed": 0,
+        "columns": [{"id": "ours", "title": "Ours", "decimals": 3}],
+        "rows": [row],
+    }
 
 
 def results(tmp_path: Path, a: list[float], b: list[float], **more: Any) -> Results:
