@@ -14,7 +14,7 @@ from utopia.config.training import Training
 from utopia.models._common import Regressor
 from utopia.models._dropout import frame_keys, number_sites, pass_keys
 from utopia.models._layout import Packed, Padded
-from utopia.models._learner import Learns
+from utopia.models._learner import Learns, Lesson
 from utopia.training.network import Network
 from utopia.training.stack import Stack
 
@@ -109,14 +109,17 @@ def test_learnt_in_its_own_way(name: str, lengths: list[int]) -> None:
         return update
 
     learner = model.learner(make_update, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    lessons = []
     for frames in lengths:
         label_T = torch.rand(frames, dtype=torch.double)
-        value = learner.fit_video(
-            torch.randn(frames, D_IN, dtype=torch.double),
-            label_T,
-            torch.ones(frames, dtype=torch.double),
-            lambda y, f, at, label_T=label_T: (y - label_T[at]).square().mean(),
-            0.0,
+        lessons.append(
+            Lesson(
+                torch.randn(frames, D_IN, dtype=torch.double),
+                label_T,
+                torch.ones(frames, dtype=torch.double),
+                lambda y, f, at, label_T=label_T: (y - label_T[at]).square().mean(),
+            )
         )
-        assert torch.isfinite(value)
+    for some in (lessons, lessons[:1]):
+        assert torch.isfinite(learner.fit(some, 0.0))
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
