@@ -5,12 +5,15 @@ What a job is given stands in one place, `utopia.outputs.rules`: the rules in wo
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from utopia.config.load import REPOSITORY
 from utopia.outputs.jobs import BY_BATCH, Job, flat
 from utopia.outputs.plan import Plan
 from utopia.provenance.ledger import Record
@@ -85,6 +88,12 @@ class Current:
             self._settings[id(job)] = self.portable.redact(jsonable(given))
         return self._settings[id(job)]
 
+    def _write(self, path: str) -> str:
+        """A path as records write it; of a file of the checkout, the one inside it, wherever the checkout lies."""
+        absolute = Path(os.path.normpath(Path.cwd() / path))
+        inside = absolute.is_relative_to(REPOSITORY / "workflow")
+        return absolute.relative_to(REPOSITORY).as_posix() if inside else self.portable.write(path)
+
     def _other_inputs(self, job: Job, record: Record) -> Iterator[Change]:
         """Inputs that today's job would read in the place of those that the record names.
 
@@ -95,7 +104,7 @@ class Current:
 
     def _pairs(self, job: Job, record: Record) -> Iterator[tuple[str, str, str]]:
         """(role, then, now) of inputs that differ; a role of one file per run names the run."""
-        now = {role: list(map(self.portable.write, flat({role: paths}))) for role, paths in job.inputs.items()}
+        now = {role: list(map(self._write, flat({role: paths}))) for role, paths in job.inputs.items()}
         then = by_role(record, "inputs")
         if sorted(flat(now)) == sorted(flat(then)):
             return
