@@ -13,9 +13,9 @@ from utopia.outputs.figure_data import Inputs, Point
 CHANCE = 0.36
 """Mean squared error of answering 0 where labels are +0.6 or -0.6."""
 _TITLES = {
-    "one_cue": "one cue, asked for from 90 s on",
-    "two_cues": "two cues, asked for in turn from 90 s on",
-    "long_delay": "one cue, asked for more than 10 clips later",
+    "one_cue": "one cue, from 90 s",
+    "two_cues": "two cues, from 90 s",
+    "long_delay": "one cue, from 150 s",
 }
 _USES = {"writes": "share of writes", "entropy": "entropy of choices", "query": "reads differ by query"}
 _LOOKS = ((style.BLUE, "o"), (style.VERMILLION, "s"), (style.GREEN, "D"))
@@ -29,7 +29,7 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         reasons = "; ".join(sorted(set(inputs.absent_runs.values())))
         style.statement(figure.subplots(), f"No runs:\n{reasons}", width=50)
         return figure, [Point("", "absent", note=reasons)]
-    targets = list(inputs.labels.targets)
+    targets = sorted(inputs.labels.targets, key=lambda name: list(_TITLES).index(name) if name in _TITLES else 99)
     figure, points = style.blank(1.35 * (len(targets) + 1)), []
     panels = figure.subplots(len(targets) + 1, 1)
     for letter, axes, target in zip("abcdefgh", panels, targets, strict=False):
@@ -56,7 +56,7 @@ def _errors(axes: Axes, letter: str, target: str, by_role: dict[str, dict[str, f
     axes.set_xscale("log")
     axes.set_xlim(3e-4, 2)
     axes.set_ylim(-0.6, len(by_role) - 0.4)
-    axes.set_xlabel("mean squared error of what is asked (dashed: chance)" if target == list(_TITLES)[-1] else "")
+    axes.set_xlabel("mean squared error" if target == list(_TITLES)[-1] else "")
     style.title(axes, letter, _TITLES.get(target, target.replace("_", " ")))
     return [*points, Point(letter, f"{target}: chance", None, CHANCE)]
 
@@ -74,5 +74,5 @@ def _uses(axes: Axes, letter: str, inputs: Inputs, roles: list[str]) -> list[Poi
     axes.set_yticks(range(len(roles)), [role.replace("_", " ") for role in reversed(roles)])
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.6, len(roles) - 0.4)
-    style.title(axes, letter, "use of the memory, mean over tasks and seeds", legend=3)
+    style.title(axes, letter, "use of the memory", legend=1)
     return points
