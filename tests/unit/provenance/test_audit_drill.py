@@ -223,7 +223,7 @@ def test_an_untouched_study_is_sound(small: Small) -> None:
     report = small.verify()
     assert report.as_dict()["findings"] == []
     assert report.is_sound and report.notes == []
-    assert report.checked["cells"] == len(ALL) and report.checked["records"] == 15
+    assert report.checked["cells"] == len(ALL) and report.checked["records"] == 14
     # 24 replicas' predictions, 6 metrics files, 4 forms of a table, the numbers of 2 figures
     assert report.checked["recomputed"] >= 24 + 6 + 4 + 2
 
