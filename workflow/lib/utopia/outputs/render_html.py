@@ -36,7 +36,7 @@ sup { line-height: 0; }
 
 def text(layout: Layout) -> str:
     """The page."""
-    source = f" Published: {escape(layout.source)}." if layout.source else ""
+    source = f" {escape(layout.source)}" if layout.source else ""
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in layout.keys + layout.heads)
     width = 1 + len(layout.keys) + len(layout.heads)
     lines = [

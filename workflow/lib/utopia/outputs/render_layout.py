@@ -80,6 +80,7 @@ class Layout:
     id: str
     title: str
     source: str
+    """Where it is published, as a sentence; empty where nothing is said."""
     caption: str
     keys: tuple[str, ...]
     """Heads of the key columns."""
@@ -120,7 +121,7 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
     return Layout(
         id=table["id"],
         title=table["title"],
-        source=table.get("source", ""),
+        source=_where(table.get("source", "")),
         caption=table.get("caption", ""),
         keys=tuple(key["title"] for key in keys),
         heads=tuple(f"{column['title']} {_arrow(table, column)}".strip() for column in table["columns"]),
@@ -128,6 +129,13 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
         notes=tuple(notes.texts),
         legend=tuple(_legend(every, _against(table, cells))),
     )
+
+
+def _where(source: str) -> str:
+    """Where a table is published, as a sentence."""
+    if source.startswith("beyond"):
+        return "In neither paper."
+    return f"Published: {source}." if source else ""
 
 
 def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:

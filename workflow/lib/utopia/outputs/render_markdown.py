@@ -17,7 +17,7 @@ def text(layout: Layout) -> str:
         body.append([*(escape(text) + _marks(notes) for text, notes in line.heads), *map(_cell, line.cells)])
     parts = [f"# {escape(layout.title)}"]
     caption = " ".join(
-        part for part in (layout.caption, f"Published: {layout.source}." if layout.source else "") if part
+        part for part in (layout.caption, layout.source) if part
     )
     if caption:
         parts.append(escape(caption))

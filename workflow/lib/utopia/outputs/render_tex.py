@@ -64,7 +64,7 @@ def text(layout: Layout) -> str:
     # Sentences must break; the titles of models need not.
     first = r"p{0.38\linewidth}" if max(len(line.title) for line in layout.lines) > LONG else "l"
     body = [row for number, line in enumerate(layout.lines) for row in _rows(line, 1 + len(heads), number == 0)]
-    source = f" Published: {layout.source}." if layout.source else ""
+    source = f" {layout.source}" if layout.source else ""
     notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]
     under = ([escape("; ".join(layout.legend) + ".")] if layout.legend else []) + notes
     lines = [
