@@ -62,7 +62,7 @@ def test_every_cell_is_counted_once(folder: Path) -> None:
         "absent": 2, "quoted": 1, "dash": 1, "blank": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
-    assert set(found) == {"study", "tables", "summary", "published"}
+    assert set(found) == {"study", "tables", "summary", "published", "rows"}
     assert found["published"] == {"values": 8, "dashes": 1, "text": 0, "measured": 5}
     assert found["tables"][0]["table"] == "t1"
     json.dumps(found, allow_nan=False)
@@ -93,7 +93,7 @@ def test_what_people_read(folder: Path) -> None:
     )
     assert last.endswith(
         "2 absent, 1 only quoted; the papers' tables print 8 values and 1 dashes, the text 0 values derived from them; "
-        "5 of these are beside one of ours"
+        "5 of these are beside one of ours; 2 of 7 rows agree in every published value"
     )
 
 
@@ -172,3 +172,23 @@ def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folde
     for name in ("ulda_table_4: ", "ulda_claims: "):
         assert name in text
     json.dumps(found, allow_nan=False)
+
+
+def test_a_row_with_one_value_out_is_not_reproduced(tmp_path: Path) -> None:
+    def row(name: str, *verdicts: str, **facts: object) -> list[dict[str, object]]:
+        return [
+            cell(name, column=str(number), cell=f"t1/{name}/{number}", verdict=said, **facts)
+            for number, said in enumerate(verdicts)
+        ]
+
+    rows = [
+        *row("agrees", verdict.SAME, verdict.INSIDE),
+        *row("one out", verdict.SAME, verdict.INSIDE, f"{verdict.OUTSIDE} 0.10"),
+        *row("other data", verdict.NOT_COMPARABLE),
+        *row("one missing", verdict.SAME),
+        cell("one missing", cell="t1/one missing/1", status="absent", reason="no videos", **NOTHING),
+        *row("not printed", verdict.NOT_PRINTED, published=""),
+        cell("theirs", status="quoted", **NOTHING),
+    ]
+    write(tmp_path / "t1.csv", rows)
+    assert compare(tmp_path, "tiny")["rows"] == {"published": 4, "reproduced": 1}

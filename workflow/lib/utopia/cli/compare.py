@@ -6,7 +6,9 @@ published, decimals, verdict, verdict_reason, reason, note, runs}}), `summary` (
 distinguishable`, `holds` and `does not hold` (statements that compare values), `not comparable`, `not printed`
 (measured, but the paper has no such value), `absent`, `quoted`, `dash` (printed), `blank` (neither measured nor
 printed)}: number of cells), `published` ({`values`: published values of the papers' tables, `dashes`: dashes printed
-there, `text`: numbers that the running texts derive from them, `measured`: all of these with a value of ours}).
+there, `text`: numbers that the running texts derive from them, `measured`: all of these with a value of ours}),
+`rows` ({`published`: rows of ours with published values, `reproduced`: those in which every one of them rounds to the
+same or lies inside our interval}).
 """
 
 from __future__ import annotations
@@ -130,7 +132,20 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
             "text": of_claims,
             "measured": sum(cell["status"] == "measured" for cell in printed),
         },
+        "rows": _reproduced(printed),
     }
+
+
+def _reproduced(printed: list[dict[str, Any]]) -> dict[str, int]:
+    """How many rows have published values beside runs of ours, and in how many of them no value is out.
+
+    A row with one value outside, missing or not comparable is not reproduced, whatever the others are.
+    """
+    rows: dict[str, list[str]] = {}
+    for cell in printed:
+        if cell["status"] != "quoted":
+            rows.setdefault(cell["cell"].rsplit("/", 1)[0], []).append(kind(cell))
+    return {"published": len(rows), "reproduced": sum({*kinds} <= {"same", "inside"} for kinds in rows.values())}
 
 
 def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
@@ -208,7 +223,8 @@ def _summary(found: dict[str, Any]) -> str:
         f"{measured} cells measured"
         + (f" ({', '.join(parts)})" if parts else "")
         + f", {rest}; the papers' tables print {printed['values']} values and {printed['dashes']} dashes, the text"
-        f" {printed['text']} values derived from them; {printed['measured']} of these are beside one of ours"
+        f" {printed['text']} values derived from them; {printed['measured']} of these are beside one of ours;"
+        f" {found['rows']['reproduced']} of {found['rows']['published']} rows agree in every published value"
     )
 
 

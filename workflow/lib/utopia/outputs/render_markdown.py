@@ -16,9 +16,7 @@ def text(layout: Layout) -> str:
             body.append([f"**{escape(line.heading)}**", *[""] * (len(head) - 1)])
         body.append([*(escape(text) + _marks(notes) for text, notes in line.heads), *map(_cell, line.cells)])
     parts = [f"# {escape(layout.title)}"]
-    caption = " ".join(
-        part for part in (layout.caption, layout.source) if part
-    )
+    caption = " ".join(part for part in (layout.caption, layout.source) if part)
     if caption:
         parts.append(escape(caption))
     rule = [":---", *["---:"] * (len(head) - 1)]
