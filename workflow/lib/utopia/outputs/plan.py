@@ -346,6 +346,7 @@ class Plan:
             },
             "absent": {run: self.absent_runs[run] for run in sorted(mentioned) if run in self.absent_runs},
             "notes": {run: self.not_comparable(mentioned[run]) for run in sorted(mentioned)},
+            "repeats": self.study.repeats,
         }
 
     def _row_settings(self, table: Table, row: Row, cells: Mapping[str, Cell]) -> dict[str, Any]:
