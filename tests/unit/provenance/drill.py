@@ -31,6 +31,7 @@ from utopia.cli.compare import doubts  # noqa: E402
 from utopia.provenance.again import predictions_again  # noqa: E402
 from utopia.provenance.crate.check import check  # noqa: E402
 from utopia.provenance.explain import explain  # noqa: E402
+from utopia.provenance.findings import Report  # noqa: E402
 from utopia.provenance.recompute import TRAINING, is_made_by  # noqa: E402
 from utopia.provenance.subject import find  # noqa: E402
 
@@ -44,6 +45,9 @@ class Change(NamedTuple):
     by_nature: str = ""
 
 
+WHOLE = "verify without --partial"
+
+
 def rewrite_host(study: Small) -> None:
     """A record that names another machine, with the digest that fits."""
     study.edit_record(CSV, lambda facts: facts.update(host="elsewhere"))
@@ -52,7 +56,7 @@ def rewrite_host(study: Small) -> None:
 CHANGES = [
     *(Change(damage.name, damage.do) for damage in DAMAGES),
     Change("a picture painted over, its metadata kept", repaint),
-    Change("a table, the page and their records deleted", delete_with_records(f"tables/{TABLE}.*", "report/*")),
+    Change("a table and its record deleted", delete_with_records(f"tables/{TABLE}.*"), WHOLE),
     Change("a value typed, seen by explain", lambda s: s.forge(CSV, typed(s, "value", "0.9")), "explain"),
     Change("a value typed, seen by compare", lambda s: s.forge(CSV, typed(s, "value", "0.9")), "compare"),
     Change("parameters of checkpoints zeroed", empty_checkpoints, "verify --predict"),
@@ -82,8 +86,10 @@ def asked(study: Small, command: str, seal: str) -> list[str]:
     """What a command finds."""
     if command in ("verify", "verify --seal"):
         expected = {"expected_seal": seal} if command.endswith("--seal") else {}
-        report = study.verify(partial=not study.path("report/index.html").is_file(), pictures=True, **expected)
-        return [f"{one.finding.kind}: {one.finding.where}" for one in report.findings]
+        return _named(study.verify(pictures=True, **expected))
+    if command == WHOLE:
+        # The small study was made in part, so that this names much of the untouched one too.
+        return _named(study.verify(partial=False, recompute=False))
     graph = study.graph()
     if command == "explain":
         return list(explain(graph, find(graph, CELL), "miniature")["warnings"])
@@ -93,6 +99,10 @@ def asked(study: Small, command: str, seal: str) -> list[str]:
     runs = {run for record in trained for path in graph.made(record) if (run := graph.run_of(path))}
     compared = [one for record in trained for one in predictions_again(record, graph.ledger.portable, runs)]
     return [one.name for one in compared if one.verdict == "different"]
+
+
+def _named(report: Report) -> list[str]:
+    return [f"{one.finding.kind}: {one.finding.where}" for one in report.findings]
 
 
 def copied(source: Path, folder: Path) -> Small:
@@ -112,6 +122,7 @@ def tried(source: Path, words: list[str]) -> Iterator[tuple[str, str, str]]:
         for command in ("verify", "explain", "compare", "verify --predict"):
             found = asked(untouched, command, seal)
             yield "nothing", command, f"FALSE ALARM: {found[0]}" if found else "nothing found, as it must be"
+        never_made = asked(untouched, WHOLE, seal)
     for change in CHANGES:
         if words and not any(word in change.name for word in words):
             continue
@@ -119,6 +130,9 @@ def tried(source: Path, words: list[str]) -> Iterator[tuple[str, str, str]]:
             study = copied(source, Path(folder))
             change.do(study)
             found = asked(study, change.command, seal)
+            if change.command == WHOLE:
+                found = [each for each in found if each not in never_made]
+            os.chdir(source)  # out of the folder that goes now
         absent = f"no, by nature ({change.by_nature})" if change.by_nature else "NOT FOUND"
         yield change.name, change.command, f"yes ({len(found)}: {found[0]})" if found else absent
     with tempfile.TemporaryDirectory() as folder:

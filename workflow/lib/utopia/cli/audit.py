@@ -91,7 +91,9 @@ def graph(study: Study) -> Graph:
     from utopia.provenance.lineage import Graph
 
     ledger = Ledger.read(study.folder, roots=study.roots)
-    gc.freeze()  # records stay until the command ends: looking for garbage among them is lost time
+    # Records, and what is made of them, stay until the command ends: to look for garbage among them is lost time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     return Graph(ledger, study.folder.as_posix())
 
 

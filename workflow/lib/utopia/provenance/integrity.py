@@ -7,10 +7,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
-
-from pydantic_core import from_json
 
 from utopia import arrays
 from utopia.errors import InputError, UtopiaError
@@ -48,16 +47,15 @@ def records(graph: Graph) -> Iterator[Finding]:
         where = portable.write(damaged.path)
         yield Finding("record damaged", where, damaged.reason, (where.removesuffix(SUFFIX),))
     for record in graph.ledger.records:
-        where, made = portable.write(record.path), tuple(graph.made(record))
-        # The ledger reads the layout that jobs write in a quick way; here every byte counts.
-        if not record.is_intact or from_json(record.path.read_bytes()) != record.facts:
+        where = portable.write(record.path)
+        if not record.is_intact:
             what = "its content does not have the digest that it names" if record.facts.get("digest") else "no digest"
-            yield Finding("record edited", where, what, made)
+            yield Finding("record edited", where, what, tuple(graph.made(record)))
         expected = f"{record.outputs[0]['path']}{SUFFIX}" if record.outputs else where
         if where != expected:
-            yield Finding("record misplaced", where, f"it belongs to {expected}", made)
+            yield Finding("record misplaced", where, f"it belongs to {expected}", tuple(graph.made(record)))
         if what := _times(record):
-            yield Finding("impossible time", where, what, made)
+            yield Finding("impossible time", where, what, tuple(graph.made(record)))
 
 
 def _times(record: Record) -> str:
@@ -116,22 +114,18 @@ class Bytes:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.unknown: list[str] = []
-        self._places: dict[str, Path] = {}
-        paths = dict.fromkeys([*graph.makers, *graph.readers])
-        folders = {
-            entry["path"]
-            for record in graph.ledger.records
-            for entry in (*record.inputs, *record.outputs)
-            if "files" in entry
-        }
-        for path in paths:
-            if path in folders:
+        self._places: dict[str, str] = {}
+        sizes: dict[str, int] = {}
+        self._entries = {path: entry for path in graph.makers | graph.readers if (entry := graph.entry(path))}
+        for path, entry in self._entries.items():
+            if "files" in entry:
                 continue
             try:
-                self._places[path] = graph.ledger.portable.read(path)
+                place = self._places[path] = graph.ledger.portable.place(path)
+                sizes[place] = entry["bytes"] or 0
             except KeyError:
                 self.unknown.append(path)
-        found = hash_all(self._places.values())
+        found = hash_all(sizes, sizes=sizes)
         self.found: dict[str, Found] = {path: found[place] for path, place in self._places.items()}
         self.damaged: set[str] = set()
         self._findings = list(self._compared())
@@ -144,7 +138,7 @@ class Bytes:
     @property
     def known(self) -> dict[str, str]:
         """Absolute path -> SHA-256 of all files that were hashed."""
-        return {str(self._places[path].absolute()): found.sha256 for path, found in self.found.items() if found.sha256}
+        return {self._places[path]: found.sha256 for path, found in self.found.items() if found.sha256}
 
     def findings(self) -> list[Finding]:
         """Files that are missing or have changed, and inputs that were made anew after they were read."""
@@ -153,17 +147,14 @@ class Bytes:
     def _compared(self) -> Iterator[Finding]:
         graph = self._graph
         for path, now in self.found.items():
-            maker = graph.makers.get(path)
-            then = [graph.entry(path) or {}]
-            if maker is None:
-                then = [graph.entries(record, "inputs")[path] for record in graph.readers.get(path, ())]
-            expected = then[-1].get("sha256")
+            then = self._entries[path]
+            expected = then["sha256"]
             if now.sha256 is None and expected is not None:
                 self.damaged.add(path)
                 yield Finding("missing", path, now.problem, (path,))
             elif now.sha256 != expected:
                 self.damaged.add(path)
-                yield Finding("changed", path, _how(then[-1], now, is_input=maker is None), (path,))
+                yield Finding("changed", path, _how(then, now, is_input=path not in graph.makers), (path,))
             for record in graph.readers.get(path, ()):
                 read = graph.entries(record, "inputs")[path]["sha256"]
                 if read != expected and read != now.sha256:
@@ -194,10 +185,12 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
     mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
     named = _stored(graph)
     notes = [f"{_shown(graph, path)} is a link to a folder elsewhere" for path in _linked(folder)]
-    for path in _files(folder, notes, graph):
-        below = path.relative_to(folder).as_posix()
+    for below, is_link in _files(folder, notes, graph):
         text = f"{graph.root}/{below}"
-        if path.is_symlink():
+        if not is_link and text in known:
+            continue
+        path = folder / below
+        if is_link:
             touched = None if text in known else _cells_in(path, below)
             found.append(Finding("link", text, f"it is {path.readlink().name!r} elsewhere", (text,), touched))
             if text not in known:
@@ -224,20 +217,37 @@ def _shown(graph: Graph, path: Path) -> str:
     return graph.ledger.portable.write(path)
 
 
-def _files(folder: Path, notes: list[str], graph: Graph) -> Iterator[Path]:
-    """Every file but hidden ones: caches, such as the index of EEV's tables, which is checked against its table.
+def _files(folder: Path, notes: list[str], graph: Graph) -> Iterator[tuple[str, bool]]:
+    """(path below the folder, whether it is a link) of every file but hidden ones, in order of folders.
 
-    Folders that are links are followed, once each, and noted.
+    Hidden files are caches, such as the index of EEV's tables, which is checked against its table. Folders that are
+    links are followed, once each, and noted.
     """
     seen: set[str] = set()
-    for at, folders, names in os.walk(folder, followlinks=True):
-        for name in sorted(folders):
-            if (path := Path(at, name)).is_symlink():
-                notes.append(f"{_shown(graph, path)} is a link to a folder elsewhere")
-                if not is_followed(path, folder, seen):
-                    folders.remove(name)
-        folders.sort()
-        yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
+    waiting = [""]
+    while waiting:
+        start = waiting.pop()
+        folders = []
+        try:
+            with os.scandir(f"{folder}/{start}") as inside:
+                entries = sorted(inside, key=_name_of)
+        except OSError:
+            continue  # files in it that a record names are missing, which their hashes show
+        for entry in entries:
+            name = entry.name
+            if not entry.is_dir():
+                if not name.startswith("."):
+                    yield f"{start}{name}", entry.is_symlink()
+                continue
+            if entry.is_symlink():
+                notes.append(f"{_shown(graph, Path(entry.path))} is a link to a folder elsewhere")
+                if not is_followed(entry.path, folder, seen):
+                    continue
+            folders.append(f"{start}{name}/")
+        waiting += reversed(folders)
+
+
+_name_of = attrgetter("name")
 
 
 def _stored(graph: Graph) -> set[str]:
@@ -278,8 +288,9 @@ def contents(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
 
     Files in `damaged` are passed over: what they say means nothing any more.
     """
-    for path in sorted(graph.makers):
-        if re.fullmatch(re.escape(f"{graph.root}/inputs/") + r"[^/]+\.json", path) and path not in damaged:
+    start = f"{graph.root}/inputs/"
+    for path in sorted(path for path in graph.makers if path.startswith(start)):
+        if re.fullmatch(r"[^/]+\.json", path[len(start) :]) and path not in damaged:
             yield from _manifest(graph, path)
     for index, name, entry in _index_entries(graph):
         stored = f"{graph.root}/features/{entry.get('file')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from typing import Any
 from pydantic_core import from_json
 
 from utopia.errors import UtopiaError
-from utopia.provenance.job import SCHEMA, SUFFIX, digest_of
+from utopia.provenance.job import SCHEMA, SUFFIX, Block, digest_of
 from utopia.provenance.paths import Portable
 
-_SHARED = (b"code", b"environment")
+_SHARED = ("code", "environment")
+_MARK = 1 << 62 | secrets.randbits(62)
+"""Stands for a block that was cut out; no record can know it."""
+_ENTRY = {"path", "sha256", "bytes"}
 _NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started", "ended", "seconds")
 
 
@@ -113,7 +117,7 @@ class Ledger:
                     records.append(Record(path, _checked(_parsed(path.read_bytes(), blocks))))
                 except (OSError, ValueError) as error:
                     damaged.append(Damaged(path, str(error)))
-        records.sort(key=lambda record: (record.facts["ended"], str(record.path)))
+        records.sort(key=lambda record: record.facts["ended"])  # stable: those that ended together stay by path
         return cls(records, damaged, Portable(Path(base or Path.cwd()), roots))
 
     def by_output(self, path: str | Path) -> Record | None:
@@ -158,22 +162,30 @@ def _parsed(text: bytes, blocks: dict[bytes, Any]) -> Any:
     """The JSON value of a record; blocks that many records share are parsed once and kept in `blocks`.
 
     Code and environment are two thirds of a record and the same in most. They are cut out where the file has the
-    layout that jobs write (one blank of indent, so that a block ends at the first `}` after one blank); JSON allows no
-    line break inside a text, so nothing else looks like that.
+    layout that jobs write (one blank of indent, so that a block ends at the first `}` after one blank). The value is
+    that of the whole text, whatever its layout: a block is JSON of its own, and a mark in its place must be read as
+    the value of that name. Where it is not (the name stands twice, or deeper), the text is parsed in one piece.
     """
-    found = {}
+    rest, shared = text, {}
     for name in _SHARED:
-        start = text.find(b'\n "%s": {\n' % name)
-        stop = text.find(b"\n }", start)
+        start = rest.find(b'\n "%s": {\n' % name.encode())
+        stop = rest.find(b"\n }", start)
         if start < 0 or stop < 0:
             continue
-        block = text[start + len(name) + 6 : stop + 3]
+        start += len(name) + 6
+        block = rest[start : stop + 3]
         if block not in blocks:
-            blocks[block] = from_json(block)
-        found[name.decode()] = blocks[block]
-        text = text[: start + len(name) + 6] + b"null" + text[stop + 3 :]
-    facts = from_json(text)
-    return {**facts, **found} if isinstance(facts, dict) else facts
+            try:
+                blocks[block] = Block(from_json(block))
+            except ValueError:
+                return from_json(text)
+        shared[name] = blocks[block]
+        rest = b"%b%d%b" % (rest[:start], _MARK, rest[stop + 3 :])
+    facts = from_json(rest)
+    if not isinstance(facts, dict) or any(facts.get(name) != _MARK for name in shared):
+        return from_json(text)
+    facts.update(shared)
+    return facts
 
 
 @contextmanager
@@ -210,12 +222,11 @@ def _record_files(folder: Path) -> list[Path]:
     while waiting:
         with os.scandir(waiting.pop()) as inside:
             for entry in inside:
-                if entry.is_dir():
-                    # A part of the results may be a link to another disk.
-                    if not entry.is_symlink() or is_followed(entry.path, folder, seen):
-                        waiting.append(entry.path)
-                elif entry.name.endswith(SUFFIX):
+                if entry.name.endswith(SUFFIX) and not entry.is_dir():
                     found.append(entry.path)
+                # A part of the results may be a link to another disk.
+                elif entry.is_dir() and (not entry.is_symlink() or is_followed(entry.path, folder, seen)):
+                    waiting.append(entry.path)
     return [Path(path) for path in sorted(found)]
 
 
@@ -229,7 +240,10 @@ def _checked(facts: Any) -> dict[str, Any]:
     if missing:
         raise ValueError(f"without {', '.join(missing)}")
     for name in ("inputs", "outputs"):
-        if not all(isinstance(entry, dict) and {"path", "sha256", "bytes"} <= entry.keys() for entry in facts[name]):
+        entries = facts[name]
+        if not isinstance(entries, list) or any(
+            not isinstance(one, dict) or not one.keys() >= _ENTRY for one in entries
+        ):
             raise ValueError(f"{name} are not a list of files with path, sha256 and bytes")
     if not isinstance(facts["code"], dict) or not {"fingerprint", "roots", "modules"} <= facts["code"].keys():
         raise ValueError("code without fingerprint, roots or modules")

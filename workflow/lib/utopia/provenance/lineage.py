@@ -225,10 +225,27 @@ class Graph:
         """The results that derive from files, these included."""
         given = dict.fromkeys(paths)
         reached = given | self.descendants(given)
+        cells, figures = self._results(given, reached)
+        return Touched(cells, figures, sorted(reached))
+
+    def results(self, paths: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The cells and figures of `touched`; files from which no result derives are not walked through."""
+        given = dict.fromkeys(path for path in paths if path in self._behind_results)
+        behind = _closure(given, lambda path: [each for each in self.derived(path) if each in self._behind_results])
+        return self._results(given, given | behind)
+
+    @cached_property
+    def _behind_results(self) -> frozenset[str]:
+        """Every file that a cell or a figure derives from, and the forms of these."""
+        files = {*self._cells_of_tables, *self._cells_behind, *self._figures_of}
+        return frozenset((*files, *self.ancestors(files)))
+
+    def _results(self, given: Iterable[str], reached: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The cells and figures of files, given those that were asked about and those that derive from them."""
         cells = {cell for path in given for cell in self._cells_of_tables.get(path, ())}
         cells |= {cell for path in reached for cell in self._cells_behind.get(path, ())}
         drawn = {figure for path in reached for figure in self._figures_of.get(path, ())}
-        return Touched(sorted(cells), sorted(drawn), sorted(reached))
+        return sorted(cells), sorted(drawn)
 
     @cached_property
     def _cells_behind(self) -> dict[str, list[str]]:

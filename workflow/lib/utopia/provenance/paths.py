@@ -41,24 +41,34 @@ class Portable:
             for folder, mark in prefixes
             for spelling in dict.fromkeys((folder, Path(os.path.realpath(folder))))
         ]
+        # An audit asks for every file of a study: texts here, because a `Path` costs ten times as much.
+        self._starts = [(str(folder), f"{folder}/".replace("//", "/"), mark) for folder, mark in self._prefixes]
+        self._start = self._starts[0][1]
 
     def write(self, path: str | Path) -> str:
         """The text that a record holds for a path."""
-        absolute = Path(os.path.normpath(self.base / path))
-        for folder, mark in self._prefixes:
-            if absolute.is_relative_to(folder):
-                rest = absolute.relative_to(folder).as_posix()
-                return "/".join(part for part in (mark, "" if rest == "." else rest) if part) or "."
-        return absolute.as_posix()
+        text = str(path)
+        absolute = os.path.normpath(text if text.startswith("/") else f"{self._start}{text}")
+        for folder, start, mark in self._starts:
+            if absolute == folder:
+                return mark or "."
+            if absolute.startswith(start):
+                return f"{mark}/{absolute[len(start) :]}" if mark else absolute[len(start) :]
+        return absolute
 
     def read(self, text: str) -> Path:
         """The path on this machine that a record's text names. Raises KeyError for a named root that is not known."""
-        if text.startswith("<") and ">" in text:
+        return Path(self.place(text))
+
+    def place(self, text: str) -> str:
+        """The same as text, quicker; of an audit's many files."""
+        first = text[:1]
+        if first == "<" and ">" in text:
             name, rest = text[1:].split(">", 1)
-            return self.roots[name] / rest.lstrip("/")
-        if text == "~" or text.startswith("~/"):
-            return (self.home or Path("/")) / text[2:]
-        return self.base / text
+            return str(self.roots[name] / rest.lstrip("/"))
+        if first == "~" and text[:2] in ("~", "~/"):
+            return str((self.home or Path("/")) / text[2:])
+        return text if first == "/" else f"{self._start}{text}"
 
     def redact(self, value: Any) -> Any:
         """A JSON-able value in which every known folder inside a text is replaced by its portable name."""

@@ -46,6 +46,8 @@ def code_change(record: Record) -> CodeChange | None:
     if isinstance(now, str):
         return CodeChange((), now)
     then = code["modules"]
+    if then == now:
+        return None
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     return CodeChange(tuple(changed)) if changed else None
 
@@ -87,14 +89,17 @@ def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> 
     for record in graph.ledger.records:
         if record.path in apart_from:
             continue
-        roots = tuple(path for path in graph.made(record) if graph.makers.get(path) is record)
+        changed, changes, path = code_change(record), setting_changes(record, current), lock_change(record)
+        if not (changed or changes or path):
+            continue
+        roots = tuple(made for made in graph.made(record) if graph.makers.get(made) is record)
         where = record.outputs[0]["path"] if record.outputs else graph.ledger.portable.write(record.path)
-        if changed := code_change(record):
+        if changed:
             yield Finding("stale code", where, str(changed), roots)
-        if changes := setting_changes(record, current):
+        if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             runs = {change.run for change in changes}
             own = roots if "" in runs else tuple(path for path in roots if graph.run_of(path) in runs)
             yield Finding("stale setting", where, "; ".join(map(str, changes[:3])) + more, own)
-        if path := lock_change(record):
+        if path:
             yield Finding("stale lock", where, f"{path} has changed", roots)

@@ -112,5 +112,4 @@ def _judged(graph: Graph, finding: Finding) -> Judged:
         return Judged(finding, sorted(finding.cells), [])
     if finding.kind == "seal":
         return Judged(finding, sorted(graph.cells), sorted(graph.figures))
-    touched = graph.touched(finding.roots)
-    return Judged(finding, touched.cells, touched.figures)
+    return Judged(finding, *graph.results(finding.roots))
