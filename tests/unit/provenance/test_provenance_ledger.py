@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -15,7 +16,7 @@ from utopia import files
 from utopia.errors import UtopiaError
 from utopia.provenance import environment, fingerprint
 from utopia.provenance.entries import describe
-from utopia.provenance.job import record
+from utopia.provenance.job import digest_of, record
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.paths import Portable
 from utopia.provenance.staleness import stale
@@ -81,8 +82,8 @@ def test_it_can_be_read_from_elsewhere(study: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", "Expecting property name"),
-        ("", "Expecting value"),
+        ("{", "EOF while parsing"),
+        ("", "EOF while parsing"),
         ("[]", "no JSON object"),
         ("{}", "version None"),
         ('{"schema": 99}', "version 99"),
@@ -184,3 +185,35 @@ def test_hidden_files_are_no_part_of_what_a_folder_holds(tmp_path: Path) -> None
     assert describe([tmp_path / "raw"], portable) == before
     (tmp_path / "raw" / "val.csv").write_text("a,b\n")
     assert describe([tmp_path / "raw"], portable) != before
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        # Another block of the same name after the one in the usual layout: JSON takes the last.
+        (b"\n}\n", b',\n "code": {"fingerprint": "x", "roots": [], "modules": {}}\n}\n'),
+        # A block of that name in the usual layout, but deeper, before the real one.
+        (b"{\n", b'{\n "a": {\n "code": {\n  "fingerprint": "x"\n }},\n'),
+        # A block that holds a second object after what looks like its end.
+        (b'\n "code": {\n', b'\n "code": {\n "x": {\n },\n'),
+        (b"\n ", b"\n\t"),
+    ],
+)
+def test_a_record_is_read_as_json_whatever_its_layout(study: Path, then: bytes, now: bytes) -> None:
+    path = study / "a.txt.record.json"
+    text = path.read_bytes()
+    last = then == b"\n}\n"
+    changed = now.join(text.rsplit(then, 1)) if last else text.replace(then, now, 1)
+    assert changed != text
+    path.write_bytes(changed)
+    found = Ledger.read_one(path).records[0]
+    assert found.facts == json.loads(changed)
+    assert not found.is_intact or json.loads(changed) == json.loads(text)
+
+
+def test_a_digest_put_together_is_that_of_the_whole(study: Path) -> None:
+    for read in Ledger.read(study).records:
+        whole = json.loads(read.path.read_text(encoding="utf-8"))
+        named = whole.pop("digest")
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert named == hashlib.sha256(text.encode()).hexdigest() == digest_of(read.facts) == digest_of(whole)

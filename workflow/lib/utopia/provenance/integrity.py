@@ -35,7 +35,7 @@ def seal(graph: Graph) -> str:
 
 def seals_of_pages(graph: Graph) -> set[str]:
     """The seals that pages of the study show: each is of the records that the page was made from, so not of its own."""
-    own = {graph.ledger.portable.write(record.path): record for record in graph.ledger.records}
+    own = {graph.ledger.portable.write(record.file): record for record in graph.ledger.records}
     pages = [record for record in graph.ledger.records if record.rule == "render_page"]
     return {graph.seal(own[path] for path in graph.entries(page, "inputs") if path in own) for page in pages}
 
@@ -47,7 +47,7 @@ def records(graph: Graph) -> Iterator[Finding]:
         where = portable.write(damaged.path)
         yield Finding("record damaged", where, damaged.reason, (where.removesuffix(SUFFIX),))
     for record in graph.ledger.records:
-        where = portable.write(record.path)
+        where = portable.write(record.file)
         if not record.is_intact:
             what = "its content does not have the digest that it names" if record.facts.get("digest") else "no digest"
             yield Finding("record edited", where, what, tuple(graph.made(record)))
@@ -181,7 +181,7 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
     """
     known = graph.makers.keys()
     found, unused = [], []
-    mine = {graph.ledger.portable.write(record.path) for record in graph.ledger.records}
+    mine = {graph.ledger.portable.write(record.file) for record in graph.ledger.records}
     mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
     named = _stored(graph)
     notes = [f"{_shown(graph, path)} is a link to a folder elsewhere" for path in _linked(folder)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +21,6 @@ from utopia.provenance.paths import Portable
 _SHARED = ("code", "environment")
 _MARK = 1 << 62 | secrets.randbits(62)
 """Stands for a block that was cut out; no record can know it."""
-_ENTRY = {"path", "sha256", "bytes"}
 _NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started", "ended", "seconds")
 
 
@@ -29,9 +28,14 @@ _NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started"
 class Record:
     """One job that has succeeded. `facts` holds everything; the properties are what is asked most."""
 
-    path: Path
+    file: str | Path
     """The record's own file."""
     facts: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def path(self) -> Path:
+        """The same as a path."""
+        return Path(self.file)
 
     @property
     def rule(self) -> str:
@@ -107,16 +111,20 @@ class Ledger:
         return cls._read([path], None, roots)
 
     @classmethod
-    def _read(cls, paths: list[Path], base: str | Path | None, roots: Mapping[str, str | Path] | None) -> Ledger:
+    def _read(
+        cls, paths: Sequence[str | Path], base: str | Path | None, roots: Mapping[str, str | Path] | None
+    ) -> Ledger:
         records: list[Record] = []
         damaged: list[Damaged] = []
         blocks: dict[bytes, Any] = {}
         with _without_collection():
             for path in paths:
                 try:
-                    records.append(Record(path, _checked(_parsed(path.read_bytes(), blocks))))
+                    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a text or a path)
+                        text = file.read()
+                    records.append(Record(path, _checked(_parsed(text, blocks))))
                 except (OSError, ValueError) as error:
-                    damaged.append(Damaged(path, str(error)))
+                    damaged.append(Damaged(Path(path), str(error)))
         records.sort(key=lambda record: record.facts["ended"])  # stable: those that ended together stay by path
         return cls(records, damaged, Portable(Path(base or Path.cwd()), roots))
 
@@ -215,7 +223,7 @@ def is_followed(link: str | Path, folder: Path, seen: set[str]) -> bool:
     return True
 
 
-def _record_files(folder: Path) -> list[Path]:
+def _record_files(folder: Path) -> list[str]:
     found = []
     waiting = [str(folder)]
     seen: set[str] = set()
@@ -227,7 +235,11 @@ def _record_files(folder: Path) -> list[Path]:
                 # A part of the results may be a link to another disk.
                 elif entry.is_dir() and (not entry.is_symlink() or is_followed(entry.path, folder, seen)):
                     waiting.append(entry.path)
-    return [Path(path) for path in sorted(found)]
+    return sorted(found)
+
+
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value and "sha256" in value and "bytes" in value
 
 
 def _checked(facts: Any) -> dict[str, Any]:
@@ -241,9 +253,7 @@ def _checked(facts: Any) -> dict[str, Any]:
         raise ValueError(f"without {', '.join(missing)}")
     for name in ("inputs", "outputs"):
         entries = facts[name]
-        if not isinstance(entries, list) or any(
-            not isinstance(one, dict) or not one.keys() >= _ENTRY for one in entries
-        ):
+        if not isinstance(entries, list) or not all(map(_is_entry, entries)):
             raise ValueError(f"{name} are not a list of files with path, sha256 and bytes")
     if not isinstance(facts["code"], dict) or not {"fingerprint", "roots", "modules"} <= facts["code"].keys():
         raise ValueError("code without fingerprint, roots or modules")

@@ -59,7 +59,7 @@ class Graph:
     def seal(self, records: Iterable[Record] | None = None) -> str:
         """One digest of some records, by default of all. Written down elsewhere, it shows whether any was replaced."""
         chosen = self.ledger.records if records is None else records
-        named = [[self.ledger.portable.write(record.path), record.facts.get("digest", "")] for record in chosen]
+        named = [[self.ledger.portable.write(record.file), record.facts.get("digest", "")] for record in chosen]
         return digest(sorted(named), 64)
 
     # -- files and jobs
@@ -196,8 +196,8 @@ class Graph:
         start = f"{self.root}/{kind}/"
         return {
             path[len(start) : -len(suffix) - 1]: record
-            for path, record in sorted(self.makers.items())
-            if path.startswith(start) and path.endswith(f".{suffix}") and "settings" in record.facts["params"]
+            for path, record in _below(self.makers, start)
+            if path.endswith(f".{suffix}") and "settings" in record.facts["params"]
         }
 
     @cached_property
@@ -310,6 +310,10 @@ def members(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for entry in entries:
         yield dict(entry) if "files" in entry else entry  # type: ignore[misc]
         yield from entry.get("files", ())
+
+
+def _below(makers: Mapping[str, Record], start: str) -> list[tuple[str, Record]]:
+    return [(path, makers[path]) for path in sorted(each for each in makers if each.startswith(start))]
 
 
 def _by_file(named: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:

@@ -87,7 +87,7 @@ def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> 
         apart_from: paths of records that describe nothing any more.
     """
     for record in graph.ledger.records:
-        if record.path in apart_from:
+        if apart_from and record.path in apart_from:
             continue
         changed, changes, path = code_change(record), setting_changes(record, current), lock_change(record)
         if not (changed or changes or path):

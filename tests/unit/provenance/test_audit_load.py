@@ -1,0 +1,130 @@
+"""Twice as many records and files are twice the work of the audit, counted: seconds depend on what else a machine does.
+
+Work is every call of a function, of Python or C, and every comparison of a path: a search through a list is one call
+and as many comparisons as it has entries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from forgeries import CELL
+from studies import ROOT, Small
+
+from utopia.cli import touched
+from utopia.provenance import ledger as reading
+from utopia.provenance.explain import explain
+from utopia.provenance.lineage import Graph
+from utopia.provenance.subject import find
+from utopia.provenance.verify import verify
+
+SIZES = (60, 120, 240)
+
+
+class Compared(str):
+    """A path that counts how often it is compared."""
+
+    __slots__ = ()
+    count = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.count += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.fixture
+def benchmark_of_audit(repository: Path) -> ModuleType:
+    """The benchmark, which makes a study larger."""
+    spec = importlib.util.spec_from_file_location("audit_benchmark", repository / "benchmarks" / "audit.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def larger(small: Small, tmp_path: Path, benchmark_of_audit: ModuleType) -> list[Small]:
+    """The small study with more and more records, and as many times as many files."""
+    studies = []
+    for count in SIZES:
+        base = tmp_path / f"{count}"
+        base.mkdir()
+        for name in ("workflow", "envs", "config.yaml", "tiny.yaml"):
+            (base / name).symlink_to(small.folder / name)
+        made = benchmark_of_audit.enlarged_with_files(small.folder / ROOT, base / ROOT, count, 6 * count)
+        assert made[0] == count
+        studies.append(Small(base))
+    return studies
+
+
+def counted(graph: Graph) -> Graph:
+    """The same lineage; its paths count how often they are compared."""
+    for record in graph.ledger.records:
+        for entry in (*record.inputs, *record.outputs):
+            for each in (entry, *entry.get("files", ())):
+                each["path"] = Compared(each["path"])
+    return graph
+
+
+def work(action: Callable[[], Any]) -> int:
+    """How many calls and comparisons something takes."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before, former = Compared.count, sys.getprofile()
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(former)
+    return calls + Compared.count - before
+
+
+def hashed(study: Small, graph: Graph) -> Any:
+    return verify(graph, study.folder / ROOT, "miniature", recompute=False, partial=True)
+
+
+def forged(study: Small, graph: Graph) -> Any:
+    """Every record edited: as many findings as records."""
+    for record in graph.ledger.records:
+        record.facts["code"]["modules"]["utopia.files"] = "0" * 64
+    return hashed(study, graph)
+
+
+def on_a_host(study: Small, graph: Graph) -> Any:
+    return touched.select(graph, "host", graph.ledger.records[0].facts["host"])
+
+
+def explained(study: Small, graph: Graph) -> Any:
+    return explain(graph, find(graph, CELL), "miniature")
+
+
+@pytest.mark.parametrize("ask", [hashed, forged, on_a_host, explained])
+def test_the_work_grows_as_the_study(larger: list[Small], ask: Callable[[Small, Graph], Any]) -> None:
+    ask(larger[0], larger[0].graph())  # what is read once per process
+    first, second, third = (
+        work(lambda study=study: ask(study, counted(study.graph())))  # type: ignore[misc]
+        for study in larger
+    )
+    assert second > first
+    assert third - second < 2.2 * (second - first), (first, second, third)
+
+
+def test_each_record_is_parsed_once(larger: list[Small], monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed, parse = [], reading.from_json
+    monkeypatch.setattr(reading, "from_json", lambda text: parsed.append(text) or parse(text))
+    assert hashed(larger[-1], larger[-1].graph()).is_sound
+    blocks = [text for text in parsed if b'"rule"' not in text]
+    assert len(parsed) - len(blocks) == SIZES[-1]
+    assert len(blocks) <= 2 * 14, "code and environment are parsed once for all records that share them"
