@@ -87,7 +87,8 @@ def test_only_what_is_asked_counts(study: Path, tmp_path: Path) -> None:
     guess[:90] = 0.9
     predictions = {f"{target}/test/0/{item}": guess for target in planted.TARGETS for item in test}
     arrays.save(tmp_path / "p.safetensors", predictions, {"folds": ["test"]})
-    run = {"id": "r", "targets": list(planted.TARGETS), "repeats": 1}
+    how = {"double_rounding": False, "constant": "zero", "label_filter": "none"}
+    run = {"id": "r", "targets": list(planted.TARGETS), "repeats": 1} | how
     evaluate_run(run=run, labels=study / "labels.safetensors", predictions=tmp_path / "p.safetensors",
                  output=tmp_path / "metrics.csv")  # fmt: skip
     errors = [row.value for row in read(tmp_path / "metrics.csv") if row.metric == "mse"]
