@@ -75,7 +75,8 @@ def eev(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own = {name: values for name, values in stored[role].items() if not name.endswith("/t")}
         arrays.save(folder / f"{role}.safetensors", own, {"folds": ["official"], "seeds": [0, 1]})
         evaluate_run(
-            run={"id": run, "targets": ["reactions"], "repeats": 2},
+            run={"id": run, "targets": ["reactions"], "repeats": 2}
+            | {"double_rounding": False, "constant": "zero", "label_filter": "none"},
             labels=folder / "labels.safetensors",
             predictions=folder / f"{role}.safetensors",
             output=folder / f"{role}.csv",

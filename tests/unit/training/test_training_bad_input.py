@@ -61,7 +61,9 @@ def run(toy: Toy, name: str, model: str, treatment: str, strategy: str) -> tuple
     predictions, summary, _ = toy.train(name)
     assert all(np.isfinite(replica["loss"]).all() for replica in summary["replicas"])
     output = toy.root / name / "metrics.csv"
-    evaluate_run(run=changes, labels=toy.labels, predictions=toy.root / name / "predictions.safetensors", output=output)
+    how = {"double_rounding": False, "constant": "zero", "label_filter": "none"}
+    stored = toy.root / name / "predictions.safetensors"
+    evaluate_run(run=changes | how, labels=toy.labels, predictions=stored, output=output)
     found = list(rows.read(output))
     assert found and all(np.isfinite(row.value) for row in found)
     return predictions, found
