@@ -89,7 +89,8 @@ def eev(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "model_config": {"dropout": 0.3, "training": {"clips": clips}},
         }
         summary = {"run": run, "items": dict.fromkeys(VIDEOS, 1), "settings": settings}
-        files.write_json(folder / f"{role}.json", summary | {"parameters": shapes([1536, 128])})
+        replicas = [{"diagnostics": {"writes": share, "entropy": 0.9, "query": 0.1}} for share in (0.2, 0.6)]
+        files.write_json(folder / f"{role}.json", summary | {"parameters": shapes([1536, 128]), "replicas": replicas})
     return folder
 
 
