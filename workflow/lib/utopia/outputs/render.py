@@ -106,5 +106,5 @@ def _plain(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False) if value else ""
+        return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
     return repr(value) if isinstance(value, float) else str(value)
