@@ -15,7 +15,7 @@ from utopia.errors import ConfigError
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import catalog, claims, verdict
 from utopia.outputs.catalog import Table, read_one
-from utopia.outputs.cells import Measurement, Results, build, measured
+from utopia.outputs.cells import Measurement, Results, build, measured, runs_behind
 from utopia.outputs.claims import Claim, in_print
 from utopia.outputs.plan import Plan
 
@@ -242,3 +242,10 @@ def test_claims_name_cells_that_exist() -> None:
         with pytest.raises(ConfigError, match="claim of the catalogue"):
             in_print(broken, TABLES)
     assert claims.passes({"of": "a", "others": ["b"], "kind": "near", "within": 0.3}, {"a": 67.3, "b": 67.6}.get)
+
+
+def test_the_runs_of_a_statement_stand_in_one_order_however_its_cells_do() -> None:
+    """A record keeps names sorted: done again from it, the table must have the same bytes."""
+    cells = {"t/b/c": {"run": "second"}, "t/a/c": {"run": "first"}, "t/d/c": {"run": None}}
+    for order in (cells, dict(sorted(cells.items())), dict(sorted(cells.items(), reverse=True))):
+        assert runs_behind({"claims": {"ours": {"cells": order}}}, "ours") == ["first", "second"]

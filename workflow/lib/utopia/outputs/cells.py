@@ -197,7 +197,8 @@ def runs_behind(row: Mapping[str, Any], column: str) -> list[str]:
     """The runs that a cell is computed from, each once; none of one that is only quoted."""
     run, pairs = (row.get("runs") or {}).get(column), (row.get("changes") or {}).get(column) or []
     claim = (row.get("claims") or {}).get(column) or {"cells": {}}
-    compared = [own["run"] for own in claim["cells"].values() if own["run"]]
+    # by the cells' names: a job that is done again from its record has them in that order
+    compared = [own["run"] for _, own in sorted(claim["cells"].items()) if own["run"]]
     return [run] if run else list(dict.fromkeys([*(one for pair in pairs for one in pair), *compared]))
 
 
