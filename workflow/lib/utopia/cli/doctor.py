@@ -182,6 +182,8 @@ def data(study: StudyBase) -> Iterator[Check]:
         remedy = "its cells will be absent; docs/data.md says where the data come from"
         if not there.available:
             yield Check(f"data {name}", state, f"absent: {there.reason}", remedy)
+        elif not study.dataset(name).features:
+            yield Check(f"data {name}", "ok", f"{there.items} items with labels only")
         elif not there.features:
             yield Check(f"data {name}", state, f"{there.items} items without features: {there.feature_reason}", remedy)
         else:

@@ -181,8 +181,9 @@ class DatasetSettings(Strict):
 
     folder: Below = Field(..., min_length=1)
     """The data set's folder below `data`."""
-    features: list[list[str]] = Field(..., min_length=1)
-    """Sets of features (rows concatenated), best first: the first set that is available is used."""
+    features: list[list[str]] = Field(...)
+    """Sets of features (rows concatenated), best first: the first set that is available is used. Empty: nothing is
+    trained on it, only its labels are studied."""
     published_features: list[list[str]] = Field(default_factory=list)
     """Sets of features that published values stand on: values on any other are not comparable with print. Empty: the
     paper does not say."""

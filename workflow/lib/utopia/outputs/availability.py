@@ -188,6 +188,8 @@ def _choose(
     study: StudyBase, settings: Any, folder: Path, videos: bool, no_videos: str
 ) -> tuple[tuple[str, ...], str, dict[str, Path]]:
     """The first set of features all of whose members can be had; else why none can."""
+    if not settings.features:
+        return (), "it has labels only: no features are named for it (setting `features` of the data set)", {}
     reasons = []
     for choice in settings.features:
         found: dict[str, Path] = {}

@@ -27,6 +27,7 @@ FEWEST = 6
 _MOST = 999
 _MOST_OF = {"liris": 48}
 _DRAWN = frozenset({"planted"})
+_LABELS_ONLY = frozenset({"case"})
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,13 @@ def item_ids(dataset: str, count: int) -> list[str]:
 
 def video_ids(dataset: str, count: int) -> list[str]:
     """Ids of the items that get a video file (PMEmo: a song), the damaged one included; of EEV all but the last, and
-    none of a data set whose features are drawn directly."""
-    return [] if draws_features(dataset) else item_ids(dataset, count)[:count]
+    none where `has_media` says so."""
+    return item_ids(dataset, count)[:count] if has_media(dataset) else []
+
+
+def has_media(dataset: str) -> bool:
+    """Whether a data set is generated with videos or songs: not if its features are drawn directly, or it has none."""
+    return dataset not in _DRAWN | _LABELS_ONLY
 
 
 def draws_features(dataset: str) -> bool:
@@ -103,7 +109,7 @@ def damaged_id(dataset: str, count: int) -> str:
         return next(item for item in reversed(ids) if not tested(item))
     if dataset == "liris":
         return next(item for item in reversed(ids) if int(item[-2:]) < 54)
-    return next(item for item in reversed(ids) if int(item[-1:]) % 5) if draws_features(dataset) else ids[-1]
+    return ids[-1]
 
 
 def generate(*, dataset: str, count: int, settings: Mapping[str, Any], seed: int, folder: Path) -> list[Path]:
