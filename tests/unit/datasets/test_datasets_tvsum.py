@@ -217,3 +217,67 @@ def test_a_mat_file_without_the_struct_is_refused(folder: Path) -> None:
         file["something"] = 1
     with pytest.raises(InputError, match="not in the expected layout"):
         read(folder)
+
+
+class TestUniformShots:
+    """Where the HDF5 file with shots is not there, and the study asks for uniform ones in their place."""
+
+    UNIFORM = tvsum.Config(missing_shots="uniform")
+
+    def test_they_last_two_seconds_and_cover_every_frame(self) -> None:
+        shots = tvsum.uniform_shots(np.ones((2, 107)), fps=12.5)
+        assert shots["change_points"].tolist() == [[0, 24], [25, 49], [50, 74], [75, 99], [100, 106]]
+        # 2 s are 24.975 frames: starts are rounded one by one, so that the error does not grow
+        starts = tvsum.uniform_shots(np.ones((1, 1000)), fps=24.975 / 2)["change_points"][:, 0]
+        assert np.abs(starts - 24.975 * np.arange(len(starts))).max() <= 0.5
+
+    def test_a_users_summary_is_the_best_that_fits(self) -> None:
+        """Against trying every set of shots."""
+        votes = np.random.default_rng(3).integers(1, 6, (4, 10)).repeat(20, axis=1)
+        shots = tvsum.uniform_shots(votes, fps=10)
+        sets = [[shot for shot in range(10) if code >> shot & 1] for code in range(1 << 10)]
+        room = int(0.15 * 200) // 20
+        for user, summary in zip(votes[:, ::20], shots["user_summary"], strict=True):
+            best = max(sum(int(user[shot]) for shot in chosen) for chosen in sets if len(chosen) <= room)
+            assert summary.sum() <= 30 and (user * summary[::20]).sum() == best
+
+    def test_the_published_shots_come_first(self, folder: Path) -> None:
+        shots_file(folder, votes_of(folder).shape[1])
+        assert read(folder, options=self.UNIFORM).shots["change_points"].tolist() == [[0, 49], [50, 289]]
+        assert not tvsum.locate(folder, self.UNIFORM).unlike_published
+
+    def test_every_value_says_so(self, folder: Path) -> None:
+        (folder / "tvsum_labels.h5").unlink(missing_ok=True)
+        located = tvsum.locate(folder, self.UNIFORM)
+        assert located.unlike_published == (tvsum.UNIFORM,) and "shots" not in located.missing
+        assert "shots" in tvsum.locate(folder, OPTIONS).missing
+        assert len(read(folder, options=self.UNIFORM).shots["user_summary"]) == len(votes_of(folder))
+
+    def test_table_2_on_all_videos_and_folds(self, shared_data: Path) -> None:
+        from utopia.config.load import load
+        from utopia.outputs.plan import Plan
+
+        study = load(
+            {
+                "study": "paper",
+                "data": str(shared_data),
+                "tables": ["ulda_table_2"],
+                "figures": [],
+                "datasets": {
+                    "summe": {"features": [["diff_attention_summe"]]},
+                    "tvsum": {"features": [["diff_attention_tvsum"]], "options": {"missing_shots": "uniform"}},
+                },
+            }
+        )
+        plan = Plan(study)
+        if "shots" in tvsum.locate(shared_data / "tvsum", OPTIONS).files:
+            pytest.skip("the HDF5 file with the shots is there")
+        measured = {cell.run.id: cell.run for cell in plan.cells if cell.run is not None}
+        assert len(measured) == 22 and not plan.absent_runs
+        for run in measured.values():
+            notes = plan.not_comparable(run)
+            assert (tvsum.UNIFORM in notes) == (run.dataset == "tvsum")
+            assert any("untrained" in note for note in notes) == (run.reference is None)
+        for name in ("summe", "tvsum"):
+            folds = plan.datasets[name].folds
+            assert [fold.train + fold.test for fold in folds] == [{"summe": 25, "tvsum": 50}[name]] * 5

@@ -227,3 +227,49 @@ def test_real_features_of_summe(tmp_path: Path, shared_data: Path) -> None:
             features, times = reader.rows(name, "pool5")
             assert np.array_equal(features, file[name]["features"][()])
             assert np.array_equal(times, file[name]["picks"][()] / 25.0)
+
+
+def write_arrays(path: Path, names: dict[str, str], **values: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        for item, array in values.items():
+            file[item] = array
+            if item in names:
+                file[item].attrs["video_name"] = names[item]
+    return path
+
+
+def test_an_array_per_video_in_the_place_of_groups(tmp_path: Path) -> None:
+    single, wide = np.arange(7, dtype=np.float32), rows(7, width=1)
+    source = write_arrays(
+        tmp_path / "f.h5",
+        {"video_2": "Jumps", "video_3": "Other"},
+        video_1=single,
+        video_2=wide,
+        video_3=single,
+        video_4=single[:5],
+        video_5=rows(7, width=2),
+    )
+    items = [item(number, name) for number, name in enumerate(("A", "jumps", "C", "D", "E"), start=1)]
+    entries = run(tmp_path, items, source, array=None)
+    reader = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"])
+    assert np.array_equal(reader.rows("id_1", "pool5")[0], single[:, None])
+    assert np.array_equal(reader.rows("id_2", "pool5")[0], wide)
+    assert reader.rows("id_1", "pool5")[1] == pytest.approx(np.arange(0, 100, 15) / 25)
+    for number, told in ((3, "is of the video 'Other'"), (4, "has 5 rows and no picks"), (5, "has 2 columns")):
+        assert told in entries[f"id_{number}"]["absent"]
+
+
+@pytest.mark.parametrize(("dataset", "videos"), [("summe", 25), ("tvsum", 50)])
+def test_the_plumbing_feature_is_there_for_every_video(
+    tmp_path: Path, shared_data: Path, dataset: str, videos: int
+) -> None:
+    from utopia.config.load import load
+    from utopia.inputs.manifest import list_inputs
+
+    settings = load({}).features[f"diff_attention_{dataset}"].model_dump(mode="json")  # type: ignore[attr-defined]
+    assert "untrained" in settings["note"]
+    list_inputs(dataset=dataset, folder=shared_data / dataset, options={}, output=tmp_path / "listed.json")
+    items = read_json(tmp_path / "listed.json")["items"]
+    source = shared_data / settings.pop("folder") / settings["files"][0]
+    entries = run(tmp_path, items, source, **settings)
+    assert len(entries) == videos and all(entry.get("width") == 1 for entry in entries.values())

@@ -103,42 +103,42 @@ PRECOMPUTED = ("hdf5", "csv")
 """Values of `extractor` that extract nothing."""
 
 
-class Precomputed(Strict):
+class FromFile(Strict):
+    """Features that somebody else extracted, in one file for all items."""
+
+    files: list[Below] = Field(..., min_length=1)
+    """Where the file may lie below `folder`, in order; the first one found is used."""
+    folder: Below | None = None
+    """The folder below `data` that holds it. Null: the data set's own."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
+    normalise: Literal["none", "l2", "standardise"] = "none"
+    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
+    note: str = ""
+    """Why results on these features are not comparable with print; empty: they are the published features."""
+
+
+class Precomputed(FromFile):
     """Features that somebody else extracted, taken from an HDF5 file in the field's layout (a group per video)."""
 
     extractor: Literal["hdf5"]
     """`hdf5`: nothing is extracted."""
-    files: list[Below] = Field(..., min_length=1)
-    """Where the file may lie below the data-set's folder, in order; the first one found is used."""
-    array: str = "features"
-    """Name of the (steps x width) array in each group."""
+    array: str | None = "features"
+    """Name of the (steps x width) array in each group. Null: the file has an array per video, in the place of a group;
+    one without columns is a single feature."""
     every: int = Field(15, ge=1, le=1_000_000)
     """Frames between rows, where a group has no `picks`: a video whose rows are not as many is refused."""
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
-    normalise: Literal["none", "l2", "standardise"] = "none"
-    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
-    note: str = ""
-    """Why results on these features are not comparable with print; empty: they are the published features."""
 
 
-class PrecomputedTable(Strict):
+class PrecomputedTable(FromFile):
     """Features that somebody else extracted, taken from a table: a row per item and time, a column per feature."""
 
     extractor: Literal["csv"]
     """`csv`: nothing is extracted."""
-    files: list[Below] = Field(..., min_length=1)
-    """Where the file may lie below the data-set's folder, in order; the first one found is used."""
     item: str = "musicId"
     """The column that holds an item's key; the rows of an item stand together."""
     time: str = "frameTime"
     """The column that holds the time of a row, in seconds. All other columns are features."""
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """The published checksum; a file with another is refused. Null: any file, its checksum is recorded."""
-    normalise: Literal["none", "l2", "standardise"] = "none"
-    """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
-    note: str = ""
-    """Why results on these features are not comparable with print; empty: they are the published features."""
 
 
 class ExtractedFeature(Strict):

@@ -54,6 +54,8 @@ class Located:
     """Files of the same name as one that is used, deeper in the folder; they are not used."""
     scanned: tuple[Path, ...] = ()
     """All files below the folder, used or not, the nearest first."""
+    unlike_published: tuple[str, ...] = ()
+    """What of the protocol is not as published, by the choice of an option: every value says so."""
     obtained: frozenset[str] | None = None
     """Ids of the items whose video can be used; None before there is a manifest."""
 

@@ -9,6 +9,7 @@ Layout: `ydata-tvsum50.mat` (MATLAB v7.3, that is HDF5: a struct `tvsum50` of re
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from utopia.config.base import Strict
-from utopia.datasets import _card, _common, _summary
+from utopia.datasets import _card, _common, _keyshots, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._names import media_of
 from utopia.errors import InputError
@@ -27,6 +28,9 @@ TARGETS = ("importance",)
 _ANNOTATIONS = ("ydata-tvsum50.mat",)
 _SHOTS = ("eccv16_dataset_tvsum_google_pool5.h5", "tvsum_labels.h5")
 _LOWEST, _HIGHEST = 1.0, 5.0
+_SHOT_S = 2.0
+UNIFORM = "uniform shots of 2 s instead of the published ones"
+"""What every value on shots says that are not the published ones."""
 
 
 class Config(Strict):
@@ -34,6 +38,9 @@ class Config(Strict):
 
     tvsum_gt_scale: Literal["minus_one_quarter", "over_five", "min_max"] = "minus_one_quarter"
     """How the mean vote x becomes a label in [0, 1] [U]: (x - 1) / 4, x / 5, or min-max per video."""
+    missing_shots: Literal["hole", "uniform"] = "hole"
+    """What to do about the F-score where the HDF5 file with shots and user summaries is not there: declare a hole, or
+    take shots of two seconds, as TVSum was annotated, and make each user's summary of them from that user's votes."""
     label_annotators: int | None = Field(None, ge=1, le=1000)
     """Make the training label from this many users, drawn by `label_seed`; the label of all judges. Null: all."""
     label_seed: int = Field(2307, ge=0, le=2**63 - 1)
@@ -64,7 +71,11 @@ def locate(folder: Path, options: Config) -> Located:
         "shots": f"neither {' nor '.join(_SHOTS)} below {folder}: without shots and user summaries there is no F-score",
         "videos": f"none of the 50 videos (<YouTube id>.mp4) below {folder}: TVSum is given out on request",
     }
-    return _common.assemble("tvsum", folder, choose, remedies)
+    located = _common.assemble("tvsum", folder, choose, remedies)
+    if options.missing_shots == "uniform" and "annotations" in located.files and "shots" in located.missing:
+        missing = {role: why for role, why in located.missing.items() if role != "shots"}
+        return replace(located, missing=missing, unlike_published=(UNIFORM,))
+    return located
 
 
 def items(located: Located, options: Config) -> list[Item]:
@@ -96,6 +107,8 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
     """
     votes, shots = _read(located, item)
     frames = votes.scores.shape[1]
+    if not shots and options.missing_shots == "uniform":
+        shots = uniform_shots(votes.scores, votes.fps)
     shots.pop("gtscore", None)  # its scale is documented nowhere; ours is `tvsum_gt_scale`
     picks = shots["picks"] if shots else _summary.grid(frames)
     users = _summary.choose_annotators(
@@ -122,6 +135,26 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
 def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
     """The five published 80/20 splits of PGL-SUM; they overlap: 34 of the 50 videos are ever tested."""
     return _common.restricted_folds(located, ids)
+
+
+def uniform_shots(scores: np.ndarray, fps: float) -> dict[str, np.ndarray]:
+    """Shots of two seconds and the users' summaries of them, as `read_shots` returns them.
+
+    Args:
+        scores: [users, frames] in 1..5; each user's summary is the best set of shots by their own votes.
+    """
+    frames = scores.shape[1]
+    starts = np.unique(np.rint(np.arange(0, frames, _SHOT_S * fps)).astype(np.int64))
+    starts = starts[starts < frames]
+    points = np.stack([starts, np.append(starts[1:], frames) - 1], axis=1)
+    every = np.arange(frames)
+    summaries = [_keyshots.summarise(user, every, frames, points) for user in scores]
+    return {
+        "picks": _summary.grid(frames),
+        "n_frames": np.array([frames], dtype=np.int64),
+        "change_points": points,
+        "user_summary": np.stack(summaries).astype(np.uint8),
+    }
 
 
 def _scale(mean: np.ndarray, options: Config) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 In an HDF5 file, a group `video_<i>` per video holds an array of features, optionally `picks` (the frame number of each
 row) and `video_name`. Without `picks`, rows stand at every 15th frame, or whatever the feature's `every` says. There
 must be as many of them as the video has such frames, since rows at another rate would stand beside the wrong labels.
+A feature whose `array` is null has a file of arrays in the place of groups, `video_name` among their attributes.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _read_hdf5(
     found: dict[str, dict[str, Any]] = {}
     try:
         with h5py.File(source, "r") as file:
-            names = _groups(file)
+            names = _groups(file, h5py.Dataset if settings["array"] is None else h5py.Group)
             width = _usual_width(file, names, settings["array"])
             for item in items:
                 _log.info("%s%s", AT_WORK, item["id"])
@@ -114,24 +115,30 @@ def _read_hdf5(
     return found
 
 
-def _groups(file: h5py.File) -> dict[str, str]:
-    """Group -> the name that it holds, of every group that can be read; empty where it holds none."""
+def _groups(file: h5py.File, kind: type) -> dict[str, str]:
+    """Group -> the name that it holds, of every group (array) that can be read; empty where it holds none."""
     found = {}
     for name in file:
         try:
-            if isinstance(file[name], h5py.Group):
+            if isinstance(file[name], kind):
                 found[name] = _video_name(file[name])
         except _FAULTS as error:  # a link to nothing
             _log.warning("%s: the group %s cannot be read (%s)", file.filename, name, _in_short(error))
     return found
 
 
-def _usual_width(file: h5py.File, groups: Mapping[str, str], array: str) -> int | None:
+def _shape(file: h5py.File, group: str, array: str | None) -> tuple[int, ...]:
+    """Rows and columns of a video's array; one without columns is a column."""
+    shape: tuple[int, ...] = (file[group] if array is None else file[group][array]).shape
+    return (*shape, 1) if array is None and len(shape) == 1 else shape
+
+
+def _usual_width(file: h5py.File, groups: Mapping[str, str], array: str | None) -> int | None:
     """The number of columns that most groups have; None if none has any."""
     widths: Counter[int] = Counter()
     for group in groups:
         try:
-            shape = file[group][array].shape
+            shape = _shape(file, group, array)
         except _FAULTS:
             continue
         widths.update(shape[1:] if len(shape) == 2 else ())
@@ -159,13 +166,15 @@ def _import_item(
 ) -> dict[str, Any]:
     """The index entry of an item; `width` is the number of columns that all groups must have."""
     group, array = _group_of(item, names), settings["array"]
-    if array not in file[group]:
+    if array is not None and array not in file[group]:
         raise _AbsentError(f"{group} has no array {array!r}")
-    features = np.asarray(file[group][array])
-    if features.ndim != 2 or features.dtype.kind not in "fiu" or not len(features):
-        raise _AbsentError(f"{group}/{array} is {features.dtype} {features.shape}, not rows of numbers")
+    stored = file[group] if array is None else file[group][array]
+    name, features = stored.name[1:], np.asarray(stored)
+    if len(_shape(file, group, array)) != 2 or features.dtype.kind not in "fiu" or not len(features):
+        raise _AbsentError(f"{name} is {features.dtype} {features.shape}, not rows of numbers")
+    features = features.reshape(_shape(file, group, array))
     if features.shape[1] != width:
-        raise _AbsentError(f"{group}/{array} has {features.shape[1]} columns, others have {width}")
+        raise _AbsentError(f"{name} has {features.shape[1]} columns, others have {width}")
     facts = {**item.get("facts", {}), **item.get("annotations", {})}
     picks = _picks(file[group], len(features), facts.get("frames"), settings.get("every", _STEP))
     if not facts.get("fps"):
@@ -177,7 +186,7 @@ def _import_item(
         "group": group,
         "array": array,
         "fps": float(facts["fps"]),
-    } | ({} if "picks" in file[group] else {"every": settings.get("every", _STEP)})
+    } | ({} if _has(file[group], "picks") else {"every": settings.get("every", _STEP)})
     path = objects.place(store, identity)
     return objects.entry(path, store) or objects.put(path, store, features, picks / float(facts["fps"]), identity)
 
@@ -196,10 +205,15 @@ def _group_of(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return found[0]
 
 
-def _picks(group: h5py.Group, rows: int, frames: int | None, every: int) -> np.ndarray:
+def _has(node: h5py.Group | h5py.Dataset, name: str) -> bool:
+    """Whether a video's group holds something; an array holds nothing but itself."""
+    return isinstance(node, h5py.Group) and name in node
+
+
+def _picks(group: h5py.Group | h5py.Dataset, rows: int, frames: int | None, every: int) -> np.ndarray:
     """The frame number of each row."""
     name = group.name[1:]
-    if "picks" not in group:
+    if not _has(group, "picks"):
         if frames is None:
             raise _AbsentError(f"{name} has no picks, and how many frames the video has is not known")
         if rows not in (frames // every, -(-frames // every)):
@@ -226,11 +240,13 @@ def _picks(group: h5py.Group, rows: int, frames: int | None, every: int) -> np.n
     return picks
 
 
-def _video_name(group: h5py.Group) -> str:
-    """The name that a group holds, as text, bytes of whatever encoding, or either in an array of one."""
-    if "video_name" not in group:
+def _video_name(node: h5py.Group | h5py.Dataset) -> str:
+    """The name that a group (array) holds, as text, bytes of whatever encoding, or either in an array of one."""
+    held = node if isinstance(node, h5py.Group) else node.attrs
+    if "video_name" not in held:
         return ""
-    values = np.asarray(group["video_name"][()], dtype=object).reshape(-1)
+    name = held["video_name"]
+    values = np.asarray(name[()] if isinstance(name, h5py.Dataset) else name, dtype=object).reshape(-1)
     if len(values) != 1:
         raise ValueError(f"video_name holds {len(values)} names")
     name = values[0]

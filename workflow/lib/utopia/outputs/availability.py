@@ -67,7 +67,9 @@ class DatasetPlan:
     feature_reason: str
     """Why no set of features is available; empty if one is."""
     notes: tuple[str, ...] = ()
-    """Why results on this data cannot be compared with print."""
+    """Why results on these features cannot be compared with print."""
+    protocol_notes: tuple[str, ...] = ()
+    """Why no result on this data can, whether it needs features or not."""
     shards: tuple[tuple[str, ...], ...] = ()
     """Items per extraction job."""
     precomputed: dict[str, Path] = field(default_factory=dict)
@@ -145,6 +147,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         features=features,
         feature_reason=why,
         notes=comparability.of_features(study, name, features),
+        protocol_notes=located.unlike_published,
         shards=_shards(study, with_video, features, settings.shard),
         precomputed=precomputed,
         missing=dict(located.missing),
@@ -213,10 +216,11 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
 
             # the file is not there yet when the first run is planned, so the whole folder is what the job reads
             return ("", folder) if draws_features(folder.name) else ("the miniature has no precomputed features", None)
+        place = study.data / settings.folder if settings.folder and study.data else folder
         for name in settings.files:
-            if (folder / name).is_file():
-                return "", folder / name
-        return f"{' or '.join(settings.files)} is not in {folder.name}/", None
+            if (place / name).is_file():
+                return "", place / name
+        return f"{' or '.join(settings.files)} is not in {settings.folder or folder.name}/", None
     if not videos:
         return no_videos or "no videos", None
     from utopia.features import cards

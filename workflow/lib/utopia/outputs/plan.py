@@ -372,7 +372,9 @@ class Plan:
     def not_comparable(self, run: Run) -> list[str]:
         """Why a run's values cannot be compared with print; what is known before the run."""
         there = self.datasets[run.dataset]
-        return ["generated miniature data"] if there.generated else list(there.notes if run.reference is None else ())
+        if there.generated:
+            return ["generated miniature data"]
+        return [*there.protocol_notes, *(there.notes if run.reference is None else ())]
 
     def figure_settings(self, name: str) -> dict[str, Any]:
         """A figure as the drawing job needs it (JSON-able)."""
