@@ -47,6 +47,10 @@ class Distribution(Strict):
     """`sum_one` keeps the number of samples; `raw_density` is Eq. 2 to the letter and loses mass [U]."""
     boundary: Literal["zero", "reflect", "renormalise"] = "zero"
     """What lies beyond the label range: nothing (to the letter), the mirror image, or kernel taps renormalised [U]."""
+    estimator: Literal["convolution", "calibrated", "oracle"] = "convolution"
+    """How the distribution of the utopia labels is had: `convolution` is ULDA (Eq. 2); `calibrated` (ours) shrinks and
+    smooths by the variance that the annotators' votes show; `oracle` is that of the annotators who are not behind the
+    label, a control. The last two need single votes and leave delta, sigma, kernel and boundary out."""
     scope: Literal["video", "train_set"] = "video"
     """Counts per video (ULDA 3.2: "on each time-series data") or pooled over the training videos of a fold."""
     extension: Literal["alternate", "right", "none"] = "alternate"

@@ -7,6 +7,7 @@ Two treatments use the difference between the two: weights of the loss (CWL, Eqs
 slices (TNS, Eqs. 3 to 6).
 
 Read in this order: `histogram` (n), `kernel` and `convolve` (n~), `weights` (CWL), `slices` and `plan` (TNS), `series`
-(all of one series), `approximate` (the job). NumPy only. In shapes and names: T frames of a series, b bins, S time
+(all of one series), `approximate` (the job). Beside the convolution stand two other ways to n~, neither in the paper:
+`calibrated` (ours) and `oracle` (a control). NumPy only. In shapes and names: T frames of a series, b bins, S time
 slices.
 """

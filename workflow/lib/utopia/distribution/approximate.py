@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from utopia import arrays
 from utopia.config.study import Distribution
+from utopia.distribution.calibrated import calibrate
 from utopia.distribution.histogram import bin_index, bin_total, count_bins
+from utopia.distribution.oracle import held_out_counts
 from utopia.distribution.series import describe_series, prefix
 from utopia.errors import InputError
 
@@ -20,7 +23,8 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
     With `scope: video` an item's statistics are its own, whatever its fold, below `<id>/<target>/`. With `scope:
     train_set` the counts are pooled over the training items of a fold, and the file holds only these, below
     `<id>/<target>/<fold>/`: n and n~ are the fold's, weights have mean 1 over the fold's training frames, and an item's
-    need is its share of the fold's.
+    need is its share of the fold's. With an estimator other than `convolution`, n~ is made from the votes of single
+    annotators, and pooled n~ is the sum of the items'.
 
     Args:
         labels: a labels file.
@@ -29,7 +33,7 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
         output: the distribution file to write. Its metadata: `settings`, `window`, `dataset`, `targets`.
 
     Raises:
-        InputError: the labels file lacks an array it announces.
+        InputError: the labels file lacks an array it announces, or the estimator needs votes that are not there.
         ComputeError: a label is not a number or outside the range.
     """
     chosen = Distribution.model_validate(settings)
@@ -47,19 +51,44 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
                 remedy="delete the file and run the same command again: it is made anew",
             ) from error
 
+    def utopia(item: str, target: str) -> NDArray[np.float64] | None:
+        """n~ of one item, where it is not the convolution of n."""
+        where = f"{labels}: {item}/{target}"
+        if chosen.estimator == "convolution":
+            return None
+        votes_AT = file.get(f"{item}/{target}.votes")
+        if votes_AT is None:
+            raise InputError(
+                f"{item} has no votes of single annotators on {target}",
+                where=labels,
+                why=f"the estimator {chosen.estimator!r} works on them",
+                remedy="use `distribution.estimator: convolution` on this data set",
+            )
+        behind = np.isin(np.arange(len(votes_AT)), file.meta["annotators"].get(item, range(len(votes_AT))))
+        if chosen.estimator == "oracle":
+            return held_out_counts(votes_AT[~behind], chosen, where=where)
+        return calibrate(label(item, target), votes_AT[behind], chosen, where=where)
+
     for target in targets:
         if chosen.scope == "video":
             for item in items:
-                series = describe_series(label(item, target), chosen, window, where=f"{labels}: {item}/{target}")
+                where = f"{labels}: {item}/{target}"
+                series = describe_series(
+                    label(item, target), chosen, window, utopia_b=utopia(item, target), where=where
+                )
                 contents.update(series.arrays(prefix(chosen.scope, item, target, "")))
             continue
         for fold in file.meta["folds"]:
             train = [item for item in fold["train"] if item in items]
             bins = [bin_index(label(item, target), chosen, where=f"{labels}: {item}/{target}") for item in train]
             pooled_b = np.sum([count_bins(bin_T, bin_total(chosen)) for bin_T in bins], axis=0)
+            each = [utopia_b for item in train if (utopia_b := utopia(item, target)) is not None]
+            utopia_b = np.sum(each, axis=0) if each else None
             for item in train:
                 where = f"{labels}: {item}/{target}"
-                series = describe_series(label(item, target), chosen, window, pooled_b=pooled_b, where=where)
+                series = describe_series(
+                    label(item, target), chosen, window, pooled_b=pooled_b, utopia_b=utopia_b, where=where
+                )
                 contents.update(series.arrays(prefix(chosen.scope, item, target, fold["name"])))
     meta = {"dataset": file.meta["dataset"], "targets": targets, "settings": chosen.model_dump(), "window": window}
     arrays.save(output, contents, meta)

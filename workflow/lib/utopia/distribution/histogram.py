@@ -23,6 +23,14 @@ def bin_width(settings: Distribution) -> float:
     return (settings.high - settings.low) / settings.bins
 
 
+def bin_edges(settings: Distribution) -> NDArray[np.float64]:
+    """Edges of the bins [b + 1] in label units; with `grid`, the midpoints between grid points [b + 2]."""
+    width = bin_width(settings)
+    if settings.binning == "grid":
+        return np.asarray(settings.low + width * (np.arange(settings.bins + 2) - 0.5), np.float64)
+    return np.asarray(settings.low + width * np.arange(settings.bins + 1), np.float64)
+
+
 def bin_index(label_T: NDArray[np.floating], settings: Distribution, *, where: str = "") -> NDArray[np.int64]:
     """The bin of every label: min(b - 1, floor((y - low) / w)); with `grid`, the nearest of b + 1 grid points.
 

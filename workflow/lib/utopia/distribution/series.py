@@ -62,6 +62,7 @@ def describe_series(
     window: int,
     *,
     pooled_b: NDArray[np.float64] | None = None,
+    utopia_b: NDArray[np.float64] | None = None,
     where: str = "",
 ) -> Series:
     """Derive a series' distribution, weights and plan from its labels.
@@ -71,6 +72,7 @@ def describe_series(
         settings: bins, kernel, boundary.
         window: T of sec. 3.3.2.
         pooled_b: counts over all training series [b]; None: those of this series.
+        utopia_b: n~ [b] that belongs to these counts, where another estimator made it; None: the convolution (Eq. 2).
         where: the series, for messages.
 
     Raises:
@@ -79,7 +81,8 @@ def describe_series(
     bin_T = bin_index(label_T, settings, where=where)
     own_b = count_bins(bin_T, bin_total(settings))
     count_b = own_b if pooled_b is None else pooled_b
-    utopia_b = convolve(count_b, taps(settings), settings.boundary)
+    if utopia_b is None:
+        utopia_b = convolve(count_b, taps(settings), settings.boundary)
     slice_S2 = time_slices(bin_T)
     window_S2 = extend_slices(slice_S2, len(bin_T), window, settings.extension)
     return Series(

@@ -33,7 +33,10 @@ def cwl_weights(bin_T: NDArray[np.int64], count_b: Float, utopia_b: Float) -> Fl
         w [T].
     """
     rho_b = ratio(count_b, utopia_b)
-    return rho_b[bin_T] * (count_b.sum() / (count_b * rho_b).sum())
+    total = float((count_b * rho_b).sum())
+    if not total:  # no frame lies where the utopia distribution does: nothing tells them apart
+        return np.ones(len(bin_T))
+    return rho_b[bin_T] * (count_b.sum() / total)
 
 
 def combined_weights(
@@ -69,5 +72,8 @@ def combined_weights(
         frame_b = new_b = rho_b
     if not renormalise:
         return frame_b, new_b
-    scale = (count_b.sum() + need_b.sum()) / (count_b @ frame_b + need_b @ new_b)
+    total = float(count_b @ frame_b + need_b @ new_b)
+    if not total:
+        return np.ones_like(frame_b), np.ones_like(new_b)
+    scale = (count_b.sum() + need_b.sum()) / total
     return frame_b * scale, new_b * scale

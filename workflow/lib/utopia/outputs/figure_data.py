@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from utopia.arrays import Arrays
 from utopia.config.study import Distribution
-from utopia.distribution.histogram import bin_index
+from utopia.distribution.histogram import bin_edges, bin_index
 from utopia.distribution.series import Series, read_series
 from utopia.errors import ComputeError, ConfigError
 from utopia.features.read import FeatureReader
@@ -213,14 +213,6 @@ def label_name(settings: Distribution, index: int) -> str:
     plain = [f"{round(float(value), 6) + 0.0:.6f}".rstrip("0") for value in values]
     decimals = max(len(text.partition(".")[2]) for text in plain)
     return " to ".join(f"{float(text):.{decimals}f}".replace("-", "−") for text in plain)
-
-
-def bin_edges(settings: Distribution) -> NDArray[np.float64]:
-    """Edges of the bins [b + 1] in label units; with `grid`, the midpoints between grid points [b + 2]."""
-    width = (settings.high - settings.low) / settings.bins
-    if settings.binning == "grid":
-        return np.asarray(settings.low + width * (np.arange(settings.bins + 2) - 0.5), np.float64)
-    return np.asarray(settings.low + width * np.arange(settings.bins + 1), np.float64)
 
 
 def bin_centres(settings: Distribution) -> NDArray[np.float64]:

@@ -136,7 +136,19 @@ class Plan:
             return there.missing["shots"]
         if run.reference is not None:
             return ""
-        return there.feature_reason or self._untrainable(run, there)
+        return there.feature_reason or self._voteless(run) or self._untrainable(run, there)
+
+    def _voteless(self, run: Run) -> str:
+        """Why the estimator of a run's utopia distribution has no votes to work on; empty if it has, or needs none."""
+        estimator = run.distribution.get("estimator", "convolution")
+        if estimator == "convolution":
+            return ""
+        options = self.study.dataset(run.dataset).options
+        if not hasattr(options, "label_annotators"):
+            return f"the estimator {estimator!r} needs the votes of single annotators, and {run.dataset} has none"
+        if estimator == "oracle" and options.label_annotators is None:
+            return "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`"
+        return ""
 
     def _untrainable(self, run: Run, there: DatasetPlan) -> str:
         """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
