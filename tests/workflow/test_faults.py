@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from whole import Checkout
+
+from utopia.inputs.miniature import generate
 
 pytestmark = pytest.mark.workflow
 
@@ -75,6 +78,40 @@ def test_a_truncated_annotation_file_is_a_declared_absence_and_the_rest_goes_on(
     assert trained["status"] == "absent" and "is not in summe/" in trained["reason"]
     published = (results / "tables" / "ulda_table_2.csv").read_text() + (results / "audit" / "coverage.csv").read_text()
     assert str(summe) not in published, "what is published must not name the user's folders"
+
+
+REACTIONS = """\
+repeats: 2
+features: {vggish_raw: {options: {weights: random}}, swin_l: {options: {weights: random, random: tiny, size: 64}}}
+treatments: {l1_ensemble: {members: 2, best: null}}
+"""
+
+
+def test_reactions_whose_damaged_videos_leave_no_fold_are_holes_and_the_tables_are_made(
+    fresh: Checkout, tmp_path: Path
+) -> None:
+    """The names of the files promise a fold; only decoding tells that each validation video is damaged."""
+    size = {"seconds": 8.0, "width": 64, "height": 48, "fps": 10, "annotators": 1, "label_annotators": 1}
+    data = tmp_path / "my data"
+    generate(dataset="eev", count=7, settings=size, seed=5, folder=data / "eev")
+    validated = {line.split(",")[0] for line in (data / "eev" / "val.csv").read_text().splitlines()[1:]}
+    videos = [path for path in sorted((data / "eev" / "videos").iterdir()) if path.stem in validated]
+    for path in videos:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (fresh.folder / "reactions.yaml").write_text(REACTIONS, encoding="utf-8")
+    wanted = [f"results/paper/tables/eev_table_{number}.csv" for number in (3, 4)]
+    wanted.append("results/paper/runs/eev.bi_gru.l1_ensemble/submission.json")
+    said, results = paper(fresh, data, "--configfile", "reactions.yaml", "--", *wanted)
+    rows = {
+        row["cell"]: row
+        for table in (3, 4)
+        for row in csv.DictReader((results / "tables" / f"eev_table_{table}.csv").open(encoding="utf-8"))
+    }
+    trained = [row for row in rows.values() if row["runs"]]
+    assert trained and {row["status"] for row in trained} == {"absent"}, said
+    assert all(f"0 of {len(videos)} test items have features" in row["reason"] for row in trained)
+    report = json.loads((results / "runs" / "eev.bi_gru.l1_ensemble" / "submission.json").read_text())
+    assert report["predicted"] == 0 and report["rows"] > 0 and report["filled"]
 
 
 def test_features_with_another_checksum_are_refused_by_name(fresh: Checkout, summe: Path, shared_data: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from utopia.cli.plan import describe, in_words
 from utopia.config.load import load
+from utopia.datasets.eev import PARTS
 from utopia.features import weights
 from utopia.files import read_json
 from utopia.inputs.miniature import generate
@@ -99,3 +100,31 @@ def test_a_data_set_with_one_file_of_labels_is_a_declared_hole(data: Path, tmp_p
     plan = Plan(load({"study": "paper", "data": str(tmp_path), "tables": ["ulda_table_2"], "figures": []}))
     assert plan.datasets["summe"].reason.startswith(f"only 1 of {len(files)} items have a file of labels")
     assert not summe(plan, plan.runs) and not plan.datasets["summe"].available
+
+
+@pytest.mark.parametrize(("part", "why"), [("train", "official: 0 of "), ("validation", " and 0 of ")])
+def test_reactions_whose_videos_leave_no_fold_are_a_hole_before_anything_runs(
+    tmp_path: Path, part: str, why: str
+) -> None:
+    """EEV has one fold, of train.csv and val.csv; without it neither a training nor a submission is planned."""
+    generate(dataset="eev", count=7, settings=SIZE, seed=5, folder=tmp_path / "eev")
+    parts = eev_parts(tmp_path / "eev")
+    assert parts["train"] and parts["validation"]
+    random = {"vggish_raw": {"options": {"weights": "random"}}, "swin_l": {"options": {"weights": "random"}}}
+    tables = ["eev_table_3", "eev_table_4"]
+    study = {"study": "paper", "data": str(tmp_path), "tables": tables, "figures": [], "features": random}
+    assert not Plan(load(study)).absent_runs and Plan(load(study)).submissions()
+    for video in parts[part]:
+        next((tmp_path / "eev" / "videos").glob(f"{video}.*")).unlink()
+    plan = Plan(load(study))
+    assert not plan.runs and not plan.submissions()
+    assert all("no fold can be trained (fold official: " in text and why in text for text in plan.absent_runs.values())
+    assert {f"{plan.root}/tables/{table}.csv" for table in tables} <= set(plan.targets())
+
+
+def eev_parts(folder: Path) -> dict[str, set[str]]:
+    """Part -> ids of its videos that have a file."""
+    there = {path.stem for path in (folder / "videos").iterdir()}
+    tables = {part: folder / name for part, name in PARTS.items()}
+    listed = {part: {line.split(",")[0] for line in path.read_text().splitlines()[1:]} for part, path in tables.items()}
+    return {part: ids & there for part, ids in listed.items()}

@@ -61,6 +61,7 @@ class Study:
         }
         self.save()
         summary = {"run": "eev.bi_gru.l1_ensemble", "left_out": dict.fromkeys(absent, "swin_l: no video")}
+        summary |= {"folds": {"official": {}}, "dropped_folds": {}}
         files.write_json(
             folder / "training.json", summary | {"replicas": [{}] * 5 + [{"averaged": True}, {"averaged": False}]}
         )
@@ -126,6 +127,28 @@ def test_every_row_of_the_table_in_its_order_with_the_mean_of_the_seeds(tmp_path
     assert report["filled"] == {"gone": {"rows": 7, "reason": reason}}
     first = (tmp_path / "submission.csv").read_bytes()
     assert study.write().read_bytes() == first
+
+
+def test_without_a_fold_that_could_be_trained_the_report_says_why(tmp_path: Path) -> None:
+    study = Study(tmp_path, PLAIN)
+    study.stored = {}
+    study.save()
+    manifest = files.read_json(tmp_path / "manifest.json")
+    for item in manifest["items"]:
+        item["video_reason"] = ""  # as if all videos were there, and damaged
+    files.write_json(tmp_path / "manifest.json", manifest)
+    files.write_json(
+        tmp_path / "training.json",
+        {"run": "eev.bi_gru.l1_ensemble", "left_out": {}, "folds": {}, "replicas": [],
+         "dropped_folds": {"official": "0 of 9 training items are there"}},
+    )  # fmt: skip
+    _, *rows = read(study.write())
+    assert [(row[0], row[1]) for row in rows] == asked(PLAIN)
+    assert not any(float(cell) for row in rows for cell in row[2:])
+    report = files.read_json(tmp_path / "submission.json")
+    assert report["predicted"] == 0 and report["averaged"] == [] and set(report["filled"]) == {"x-1", "_y", "gone"}
+    expected = "no fold can be trained (fold official: 0 of 9 training items are there)"
+    assert [report["filled"][video]["reason"] for video in ("x-1", "_y")] == [expected] * 2
 
 
 def test_columns_of_the_labels_may_stand_in_another_order(tmp_path: Path) -> None:

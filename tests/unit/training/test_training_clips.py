@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from utopia import arrays
 from utopia.config.engine import Engine
-from utopia.errors import ConfigError, InputError
+from utopia.errors import ConfigError
+from utopia.evaluation.protocols import evaluate_run
+from utopia.files import read_json, write_json
 from utopia.labels.filters import smoothed
+from utopia.outputs.comparability import untrained
 from utopia.training import store
 from utopia.training.clip_data import ClipData
 from utopia.training.clips import ClipTrainee, OnClips
@@ -80,10 +83,35 @@ def test_a_rate_that_does_not_divide_the_labels_is_refused(toy: ClipToy) -> None
         trainee(toy, clips={"rate": 4.0})
 
 
-def test_no_validation_video_with_features_is_an_error_with_reasons(tmp_path: Path) -> None:
-    toy = make_clip_toy(tmp_path, {"t0": 60, "t1": 70})
-    with pytest.raises(InputError, match="0 of 0 validation videos"):
-        trainee(toy)
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        (("v0", "v1"), "7 of 7 training items and 0 of 2 test items"),
+        (tuple(f"t{i}" for i in range(7)), "0 of 7 training items and 2 of 2 test items"),
+        ((*(f"t{i}" for i in range(7)), "v0", "v1", "u0"), "0 of 7 training items and 0 of 2 test items"),
+    ],
+)
+def test_where_damage_leaves_no_fold_the_run_is_a_declared_hole(
+    tmp_path: Path, damaged: tuple[str, ...], why: str
+) -> None:
+    """As for series (ULDA): no predictions, no metrics, and the table's cells have the reason."""
+    toy = make_clip_toy(tmp_path)
+    (index,) = toy.features
+    content = read_json(index)
+    for item in damaged:
+        content["items"][item]["picture"] = {"absent": "the file is damaged at 1.00 s"}
+    write_json(index, content)
+    predictions, summary, made = toy.train("hole", members=2, whole=1)
+    assert predictions == {} and predictions.meta["folds"] == [] and made == []
+    assert summary["folds"] == {} and summary["replicas"] == [] and summary["parameters"] == {}
+    assert summary["dropped_folds"] == {"official": f"{why} have features and labels; it needs 1 and 1"}
+    assert all("damaged at 1.00 s" in summary["left_out"][item] for item in damaged)
+    folder, metrics = toy.root / "hole", tmp_path / "metrics.csv"
+    run = {"id": "r", "targets": ["reactions"], "repeats": 1}
+    evaluate_run(run=run, labels=toy.labels, predictions=folder / "predictions.safetensors", output=metrics)
+    assert len(metrics.read_text().splitlines()) == 1, "nothing but the names of the columns"
+    ((_, reason),) = untrained([folder / "training.json"]).items()
+    assert reason.startswith(f"no fold can be trained (fold official: {why}")
 
 
 # -- clips

@@ -2,10 +2,14 @@
 
 Keys of `--json`: `subject`, `kind` (`cell`, `figure`, `run`, `file`), `value` (of a cell: `shown`, `value`, `std`, `n`,
 `low`, `high`, `published`, `verdict`, ...; else null), `replicas` (list of {run, target, fold, repeat, metrics,
-trainings: list of {member, seed, selected_epoch, epochs, seconds, checkpoint, sha256}}), `files` (the chain, nearest
-first: {path, sha256, bytes, rule}), `inputs` (raw files: {path, sha256, bytes, dataset, licence, source}), `settings`
-({runs, jobs}), `code` ({commits, fingerprints, modules}), `software` ({locks, versions, variables}), `hardware` (list
-of {host, cpu, gpus, determinism, jobs}), `jobs` (list of {job, rule, record, intact, started, ended, seconds, ...}),
+trainings: list of {member, seed, selected_epoch, epochs, seconds (null: found stored), checkpoint, sha256}}),
+`files` (the chain, nearest first: {path, sha256, bytes, rule}), `inputs` (raw files: {path, sha256, bytes, dataset,
+licence, source}), `settings` ({runs, jobs}),
+`code` ({commits, fingerprints, modules}), `software` ({locks, versions, variables}), `hardware` (list
+of {host, cpu, gpus, determinism, jobs}), `last_run` (when the study's last run began; null: not known), `jobs` (list of
+{job, rule, record, intact, reused, found_stored, started, ended, seconds, ...}; `reused`: it was done before the last
+run began, null: not known; `found_stored`: of the files beside its outputs those that an earlier run, which was
+stopped, had finished),
 `again` ({command, jobs, seconds, seconds_from_nothing}), `warnings`. With filters, only what they ask for.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +29,11 @@ if TYPE_CHECKING:
     from utopia.provenance.current import Current
     from utopia.provenance.lineage import Graph
 
-FILTERS = {"inputs": ("inputs",), "code": ("settings", "code", "software"), "hardware": ("hardware", "jobs")}
+FILTERS = {
+    "inputs": ("inputs",),
+    "code": ("settings", "code", "software"),
+    "hardware": ("hardware", "last_run", "jobs"),
+}
 _SHA = 12
 _WIDTH = 110
 
@@ -77,7 +86,7 @@ def in_short(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
     if not asked or "code" in asked:
         lines += _settings(answer) + _code(answer)
     if not asked or "hardware" in asked:
-        lines += _hardware(answer)
+        lines += _hardware(answer) + _reused(answer)
     if not asked:
         lines += _again(answer)
     return [*lines, *_warned(answer)]
@@ -86,7 +95,7 @@ def in_short(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
 def in_full(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
     """Everything."""
     keys = [key for name in asked for key in FILTERS[name]] or [
-        "replicas", "files", "inputs", "settings", "code", "software", "hardware", "jobs",
+        "replicas", "files", "inputs", "settings", "code", "software", "hardware", "last_run", "jobs",
     ]  # fmt: skip
     lines = _head(answer)
     for key in keys:
@@ -156,7 +165,7 @@ def _chain(answer: Mapping[str, Any]) -> list[str]:
             span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
             last = trainings[0]
             first = f"{last['checkpoint'].rsplit('/', 1)[-1]} {last['sha256'][:_SHA]}"
-            lines += _item("checkpoints", f"{len(trainings)}, epoch {span}; the first is {first}")
+            lines += _item("checkpoints", f"{len(trainings)}, epoch {span}; the first is {first}", _stored(trainings))
     for file in answer["files"]:
         name = file["path"].rsplit("/", 1)[-1]
         for title, matches in (
@@ -170,8 +179,32 @@ def _chain(answer: Mapping[str, Any]) -> list[str]:
                 lines += _item(title, f"{file['path']}  sha256 {str(file['sha256'])[:_SHA]}")
     stored = [file for file in answer["files"] if "/features/store/" in file["path"]]
     if stored:
-        lines += _item("", f"{len(stored)} stored features, {show.bytes_in_words(sum(f['bytes'] for f in stored))}")
+        size = show.bytes_in_words(sum(file["bytes"] for file in stored))
+        before = {path for job in answer["jobs"] for path in job["found_stored"]}
+        again = sum(file["path"] in before for file in stored)
+        lines += _item(
+            "", f"{len(stored)} stored features, {size}" + (f"; {again} were found stored and reused" if again else "")
+        )
     return _shortened(lines, 14)
+
+
+def _stored(trainings: list[Any]) -> str:
+    """How many replicas a run before had trained; empty where none."""
+    found = sum(training["seconds"] is None for training in trainings)
+    return f"{found} of {len(trainings)} were found stored and reused: an earlier run had trained them" if found else ""
+
+
+def _reused(answer: Mapping[str, Any]) -> list[str]:
+    """The jobs that the last run did not have to do, by rule."""
+    rules = Counter(job["rule"] for job in answer["jobs"] if job["reused"])
+    if not rules:
+        return []
+    names = ", ".join(f"{rule} ({count})" if count > 1 else rule for rule, count in rules.items())
+    text = (
+        f"{sum(rules.values())} of {len(answer['jobs'])} jobs were done before the last run began "
+        f"({answer['last_run']}), which reused their results: {names}"
+    )
+    return _item("reused", *textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _by_run(answer: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -19,6 +19,7 @@ from utopia.errors import ComputeError, InputError
 from utopia.evaluation.protocols import replicas_of
 from utopia.files import atomic, read_json, write_json
 from utopia.labels.read import Labels
+from utopia.outputs.comparability import untrained
 
 WIDTH = 2 + len(EXPRESSIONS)
 DECIMALS = 8
@@ -130,8 +131,9 @@ def write_submission(
         check_submission(temporary, table, set(count.filled))
     trained = read_json(summary)
     why = _reasons(read_json(manifest), trained["left_out"])
+    otherwise = untrained([summary]).get(trained["run"], "there are no predictions of it")
     filled = {
-        video: {"rows": rows, "reason": _portable(why.get(video) or "there are no predictions of it", Path(folder))}
+        video: {"rows": rows, "reason": _portable(why.get(video) or otherwise, Path(folder))}
         for video, rows in count.filled.items()
     }
     content = {

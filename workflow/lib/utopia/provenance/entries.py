@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def top_level(paths: Iterable[Path]) -> list[Path]:
     unique = list(dict.fromkeys(paths))
     known = set(unique)
     return [path for path in unique if known.isdisjoint(path.parents)]
+
+
+def moment(path: Path | None) -> int:
+    """Now, in nanoseconds, by the clock of the file system on which `path` was just written; by ours without one."""
+    return time.time_ns() if path is None or not path.exists() else path.stat().st_mtime_ns
+
+
+def older(paths: Iterable[Path], moment_ns: int) -> list[Path]:
+    """The files that were last written before a moment."""
+    return [path for path in dict.fromkeys(paths) if path.is_file() and path.stat().st_mtime_ns < moment_ns]
 
 
 def _entry(path: Path, portable: Portable, hashed: dict[str, dict[str, Any]]) -> dict[str, Any]:

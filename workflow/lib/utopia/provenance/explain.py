@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
@@ -38,12 +39,13 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
 
     Returns:
         `subject`, `kind`, `value` (of a cell), `replicas`, `files` (the chain, nearest first), `inputs`, `settings`,
-        `code`, `software`, `hardware`, `jobs`, `again`, `warnings`; see `utopia.cli.explain`.
+        `code`, `software`, `hardware`, `last_run`, `jobs`, `again`, `warnings`; see `utopia.cli.explain`.
     """
     files = [*subject.files] if subject.cell is None else [subject.files[0], *_value_files(graph, subject.cell)]
     chain = [*files, *_ancestors(graph, subject, files)]
     jobs = graph.jobs(chain)
     runs = _runs(graph, subject, chain)
+    last_run = _last_run(graph)
     return {
         "subject": subject.name,
         "kind": subject.kind,
@@ -57,7 +59,8 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
         "code": _code(jobs),
         "software": _software(jobs),
         "hardware": _hardware(jobs),
-        "jobs": [_job(graph, record) for record in jobs],
+        "last_run": None if last_run is None else last_run.isoformat().replace("+00:00", "Z"),
+        "jobs": [_job(graph, record, last_run) for record in jobs],
         "again": _again(subject, study, jobs),
         "warnings": [*_doubts(graph, subject), *warnings(graph, jobs, current)],
     }
@@ -253,13 +256,32 @@ def _name(record: Record) -> str:
     return f"{record.rule}({values})" if values else record.rule
 
 
-def _job(graph: Graph, record: Record) -> dict[str, Any]:
+def _last_run(graph: Graph) -> datetime | None:
+    """When the study's last run began, by `audit/run.json`; None where that is not there or says nothing."""
+    try:
+        return _moment(read_json(graph.ledger.portable.read(f"{graph.root}/audit/run.json"))["started"])
+    except (UtopiaError, LookupError, TypeError):
+        return None
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _job(graph: Graph, record: Record, last_run: datetime | None) -> dict[str, Any]:
     facts = record.facts
+    ended = _moment(facts["ended"])
     return {
         "job": _name(record),
         "rule": record.rule,
         "record": graph.ledger.portable.write(record.path),
         "intact": record.is_intact,
+        "reused": None if last_run is None or ended is None else ended < last_run,
+        "found_stored": list(facts.get("reused") or []),
         **{
             name: facts.get(name) for name in ("started", "ended", "seconds", "cpu_seconds", "peak_memory_bytes", "log")
         },

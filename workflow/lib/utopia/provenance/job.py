@@ -98,6 +98,7 @@ class Job:
         self._before: dict[Path, entries.Signature | None] = {}
         self._outputs_before: dict[Path, entries.Signature | None] = {}
         self._made: list[Path] = []
+        self._begun_ns = 0
         self._started = datetime.now(UTC)
         self._clock, self._cpu = time.perf_counter(), _cpu_seconds()
 
@@ -160,6 +161,7 @@ class Job:
             raise FailedBeforeError(former)
         for path in self.inputs:
             self._before.setdefault(path, entries.signature(path))
+        self._begun_ns = entries.moment(self.log)
         self._outputs_before = {path: entries.signature(path) for path in self.outputs}
         if self.record_path and self._outputs_before[self.outputs[0]] is None:
             # The output that it describes is gone.
@@ -230,6 +232,7 @@ class Job:
             "inputs": [described[path] for path in read],
             "outputs": [described[path] for path in made],
             "roles": self._portable_roles(),
+            "reused": [self._portable.write(path) for path in entries.older(self._made, self._begun_ns)],
             "opened": self._opened(opened),
             "notes": self._portable.redact(self._notes),
             "code": code,

@@ -19,7 +19,7 @@ from utopia.config.clips import Clips
 from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
-from utopia.training.data import Data, Fold, count_outside, normalised
+from utopia.training.data import Data, count_outside, normalised, split
 from utopia.training.settings import Run
 
 ABOUT_A_SECOND = (0.9, 1.1)
@@ -60,18 +60,19 @@ class ClipData(Data):
 
 
 def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clips, fewest: int) -> ClipData:
-    """Read features and labels of a run at the model's rate.
+    """Read features and labels of a run at the model's rate. Where its fold has too few items, none is left, and
+    nothing is trained.
 
     Args:
         run: the run; its one target has several columns.
         labels: a labels file of the protocol `reactions`.
         features: feature indexes.
         clips: how series are sampled.
-        fewest: training items that the run needs.
+        fewest: training items that a fold needs.
 
     Raises:
         ConfigError: the rate does not divide that of the labels, or the target is not in the labels file.
-        InputError: features are not finite or differ in width, or too few items have features and labels.
+        InputError: features are not finite or differ in width.
     """
     file, reader = Labels(labels), FeatureReader(list(features))
     (target,) = run.targets
@@ -87,9 +88,9 @@ def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clip
             data.left_out[item] = reason
     if items:
         data.every, data.per_second = _stride(file.times(items[0]), clips, run)
-    data.widths = [reader.width(items[0], [name]) for name in run.features] if items else []
-    flags = [run.normalise.get(name) == "standardise" for name in run.features]
-    data.standardised_D = np.repeat(flags, data.widths)
+        data.widths = [reader.width(items[0], [name]) for name in run.features]
+        flags = [run.normalise.get(name) == "standardise" for name in run.features]
+        data.standardised_D = np.repeat(flags, data.widths)
     data.rows = {item: len(file.times(item)) for item in items}
     steps = {item: -(-rows // data.every) for item, rows in data.rows.items()}
     data.bank_ND = torch.empty(sum(steps.values()), sum(data.widths))
@@ -104,7 +105,9 @@ def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clip
             y_TC = np.asarray(file.label(item, target), dtype=np.float32)
             data.targets[item] = torch.from_numpy(np.ascontiguousarray(y_TC[:: data.every]))
     data.unlabelled = tuple(item for item in file.unlabelled if item in data.features)
-    _split(data, file, target, fewest, run)
+    split(data, fewest)
+    tested = [item for fold in data.folds for item in fold.test]
+    data.dense = {item: np.asarray(file.evaluation(item, target), np.float32) for item in tested}
     return data
 
 
@@ -146,18 +149,3 @@ def _fill(
         else:
             x_nd = reader.aligned(item, [name], time_n)
         part_nd.copy_(torch.from_numpy(normalised(x_nd, name, run.normalise.get(name, "none"), item, time_n)))
-
-
-def _split(data: ClipData, file: Labels, target: str, fewest: int, run: Run) -> None:
-    for fold in file.folds:
-        train, test = (tuple(item for item in fold[part] if item in data.features) for part in ("train", "test"))
-        data.dense |= {item: np.asarray(file.evaluation(item, target), np.float32) for item in test}
-        if len(train) < fewest or not test:
-            raise InputError(
-                f"{len(train)} of {len(fold['train'])} training videos and {len(test)} of {len(fold['test'])} "
-                f"validation videos have features and labels; it needs {fewest} and 1"
-                + "".join(f"\n    {item}: {reason}" for item, reason in list(data.left_out.items())[:5]),
-                where=f"run {run.id}",
-                remedy="make features of more videos available; `utopia doctor` names what is missing",
-            )
-        data.folds.append(Fold(fold["name"], train, test))

@@ -73,8 +73,7 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
             raise ConfigError(
                 f"there is no target {target!r} (known: {', '.join(file.targets)})", where=f"run {run.id}"
             )
-    already = {fold["name"]: fold["reason"] for fold in file.meta.get("dropped_folds", [])}
-    data = Data(file, left_out=dict(file.absent), dropped_folds=already)
+    data = Data(file, left_out=dict(file.absent))
     for item in file.items:
         reason = reader.available(item, run.features)
         if reason is not None:
@@ -96,7 +95,19 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
                 where=f"features {', '.join(run.features)} of {run.dataset}",
                 remedy="these are not the same features: make all with one extractor, or take them from one file",
             )
-    for fold in file.folds:
+    split(data, fewest)
+    return data
+
+
+def split(data: Data, fewest: int) -> None:
+    """Restrict the folds of the labels file to items with features; what has too few of them becomes a dropped fold.
+
+    Args:
+        data: its `folds` and `dropped_folds` are filled.
+        fewest: training items that a fold needs.
+    """
+    data.dropped_folds |= {fold["name"]: fold["reason"] for fold in data.labels.meta.get("dropped_folds", [])}
+    for fold in data.labels.folds:
         train = tuple(item for item in fold["train"] if item in data.features)
         test = tuple(item for item in fold["test"] if item in data.features)
         if len(train) < fewest or not test:
@@ -106,7 +117,6 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
             )
         else:
             data.folds.append(Fold(fold["name"], train, test))
-    return data
 
 
 def count_outside(
