@@ -13,18 +13,17 @@ from utopia.outputs.plan import Plan
 min_version("9.27")
 
 
+# Of the command line by its files, so that a fault has its line; imported as a module, what `config:` gives it.
+given_here = workflow.config_settings
+by_file = config == given_here.overwrite_config
 try:
     STUDY = load(
-        overrides=workflow.config_settings.config,
-        files=workflow.config_settings.configfiles or (),
+        overrides=given_here.config if by_file else config,
+        files=(given_here.configfiles or ()) if by_file else (),
     )
     PLAN = Plan(STUDY)
 except UtopiaError as error:
     raise WorkflowError(str(error)) from None
-
-
-# After it was read above: Snakemake itself would hang on a file whose merge keys multiply.
-configfile: Path(workflow.basedir) / "config.yaml"
 
 
 ROOT = str(PLAN.root)

@@ -78,6 +78,3 @@ rule import_features:
         **given("import_features", "folder", "settings", "store", "code"),
     script:
         "../scripts/import_features.py"
-
-
-ruleorder: extract_features > import_features
