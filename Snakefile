@@ -33,7 +33,7 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     shard="[0-9]{4}",
     feature="[a-z0-9_]+",
-    reference="random|human|oracle",
+    reference="random|human|oracle|ridge",
     run=r"(?:(?!\.reference\.)[^/])+",
     table="[a-z0-9_]+",
     figure="[a-z0-9_]+",

@@ -1,4 +1,4 @@
-"""Computes the metrics of a reference that needs no training."""
+"""Computes the metrics of a reference that needs no network."""
 
 from pathlib import Path
 
@@ -10,5 +10,6 @@ with record(snakemake) as job:
         reference=snakemake.wildcards.reference,
         run=snakemake.params.run,
         labels=Path(snakemake.input.labels),
+        features=[Path(path) for path in snakemake.input.get("features", [])],
         output=Path(snakemake.output[0]),
     )

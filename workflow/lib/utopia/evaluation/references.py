@@ -1,8 +1,10 @@
-"""Rows that need no training: what chance scores, what people score against each other, and the labels themselves."""
+"""Rows that need no network: what chance scores, people against each other, the labels themselves, and a linear map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,20 +13,28 @@ from numpy.typing import NDArray
 
 from utopia import seeds
 from utopia.errors import InputError
-from utopia.evaluation import metrics, summary
+from utopia.evaluation import metrics, ridge, summary
 from utopia.evaluation import rows as metrics_file
 from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows, with_each_user
 from utopia.evaluation.rows import Row
+from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
+_log = logging.getLogger(__name__)
 DRAWS = 100
 """Random scorings per item, fold and repeat."""
 
-Reference = Literal["random", "human", "oracle"]
+Reference = Literal["random", "human", "oracle", "ridge"]
 
 
 def evaluate_reference(
-    *, reference: Reference, labels: Path, run: Mapping[str, Any], output: Path, draws: int = DRAWS
+    *,
+    reference: Reference,
+    labels: Path,
+    run: Mapping[str, Any],
+    output: Path,
+    features: Sequence[Path] = (),
+    draws: int = DRAWS,
 ) -> None:
     """Write metrics.csv of a reference, over the test items of every fold.
 
@@ -33,22 +43,27 @@ def evaluate_reference(
     user (maximum or mean as the protocol says), for series the mean of the others' votes as the label, for rank
     correlations both that and each other annotator; then the mean over annotators. `oracle`: the training labels as
     predictions, the most that fitting them perfectly can give. These two do not depend on a seed and have one replica
-    per fold.
+    per fold. `ridge`: a linear map from the features, fitted to the training items of the fold (`utopia.evaluation.
+    ridge`). It does not depend on a seed either; each repeat has the same numbers, so that networks can be compared
+    with it in pairs. Items without features are left out, and so are folds in which fewer than two train or none tests.
 
     Args:
         reference: which.
         labels: the data set's labels file.
-        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`, `double_rounding`, `constant`.
+        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`, `double_rounding`, `constant`; for `ridge` also
+            `features`, their names.
         output: where metrics.csv goes.
+        features: feature indexes, which `ridge` reads.
         draws: how often `random` draws.
 
     Raises:
-        InputError: shots, user summaries or votes that the reference needs are missing.
+        InputError: shots, user summaries, votes or features that the reference needs are missing.
     """
     makers: dict[str, Callable[[Labels, Mapping[str, Any], str, Mapping[str, Any]], Iterator[list[Row]]]] = {
         "random": _random,
         "human": _human,
         "oracle": _oracle,
+        "ridge": partial(_ridge, FeatureReader(list(features))),
     }
     if reference not in makers:
         raise InputError(f"there is no reference {reference!r}", remedy=f"use one of {', '.join(makers)}")
@@ -60,6 +75,13 @@ def evaluate_reference(
                 raise InputError(f"fold {fold['name']} has no test item", where=labels)
             for replica in makers[reference](read, {**run, "draws": draws}, target, fold):
                 made += replica
+    if not made:
+        raise InputError(
+            "in no fold have two training items and a test item features",
+            where=labels,
+            why="a linear map cannot be fitted and judged",
+            remedy="get the features of more items, or take the row with `reference: ridge` out of the table",
+        )
     metrics_file.write(output, made)
 
 
@@ -100,6 +122,29 @@ def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
         replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run)),
         dict(zip(items, values, strict=True)),
     )
+
+
+def _ridge(
+    reader: FeatureReader, labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]
+) -> Iterator[list[Row]]:
+    names = list(run["features"])
+    train, test = ([item for item in fold[part] if reader.available(item, names) is None] for part in ("train", "test"))
+    if len(train) < 2 or not test:
+        _log.warning("fold %s: %d training and %d test items have features", fold["name"], len(train), len(test))
+        return
+    x = {item: reader.aligned(item, names, labels.times(item)).astype(np.float64) for item in (*train, *test)}
+    for item, x_TD in x.items():
+        if not np.isfinite(x_TD).all():
+            raise InputError(f"features of {item} are not finite", remedy="delete its objects in features/store")
+    y = {item: labels.label(item, target).astype(np.float64) for item in train}
+    model = ridge.fit(x, y, train)
+    _log.info("%s, fold %s: penalty %g", target, fold["name"], model.alpha)
+    items = _items(labels, run, target, {"test": test})
+    series = [model.predict(x[item]) for item in test]
+    values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
+    own = replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run))
+    for seed in range(int(run["repeats"])):
+        yield rows(target, fold["name"], str(seed), own, dict(zip(items, values, strict=True)))
 
 
 def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:

@@ -57,8 +57,8 @@ class RunChoice(Strict):
     """A file of `models/`."""
     treatment: str | None = None
     """A treatment of the configuration."""
-    reference: Literal["random", "human", "oracle"] | None = None
-    """Instead of a model: a row that needs no training."""
+    reference: Literal["random", "human", "oracle", "ridge"] | None = None
+    """Instead of a model: a row that needs no network (`utopia.evaluation.references`)."""
     set: dict[str, Scalar] = Field(default_factory=dict)
     """Settings that differ from the configuration, by dotted name (`distribution.sigma`, `model.heads`)."""
 

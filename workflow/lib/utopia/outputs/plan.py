@@ -20,7 +20,7 @@ from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
 from utopia.outputs.jobs import Job
 from utopia.outputs.packs import packs
-from utopia.outputs.runs import Run, distribution_key, resolve
+from utopia.outputs.runs import RIDGE, Run, distribution_key, resolve
 
 TABLE_SUFFIXES = ("csv", "md", "tex", "html")
 FIGURE_SUFFIXES = ("pdf", "png", "csv")
@@ -134,7 +134,9 @@ class Plan:
     def _obstacle(self, run: Run, there: DatasetPlan) -> str:
         if run.protocol == "summary" and "shots" in there.missing:
             return there.missing["shots"]
-        if run.reference is not None:
+        if run.reference == RIDGE and run.protocol == "reactions":
+            return "a label of reactions is no single number, and the linear map predicts one"
+        if run.reference not in (None, RIDGE):
             return ""
         return there.feature_reason or self._voteless(run) or self._untrainable(run, there)
 
@@ -152,7 +154,10 @@ class Plan:
 
     def _untrainable(self, run: Run, there: DatasetPlan) -> str:
         """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
-        fewest = 2 if run.settings["model_config"]["training"]["selection"] == "early_stopping" else 1
+        holds_out = run.reference == RIDGE or (
+            run.settings["model_config"]["training"]["selection"] == "early_stopping"
+        )
+        fewest = 2 if holds_out else 1
         obstacles = [fold.obstacle(fewest) for fold in there.folds]
         return f"no fold can be trained ({'; '.join(obstacles)})" if obstacles and all(obstacles) else ""
 
@@ -386,7 +391,7 @@ class Plan:
         there = self.datasets[run.dataset]
         if there.generated:
             return ["generated miniature data"]
-        return [*there.protocol_notes, *(there.notes if run.reference is None else ())]
+        return [*there.protocol_notes, *(there.notes if run.features else ())]
 
     def figure_settings(self, name: str) -> dict[str, Any]:
         """A figure as the drawing job needs it (JSON-able)."""

@@ -208,7 +208,17 @@ def _against(table: Mapping[str, Any], cells: Sequence[Cell]) -> str:
     """What differences are taken to, in words."""
     titles = {row["id"]: row.get("name") or row["title"] for row in table["rows"]}
     found = list(dict.fromkeys(titles.get(cell.against, cell.against) for cell in cells if cell.against))
-    return found[0] if len(found) == 1 else "the same model without the treatment"
+    if len(found) == 1:
+        return found[0]
+    runs = {row["id"]: next(iter((row.get("runs") or {}).values()), "") for row in table["rows"]}
+    models = [(_model(runs.get(cell.row, "")), _model(runs.get(cell.against, ""))) for cell in cells if cell.against]
+    same = all(own == other for own, other in models)
+    return "the same model without the treatment" if same else "the row that it is compared with"
+
+
+def _model(run: str) -> str:
+    """The part of a run's id that names its model; `reference` where it has none."""
+    return run.partition(".")[2].partition(".")[0]
 
 
 def _legend(every: Sequence[Shown], against: str) -> list[str]:

@@ -223,7 +223,7 @@ def _asked(plan: Plan) -> dict[str, DatasetPlan]:
 def _coverage_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     """Of data sets of which no run and no figure reads features, nothing is extracted only to be counted."""
     asked, figures = _asked(plan), plan.figures.values()
-    read = {run.dataset for run in plan.runs.values() if run.reference is None}
+    read = {run.dataset for run in plan.runs.values() if run.features}
     read |= {figure.dataset for figure in figures if "features" in catalog.DRAWINGS[figure.draw].reads}
     present = [name for name, survey in asked.items() if survey.available]
     return {
@@ -323,7 +323,10 @@ RULES: dict[str, Rule] = {
         script="evaluate_reference",
         modules=lambda plan, w: ["utopia.evaluation.references"],
         settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **plan.study.evaluation.model_dump()}},
-        inputs=lambda plan, w: {"labels": plan.labels(w["dataset"])},
+        inputs=lambda plan, w: {
+            "labels": plan.labels(w["dataset"]),
+            **({"features": plan.feature_indexes(w["dataset"])} if _reference(plan, w).features else {}),
+        },
         outputs=lambda plan, w: {"": [plan.run_file(_reference(plan, w).id, "metrics.csv")]},
     ),
     "write_submission": Rule(

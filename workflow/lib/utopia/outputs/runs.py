@@ -17,6 +17,8 @@ from utopia.datasets._common import label_limits
 from utopia.errors import ConfigError
 from utopia.outputs.catalog import RunChoice, Scalar
 
+RIDGE = "ridge"
+"""The reference that reads features."""
 _SECTIONS = ("distribution", "model", "loss", "sampler")
 
 
@@ -87,8 +89,9 @@ def resolve(
     window = int(study.samplers.tns.window)  # type: ignore[attr-defined]
     if choice.reference:
         run_id = f"{dataset}.reference.{choice.reference}"
-        settings = {"id": run_id, "reference": choice.reference, **common}
-        return Run(run_id, dataset, choice.reference, (), settings, _settings(distribution), window, module.PROTOCOL)
+        read = features if choice.reference == RIDGE else ()
+        settings = {"id": run_id, "reference": choice.reference, **common} | ({"features": list(read)} if read else {})
+        return Run(run_id, dataset, choice.reference, read, settings, _settings(distribution), window, module.PROTOCOL)
 
     if choice.treatment not in study.treatments:
         raise ConfigError(
