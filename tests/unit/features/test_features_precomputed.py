@@ -105,6 +105,12 @@ HOLE[3, 2] = np.nan
         ({"features": rows(7), "picks": np.arange(7) / 2}, {}, "the picks of video_1 are no frame numbers (float64"),
         ({"features": rows(7), "picks": np.arange(7)}, {}, "rows for the frames 0 to 6 only, of 100"),
         ({"features": rows(3), "picks": [90, 92, 94]}, {}, "rows for the frames 90 to 94 only, of 100"),
+        (
+            {"features": rows(7), "n_frames": 98},
+            {},
+            "video_1 is of a video of 98 frames (n_frames), the labels are of 100",
+        ),
+        ({"features": rows(7), "n_frames": [100, 50]}, {}, "is of a video of 100, 50 frames"),
         ({"features": rows(7, width=5)}, {}, "has 5 columns, others have 4"),
         ({"features": rows(4, width=7)}, {}, "has 7 columns, others have 4"),
         ({"features": h5py.SoftLink("/nowhere")}, {}, "video_1"),
@@ -163,6 +169,22 @@ def test_rows_without_picks_stand_at_the_stated_rate(tmp_path: Path, frames: int
     run(tmp_path, [item(1, "Cooking", frames=frames)], source, every=every)
     times = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"]).rows("id_1", "pool5")[1]
     assert times == pytest.approx(np.arange(count) * every / 25)
+
+
+def test_shots_that_come_with_features_are_noted(tmp_path: Path) -> None:
+    """The F-score goes by the data set's own shots; of features that come with others, every value says so."""
+    shots = np.array([[0, 49], [50, 99]])
+    fine: dict[str, Any] = {"features": rows(7), "n_frames": [[100]]}
+    source = write(
+        tmp_path / "f.h5",
+        video_1=fine | {"change_points": shots.astype(float)},
+        video_2=fine | {"change_points": np.array([[0, 54], [55, 99]])},
+        video_3=fine,
+        video_4=fine | {"change_points": [b"x", b"y"]},
+    )
+    entries = run(tmp_path, [item(number, f"Film {number}") for number in range(1, 5)], source)
+    reader = FeatureReader([tmp_path / "features" / "movies" / "pool5.json"])
+    assert [reader.other_shots(name, "pool5", shots) for name in entries] == [False, True, False, True]
 
 
 def test_whole_numbers_are_features_too(tmp_path: Path) -> None:

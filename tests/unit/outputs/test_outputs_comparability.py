@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+from utopia.cli.plan import describe, in_words
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 from utopia.errors import ConfigError
+from utopia.inputs.manifest import list_inputs
+from utopia.labels.build import build_labels
+from utopia.labels.read import Labels
 from utopia.outputs.comparability import of_features
+from utopia.outputs.plan import Plan
 
 MODALITIES = ("vggish", "vggish_music", "vgg16_places365", "openpose_action", "xception_face")
 
@@ -68,6 +76,50 @@ def test_fine_tuned_and_random_weights(tmp_path: Path) -> None:
     assert of_features(tuned, "liris", MODALITIES) == ()
     untrained = paper(tmp_path, "features: {googlenet: {options: {weights: random}}}")
     assert of_features(untrained, "tvsum", ("googlenet",)) == ("googlenet: random weights",)
+
+
+def test_a_file_that_is_not_the_published_one_is_named_by_every_value(tmp_path: Path, shared_data: Path) -> None:
+    """Shots made from other features, under the published name: rows without training stand on them as well."""
+    folder = tmp_path / "summe"
+    shutil.copytree(shared_data / "summe" / "GT", folder / "GT")
+    shots = folder / "summe_labels.h5"
+    shutil.copyfile(shared_data / "summe" / shots.name, shots)
+    shots.chmod(0o644)
+
+    def notes() -> set[tuple[str, ...]]:
+        study = {"study": "paper", "data": str(tmp_path), "tables": ["ulda_table_2"], "figures": []}
+        plan = Plan(load(study | {"datasets": {"summe": {"options": {"checksums": "record"}}}}))
+        assert plan.datasets["summe"].shots == shots.name
+        assert f"shots: {shots.name}" in "\n".join(in_words(describe(plan, []), []))
+        return {tuple(plan.not_comparable(run)) for name, run in plan.runs.items() if name.startswith("summe.")}
+
+    assert notes() == {()}
+    with h5py.File(shots, "a") as file:
+        ends = file["video_1/change_points"][()]
+        del file["video_1/change_points"]
+        file["video_1/change_points"] = np.concatenate([ends[:-2], [[ends[-2, 0], ends[-1, 1]]]])
+    assert notes() == {("summe_labels.h5 is not the published file",)}
+
+
+def test_files_of_the_published_size_are_told_by_their_checksums(tmp_path: Path, shared_data: Path) -> None:
+    """What the plan cannot see, the labels tell."""
+    folder = tmp_path / "summe"
+    shutil.copytree(shared_data / "summe" / "GT", folder / "GT")
+    shots = folder / "summe_labels.h5"
+    shutil.copyfile(shared_data / "summe" / shots.name, shots)
+    shots.chmod(0o644)
+    with h5py.File(shots, "a") as file:
+        file["video_1/change_points"][0, 1] += 1
+        file["video_1/change_points"][1, 0] += 1
+    common = {"dataset": "summe", "folder": folder, "options": {"checksums": "record"}}
+    list_inputs(**common, output=tmp_path / "summe.json")
+    limits = {"low": 0.0, "high": 1.0}
+    build_labels(
+        **common, manifest=tmp_path / "summe.json", distribution=limits, output=tmp_path / "labels.safetensors"
+    )
+    assert Labels(tmp_path / "labels.safetensors").meta["unlike_published"] == [
+        "summe_labels.h5 is not the published file"
+    ]
 
 
 def test_a_published_feature_must_exist(tmp_path: Path) -> None:

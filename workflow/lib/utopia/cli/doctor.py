@@ -187,7 +187,8 @@ def data(study: StudyBase) -> Iterator[Check]:
         elif not there.features:
             yield Check(f"data {name}", state, f"{there.items} items without features: {there.feature_reason}", remedy)
         else:
-            notes = "".join(f"; {note}" for note in there.notes)
+            notes = "".join(f"; {note}" for note in (*there.notes, *there.protocol_notes))
+            notes += f"; shots: {there.shots}" if there.shots else ""
             yield Check(f"data {name}", "ok", f"{there.items} items, features {'+'.join(there.features)}{notes}")
     yield from _weights(study)
 

@@ -2,7 +2,8 @@
 
 Keys of `--json`: `study`, `jobs` ({`total`, `rules`: list of {rule, count, reasons}}), `runs` (number of trainings and
 references that can be made), `datasets` (list of {name, available, reason, items, features, feature_reason, notes,
-folds: list of {name, train, test: items that are there, train_listed, test_listed},
+shots: the file whose shots the F-score goes by, folds: list of {name, train, test: items that are there, train_listed,
+test_listed},
 extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, what extraction from nothing costs, null
 where nothing is extracted}),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
@@ -95,7 +96,8 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
                 "items": there.items,
                 "features": list(there.features),
                 "feature_reason": there.feature_reason,
-                "notes": list(there.notes),
+                "notes": [*there.notes, *there.protocol_notes],
+                "shots": there.shots,
                 "folds": [asdict(fold) for fold in there.folds],
                 "extraction": None if costs[name] is None else costs[name].as_dict(),
             }
@@ -133,6 +135,7 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
         if dataset["available"]:
             words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")
             words += "".join(f" ({note})" for note in dataset["notes"])
+            words += f"; shots: {dataset['shots']}" if dataset["shots"] else ""
         lines.append(f"  {dataset['name']}: {words}")
         if dataset["extraction"]:
             values = {key: value for key, value in dataset["extraction"].items() if key != "source"}

@@ -23,16 +23,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from utopia.datasets._card import CardFold, CardItem, Expected, card, faults
+from utopia.datasets._card import CardFile, CardFold, CardItem, Expected, card, faults
 from utopia.errors import InputError
 from utopia.fetch.availability import LOG
-from utopia.files import read_json
+from utopia.files import read_json, sha256
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".wma")
 EXPECTED = "expected.json"
 _DEPTH = 5
 _ROUNDING = 1e-9
+_HASHED_AT_ONCE = 1 << 28
+"""Bytes of the largest file that is hashed while a study is planned."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,33 @@ def assemble(
         scanned=looked.files,
         duplicates=tuple(path for path in looked.files if path.name in names and path not in used),
     )
+
+
+def not_published(name: str) -> str:
+    """What every value says that stands on such a file."""
+    return f"{name} is not the published file"
+
+
+def other_versions(dataset: str, located: Located) -> tuple[str, ...]:
+    """Of the files that are used, those that are not the published ones of their names, in words.
+
+    A file of the published size is hashed, unless that would hold every start up; the manifest's job hashes all.
+    """
+    if located.generated:
+        return ()
+    listed = {file.name: file for file in card(dataset).files if file.sha256}
+    used = sorted({path for files in located.files.values() for path in files if path.name in listed})
+    return tuple(not_published(path.name) for path in used if _is_other(path, listed[path.name]))
+
+
+def _is_other(path: Path, published: CardFile) -> bool:
+    try:
+        size = path.stat().st_size
+        if published.bytes not in (None, size):
+            return True
+        return size <= _HASHED_AT_ONCE and sha256(path) != published.sha256
+    except OSError:  # the job that lists the files says so
+        return False
 
 
 def restricted_folds(located: Located, ids: Iterable[str]) -> list[dict[str, Any]]:

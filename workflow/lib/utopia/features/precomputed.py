@@ -22,6 +22,7 @@ from utopia.datasets._names import plain
 from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features import table
+from utopia.features.read import shots_digest
 from utopia.files import read_json, sha256, write_json
 
 _STEP = 15
@@ -176,6 +177,7 @@ def _import_item(
     if features.shape[1] != width:
         raise _AbsentError(f"{name} has {features.shape[1]} columns, others have {width}")
     facts = {**item.get("facts", {}), **item.get("annotations", {})}
+    _refuse_another_video(file[group], facts.get("frames"))
     picks = _picks(file[group], len(features), facts.get("frames"), settings.get("every", _STEP))
     if not facts.get("fps"):
         raise _AbsentError(f"the frame rate is not known ({item.get('reason') or 'the manifest does not say'})")
@@ -188,7 +190,16 @@ def _import_item(
         "fps": float(facts["fps"]),
     } | ({} if _has(file[group], "picks") else {"every": settings.get("every", _STEP)})
     path = objects.place(store, identity)
-    return objects.entry(path, store) or objects.put(path, store, features, picks / float(facts["fps"]), identity)
+    entry = objects.entry(path, store) or objects.put(path, store, features, picks / float(facts["fps"]), identity)
+    return entry | ({"shots": _shots(file[group])} if _has(file[group], "change_points") else {})
+
+
+def _shots(group: h5py.Group) -> str:
+    """The digest of the shots that come with the features: the F-score goes by those of the data set's own file."""
+    try:
+        return shots_digest(np.asarray(group["change_points"]))
+    except (TypeError, ValueError, OverflowError):
+        return "no frame numbers"
 
 
 def _group_of(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -203,6 +214,16 @@ def _group_of(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     if len(found) != 1:
         raise _AbsentError(f"has {'no group' if not found else 'several groups'} for {' alias '.join(called)}")
     return found[0]
+
+
+def _refuse_another_video(group: h5py.Group | h5py.Dataset, frames: int | None) -> None:
+    """Rows of a video with another number of frames stand beside the wrong labels; so do those of another video."""
+    if not _has(group, "n_frames") or frames is None:
+        return
+    told = np.asarray(group["n_frames"]).reshape(-1).tolist()
+    if told != [frames]:
+        its = ", ".join(map(str, told[:3])) or "no"
+        raise _AbsentError(f"{group.name[1:]} is of a video of {its} frames (n_frames), the labels are of {frames}")
 
 
 def _has(node: h5py.Group | h5py.Dataset, name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from utopia import arrays
 from utopia.errors import ChecksumError, InputError
-from utopia.files import read_json, sha256
+from utopia.files import digest, read_json, sha256
 
 _TOLERANCE_S = 1e-6  # 0.96 k and picks / fps are rounded; a label at the same instant must still see that row
 
@@ -97,10 +97,19 @@ class FeatureReader:
         early, late = at < starts[0] - _TOLERANCE_S, at > starts[-1] + length + _TOLERANCE_S
         return int(early.sum() + late.sum())
 
+    def other_shots(self, item: str, name: str, points: np.ndarray) -> bool:
+        """Whether the file that a feature was taken from names other shots of an item than `points` [shots, 2]."""
+        return self._entry(item, name).get("shots", shots_digest(points)) != shots_digest(points)
+
     def _entry(self, item: str, name: str) -> dict[str, Any]:
         if reason := self.available(item, [name]):
             raise InputError(f"{item} has no features: {reason}")
         return self._entries[item][name]
+
+
+def shots_digest(points: np.ndarray) -> str:
+    """The digest of shots [shots, 2], whole frame numbers."""
+    return digest(np.asarray(points, np.int64).tolist())
 
 
 def _verify(path: Path, expected: str, index: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from utopia import arrays, registry
 from utopia.datasets._card import card
-from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium
+from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium, not_published
 from utopia.errors import AT_WORK, InputError
 from utopia.files import read_json
 
@@ -96,10 +96,17 @@ def build_labels(
             "notes": notes,
             "label_range": {target: list(bounds) for target, bounds in card(dataset).label_range.items()},
             "generated": located.generated,
+            "unlike_published": _other_versions(listed.values()),
         }
         if columns := getattr(module, "COLUMNS", None):
             names = {target: list(of_target) for target, of_target in columns.items()}
             file.meta |= {"columns": names, "unlabelled": unlabelled}
+
+
+def _other_versions(listed: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the labels and shots stand on that has another checksum than the published file of its name."""
+    files = (file for entry in listed for file in entry["files"].values())
+    return sorted({not_published(Path(file["path"]).name) for file in files if file.get("published") is False})
 
 
 def _refuse_few(dataset: str, labelled: int, read: int, absent: Mapping[str, str], folder: Path) -> None:

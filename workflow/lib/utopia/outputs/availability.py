@@ -68,6 +68,8 @@ class DatasetPlan:
     """Why no set of features is available; empty if one is."""
     notes: tuple[str, ...] = ()
     """Why results on these features cannot be compared with print."""
+    shots: str = ""
+    """The file whose shots the F-score goes by; empty where there is none."""
     protocol_notes: tuple[str, ...] = ()
     """Why no result on this data can, whether it needs features or not."""
     shards: tuple[tuple[str, ...], ...] = ()
@@ -136,6 +138,8 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     no_video = located.missing.get(medium.files, "")
     features, why, precomputed = _choose(study, settings, folder, bool(with_video), no_video)
     files = sorted({path for paths in located.files.values() for path in paths})
+    recorded = getattr(settings.options, "checksums", "refuse") == "record"  # else they are refused
+    others = _common.other_versions(name, located) if recorded else ()
     return DatasetPlan(
         name=name,
         folder=folder,
@@ -147,7 +151,8 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         features=features,
         feature_reason=why,
         notes=comparability.of_features(study, name, features),
-        protocol_notes=located.unlike_published,
+        shots=", ".join(path.name for path in located.files.get("shots", ())),
+        protocol_notes=(*located.unlike_published, *others),
         shards=_shards(study, with_video, features, settings.shard),
         precomputed=precomputed,
         missing=dict(located.missing),

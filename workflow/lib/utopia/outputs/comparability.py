@@ -43,13 +43,14 @@ def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> di
 
     Args:
         notes: what the plan knows, by run id (generated data, other features).
-        summaries: training.json files; items left out and folds dropped are reasons too.
+        summaries: training.json files; items left out, folds dropped, and files or shots other than the published ones
+            are reasons too.
     """
     found = {run: list(known) for run, known in notes.items()}
     for path in summaries:
         summary = read_json(path)
         found.setdefault(summary["run"], []).extend(_shortfall(summary))
-    return {run: "; ".join(known) for run, known in found.items()}
+    return {run: "; ".join(dict.fromkeys(known)) for run, known in found.items()}
 
 
 def untrained(summaries: Sequence[Path]) -> dict[str, str]:
@@ -83,6 +84,11 @@ def _shortfall(summary: Mapping[str, Any]) -> list[str]:
         short.append(f"{used} of {used + left_out} labelled items")
     if summary["dropped_folds"]:
         short.append(f"{len(summary['folds'])} of {len(summary['folds']) + len(summary['dropped_folds'])} folds")
+    short += summary.get("unlike_published", [])
+    short += [
+        f"the F-score goes by the data set's own shots, and {name} comes with other shots of {count} of {used} items"
+        for name, count in summary.get("other_shots", {}).items()
+    ]
     if summary["oracle"]:
         short.append("the epoch was selected on the test items (an oracle)")
     return short

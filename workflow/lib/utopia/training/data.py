@@ -42,6 +42,8 @@ class Data:
     """Items that are not used, with the reason."""
     dropped_folds: dict[str, str] = field(default_factory=dict)
     """Folds that are not trained, with the reason."""
+    other_shots: dict[str, int] = field(default_factory=dict)
+    """By feature: of how many items the shots in its file are not those that the F-score goes by, where some are."""
     outside: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of items with a modality that is shorter than the labels: by feature, the label frames outside its rows."""
 
@@ -82,6 +84,11 @@ def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) 
         parts = [_read(reader, item, name, run.normalise.get(name, "none"), file.times(item)) for name in run.features]
         data.features[item] = torch.from_numpy(np.concatenate(parts, axis=1))
         count_outside(data, reader, item, run.features, file.times(item))
+        if file.has_shots(item):
+            points = file.shots(item).change_points
+            for name in run.features:
+                if reader.other_shots(item, name, points):
+                    data.other_shots[name] = data.other_shots.get(name, 0) + 1
         if not len(data.standardised_D):
             flags = [
                 np.full(part.shape[1], run.normalise.get(name) == "standardise")
