@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from utopia.errors import ComputeError
-from utopia.evaluation.interval import bootstrap_interval, t_half_width, t_interval, t_quantile
+from utopia.evaluation.interval import (
+    SMALLEST_P,
+    holm,
+    sum_half_width,
+    t_half_width,
+    t_quantile,
+    two_sided_p,
+)
 
 
 def test_quantiles_of_the_printed_table() -> None:
@@ -23,41 +31,50 @@ def test_half_width_by_hand() -> None:
         t_half_width(0.0, 1)
 
 
-def test_t_interval_covers_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(5)
-    inside = [low <= 0 <= high for low, high in (t_interval(rng.normal(size=3)) for _ in range(2000))]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
-    with pytest.raises(ComputeError):
-        t_interval([1.0])
+def test_a_sum_of_parts_by_hand() -> None:
+    """9 degrees of freedom with variance .04 and 2 with .01: sqrt(2.2622^2 * .04 + 4.3027^2 * .01)."""
+    assert sum_half_width([(0.04, 9), (0.01, 2)]) == pytest.approx(math.sqrt(5.11750 * 0.04 + 18.5128 * 0.01), rel=1e-4)
+    assert sum_half_width([(0.04, 9), (0.0, 0)]) == pytest.approx(2.26216 * 0.2, rel=1e-5), "no part, no quantile"
+    assert sum_half_width([(0.09 / 3, 2)]) == pytest.approx(t_half_width(0.3, 3)), "one part is the t interval"
 
 
-def mean_of(x: np.ndarray, seed: int, draws: int = 10_000) -> tuple[float, float]:
-    return bootstrap_interval([len(x)], lambda counts: counts[0] @ x / len(x), seed=seed, draws=draws)
+def test_howe_covers_at_least_as_often_as_it_says() -> None:
+    """Two means whose sum is asked for, of 12 and of 3 normal numbers, at five ratios of their variances."""
+    rng = np.random.default_rng(11)
+    for ratio in (0.05, 0.3, 1, 3, 20):
+        a, b = rng.normal(size=(1500, 12)), ratio * rng.normal(size=(1500, 3))
+        inside = [
+            abs(x.mean() + y.mean()) <= sum_half_width([(x.var(ddof=1) / 12, 11), (y.var(ddof=1) / 3, 2)])
+            for x, y in zip(a, b, strict=True)
+        ]
+        assert 0.94 <= np.mean(inside) <= 0.985, ratio
 
 
-def test_bootstrap_is_seeded_and_covers() -> None:
-    rng = np.random.default_rng(6)
-    x = rng.normal(size=40)
-    assert mean_of(x, 1) == mean_of(x, 1)
-    assert mean_of(x, 1) != mean_of(x, 2)
-    low, high = mean_of(x, 1)
-    assert high - low == pytest.approx(2 * 1.96 * x.std() / math.sqrt(40), rel=0.1)
-    inside = [low <= 0 <= high for low, high in (mean_of(rng.normal(size=40), seed=i, draws=500) for i in range(300))]
-    assert np.mean(inside) == pytest.approx(0.94, abs=0.04)
-    for sizes in ([], [3, 0]):
-        with pytest.raises(ComputeError):
-            bootstrap_interval(sizes, lambda counts: counts[0].sum(axis=1), seed=1)
+@pytest.mark.parametrize("parts", [[(0.04, 9.0)], [(0.04, 9.0), (0.01, 2.0)], [(0.0, 9.0), (0.2, 2.0)]])
+def test_the_p_value_is_the_level_at_which_the_interval_ends(parts: list[tuple[float, float]]) -> None:
+    for level in (0.5, 0.9, 0.95, 0.999):
+        assert two_sided_p(sum_half_width(parts, level), parts) == pytest.approx(1 - level, rel=1e-6)
+        assert two_sided_p(-sum_half_width(parts, level), parts) == pytest.approx(1 - level, rel=1e-6)
+    assert two_sided_p(0.0, parts) == 1.0
 
 
-def test_every_draw_has_as_many_items_as_its_group() -> None:
-    def check(counts: list[np.ndarray]) -> np.ndarray:
-        assert [count.shape for count in counts] == [(50, 4), (50, 2)]
-        assert all((count.sum(axis=1) == count.shape[1]).all() for count in counts)
-        return counts[0][:, 0]
-
-    bootstrap_interval([4, 2], check, seed=3, draws=50)
+def test_the_p_value_of_one_part_is_that_of_scipys_t_test() -> None:
+    x = np.random.default_rng(2).normal(0.4, 1, size=14)
+    assert two_sided_p(float(x.mean()), [(x.var(ddof=1) / 14, 13)]) == pytest.approx(ttest_1samp(x, 0).pvalue, rel=1e-6)
 
 
-def test_two_items_by_hand() -> None:
-    """0 and 1 drawn twice: means 0, 1/2, 1 with 1/4, 1/2, 1/4, so both tails of 2.5 % lie at the ends."""
-    assert mean_of(np.array([0.0, 1.0]), 4) == (0.0, 1.0)
+def test_p_values_at_the_ends() -> None:
+    assert two_sided_p(0.1, [(0.0, 4.0)]) == 0.0, "all equal and not 0: chance has no part in it"
+    assert two_sided_p(0.0, [(0.0, 4.0)]) == 1.0
+    assert two_sided_p(1e9, [(1.0, 30.0)]) == SMALLEST_P
+
+
+def test_holm_by_hand_and_on_no_test() -> None:
+    """.01 * 4, .02 * 3, .03 * 2 (not below the one before), .04 * 1 (likewise)."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([0.3]) == [0.3] and holm([]) == []
+
+
+def test_holm_rejects_falsely_in_a_family_as_rarely_as_it_says() -> None:
+    p = np.random.default_rng(3).random((4000, 20))
+    assert np.mean([min(holm(family.tolist())) < 0.05 for family in p]) == pytest.approx(0.05, abs=0.012)

@@ -319,7 +319,7 @@ def test_the_correlations_are_means_over_videos_and_seeds(eev: Path, tmp_path: P
         assert float(own["mean of all"]["x"]) == pytest.approx(r_SC.mean(), abs=1e-5)
         items = read_items(eev / f"{role}.csv", run, "reactions", "correlation")
         assert not isinstance(items, str)
-        around = interval(items, (run, "reactions", "correlation"), 5)
+        around = interval(items)
         told = (float(own["mean of all"]["low"]), float(own["mean of all"]["high"]))
         assert told == (around.low, around.high), "the very interval that the tables print"
     shown = [line["series"] for line in found if line["panel"] == "l1" and line["low"]]

@@ -169,7 +169,7 @@ def defaults(path: Path, name: str) -> Iterator[str]:
 
 
 def test_the_study_s_seed_reaches_everything_that_is_random() -> None:
-    rules = ("generate_miniature", "extract_features", "train", "evaluate_reference", "render_table")
+    rules = ("generate_miniature", "extract_features", "train", "evaluate_reference")
     before, after = Plan(load({"seed": 1})), Plan(load({"seed": 2}))
     for rule in rules:
         pairs = list(zip(given(before, rule), given(after, rule), strict=True))

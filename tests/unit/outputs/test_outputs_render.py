@@ -42,7 +42,6 @@ def table(**more: Any) -> dict[str, Any]:
         "id": "t_1",
         "title": NASTY,
         "source": "ULDA, Table 9",
-        "seed": 3,
         "caption": "Caption.",
         "columns": [{"id": "v", "title": "V-MSE", **column}, {"id": "w", "title": "W-MSE", **column}],
         "rows": [
@@ -132,7 +131,7 @@ def test_markdown(made: dict[str, str]) -> None:
     assert rows[3] == r"| RMN \| x<sup>3</sup> | 0.068† | – |"
     assert rows[4] == "| Random | 0.073 ± 0.004<sup>1</sup> |  |"
     assert "2. the data folder has no liris/\n3. a note\n" in text
-    assert "1. No interval over test items: the number of frames of each item is not at hand" in text
+    assert "1. No interval: the number of frames of each item is not at hand" in text
     assert "† quoted from the publication" in text and "<b>" not in text and r"\_" in text
 
 

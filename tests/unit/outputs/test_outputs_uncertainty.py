@@ -1,9 +1,8 @@
-"""Intervals over test items and paired differences: by hand, by enumeration of all draws, and their properties."""
+"""Intervals over test items and seeds, and paired differences: by hand, against SciPy, and by how often they hold."""
 
 from __future__ import annotations
 
-import csv
-import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t, ttest_rel
 
 from utopia.errors import ComputeError
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import verdict
-from utopia.outputs.cells import Cell, Results, build
-from utopia.outputs.render import render_table
-from utopia.outputs.uncertainty import Items, interval, mean_change, paired, read_items
-
-ME = ("run", "valence", "pcc")
+from utopia.outputs.uncertainty import Items, change_interval, interval, mean_change, paired, read_items
 
 
 def items(values: dict[str, Any], weights: dict[str, Any] | None = None, root: bool = False) -> Items:
@@ -44,15 +40,28 @@ def metrics_file(path: Path, rows: list[tuple[str, str, str, str, float]], targe
 def test_the_statistic_by_hand() -> None:
     """Fold a pools 10 and 30 frames of errors .1 and .4: .325; fold b has the plain mean .5; two seeds differ by 1."""
     one = items({"a": [[0.1, 0.4], [1.1, 1.4]], "b": [[0.3, 0.7], [1.3, 1.7]]}, {"a": [10, 30]})
-    each, first_twice = np.array([[1.0, 1.0]]), np.array([[2.0, 0.0]])
-    assert one.statistic([each, each]).tolist() == [pytest.approx([(0.325 + 0.5) / 2, (1.325 + 1.5) / 2])]
-    assert one.statistic([first_twice, each])[0, 0] == pytest.approx((0.1 + 0.5) / 2)
+    assert one.by_seed.tolist() == pytest.approx([(0.325 + 0.5) / 2, (1.325 + 1.5) / 2])
+    assert one.spread.shares.tolist() == pytest.approx([1 / 8, 3 / 8, 1 / 4, 1 / 4])
 
 
 def test_the_root_is_taken_of_each_seed_and_fold() -> None:
     one = items({"a": [[0.04, 0.04], [0.16, 0.16]], "b": [[0.36, 0.36], [0.64, 0.64]]}, root=True)
-    both = np.ones((1, 2))
-    assert one.statistic([both, both])[0] == pytest.approx([(0.2 + 0.6) / 2, (0.4 + 0.8) / 2])
+    assert one.by_seed.tolist() == pytest.approx([(0.2 + 0.6) / 2, (0.4 + 0.8) / 2])
+
+
+def test_what_items_add_is_how_the_statistic_answers_to_them() -> None:
+    """The derivative by an item's share, of a root of weighted means over two folds, by a small change."""
+    rng = np.random.default_rng(4)
+    values, weights = {f: rng.random((2, 4)) + 0.2 for f in "ab"}, {f: rng.integers(20, 90, 4) for f in "ab"}
+    base, small = items(values, weights, root=True), 1e-6
+    for place, (fold, number) in enumerate((fold, number) for fold in "ab" for number in range(4)):
+        heavier = {name: weight.astype(float) for name, weight in weights.items()}
+        heavier[fold][number] *= 1 + small
+        slope = (items(values, heavier, root=True).by_seed - base.by_seed) / small
+        own = base.of_fold(fold) - base.by_seed  # a heavier item also moves its fold's part towards the item's fold
+        expected = base.spread.items[place] - base.spread.shares[place] * own
+        assert slope == pytest.approx(expected, rel=1e-4, abs=1e-8)
+    assert base.spread.items.sum(axis=0) == pytest.approx(np.zeros(2), abs=1e-12)
 
 
 # -- reading
@@ -73,15 +82,21 @@ FRAMES = {"m": 10, "k": 30}
 
 
 @pytest.mark.parametrize(
-    ("metric", "low", "high"), [("mse", 0.1, 0.4), ("mse_item", 0.1, 0.4), ("rmse", 0.1**0.5, 0.4**0.5)]
+    ("metric", "mean", "half"),
+    [
+        ("mse_item", 0.25, 12.7062 * 0.15),
+        # shares 1/4 and 3/4 of errors .1 and .4: Sum v^2 (y - mean)^2 / (Sum v^2 - 2 Sum v^3 + (Sum v^2)^2) * Sum v^2
+        ("mse", 0.325, 12.7062 * math.sqrt((0.05625**2 * 2) * 0.625 / (0.625 - 2 * 0.4375 + 0.625**2))),
+        ("rmse", 0.325**0.5, 12.7062 * math.sqrt((0.05625**2 * 2) * 0.625 / 0.140625) / (2 * 0.325**0.5)),
+    ],
 )
-def test_metrics_over_frames_and_over_items(movies: Path, metric: str, low: float, high: float) -> None:
-    """Two items: a quarter of all draws has the one alone, a quarter the other."""
+def test_metrics_over_frames_and_over_items(movies: Path, metric: str, mean: float, half: float) -> None:
+    """Two items leave one degree of freedom: t(.975, 1) = 12.7062."""
     found = read_items(movies, "r", "valence", metric, FRAMES)
     assert isinstance(found, Items)
-    made = interval(found, ME, 7)
-    assert (made.low, made.high) == (pytest.approx(low), pytest.approx(high))
-    assert made.method == "95 % percentile bootstrap over 2 test items, 10000 draws"
+    made = interval(found)
+    assert (made.low, made.high) == (pytest.approx(mean - half, rel=1e-4), pytest.approx(mean + half, rel=1e-4))
+    assert made.method == "95 % by Student's t over 2 test items of one seed: other trainings are not in it"
 
 
 def test_no_interval_without_a_ground(movies: Path) -> None:
@@ -102,30 +117,92 @@ def test_seeds_must_have_the_same_items(tmp_path: Path) -> None:
     rows += [("0", "0", "a", "pcc", 0.5), ("0", "1", "b", "pcc", 0.5)]
     found = read_items(metrics_file(tmp_path / "p.csv", rows), "r", "valence", "pcc")
     assert found == "seeds differ in their test items"
+    hole = [("0", "0", "", "pcc", 0.5), ("0", "0", "a", "pcc", 0.5), ("0", "0", "b", "pcc", float("nan"))]
+    found = read_items(metrics_file(tmp_path / "n.csv", hole), "r", "valence", "pcc")
+    assert found == "the metric of a test item is no finite number"
 
 
 # -- intervals
 
 
 def test_one_item_has_no_interval_and_says_so() -> None:
-    made = interval(items({"a": [[0.3]]}), ME, 1)
+    made = interval(items({"a": [[0.3]]}))
     assert (made.low, made.high, made.method) == (None, None, "one test item")
-    made = interval(items({"a": [[0.3]], "b": [[0.4]]}), ME, 1)
-    assert made.method == "one test item in each fold"
-    made = interval(items({"a": [[0.3]], "b": [[0.4, 0.6]]}), ME, 1)
-    assert (made.low, made.high) == (pytest.approx((0.3 + 0.4) / 2), pytest.approx((0.3 + 0.6) / 2))
-    assert made.method.endswith("; too narrow: 1 of them have one item")
+    assert paired(items({"a": [[0.3]]}), items({"a": [[0.4]]})).method == "one test item"
+    same = items({"a": [[0.3]], "b": [[0.5]]})
+    same = Items("r", same.seeds, {"a": ("m",), "b": ("m",)}, same.values, same.weights, False)
+    assert interval(same).method == "one test item", "both folds test the same one"
 
 
-def test_against_all_draws_there_are() -> None:
-    """Five items: all 5^5 draws have the same probability, so the interval is the quantile of their means."""
-    x = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
-    means = np.sort([np.mean(draw) for draw in itertools.product(x, repeat=5)])
-    made = interval(items({"a": [x]}), ME, 3)
+def test_folds_of_one_item_each_are_items_like_others() -> None:
+    """As when one segment at a time is left out: the plain t interval over the four."""
+    x = [0.3, 0.5, 0.2, 0.8]
+    made = interval(items({str(place): [[value]] for place, value in enumerate(x)}))
+    low, high = t.interval(0.95, 3, np.mean(x), np.std(x, ddof=1) / 2)
+    assert (made.low, made.high) == (pytest.approx(low), pytest.approx(high))
+    assert made.method.startswith("95 % by Student's t over 4 test items of 4 folds")
+
+
+def test_an_item_that_two_folds_test_is_one_item() -> None:
+    """Twice the same fold tells no more than once: counted as eight items, the interval would be narrower."""
+    x = np.array([[0.1, 0.4, 0.2, 0.7]])
+    once = items({"a": x})
+    twice = Items(
+        "r",
+        ("0",),
+        dict.fromkeys("ab", once.names["a"]),
+        dict.fromkeys("ab", x),
+        dict.fromkeys("ab", np.ones(4)),
+        False,
+    )
+    assert (interval(once).low, interval(once).high) == pytest.approx((interval(twice).low, interval(twice).high))
+
+
+def test_one_seed_is_the_t_interval_and_gets_no_p_value() -> None:
+    x = np.random.default_rng(0).normal(1.0, 1.0, size=9)
+    made = paired(items({"a": [x]}), items({"a": [0 * x]}))
+    low, high = t.interval(0.95, 8, x.mean(), x.std(ddof=1) / 3)
+    assert (made.low, made.high, made.p) == (pytest.approx(low), pytest.approx(high), None)
+
+
+def test_items_and_seeds_by_hand() -> None:
+    """Values a_i + b_s without a rest: items of variance 1, seeds of variance .01; t(.975, 2) = 4.3027 for both."""
+    x = np.array([[1.0, 2.0, 3.0]]) + np.array([[0.1], [0.0], [-0.1]])
+    made = interval(items({"a": x}))
     assert made.low is not None and made.high is not None
-    # neighbouring means are .02 apart
-    assert made.low == pytest.approx(np.quantile(means, 0.025), abs=0.021)
-    assert made.high == pytest.approx(np.quantile(means, 0.975), abs=0.021)
+    assert (made.high - made.low) / 2 == pytest.approx(4.30265 * math.sqrt(1 / 3 + 0.01 / 3), rel=1e-5)
+    assert made.method == "95 % by Student's t over 3 test items and 3 seeds"
+
+
+def test_equal_values_have_an_interval_without_width() -> None:
+    made = interval(items({"a": np.full((3, 5), 0.25)}))
+    assert (made.low, made.high) == (0.25, 0.25)
+    zero = interval(items({"a": np.zeros((2, 3))}, root=True))
+    assert (zero.low, zero.high) == (0.0, 0.0), "the root of no error has no slope, and nothing varies"
+
+
+@pytest.mark.parametrize(("seeds", "of_seeds"), [(1, 0.0), (3, 0.3), (10, 0.3)])
+def test_it_holds_the_truth_as_often_as_it_says_where_items_have_weights_and_folds(seeds: int, of_seeds: float) -> None:
+    """Three folds of four items of 20 to 200 frames; benchmarks/intervals.py has many more settings."""
+    rng = np.random.default_rng(seeds)
+    inside = []
+    for _ in range(800):
+        common, weights = of_seeds * rng.normal(size=(seeds, 1)), {f: rng.integers(20, 200, 4) for f in "abc"}
+        x = {f: rng.normal(size=4) + common + 0.5 * rng.normal(size=(seeds, 4)) for f in "abc"}
+        made = interval(items(x, weights))
+        assert made.low is not None and made.high is not None
+        inside.append(made.low <= (common.mean() if seeds == 1 else 0.0) <= made.high)
+    assert 0.93 <= np.mean(inside) <= 0.975
+
+
+def test_no_difference_gets_a_verdict_one_time_in_twenty_at_most() -> None:
+    """Where the percentile bootstrap gave 11 in 100: twelve items, ten seeds, and seeds that differ."""
+    rng, called = np.random.default_rng(7), 0
+    for _ in range(800):
+        x = 0.5 * rng.normal(size=12) + 0.3 * rng.normal(size=(10, 1)) + rng.normal(size=(10, 12))
+        made = paired(items({"a": x}), items({"a": np.zeros_like(x)}))
+        called += verdict.judge_difference(float(x.mean()), made.p, "higher") != verdict.NOT_DISTINGUISHABLE
+    assert called / 800 <= 0.055
 
 
 finite = st.floats(-10, 10).map(lambda value: round(value, 3))
@@ -135,17 +212,10 @@ finite = st.floats(-10, 10).map(lambda value: round(value, 3))
 @given(st.lists(finite, min_size=2, max_size=12), st.floats(1.5, 20))
 def test_it_holds_the_mean_and_widens_with_the_spread(values: list[float], factor: float) -> None:
     x = np.array(values)
-    made, wider = (interval(items({"a": [v]}), ME, 5) for v in (x, x.mean() + factor * (x - x.mean())))
+    made, wider = (interval(items({"a": [v]})) for v in (x, x.mean() + factor * (x - x.mean())))
     assert made.low is not None and made.high is not None and wider.low is not None and wider.high is not None
     assert made.low - 1e-9 <= x.mean() <= made.high + 1e-9
     assert wider.high - wider.low == pytest.approx(factor * (made.high - made.low), abs=1e-9)
-
-
-def test_it_is_seeded_by_what_is_measured() -> None:
-    x = items({"a": [np.random.default_rng(1).normal(size=9)]})
-    assert interval(x, ME, 5) == interval(x, ME, 5)
-    assert interval(x, ME, 5) != interval(x, ("run", "valence", "mse"), 5)
-    assert interval(x, ME, 5) != interval(x, ME, 6)
 
 
 # -- differences
@@ -155,23 +225,37 @@ def test_it_is_seeded_by_what_is_measured() -> None:
 @given(st.lists(finite, min_size=2, max_size=9))
 def test_identical_treatments_differ_by_exactly_nothing(values: list[float]) -> None:
     x = items({"a": [values, values[::-1]]})
-    made = paired(x, items({"a": [values, values[::-1]]}), ME, 2)
-    assert (made.low, made.high) == (0.0, 0.0)
+    made = paired(x, items({"a": [values, values[::-1]]}))
+    assert (made.low, made.high, made.p) == (0.0, 0.0, 1.0)
 
 
 def test_what_items_have_in_common_cancels() -> None:
     """Movies are .1 to .9, the treatment adds .01 to each: the values' intervals are wide, the difference's is not."""
     x = np.linspace(0.1, 0.9, 9)
-    made = paired(items({"a": [x + 0.01]}), items({"a": [x]}), ME, 2)
-    alone = interval(items({"a": [x]}), ME, 2)
+    made = paired(items({"a": [x + 0.01]}), items({"a": [x]}))
+    alone = interval(items({"a": [x]}))
     assert made.low == pytest.approx(0.01) and made.high == pytest.approx(0.01)
     assert alone.low is not None and alone.high is not None and alone.high - alone.low > 0.2
     assert made.method.startswith("paired 95 %")
 
 
+def test_where_seeds_agree_the_p_value_is_that_of_the_paired_t_test_over_items() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=10), rng.normal(0.6, 1, size=10)
+    made = paired(items({"a": [x, x, x]}), items({"a": [y, y, y]}))
+    assert made.p == pytest.approx(ttest_rel(x, y).pvalue, rel=1e-6)
+
+
+def test_the_p_value_knows_both_of_items_and_of_seeds_alone() -> None:
+    """Fifty items agree, three seeds do not: t = .15 / (.1 / sqrt(3)) with two degrees of freedom."""
+    x = np.full((3, 50), 0.15) + np.array([[-0.1], [0.0], [0.1]])
+    made = paired(items({"a": x}), items({"a": np.zeros((3, 50))}))
+    assert made.p == pytest.approx(2 * t.sf(0.15 / (0.1 / math.sqrt(3)), 2), rel=1e-6)
+
+
 def test_only_the_same_items_are_compared() -> None:
     other = items({"b": [[1.0, 2.0]]})
-    made = paired(items({"a": [[1.0, 2.0]]}), other, ME, 2)
+    made = paired(items({"a": [[1.0, 2.0]]}), other)
     assert made.low is None and made.method == "other test items or seeds than what it is compared with"
 
 
@@ -192,139 +276,34 @@ def test_changes_by_hand() -> None:
         mean_change([(np.array([0.4]), np.array([-0.1]))], "higher")
 
 
-def test_a_difference_is_judged_by_the_intervals_over_items_and_over_seeds() -> None:
+def test_the_interval_of_a_change_is_that_of_its_draws() -> None:
+    """Against ten thousand bootstraps of items and seeds, where both are many: the same width within a tenth."""
+    rng = np.random.default_rng(8)
+    base = 2 + 0.4 * rng.normal(size=60) + 0.1 * rng.normal(size=(30, 1)) + 0.2 * rng.normal(size=(30, 60))
+    treated = 0.9 * base + 0.1 * rng.normal(size=60) + 0.1 * rng.normal(size=(30, 1))
+    made = change_interval([(items({"a": treated}), items({"a": base}))], "lower")
+    drawn = []
+    for _ in range(4000):
+        place = np.ix_(rng.integers(0, 30, 30), rng.integers(0, 60, 60))
+        drawn.append(100 * (1 - treated[place].mean() / base[place].mean()))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    assert made.low is not None and made.high is not None
+    assert made.high - made.low == pytest.approx(high - low, rel=0.12)
+    assert (made.low + made.high) / 2 == pytest.approx(100 * (1 - treated.mean() / base.mean()))
+    points = change_interval([(items({"a": treated}), items({"a": base}))] * 2, "higher", "points")
+    plain = paired(items({"a": treated}), items({"a": base}))
+    assert (points.low, points.high, points.p) == pytest.approx((plain.low, plain.high, plain.p))
+
+
+def test_a_change_relative_to_what_may_be_nothing_has_no_interval() -> None:
+    base, treated = items({"a": [[-0.2, 0.5, 0.1]]}), items({"a": [[0.1, 0.2, 0.3]]})
+    made = change_interval([(treated, base)], "higher")
+    assert made.low is None and made.method == "what is compared with is less than two standard errors from 0"
+
+
+def test_a_difference_is_judged_by_its_p_value_and_its_sign() -> None:
     judge = verdict.judge_difference
-    alike = [0.14, 0.15, 0.16]  # t(.975, 2) * 0.01 / sqrt(3) = 0.025
-    assert judge(0.1, 0.2, alike, "higher") == verdict.BETTER
-    assert judge(0.1, 0.2, alike, "lower") == verdict.WORSE
-    assert judge(-0.2, -0.1, np.negative(alike), "lower") == verdict.BETTER
-    assert judge(-0.2, -0.1, np.negative(alike), "higher") == verdict.WORSE
-    assert judge(-0.1, 0.2, alike, "higher") == verdict.NOT_DISTINGUISHABLE
-    assert judge(0.1, 0.2, np.negative(alike), "higher") == verdict.NOT_DISTINGUISHABLE, "on different sides"
-    assert judge(0.1, 0.2, [0.05, 0.15, 0.25], "higher") == verdict.NOT_DISTINGUISHABLE, "0.15 +- 4.303 * 0.0577"
-    assert judge(0.1, 0.2, [0.1, 0.2], "higher") == verdict.NOT_DISTINGUISHABLE, "0.15 +- 12.706 * 0.05"
-    assert judge(0.1, 0.2, [0.15], "higher") == verdict.NOT_DISTINGUISHABLE, "one seed tells nothing of training"
-    assert judge(0.0, 0.0, [0.0, 0.0], "higher") == verdict.NOT_DISTINGUISHABLE
-    assert judge(None, None, [0.1], "higher") == ""
-
-
-def test_a_difference_that_training_alone_makes_is_called_one_in_forty_times_at_most() -> None:
-    """Each seed's difference is noise of training; the interval over items never covers 0, as with very many items."""
-    draws = np.random.default_rng(0).normal(size=(4000, 3))
-    called = [verdict.judge_difference(1.0, 2.0, each, "higher") != verdict.NOT_DISTINGUISHABLE for each in draws]
-    assert np.mean(called) == pytest.approx(0.025, abs=0.008)  # all seeds agree in the sign in one of eight
-
-
-# -- in tables
-
-
-def run_file(path: Path, errors: dict[str, list[float]]) -> Path:
-    """seed -> per-item values of `pcc` in one fold, with the replicas' means."""
-    rows = [("0", seed, "", "pcc", float(np.mean(values))) for seed, values in errors.items()]
-    rows += [("0", seed, f"m{i}", "pcc", value) for seed, values in errors.items() for i, value in enumerate(values)]
-    return metrics_file(path, rows)
-
-
-COLUMN = {
-    "id": "v", "title": "PCC", "dataset": "d", "target": "valence", "metric": "pcc", "decimals": 3, "better": "higher"
-}  # fmt: skip
-
-
-def table(*rows: dict[str, Any], decimals: int = 3) -> dict[str, Any]:
-    column = COLUMN | {"decimals": decimals}
-    usual = {"title": "T", "runs": {}, "changes": {}, "published": {"v": None}, "note": ""}
-    return {"id": "t", "title": "T", "columns": [column], "seed": 3, "rows": [usual | row for row in rows]}
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> dict[str, Path]:
-    base = {"0": [0.2, 0.4, 0.6], "1": [0.22, 0.42, 0.62]}
-    better = {seed: [value + 0.05 + 0.01 * i for i, value in enumerate(values)] for seed, values in base.items()}
-    mixed = {"0": [0.3, 0.2, 0.7], "1": [0.1, 0.5, 0.6]}
-    files = {"base": base, "same": base, "better": better, "mixed": mixed}
-    return {f"d.et.{name}": run_file(tmp_path / f"{name}.csv", values) for name, values in files.items()}
-
-
-def cells(table: dict[str, Any], runs: dict[str, Path]) -> dict[str, Cell]:
-    return {cell.row: cell for cell in build(table, Results(runs, {}))}
-
-
-def test_rows_are_compared_with_the_row_they_name(runs: dict[str, Path]) -> None:
-    names = ("base", "same", "better", "mixed")
-    made = cells(
-        table(*({"id": name, "runs": {"v": f"d.et.{name}"}, "against": None if name == "base" else "base"}
-                for name in names)), runs
-    )  # fmt: skip
-    assert made["base"].difference is None and made["base"].against == ""
-    same = made["same"]
-    assert (same.difference, same.difference_low, same.difference_high) == (0.0, 0.0, 0.0)
-    assert same.difference_verdict == verdict.NOT_DISTINGUISHABLE
-    better = made["better"]
-    assert better.difference == pytest.approx(0.06) and better.against == "base"
-    assert (better.difference_low, better.difference_high) == (
-        pytest.approx(0.05, abs=0.004),
-        pytest.approx(0.07, abs=0.004),
-    )
-    assert better.difference_verdict == verdict.BETTER
-    assert made["mixed"].difference_verdict == verdict.NOT_DISTINGUISHABLE
-    for cell in made.values():
-        assert cell.low is not None and cell.value is not None and cell.high is not None
-        assert cell.low < cell.value < cell.high
-
-
-def test_a_derived_row(runs: dict[str, Path]) -> None:
-    """Gains over .41: .06 and 0, in per cent, mean of two models; then one that cannot be told from none."""
-    pairs = [["d.et.better", "d.et.base"], ["d.et.same", "d.et.base"]]
-    clear = {"id": "clear", "changes": {"v": pairs}, "published": {"v": 7.3}}
-    vague = {"id": "vague", "changes": {"v": [["d.et.mixed", "d.et.base"]]}, "published": {"v": 9.0}}
-    made = cells(table(clear, vague, decimals=1), runs)
-    assert made["clear"].value == pytest.approx(100 * 0.06 / 0.41 / 2)
-    assert made["clear"].std == pytest.approx(0) and made["clear"].n == 2
-    assert made["clear"].verdict == verdict.SAME and made["clear"].difference_verdict == verdict.BETTER
-    assert made["clear"].against == "base" and made["clear"].runs == ["d.et.better", "d.et.base", "d.et.same"]
-    assert made["vague"].verdict == verdict.NOT_DISTINGUISHABLE and "covers 0" in made["vague"].verdict_reason
-    absent = build(table(clear), Results({}, dict.fromkeys(runs, "no videos")))
-    assert [(cell.status, cell.reason, cell.published) for cell in absent] == [("absent", "no videos", 7.3)]
-
-
-def test_a_derived_row_without_a_positive_base_says_why(tmp_path: Path) -> None:
-    negative = {"a.b.base": run_file(tmp_path / "n.csv", {"0": [-0.2, 0.1]})}
-    row = {"id": "r", "changes": {"v": [["a.b.base", "a.b.base"]]}}
-    (made,) = build(table(row), Results(negative, {}))
-    assert made.status == "absent" and "has no meaning" in made.reason and made.value is None
-
-
-def test_intervals_and_marks_are_shown_in_every_form(tmp_path: Path, runs: dict[str, Path]) -> None:
-    rows = (
-        {"id": "base", "title": "ET", "runs": {"v": "d.et.base"}},
-        {"id": "better", "title": "ET + X", "runs": {"v": "d.et.better"}, "against": "base", "note": "[U] a guess"},
-    )
-    outputs = {kind: tmp_path / f"t.{kind}" for kind in ("csv", "md", "tex", "html")}
-    made = render_table(table=table(*rows), runs=runs, absent={}, outputs=outputs)
-    text = {kind: path.read_text(encoding="utf-8") for kind, path in outputs.items()}
-    low, high = made[1].low, made[1].high
-    assert low is not None and high is not None
-    shown = f"[{low:.3f}, {high:.3f}]"
-    for kind in ("md", "tex", "html"):
-        assert shown in text[kind] and "0.0600" in text[kind], kind
-        assert "better than ET" in text[kind] and "a guess" in text[kind], kind
-    assert "▲" in text["md"] and "▲" in text["html"] and r"\bigtriangleup" in text["tex"] and text["tex"].isascii()
-    (line,) = (line for line in csv.DictReader(text["csv"].splitlines()) if line["row"] == "better")
-    assert float(line["low"]) == low and line["interval"].startswith("95 % percentile bootstrap over 3 test items")
-    assert line["against"] == "base" and line["difference_verdict"] == "better" and line["note"] == "[U] a guess"
-
-
-def test_equal_numbers_have_equal_intervals_in_all_tables(runs: dict[str, Path]) -> None:
-    one = table({"id": "a", "runs": {"v": "d.et.mixed"}})
-    two = table({"id": "b", "runs": {"v": "d.et.mixed"}}) | {"id": "other"}
-    first, second = build(one, Results(runs, {}))[0], build(two, Results(runs, {}))[0]
-    assert (first.low, first.high) == (second.low, second.high)
-
-
-def test_gains_point_upwards_and_losses_have_a_minus_sign(tmp_path: Path, runs: dict[str, Path]) -> None:
-    errors = table({"id": "loss", "changes": {"v": [["d.et.better", "d.et.base"]]}}, decimals=1)
-    errors["columns"] = [errors["columns"][0] | {"better": "lower"}]
-    outputs = {kind: tmp_path / f"t.{kind}" for kind in ("md", "tex", "html")}
-    render_table(table=errors, runs=runs, absent={}, outputs=outputs)
-    assert "PCC ↑" in outputs["md"].read_text(encoding="utf-8") and "−14.6 ± " in outputs["md"].read_text("utf-8")
-    assert "$-14.6 \\pm " in outputs["tex"].read_text(encoding="utf-8") and outputs["tex"].read_text("utf-8").isascii()
+    assert judge(0.1, 0.049, "higher") == judge(-0.1, 0.049, "lower") == verdict.BETTER
+    assert judge(0.1, 0.049, "lower") == judge(-0.1, 0.0, "higher") == verdict.WORSE
+    assert judge(0.1, 0.05, "higher") == judge(0.0, 0.0, "higher") == verdict.NOT_DISTINGUISHABLE
+    assert judge(0.1, None, "higher") == verdict.NOT_DISTINGUISHABLE, "one seed tells nothing of training"

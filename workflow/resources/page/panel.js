@@ -69,7 +69,7 @@ function headOfCell(subject) {
     print,
     h("p", { class: "badge", "data-k": cell.k }, MARKS[cell.k] ? h("span", { "aria-hidden": "true" }, `${MARKS[cell.k]} `) : null,
       cell.k === "outside" || cell.k === "unclear" ? cell.ve : KIND_WORDS[cell.k], cell.vr === undefined ? null : h("span", { class: "ground" }, ` (${text(cell.vr)})`)),
-    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell, subject.scale), h("figcaption", {}, `dots: ${unit}; box: 95 % interval over test items`)) : null,
+    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell, subject.scale), h("figcaption", {}, `dots: ${unit}; box: 95 % interval over test items and seeds`)) : null,
   ];
 }
 

@@ -42,7 +42,17 @@ _WORDS = {
     "quoted": "only quoted",
 }
 _UNMEASURED = ("absent", "quoted", "dash", "blank")
-_NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+_NUMBERS = (
+    "value",
+    "std",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_p",
+    "published",
+)
 _WHOLE = ("n", "decimals")
 _TEXTS = (
     "cell", "row", "name", "column", "unit", "status", "interval", "against", "difference_verdict", "verdict",

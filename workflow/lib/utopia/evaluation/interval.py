@@ -1,24 +1,26 @@
-"""Intervals around means of few repeats, and around means over items."""
+"""Intervals around means of few repeats and few items, the p-values that belong to them, and Holm's adjustment."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from collections.abc import Sequence
 
 from utopia.errors import ComputeError
 
-DRAWS = 10_000
-"""Bootstrap samples: the ends of a 95 % interval then repeat to about 1 % of its width."""
+SMALLEST_P = 1e-12
+"""Smaller p-values are given as this one: no test of a few items can tell them apart."""
 
 
-def t_quantile(degrees: int, level: float = 0.95) -> float:
+def t_quantile(degrees: float, level: float = 0.95) -> float:
     """The two-sided quantile of Student's t distribution (level 0.95: the 0.975 quantile)."""
-    from scipy.stats import t
+    return _quantile(degrees, 1 - level)
 
-    return float(t.ppf(0.5 + level / 2, degrees))
+
+def _quantile(degrees: float, outside: float) -> float:
+    """The value beyond which, on either side, `outside` of Student's t distribution lies."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(degrees, outside / 2))
 
 
 def t_half_width(std: float, n: int, *, other: int | None = None, level: float = 0.95) -> float:
@@ -39,40 +41,45 @@ def t_half_width(std: float, n: int, *, other: int | None = None, level: float =
     return t_quantile(n - 1, level) * std * math.sqrt(1 / n + (1 / other if other else 0.0))
 
 
-def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """The t interval of the mean of repeats [n].
+def sum_half_width(parts: Sequence[tuple[float, float]], level: float = 0.95) -> float:
+    """Half the width of the interval of a mean whose error is a sum of independent parts, each with its own variance.
 
-    Raises:
-        ComputeError: fewer than two repeats.
-    """
-    x = np.asarray(values, np.float64)
-    half = t_half_width(float(x.std(ddof=1)) if x.size > 1 else 0.0, x.size, level=level)
-    return float(x.mean()) - half, float(x.mean()) + half
-
-
-def bootstrap_interval(
-    sizes: Sequence[int],
-    statistic: Callable[[list[NDArray[np.float64]]], NDArray[np.float64]],
-    *,
-    seed: int,
-    draws: int = DRAWS,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of a statistic over items: they are drawn with replacement within each group.
+    sqrt(sum of t_d^2 v) over the parts (v, d): Student's quantile of each part's degrees of freedom widens that part
+    alone (Howe, 1974, JASA 69: 789-794). One part alone gives the t interval.
 
     Args:
-        sizes: items of each group (fold) [G].
-        statistic: from how often each item was drawn, [draws, n_g] for each group, to the statistic [draws].
-        seed: same seed, same interval.
-        draws: bootstrap samples.
+        parts: estimated variance of each part of the error, and its degrees of freedom.
         level: coverage.
-
-    Raises:
-        ComputeError: a group has no item.
     """
-    if not sizes or min(sizes) < 1:
-        raise ComputeError("a bootstrap needs at least one item in each group")
-    rng = np.random.default_rng(seed)
-    counts = [rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64) for n in sizes]
-    low, high = np.quantile(statistic(counts), (0.5 - level / 2, 0.5 + level / 2))
-    return float(low), float(high)
+    return _half_width(parts, 1 - level)
+
+
+def _half_width(parts: Sequence[tuple[float, float]], outside: float) -> float:
+    return math.sqrt(sum(variance * _quantile(degrees, outside) ** 2 for variance, degrees in parts if variance > 0))
+
+
+def two_sided_p(distance: float, parts: Sequence[tuple[float, float]]) -> float:
+    """The level at which `sum_half_width` just reaches a distance, as a p-value; 0 of a mean without any error.
+
+    Args:
+        distance: of the mean from the value that it is tested against.
+        parts: see `sum_half_width`.
+    """
+    if distance == 0:
+        return 1.0
+    low, high = math.log(SMALLEST_P), 0.0
+    if _half_width(parts, SMALLEST_P) <= abs(distance):
+        return SMALLEST_P if any(variance > 0 for variance, _ in parts) else 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _half_width(parts, math.exp(middle)) < abs(distance) else (middle, high)
+    return math.exp((low + high) / 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values of a family of tests, in the order given (Holm, 1979, Scand. J. Statist. 6: 65-70)."""
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted

@@ -48,7 +48,7 @@ class Cell:
     runs: list[str] = field(default_factory=list)
     low: float | None = None
     high: float | None = None
-    """Ends of the 95 % interval over test items."""
+    """Ends of the 95 % interval over test items and seeds."""
     interval: str = ""
     """How the interval was made, or why there is none; empty unless measured."""
     against: str = ""
@@ -57,6 +57,8 @@ class Cell:
     """This cell's value less that of `against`, on the same seeds and test items."""
     difference_low: float | None = None
     difference_high: float | None = None
+    difference_p: float | None = None
+    """How often chance alone would give so large a difference; see `utopia.outputs.uncertainty.Interval`."""
     difference_verdict: str = ""
     """Whether the difference is a gain, a loss or neither; see `utopia.outputs.verdict.judge_difference`."""
     note: str = ""
@@ -273,16 +275,15 @@ def _cell(
                 where=f"table {bare.table}",
                 why="the cell would be empty without a reason",
             )
-    seed = int(table["seed"])
     if claim:
         return _with_statement(bare, _stated(claim, results), results)
     if pairs:
-        found = _changed(bare, pairs, column, results, seed)
+        found = _changed(bare, pairs, column, results)
     else:
-        found = _measured(bare, run := bare.runs[0], column, results, seed)
+        found = _measured(bare, run := bare.runs[0], column, results)
         other = (against.get("runs") or {}).get(name, "") if against is not None else ""
         if against is not None and other in results.metrics:
-            found = _compared(found, run, other, against["id"], column, results, seed)
+            found = _compared(found, run, other, against["id"], column, results)
     if found.value is None:
         return found
     ground = results.ground(bare.runs)
@@ -294,20 +295,14 @@ def _cell(
     return replace(found, verdict=verdict.text, verdict_reason=why)
 
 
-def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results, seed: int) -> Cell:
+def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results) -> Cell:
     found = _over_seeds(results.values(run, column))
     items = results.items(run, column)
-    around = (
-        Interval(None, None, items)
-        if isinstance(items, str)
-        else interval(items, (run, column["target"], column["metric"]), seed)
-    )
+    around = Interval(None, None, items) if isinstance(items, str) else interval(items)
     return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
 
 
-def _compared(
-    cell: Cell, run: str, other: str, against: str, column: Mapping[str, Any], results: Results, seed: int
-) -> Cell:
+def _compared(cell: Cell, run: str, other: str, against: str, column: Mapping[str, Any], results: Results) -> Cell:
     """The cell with the paired difference to the run of another row."""
     values, without = results.values(run, column), results.values(other, column)
     if values.shape != without.shape:
@@ -316,21 +311,23 @@ def _compared(
     if isinstance(items, str) or isinstance(base, str):
         around = Interval(None, None, items if isinstance(items, str) else str(base))
     else:
-        identity = (run, other, column["target"], column["metric"])
-        around = paired(items, base, identity, seed)
+        around = paired(items, base)
+    return _with_difference(cell, against, float((values - without).mean()), around, column["better"])
+
+
+def _with_difference(cell: Cell, against: str, difference: float, around: Interval, better: str) -> Cell:
     return replace(
         cell,
         against=against,
-        difference=float((values - without).mean()),
+        difference=difference,
         difference_low=around.low,
         difference_high=around.high,
-        difference_verdict=judge_difference(around.low, around.high, values - without, column["better"]),
+        difference_p=around.p,
+        difference_verdict="" if around.low is None else judge_difference(difference, around.p, better),
     )
 
 
-def _changed(
-    bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results, seed: int
-) -> Cell:
+def _changed(bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results) -> Cell:
     """A derived cell: the mean over models of the change against a treatment."""
     kind = column.get("change") or "relative"
     try:
@@ -343,20 +340,16 @@ def _changed(
     if len(known) < len(items):
         around = Interval(None, None, next(one for pair in items for one in pair if isinstance(one, str)))
     else:
-        around = change_interval(known, column["better"], (bare.cell, column["target"], column["metric"]), seed, kind)
-    return replace(
+        around = change_interval(known, column["better"], kind)
+    cell = replace(
         bare,
         **found._asdict(),
         status="measured",
         low=around.low,
         high=around.high,
         interval=around.method,
-        against=pairs[0][1].split("@")[0].split(".")[-1],
-        difference=found.value,
-        difference_low=around.low,
-        difference_high=around.high,
-        difference_verdict=judge_difference(around.low, around.high, gains, "higher"),
     )
+    return _with_difference(cell, pairs[0][1].split("@")[0].split(".")[-1], found.value, around, "higher")
 
 
 def _stated(claim: Mapping[str, Any], results: Results) -> claims.Stated:

@@ -1,4 +1,4 @@
-"""How well each reaction is predicted: correlation, its deviation over seeds and its interval over videos."""
+"""How well each reaction is predicted: correlation, its deviation over seeds, its interval over videos and seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One reaction of one run: mean and deviation over seeds, and the interval over videos."""
+    """One reaction of one run: mean and deviation over seeds, and the interval over videos and seeds."""
 
     mean: float
     std: float | None
@@ -73,8 +73,7 @@ def bar(inputs: Inputs, role: str, name: str) -> Bar | None:
             return None
         around = Interval(None, None, items)
     else:
-        values = items.statistic([np.ones((1, size)) for size in items.sizes])[0]
-        around = interval(items, (items.run, inputs.target, metric), int(summary["settings"]["seed"]))
+        values, around = items.by_seed, interval(items)
     return Bar(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values), around)
 
 
@@ -124,7 +123,7 @@ def _dress(axes: Axes, order: list[str], roles: list[str]) -> None:
         for role, (colour, marker) in zip(roles, _LOOKS * len(roles), strict=False)
     ]
     marks = [
-        Line2D([], [], color=style.GREY, linewidth=0.8, label="95 % over videos"),
+        Line2D([], [], color=style.GREY, linewidth=0.8, label="95 % interval"),
         Line2D([], [], color=style.GREY, linewidth=2.6, alpha=0.45, label="± deviation of seeds"),
     ]
     # A legend is filled column by column: runs come to stand above, what bars mean below.

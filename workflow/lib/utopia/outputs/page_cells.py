@@ -39,7 +39,17 @@ _STARTS = {
     verdict.HOLDS: "holds",
     verdict.FAILS: "fails",
 }
-_NUMBERS = ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+_NUMBERS = (
+    "value",
+    "std",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_p",
+    "published",
+)
 _WORDS = (
     "table",
     "row",

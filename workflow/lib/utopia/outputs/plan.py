@@ -357,7 +357,6 @@ class Plan:
                 "caption": table.caption,
                 "published_repeats": table.repeats,
                 "keys": [{"id": key, "title": title} for key, title in table.key_titles.items()],
-                "seed": self.study.seed,
                 "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
                 "rows": rows,
             },

@@ -34,6 +34,7 @@ COLUMNS = (
     "difference",
     "difference_low",
     "difference_high",
+    "difference_p",
     "difference_verdict",
     "published",
     "decimals",
@@ -64,7 +65,7 @@ def render_table(
             "name": the row in words, "group": the heading above it, "keys": {key: text}, "runs": {column: run id},
             "changes": {column: [[run id, run id compared with] for each model]}, "against": id of the row without the
             treatment, "published": {column: number | "-" | None}, "note"}], "published_repeats": how many repeats
-            published values are means of, "seed": root seed of the bootstrap}. A row without runs is quoted; `-` is a
+            published values are means of}. A row without runs is quoted; `-` is a
             printed dash, None (or nothing) a value that the paper has not.
         runs: run id -> its metrics.csv.
         absent: run id -> why it was not made.

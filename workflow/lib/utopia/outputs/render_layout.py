@@ -27,7 +27,9 @@ _LEGEND = {
     "≠": "it lies outside",
     "✓": "what the text says holds of our values",
     "✗": "it does not",
-    MARKS[BETTER]: "better than {against}: the paired 95 % intervals of Δ over test items and over seeds exclude 0",
+    MARKS[
+        BETTER
+    ]: "better than {against}: the 95 % intervals of Δ over test items and seeds and over seeds alone exclude 0",
     MARKS[WORSE]: "worse than {against}",
     MARKS[NOT_DISTINGUISHABLE]: "not distinguishable from {against}",
 }
@@ -46,7 +48,7 @@ class Shown:
     """Beside a measured value or a hole."""
     sign: str = ""
     interval: str = ""
-    """95 % over the test items, `[low, high]`."""
+    """95 % over the test items and the seeds, `[low, high]`."""
     change: str = ""
     """Difference to the row without the treatment, with its paired interval."""
     mark: str = ""
@@ -175,7 +177,7 @@ def _remarks(cell: Cell) -> Iterator[str]:
     if cell.verdict == NOT_COMPARABLE:
         yield f"Not comparable with print: {cell.verdict_reason}"
     if cell.low is None and cell.interval:
-        yield f"No interval over test items: {cell.interval}"
+        yield f"No interval: {cell.interval}"
 
 
 def _change(cell: Cell) -> str:
@@ -226,7 +228,7 @@ def _legend(every: Sequence[Shown], against: str) -> list[str]:
     if any(shown.spread for shown in every):
         legend.append("value ± standard deviation over the seeds")
     if any(shown.interval for shown in every):
-        legend.append("[95 % interval over the test items]")
+        legend.append("[95 % interval over the test items and the seeds]")
     if any(shown.published for shown in every):
         legend.append("(published value)")
     if any(shown.status == "quoted" for shown in every):

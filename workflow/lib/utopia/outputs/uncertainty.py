@@ -1,9 +1,13 @@
-"""How far a cell could have come out otherwise: bootstrap over test items, alone or paired with the untreated run.
+"""How far a cell could have come out otherwise: on other test items and after other trainings, alone or paired.
 
-Items are drawn with replacement within each fold, the same draw for all seeds and, for a difference, for both runs;
-the statistic is then computed anew from the items' own stored metrics, as the cell's was: over the items of a fold,
-mean over folds, mean over seeds. Seeds are not drawn: the interval says what other test items would have given, the
-deviation beside it what other seeds would. Folds that share test items are drawn apart.
+A cell is a mean over items that a mean over seeds surrounds, so its error has two sources, which cross each other. The
+variance that items alone give is estimated from the items' means over seeds; what seeds add, from the seeds' means less
+what items and seeds together (the rest) explain; and each widens the interval by Student's quantile of its own degrees
+of freedom (Howe, 1974; `utopia.evaluation.interval.sum_half_width`). A ratio, a root or a change in per cent enters by
+its linear part. A percentile bootstrap over items is too narrow over few items and knows nothing of seeds:
+`benchmarks/intervals.py` measures this and others, and docs/statistics.md has its tables.
+
+An item that several folds test is one item. What other folds would have given is in no interval.
 """
 
 from __future__ import annotations
@@ -15,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utopia import seeds
 from utopia.errors import ComputeError
 from utopia.evaluation import rows as metrics
-from utopia.evaluation.interval import DRAWS, bootstrap_interval
+from utopia.evaluation.interval import sum_half_width, two_sided_p
 
 Float = NDArray[np.float64]
 
@@ -37,14 +40,69 @@ class Interval:
     low: float | None
     high: float | None
     method: str
+    p: float | None = None
+    """Of a difference: how often chance alone would give one as large, the larger of two p-values: that of this
+    interval, and Student's t over the seeds. None with one seed, which tells nothing of other trainings."""
 
-    def scaled(self, factor: float) -> Interval:
-        """In another unit (`factor` > 0)."""
-        return (
-            self
-            if self.low is None or self.high is None
-            else Interval(self.low * factor, self.high * factor, self.method)
-        )
+
+@dataclass(frozen=True)
+class Spread:
+    """A statistic and what it is made of. S seeds; I different test items."""
+
+    value: float
+    by_seed: Float
+    """[S]; only its deviations from its mean count."""
+    items: Float
+    """What each item adds to the statistic of each seed, beside its share of the mean; sums to 0 over items. [I, S]"""
+    shares: Float
+    """The part that each item has in the statistic; sums to 1. [I]"""
+
+    @property
+    def of_seeds(self) -> tuple[float, float]:
+        """Variance of the mean over seeds, as the seeds alone tell it, and its degrees of freedom."""
+        seeds = self.by_seed.size
+        return (float(self.by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0), float(seeds - 1)
+
+    @property
+    def parts(self) -> list[tuple[float, float]]:
+        """Variance and degrees of freedom of what items explain, and of what seeds add to it.
+
+        The sum of squares of the items' parts is a quadratic form in their values; its expectation and, for equal
+        normal errors, its variance follow from the shares. With equal shares: I - 1 degrees of freedom.
+        """
+        power = [float((self.shares**k).sum()) for k in range(6)]
+        expected = power[2] - 2 * power[3] + power[2] ** 2
+        squared = power[4] * (1 + 4 * power[2]) - 4 * power[5] - 4 * power[2] ** 2 * power[3]
+        squared += 2 * power[3] ** 2 + power[2] ** 4
+        unbiased = power[2] / expected
+        means = self.items.mean(axis=1)
+        items = unbiased * float(means @ means), expected**2 / squared
+        seeds = self.by_seed.size
+        if seeds < 2:
+            return [items]
+        rest = unbiased * float(((self.items - means[:, None]) ** 2).sum()) / (seeds * (seeds - 1))
+        variance, degrees = self.of_seeds
+        return [items, (max(0.0, variance - rest), degrees)]
+
+    def interval(self, method: str) -> Interval:
+        """The 95 % interval around the value."""
+        half = sum_half_width(self.parts)
+        return Interval(self.value - half, self.value + half, method)
+
+    def difference_from_none(self, method: str) -> Interval:
+        """The 95 % interval of a difference, and how often chance alone would give one as large."""
+        p = None
+        if self.by_seed.size > 1:
+            p = max(two_sided_p(self.value, self.parts), two_sided_p(self.value, [self.of_seeds]))
+        around = self.interval(method)
+        return Interval(around.low, around.high, method, p)
+
+
+def combined(value: float, parts: Sequence[tuple[float, Spread]]) -> Spread:
+    """The spread of `value`, whose linear part is a weighted sum of statistics of the same items and seeds."""
+    by_seed = sum((factor * spread.by_seed for factor, spread in parts), np.zeros_like(parts[0][1].by_seed))
+    items = sum((factor * spread.items for factor, spread in parts), np.zeros_like(parts[0][1].items))
+    return Spread(value, by_seed, items, parts[0][1].shares)
 
 
 @dataclass(frozen=True)
@@ -63,20 +121,39 @@ class Items:
     """Whether the root of the mean is taken, as of a pooled mean squared error."""
 
     @property
-    def sizes(self) -> list[int]:
-        """Items of each fold."""
-        return [len(names) for names in self.names.values()]
+    def distinct(self) -> list[str]:
+        """Every test item once."""
+        return list(dict.fromkeys(name for names in self.names.values() for name in names))
 
-    def statistic(self, counts: Sequence[Float]) -> Float:
-        """The mean over folds for each seed [draws, S], with each item counted [draws, n] times in its fold."""
-        folds = []
-        for count, values, weights in zip(counts, self.values.values(), self.weights.values(), strict=True):
-            share = count * weights
-            mean = (share @ values.T) / share.sum(axis=1, keepdims=True)
-            folds.append(np.sqrt(mean) if self.root else mean)
-        return np.asarray(np.mean(folds, axis=0), np.float64)
+    def of_fold(self, fold: str) -> Float:
+        """The statistic of a fold for each seed [S]."""
+        weights = self.weights[fold]
+        mean = self.values[fold] @ weights / weights.sum()
+        return np.sqrt(mean) if self.root else np.asarray(mean, np.float64)
 
-    def same_draws(self, other: Items) -> bool:
+    @property
+    def by_seed(self) -> Float:
+        """The mean over folds for each seed [S]."""
+        return np.asarray(np.mean([self.of_fold(fold) for fold in self.names], axis=0), np.float64)
+
+    @property
+    def spread(self) -> Spread:
+        """What the items and seeds make of the mean over folds and seeds."""
+        by_seed, place = self.by_seed, {name: number for number, name in enumerate(self.distinct)}
+        shares, parts = np.zeros(len(place)), np.zeros((len(place), by_seed.size))
+        for fold, names in self.names.items():
+            where = [place[name] for name in names]
+            own, share = self.of_fold(fold), self.weights[fold] / self.weights[fold].sum() / len(self.names)
+            linear = self.values[fold]
+            if self.root:  # the root's linear part: y/2r beside r/2; nothing is left of it where all errors are 0
+                linear = own[:, None] / 2 + np.divide(
+                    linear, 2 * own[:, None], out=np.zeros_like(linear), where=own[:, None] > 0
+                )
+            shares[where] += share
+            parts[where] += (share * (linear - by_seed[:, None])).T
+        return Spread(float(by_seed.mean()), by_seed, parts, shares)
+
+    def same_items(self, other: Items) -> bool:
         """Whether both runs were judged on the same items with the same seeds."""
         return self.seeds == other.seeds and dict(self.names) == dict(other.names)
 
@@ -105,6 +182,8 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
     names = {fold: tuple(next(iter(by_seed.values()))) for fold, by_seed in sorted(found.items())}
     if any(set(by_seed.get(seed, ())) != set(names[fold]) for fold, by_seed in found.items() for seed in numbers):
         return "seeds differ in their test items"
+    if not all(np.isfinite(list(values.values())).all() for by_seed in found.values() for values in by_seed.values()):
+        return "the metric of a test item is no finite number"
     if metric in POOLED and not all(item in (frames or {}) for items in names.values() for item in items):
         return "the number of frames of each item is not at hand"
     known = frames or {}
@@ -121,53 +200,33 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
 
 
 def _unlike_the_replicas(items: Items, own: Mapping[tuple[str, str], float], slack: float) -> str:
-    """Whether the statistic of the items is what the replicas' own rows say: only then may it be drawn anew."""
-    for fold, values in items.values.items():
-        one = Items("", items.seeds, {fold: items.names[fold]}, {fold: values}, {fold: items.weights[fold]}, items.root)
-        again = one.statistic([np.ones((1, values.shape[1]))])[0]
-        for seed, value in zip(items.seeds, again, strict=True):
+    """Whether the statistic of the items is what the replicas' own rows say: only then do they tell its spread."""
+    for fold in items.names:
+        for seed, value in zip(items.seeds, items.of_fold(fold), strict=True):
             if not np.isclose(value, own.get((fold, seed), np.nan), rtol=1e-9, atol=1e-12 + slack):
                 return "the items' own metrics do not add up to this one"
     return ""
 
 
-def interval(items: Items, identity: Sequence[str], seed: int) -> Interval:
-    """The interval of a cell.
-
-    Args:
-        items: what the cell was computed from.
-        identity: what is measured (run, target, metric): cells that show the same number have the same interval.
-        seed: the study's root seed.
-    """
-    if max(items.sizes) < 2:
-        return Interval(None, None, _alone(items))
-    low, high = bootstrap_interval(
-        items.sizes,
-        lambda counts: items.statistic(counts).mean(axis=1),
-        seed=seeds.derive(seed, "bootstrap", *identity),
-    )
-    return Interval(low, high, _method(items))
+def interval(items: Items) -> Interval:
+    """The interval of a cell that was computed from these items."""
+    return Interval(None, None, why) if (why := _too_few(items)) else items.spread.interval(_method(items))
 
 
-def paired(treated: Items, without: Items, identity: Sequence[str], seed: int) -> Interval:
-    """The interval of the difference treated - without, on the same draws of the same items.
+def paired(treated: Items, without: Items) -> Interval:
+    """The interval of the difference treated - without, item by item and seed by seed, and its p-value.
 
     Args:
         treated: the cell's items.
         without: those of the run that it is compared with.
-        identity: what is measured (both runs, target, metric).
-        seed: the study's root seed.
     """
-    if not treated.same_draws(without):
+    if not treated.same_items(without):
         return Interval(None, None, "other test items or seeds than what it is compared with")
-    if max(treated.sizes) < 2:
-        return Interval(None, None, _alone(treated))
-    low, high = bootstrap_interval(
-        treated.sizes,
-        lambda counts: (treated.statistic(counts) - without.statistic(counts)).mean(axis=1),
-        seed=seeds.derive(seed, "bootstrap", *identity),
-    )
-    return Interval(low, high, f"paired {_method(treated)}")
+    if why := _too_few(treated):
+        return Interval(None, None, why)
+    one, other = treated.spread, without.spread
+    difference = combined(one.value - other.value, [(1.0, one), (-1.0, other)])
+    return difference.difference_from_none(f"paired {_method(treated)}")
 
 
 def mean_change(pairs: Sequence[tuple[Float, Float]], better: str, kind: str = "relative") -> Float:
@@ -204,35 +263,38 @@ def mean_change(pairs: Sequence[tuple[Float, Float]], better: str, kind: str = "
     return np.asarray(np.mean(changes, axis=0), np.float64)
 
 
-def change_interval(
-    pairs: Sequence[tuple[Items, Items]], better: str, identity: Sequence[str], seed: int, kind: str = "relative"
-) -> Interval:
-    """The interval of `mean_change`: all runs of all models are judged on the same draws of the same items."""
+def change_interval(pairs: Sequence[tuple[Items, Items]], better: str, kind: str = "relative") -> Interval:
+    """The interval of `mean_change`, item by item and seed by seed over all runs of all models, and its p-value.
+
+    Raises:
+        ComputeError: see `mean_change`.
+    """
     first = pairs[0][0]
-    if not all(first.same_draws(items) for pair in pairs for items in pair):
+    if not all(first.same_items(items) for pair in pairs for items in pair):
         return Interval(None, None, "the runs differ in their test items or seeds")
-    if max(first.sizes) < 2:
-        return Interval(None, None, _alone(first))
-    try:
-        low, high = bootstrap_interval(
-            first.sizes,
-            lambda counts: mean_change(
-                [(treated.statistic(counts), without.statistic(counts)) for treated, without in pairs], better, kind
-            ).mean(axis=-1),
-            seed=seeds.derive(seed, "bootstrap", *identity),
-        )
-    except ComputeError as error:
-        return Interval(None, None, f"on some draws of the test items {error.what}")
-    return Interval(low, high, f"paired {_method(first)}")
+    if why := _too_few(first):
+        return Interval(None, None, why)
+    value = mean_change([(treated.by_seed, without.by_seed) for treated, without in pairs], better, kind)
+    sign, parts = 1.0 if better == "higher" else -1.0, []
+    for treated, without in ((treated.spread, without.spread) for treated, without in pairs):
+        unit = ratio = sign / len(pairs)
+        if kind == "relative":
+            if without.value**2 <= 4 * sum(variance for variance, _ in without.parts):
+                return Interval(None, None, "what is compared with is less than two standard errors from 0")
+            unit *= 100 / without.value
+            ratio = unit * treated.value / without.value
+        parts += [(unit, treated), (-ratio, without)]
+    return combined(float(value.mean()), parts).difference_from_none(f"paired {_method(first)}")
 
 
-def _alone(items: Items) -> str:
-    return "one test item" if len(items.sizes) == 1 else "one test item in each fold"
+def _too_few(items: Items) -> str:
+    """Why these items have no interval; empty where they have one."""
+    share = items.spread.shares
+    return "one test item" if share.size < 2 or share.max() >= 1 else ""
 
 
 def _method(items: Items) -> str:
-    folds = len(items.sizes)
-    over = f"{sum(items.sizes)} test items" + (f" of {folds} folds" if folds > 1 else "")
-    alone = sum(size == 1 for size in items.sizes)
-    narrow = f"; too narrow: {alone} of them have one item" if alone else ""
-    return f"95 % percentile bootstrap over {over}, {DRAWS} draws{narrow}"
+    folds, seeds = len(items.names), len(items.seeds)
+    over = f"{len(items.distinct)} test items" + (f" of {folds} folds" if folds > 1 else "")
+    others = f"and {seeds} seeds" if seeds > 1 else "of one seed: other trainings are not in it"
+    return f"95 % by Student's t over {over} {others}"

@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from utopia.evaluation.interval import t_half_width, t_interval
+from utopia.evaluation.interval import t_half_width
 from utopia.outputs.rounding import rounded as rounded
 
 SAME = "rounds to the same"
@@ -26,6 +23,8 @@ WORSE = "worse"
 _SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠", HOLDS: "✓", FAILS: "✗"}
 MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}
 """Of a difference between two treatments."""
+LEVEL = 0.05
+"""A p-value below it is taken for more than chance."""
 
 
 @dataclass(frozen=True)
@@ -93,31 +92,22 @@ def judge(
     return Verdict(f"{OUTSIDE} {_two_digits(away)}", ground)
 
 
-def judge_difference(low: float | None, high: float | None, by_seed: ArrayLike, better: str) -> str:
-    """Whether a difference to another treatment is a gain, a loss or neither; empty where there is no interval.
+def judge_difference(difference: float, p: float | None, better: str) -> str:
+    """Whether a difference to another treatment is a gain, a loss or neither.
 
-    It is one of the former two if two 95 % intervals exclude 0 on the same side: the paired one over test items, and
-    the t interval over seeds. The first does not know how much the difference varies between trainings, and that is as
-    much as rounding alone makes of it on another processor or in another pack (docs/clusters.md, "What holds the
-    numbers"); a verdict that left it out would change with the machine. One seed tells nothing of it.
+    It is one of the former two if its p-value is below .05: if two 95 % intervals exclude 0, the paired one over items
+    and seeds, and Student's t over the seeds alone. With few seeds the first may take their spread for too small, and
+    that spread is as much as rounding alone makes on another processor or in another pack (docs/clusters.md, "What
+    holds the numbers"): a verdict that left it out would change with the machine. One seed tells nothing of it.
 
     Args:
-        low: lower end of the interval over test items.
-        high: upper end.
-        by_seed: the difference of each seed.
+        difference: the value less that of the other treatment.
+        p: see `utopia.outputs.uncertainty.Interval`; adjusted, where many differences are judged together.
         better: which way is a gain, `lower` or `higher`.
     """
-    if low is None or high is None:
-        return ""
-    each = np.asarray(by_seed, np.float64)
-    if each.size < 2:
+    if p is None or p >= LEVEL or difference == 0:
         return NOT_DISTINGUISHABLE
-    least, most = t_interval(each)
-    if min(low, least) > 0:
-        return BETTER if better == "higher" else WORSE
-    if max(high, most) < 0:
-        return BETTER if better == "lower" else WORSE
-    return NOT_DISTINGUISHABLE
+    return BETTER if (difference > 0) == (better == "higher") else WORSE
 
 
 def judge_claim(verdict: Verdict, difference: str, low: float | None, high: float | None) -> Verdict:
@@ -131,10 +121,10 @@ def judge_claim(verdict: Verdict, difference: str, low: float | None, high: floa
     """
     if difference != NOT_DISTINGUISHABLE or low is None or high is None:
         return verdict
-    ground = "it covers 0" if low <= 0 <= high else "the interval over seeds does, or there is but one seed"
+    ground = "it covers 0" if low <= 0 <= high else "that over seeds does, or there is but one seed"
     return Verdict(
         NOT_DISTINGUISHABLE,
-        f"from no change: our paired interval over items is {_two_digits(low)} to {_two_digits(high)}, and {ground}",
+        f"from no change: our paired interval is {_two_digits(low)} to {_two_digits(high)}, and {ground}",
     )
 
 

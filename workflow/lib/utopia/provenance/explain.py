@@ -95,7 +95,17 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
     line = _line(graph, cell)
     numbers = {
         name: float(line[name]) if line.get(name) else None
-        for name in ("value", "std", "low", "high", "difference", "difference_low", "difference_high", "published")
+        for name in (
+            "value",
+            "std",
+            "low",
+            "high",
+            "difference",
+            "difference_low",
+            "difference_high",
+            "difference_p",
+            "published",
+        )
     }
     decimals = int(line["decimals"])
     value = numbers["value"]
