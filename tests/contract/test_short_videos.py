@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rmn_parts import lessons_of
 
 from utopia import registry
 from utopia.config.training import Training
 from utopia.models._common import Regressor
 from utopia.models._dropout import frame_keys, number_sites, pass_keys
 from utopia.models._layout import Packed, Padded
-from utopia.models._learner import Learns, Lesson
+from utopia.models._learner import Learns
 from utopia.training.network import Network
 from utopia.training.stack import Stack
 
@@ -102,24 +103,14 @@ def test_learnt_in_its_own_way(name: str, lengths: list[int]) -> None:
     def make_update(parameters: list[torch.nn.Parameter]) -> object:
         optimiser = torch.optim.Adam(parameters, lr=1e-2)
 
-        def update() -> None:
+        def update(moves: list[bool]) -> None:
             optimiser.step()
             optimiser.zero_grad()
 
         return update
 
     learner = model.learner(make_update, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
-    lessons = []
-    for frames in lengths:
-        label_T = torch.rand(frames, dtype=torch.double)
-        lessons.append(
-            Lesson(
-                torch.randn(frames, D_IN, dtype=torch.double),
-                label_T,
-                torch.ones(frames, dtype=torch.double),
-                lambda y, f, at, label_T=label_T: (y - label_T[at]).square().mean(),
-            )
-        )
-    for some in (lessons, lessons[:1]):
-        assert torch.isfinite(learner.fit(some, 0.0))
+    videos = [(torch.randn(n, D_IN, dtype=torch.double), torch.rand(n, dtype=torch.double)) for n in lengths]
+    for some in (videos, videos[:1]):
+        assert torch.isfinite(learner.fit(lessons_of([some]))).all()
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())

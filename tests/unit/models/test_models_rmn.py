@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rmn_parts import SMALL, make, parameters, video
+from rmn_parts import SMALL, features_of, make, parameters, passed_of, video
 
 from utopia import registry
 from utopia.models._bank import NONE
@@ -17,7 +17,7 @@ from utopia.models.rmn import Config, MemoryNetwork, build
 def held(model: MemoryNetwork, frames: int) -> list[list[int]]:
     """The clips in the bank before each clip of a video, by an independent walk over what was dropped."""
     x, _ = video(frames)
-    rollout = model.pass_clips(x, [frames]).rollout
+    rollout = passed_of(model, x, [frames]).rollout
     bank = [NONE] * model.config.rows
     walked = []
     for clip, dropped in enumerate(rollout.dropped_VC[0].tolist()):
@@ -59,7 +59,7 @@ def test_what_is_read_is_rewritten_every_so_many_steps() -> None:
     """Clips of 4 steps, rewritten every 10: before the clips that begin at 0, 12, 20, 32 steps."""
     model = make(policy="fifo", rewrite_every=10)
     x, _ = video(4 * 9)
-    rollout = model.pass_clips(x, [36]).rollout
+    rollout = passed_of(model, x, [36]).rollout
     rewritten = [clip for clip in range(9) if model.rewrites_before(clip)]
     assert rewritten == [0, 3, 5, 8]
     for clip in range(9):
@@ -70,8 +70,8 @@ def test_what_is_read_is_rewritten_every_so_many_steps() -> None:
 def test_reading_is_a_mean_of_values_by_cosine_over_the_filled_rows_only() -> None:
     model = make(rewrite_every=1, policy="fifo")
     x, _ = video(4 * 6)
-    passed = model.pass_clips(x, [24])
-    _, h_Cd = model.clips(x, [4] * 6)
+    passed = passed_of(model, x, [24])
+    _, h_Cd = model.clips.packed(x, [4] * 6)
     for clip in range(6):
         clips = [number for number in passed.rollout.read_numbers[0, clip].tolist() if number != NONE]
         expected = torch.zeros(8, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_reading_is_a_mean_of_values_by_cosine_over_the_filled_rows_only() -> No
             cosine = torch.stack([torch.cosine_similarity(query, model.reader.key(h_Cd[n]), dim=0) for n in clips])
             share = (model.reader.log_sharpness.exp() * cosine).softmax(0)
             expected = sum(a * model.reader.value(h_Cd[n]) for a, n in zip(share, clips, strict=True))
-        torch.testing.assert_close(passed.f_Rd[4 * clip, 8:], expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(features_of(passed)[4 * clip, 8:], expected, rtol=0, atol=1e-12)
 
 
 def test_a_read_depends_on_its_query() -> None:
@@ -108,16 +108,16 @@ def test_a_video_in_pieces_is_the_video(lengths: list[int], roll: int, every: in
     """What is carried from roll to roll is all that matters."""
     model = make(rewrite_every=every)
     x, _ = video(sum(lengths))
-    whole = [f.split(4 * roll) for f in model.pass_clips(x, lengths).f_Rd.split(lengths)]
-    bank, going = None, list(range(len(lengths)))
+    lengths = sorted(lengths, reverse=True)
+    whole = [f.split(4 * roll) for f in features_of(passed_of(model, x, lengths)).split(lengths)]
+    bank = None
     for number, start in enumerate(range(0, max(lengths), 4 * roll)):
-        stay = [place for place, item in enumerate(going) if lengths[item] > start]
-        bank = bank.some(torch.tensor(stay)) if bank is not None else None
-        going = [going[place] for place in stay]
+        going = [item for item, frames in enumerate(lengths) if frames > start]
+        bank = bank.first(len(going), 1) if bank is not None else None
         pieces = [x.split(lengths)[item][start : start + 4 * roll] for item in going]
-        passed = model.pass_clips(torch.cat(pieces), [len(piece) for piece in pieces], bank, start // 4)
+        passed = passed_of(model, torch.cat(pieces), [len(piece) for piece in pieces], bank, start // 4)
         expected = torch.cat([whole[item][number] for item in going])
-        torch.testing.assert_close(passed.f_Rd, expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(features_of(passed), expected, rtol=0, atol=1e-12)
         bank = passed.rollout.bank(passed.source_VSd)
 
 
@@ -135,10 +135,9 @@ def test_gains_are_how_much_worse_the_prediction_is_without_a_row() -> None:
     """Against networks whose bank really lacks the row."""
     model = make(rewrite_every=1, policy="fifo")
     x, y = video(4 * 5)
-    passed = model.pass_clips(x, [20])
-    gains = model.gains(passed, y)
-    _, h_Cd = model.clips(x, [4] * 5)
-    o_Rd, _ = model.clips(x, [4] * 5)
+    passed = passed_of(model, x, [20])
+    gains = model.gains(passed, y[passed.grid.row_KP])
+    o_Rd, h_Cd = model.clips.packed(x, [4] * 5)
     for clip in range(5):
         frames = slice(4 * clip, 4 * clip + 4)
 

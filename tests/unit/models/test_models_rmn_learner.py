@@ -7,39 +7,31 @@ from typing import Any
 
 import pytest
 import torch
-from rmn_parts import descent, make, mean_square, nothing, video
+from rmn_parts import descent, lessons_of, make, nothing, passed_of, video
 from torch import Tensor, nn
 
 from utopia.inputs.miniature import latent, planted
 from utopia.models._bank import NONE
+from utopia.models._clips import ClipGrid
 from utopia.models._ddpg import DdpgLearner, choices, scores, td_error
-from utopia.models._learner import Lesson
-
-
-def lesson(frames: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Lesson:
-    x, y = video(frames, seed, dtype)
-    return Lesson(x, y, torch.ones(frames, dtype=dtype), mean_square(y))
 
 
 def test_every_frame_enters_the_loss_once_and_the_value_is_the_mean() -> None:
     model = make(roll=3, together=3, policy="fifo")
-    seen: list[tuple[int, int, int]] = []
+    videos = [video(frames, number) for number, frames in enumerate((30, 11, 24))]
+    y_R = torch.cat([y for _, y in videos])
+    seen: list[list[tuple[int, int]]] = []
 
-    def counted(number: int, frames: int) -> Lesson:
-        x, y = video(frames, number)
+    def objective(y_KP: Tensor, f_KPd: Tensor, grid: ClipGrid) -> Tensor:
+        assert y_KP.shape == f_KPd.shape[:2] == grid.row_KP.shape
+        seen.append(list(grid.pieces[0]))
+        return grid.video_mean((y_KP - y_R[grid.row_KP]).square())
 
-        def objective(y_R: Tensor, f_Rd: Tensor, part: slice) -> Tensor:
-            assert len(y_R) == len(f_Rd) == part.stop - part.start
-            seen.append((number, part.start, part.stop))
-            return (y_R - y[part]).square().mean()
-
-        return Lesson(x, y, torch.ones(frames), objective)
-
-    lessons = [counted(0, 30), counted(1, 11), counted(2, 24)]
-    value = DdpgLearner(model, nothing, torch.Generator()).fit(lessons, 0.0)
-    assert seen == [(0, 0, 12), (1, 0, 11), (2, 0, 12), (0, 12, 24), (2, 12, 24), (0, 24, 30)]
-    expected = [(model(one.x_TD, [len(one.x_TD)]) - one.target_T).square().mean() for one in lessons]
-    torch.testing.assert_close(value, torch.stack(expected).sum().detach())
+    value_K = DdpgLearner(model, nothing).fit(lessons_of([videos], objective))
+    # the longest first: the third video begins at row 41, the second at row 30
+    assert seen == [[(0, 12), (41, 12), (30, 11)], [(12, 12), (53, 12)], [(24, 6)]]
+    expected = [(model(x, [len(x)]) - y).square().mean() for x, y in videos]
+    torch.testing.assert_close(value_K, torch.stack(expected).sum().detach()[None])
 
 
 def test_each_update_has_the_gradients_of_its_own_part_only() -> None:
@@ -51,17 +43,17 @@ def test_each_update_has_the_gradients_of_its_own_part_only() -> None:
     }
     met: list[tuple[str, set[str]]] = []
 
-    def make_update(own: Sequence[nn.Parameter]) -> Callable[[], None]:
+    def make_update(own: Sequence[nn.Parameter]) -> Callable[[Sequence[bool]], None]:
         name = next(name for name, those in parts.items() if those == set(own))
 
-        def update() -> None:
+        def update(moves: Sequence[bool]) -> None:
             met.append((name, {part for part, those in parts.items() if any(p.grad is not None for p in those)}))
             for parameter in own:
                 parameter.grad = None
 
         return update
 
-    DdpgLearner(model, make_update, torch.Generator().manual_seed(0)).fit([lesson(40), lesson(36, 2)], 0.0)
+    DdpgLearner(model, make_update).fit(lessons_of([[video(40), video(36, 2)]]))
     # the loss's gradients are made first and taken last, so that rewards are those of the network that predicted
     assert [name for name, _ in met] == ["critic", "actor", "labelled"] * 2
     assert [parts for name, parts in met if name == "labelled"] == [{"labelled"}] * 2
@@ -73,11 +65,15 @@ def test_temporal_differences_computed_row_by_row() -> None:
     model = make(roll=16, rewrite_every=8)
     lengths = [41, 30]
     x, y = video(sum(lengths))
-    passed = model.pass_clips(x, lengths)
-    seen = choices(model, passed, y, None, torch.tensor([True, False]))
+    passed = passed_of(model, x, lengths)
+    target = y[passed.grid.row_KP]
+    seen = choices(model, passed, target, None, [[True, False]])
     rollout, rows, discount = passed.rollout, model.config.rows, 0.9
-    gains = model.gains(passed, y)
-    gains = gains / (gains[passed.energy_VCN > -torch.inf].square().mean().sqrt() + 1e-8)
+    gains = model.gains(passed, target)
+    squares_of = [
+        gains[n, :clips][passed.energy_VCN[n, :clips] > -torch.inf].square() for n, clips in ((0, 11), (1, 8))
+    ]
+    gains = gains / (torch.cat(squares_of).mean().sqrt() + 1e-8)
     value, drop = scores(model.critic, seen), scores(model.policy, seen).softmax(dim=2)
     squares = []
     for number, clips in enumerate((11, 8)):
@@ -103,32 +99,33 @@ def test_temporal_differences_computed_row_by_row() -> None:
 def test_the_actor_learns_to_drop_what_the_critic_values_least() -> None:
     model = make(entropy=0.0)
 
-    def only_actor(own: Sequence[nn.Parameter]) -> Callable[[], None]:
+    def only_actor(own: Sequence[nn.Parameter]) -> Callable[[Sequence[bool]], None]:
         return descent(1e-2)(own) if set(own) == set(model.policy.parameters()) else nothing(own)
 
-    learner = DdpgLearner(model, only_actor, torch.Generator().manual_seed(0))
-    lessons = [lesson(60, seed) for seed in range(4)]
+    learner = DdpgLearner(model, only_actor)
+    videos = [video(60, seed) for seed in range(4)]
+    x, y = (torch.cat(part) for part in zip(*videos, strict=True))
 
     def kept() -> float:
-        passed = model.pass_clips(torch.cat([one.x_TD for one in lessons]), [60] * 4)
-        seen = choices(model, passed, torch.cat([one.target_T for one in lessons]), None, torch.zeros(4).bool())
+        passed = passed_of(model, x, [60] * 4)
+        seen = choices(model, passed, y[passed.grid.row_KP], None)
         chosen = passed.rollout.chosen_VC
         share = scores(model.policy, seen).softmax(dim=2)[chosen]
         return float((share * scores(model.critic, seen)[chosen]).sum(dim=1).mean())
 
     before = kept()
     for epoch in range(20):
-        learner.fit(lessons, epoch / 19)
+        learner.fit(lessons_of([videos], epoch_seed=[epoch]))
     assert kept() < before
 
 
-def test_a_replica_repeats_itself_and_its_generator_decides() -> None:
+def test_a_replica_repeats_itself_and_its_seed_decides() -> None:
     results = []
     for seed in (3, 3, 4):
         model = make(dtype=torch.float32, roll=6)
-        learner = model.learner(descent(1e-3), torch.Generator().manual_seed(seed))
+        learner = DdpgLearner(model, descent(1e-3))
         for number in range(3):
-            learner.fit([lesson(40 + number, number, torch.float32)], 0.5)
+            learner.fit(lessons_of([[video(40 + number, number, torch.float32)]], epoch_seed=[seed]))
         results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -138,7 +135,7 @@ def test_a_replica_repeats_itself_and_its_generator_decides() -> None:
 def test_a_video_that_never_fills_the_bank_teaches_no_writing(frames: int) -> None:
     model = make()
     policy = [parameter.clone() for parameter in model.policy.parameters()]
-    model.learner(descent(1e-2), torch.Generator()).fit([lesson(frames)], 0.0)
+    DdpgLearner(model, descent(1e-2)).fit(lessons_of([[video(frames)]]))
     assert all(map(torch.equal, policy, model.policy.parameters()))
 
 
@@ -156,12 +153,13 @@ def error_on(target: str, epochs: int, **changes: Any) -> tuple[float, dict[str,
     train, test = plant(128, 1, target), plant(24, 1001, target)
     sizes = {"d_model": 32, "units": 16, "layers": 1, "head_hidden": 32, "writer_hidden": 32, "critic_hidden": 32}
     model = make(0, torch.float32, 8, **{**sizes, "rows": 10, "clip_s": 10, **changes})
-    learner = DdpgLearner(model, descent(5e-3), torch.Generator().manual_seed(0))
+    learner = DdpgLearner(model, descent(5e-3))
     for epoch in range(epochs):
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch)).tolist()
         for start in range(0, len(order), 8):
-            some = [train[number] for number in order[start : start + 8]]
-            learner.fit([Lesson(x, y, torch.ones(len(x)), mean_square(y)) for x, y, _ in some], epoch / epochs)
+            numbers = order[start : start + 8]
+            some = [train[number][:2] for number in numbers]
+            learner.fit(lessons_of([some], epoch_seed=[epoch], numbers=[numbers]))
     x, y, judged = (torch.cat(part) for part in zip(*test, strict=True))
     with torch.no_grad():
         measured = float((model(x, [180] * len(test)) - y)[judged].square().mean())

@@ -150,14 +150,15 @@ def test_clip_features_and_rates() -> None:
     lengths = clip_lengths(10, 4)
     assert lengths == [4, 4, 2]
     model = make_soft()
-    outputs, pooled = model.clips(x, lengths)
+    outputs, pooled = model.clips.packed(x, lengths)
     for number, piece in enumerate(x.split(lengths)):  # each clip by itself, from a zero state
-        alone, _ = model.clips.lstm(piece[None])
-        torch.testing.assert_close(outputs.split(lengths)[number], alone[0])
-        torch.testing.assert_close(pooled[number], alone[0].mean(0))
+        alone = model.clips.lstm(piece[None, None], None)[0, 0]
+        torch.testing.assert_close(outputs.split(lengths)[number], alone)
+        torch.testing.assert_close(pooled[number], alone.mean(0))
     model = make_soft(pool="last")
-    outputs, pooled = model.clips(x, lengths)
+    outputs, pooled = model.clips.packed(x, lengths)
     torch.testing.assert_close(pooled[1], torch.cat([outputs[7, :4], outputs[4, 4:]]))
+    torch.testing.assert_close(pooled[2], torch.cat([outputs[9, :4], outputs[8, 4:]]))
     by_clip = make_soft(rate="per_clip")(x, [10])
     assert (by_clip[:4] == by_clip[0]).all() and (by_clip[4:8] == by_clip[4]).all()
     assert len(set(make_soft()(x, [10])[:4].tolist())) == 4
@@ -171,5 +172,5 @@ def test_equal_rows_stay_equal_without_exploration_unless_a_switch_undoes_it() -
         model = make_soft(**changes)
         with torch.no_grad():
             model.writer.stay.fill_(-1.0)  # so that something is written
-        last = model.remember(model.clips(x, [4] * 6)[1].detach(), model.start()).all_TNd[-1]
+        last = model.remember(model.clips.packed(x, [4] * 6)[1].detach(), model.start()).all_TNd[-1]
         assert torch.allclose(last, last[:1].expand_as(last)) == equal

@@ -37,7 +37,7 @@ def test_transitions_of_a_video_are_all_there_once(every: int, roll: int, monkey
     seen = collected(learner, monkeypatch)
     learner.fit_video(x, y, torch.ones(27), mean_square(y), 0.0)
     lengths = clip_lengths(27, 4)
-    h = model.clips(x, lengths)[1].detach()
+    h = model.clips.packed(x, lengths)[1].detach()
     memories = model.remember(h, model.start()).all_TNd
     error = torch.stack([part.square().mean() for part in (model(x, [27]) - y).detach().split(lengths)])
     writes = [clip for clip in range(6) if (clip + 1) % every == 0]  # the last clip's write is never read
@@ -102,10 +102,10 @@ def test_each_update_has_the_gradients_of_its_own_part_only() -> None:
     }
     met: list[tuple[str, set[str]]] = []
 
-    def make_update(own: Sequence[nn.Parameter]) -> Callable[[], None]:
+    def make_update(own: Sequence[nn.Parameter]) -> Callable[[Sequence[bool]], None]:
         name = next(name for name, those in parts.items() if those == set(own))
 
-        def update() -> None:
+        def update(moves: Sequence[bool]) -> None:
             met.append((name, {part for part, those in parts.items() if any(p.grad is not None for p in those)}))
             for parameter in own:
                 parameter.grad = None
@@ -182,7 +182,7 @@ def test_exploration_decays_over_the_training_and_is_off_in_evaluation(monkeypat
     x, y = video(20)
     seen = collected(learner, monkeypatch)
     learner.fit_video(x, y, torch.ones(20), mean_square(y), 0.0)
-    h = model.clips(x, [4] * 5)[1].detach()
+    h = model.clips.packed(x, [4] * 5)[1].detach()
     assert not torch.allclose(seen[0].gate_WG, model.remember(h, model.start()).gate_CG[:4], atol=1e-3)
     assert torch.equal(model(x, [20]), model(x, [20]))
 

@@ -45,6 +45,29 @@ def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
         assert np.array_equal(alone[place], both[place]), place
 
 
+@pytest.mark.parametrize("loss", ["mse", "cwl", "bmc"])
+def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
+    """Of two targets, with fewer places than replicas, and videos that differ in length."""
+    changes = {"loss": loss, "targets": ["importance", "mood"], "training": {"epochs": 4}}
+    alone, one, _ = rmn(named, "alone", engine={"strategy": "alone"}, **changes)
+    stacked, two, _ = rmn(named, "stacked", engine={"strategy": "stacked", "places": 3}, **changes)
+    assert (one["strategy"], two["strategy"]) == ("alone", "stacked")
+    assert set(alone) == set(stacked)
+    for place in alone:
+        assert alone[place] == pytest.approx(stacked[place], abs=2e-5), place
+    for first, second in zip(one["replicas"], two["replicas"], strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+        assert first["diagnostics"]["choices"] == second["diagnostics"]["choices"] > 0
+        assert first["diagnostics"]["td_error"] == pytest.approx(second["diagnostics"]["td_error"], rel=1e-2)
+
+
+def test_the_earlier_reading_is_trained_one_after_another(named: Any) -> None:
+    settings = {**SMALL, "critic_hidden": 8, "reading": "soft", "training": {"epochs": 2}}
+    engine = {"strategy": "stacked"}
+    _, summary, _ = named.train("soft", id="toy.rmn.soft", model="rmn", model_config=settings, engine=engine)
+    assert summary["strategy"] == "alone"
+
+
 def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:
     plain, _, _ = rmn(named, "plain")
     weighed, _, _ = rmn(named, "weighed", loss="cwl")

@@ -27,6 +27,8 @@ from utopia.training.settings import parse_run
 from utopia.training.trainee import Job, Trainee
 
 SMALL_PGL = {"d_model": 16, "heads": 2, "segment_heads": 2}
+SMALL_RMN = {"d_model": 8, "units": 4, "rows": 3, "roll": 4, "training": {"epochs": 4}}
+SMALL_RMN |= {"clip_s": 2, "rewrite_every": 4, "together": 2}  # so that the policy chooses, and learns
 STILL_ET = {"dropout": 0.0, "head_dropout": 0.0}
 
 
@@ -196,9 +198,7 @@ def test_a_half_trained_replica_goes_on(
         pgl(toy, monkeypatch)
         changes["training"] = {"epochs": 6}
     if model == "rmn":
-        small = {"d_model": 8, "units": 4, "rows": 3, "roll": 4, "training": {"epochs": 4}}
-        small |= {"clip_s": 2, "rewrite_every": 4, "together": 2}  # so that the policy chooses, and learns
-        changes = {"engine": {"strategy": chosen}, "repeats": 1, "model_config": small}
+        changes = {"engine": {"strategy": chosen}, "repeats": 1, "model_config": SMALL_RMN}
         plain = toy.run()
         monkeypatch.setattr(toy, "run", lambda **more: plain | {"model": "rmn"} | more)
     toy.train("whole", **changes)
@@ -266,9 +266,11 @@ def operations(training: stacked.StackedTraining) -> int:
     return sum(not any(child.name.startswith("aten::") for child in event.cpu_children) for event in events)
 
 
-def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy) -> None:
-    """Which is what stacking is for."""
-    run, plan = parse_run(toy.run(repeats=16, loss="cwl")), arrays.load(toy.distribution)
+@pytest.mark.parametrize("model", ["et", "rmn"])
+def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy, model: str) -> None:
+    """Which is what stacking is for. RMN's round is an update per roll, each with a choice for every clip."""
+    changes: dict[str, Any] = {"model": model, "model_config": SMALL_RMN} if model == "rmn" else {}
+    run, plan = parse_run(toy.run(repeats=16, loss="cwl") | changes), arrays.load(toy.distribution)
     data = load_data(run, toy.labels, toy.features, fewest=2)
     found = {}
     for number in (1, 16):

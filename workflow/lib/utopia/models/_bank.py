@@ -5,8 +5,9 @@ which clips these are. Empty rows are filled first. When the bank is full, the p
 the N rows and the clip that has just been seen, and drops it: the clip takes the place of the row, or is itself not
 written. What is read changes every `rewrite_every` steps only (ULDA 7.3): the choices since then take effect together.
 
-In shapes: V videos, C clips of each (padded), N rows, G = N + 1 candidates, S sources: the rows that were carried over
-from earlier clips, and the C clips.
+In shapes: V videos (of K replicas, replica after replica, where the networks are stacked), C clips of each (padded), N
+rows, G = N + 1 candidates, S sources: the rows that were carried over from earlier clips, and the C clips. The number
+of operations does not depend on V.
 """
 
 # ruff: noqa: N815 - fields carry their shape
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from utopia.models._layers import Linear
 
 NONE = -1
 """The clip number of an empty row."""
@@ -36,10 +39,10 @@ class RowScore(nn.Module):
     def __init__(self, d: int, hidden: int, layers: int, bound: float | None) -> None:
         super().__init__()
         self.bound = bound
-        self.row, self.clip = nn.Linear(d, hidden), nn.Linear(d, hidden, bias=False)
-        self.age = nn.Linear(1, hidden, bias=False)
-        more = [part for _ in range(layers - 1) for part in (nn.Linear(hidden, hidden), nn.ReLU())]
-        self.out = nn.Sequential(nn.ReLU(), *more, nn.Linear(hidden, 1))
+        self.row, self.clip = Linear(d, hidden), Linear(d, hidden, bias=False)
+        self.age = Linear(1, hidden, bias=False)
+        more = [part for _ in range(layers - 1) for part in (Linear(hidden, hidden), nn.ReLU())]
+        self.out = nn.Sequential(nn.ReLU(), *more, Linear(hidden, 1))
 
     def forward(self, row_VSh: Tensor, clip_VCh: Tensor, place_VCG: Tensor, age_VCG: Tensor) -> Tensor:
         """Scores of candidates [V, C, G].
@@ -50,9 +53,7 @@ class RowScore(nn.Module):
             place_VCG: the sources that are candidates.
             age_VCG: their ages, in clips.
         """
-        videos, clips, candidates = place_VCG.shape
-        place_VT1 = place_VCG.flatten(1)[..., None].expand(-1, -1, row_VSh.shape[2])
-        row_VCGh = row_VSh.gather(1, place_VT1).view(videos, clips, candidates, -1)
+        row_VCGh = rows_of(row_VSh, place_VCG)
         own_VCGh = self.age((age_VCG.to(row_VSh.dtype) + 1).log()[..., None] / 3)
         score_VCG: Tensor = self.out(row_VCGh + own_VCGh + clip_VCh[:, :, None]).squeeze(3)
         return score_VCG if self.bound is None else self.bound * torch.tanh(score_VCG)
@@ -72,9 +73,12 @@ class Bank:
         number_VM = torch.full((videos, 2 * rows), NONE, device=like.device)
         return cls(like.new_zeros(videos, 2 * rows, like.shape[-1]), number_VM)
 
-    def some(self, videos: Tensor) -> Bank:
-        """The banks of some videos."""
-        return Bank(self.feature_VMd[videos], self.number_VM[videos])
+    def first(self, videos: int, replicas: int) -> Bank:
+        """The banks of the first videos of each replica."""
+        parts = (
+            part.unflatten(0, (replicas, -1))[:, :videos].flatten(0, 1) for part in (self.feature_VMd, self.number_VM)
+        )
+        return Bank(*parts)
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,8 @@ def number_of(number_VS: Tensor, place_VCG: Tensor) -> Tensor:
     return number_VS.gather(1, place_VCG.flatten(1)).view(place_VCG.shape)
 
 
-def gumbel(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
-    """Noise that makes the largest score a draw from the softmax of the scores."""
-    uniform = torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
+def gumbel(uniform: Tensor) -> Tensor:
+    """Noise, of uniform numbers, that makes the largest score a draw from the softmax of the scores."""
     return -torch.log(-torch.log(uniform.clamp(1e-6, 1 - 1e-6)))
 
 
@@ -166,48 +169,41 @@ def roll_out(
     """
     videos, clips = real_VC.shape
     rows, device = carried.number_VM.shape[1] // 2, source_VSd.device
-    own_C = torch.arange(first, first + clips, device=device)
-    number_VS = torch.cat([carried.number_VM, own_C.expand(videos, -1)], dim=1)
-    held_VN = torch.arange(rows, device=device).expand(videos, -1)
+    row_N = torch.arange(rows, device=device)
+    number_VS = torch.cat(
+        [carried.number_VM, torch.arange(first, first + clips, device=device).expand(videos, -1)], dim=1
+    )
+    held_VN = row_N.expand(videos, -1)
     read_VN = held_VN + rows
     row_VSh, clip_VCh = policy.row(source_VSd), policy.clip(source_VSd[:, 2 * rows :])
     if kind == "random" and noise_VCG is None:
-        drawn = torch.Generator().manual_seed(first)
-        noise_VCG = gumbel((1, clips, rows + 1), drawn, source_VSd.cpu()).to(device).expand(videos, -1, -1)
-    row_N = torch.arange(rows, device=device)
-    held, read, dropped, chosen = [], [], [], []
+        drawn = torch.rand(1, clips, rows + 1, generator=torch.Generator().manual_seed(first), dtype=source_VSd.dtype)
+        noise_VCG = gumbel(drawn).to(device).expand(videos, -1, -1)
+    held, read, dropped = [], [], []
     for clip in range(clips):
         if rewrites_C[clip]:
             read_VN = held_VN
         held.append(held_VN)
         read.append(read_VN)
-        own_V1 = torch.full((videos, 1), 2 * rows + clip, device=device)
-        place_V1G = torch.cat([held_VN, own_V1], dim=1)[:, None]
-        age_V1G = first + clip - number_of(number_VS, place_V1G)
-        if kind == "fifo":
-            score_VG = age_V1G[:, 0].to(source_VSd.dtype)
-        elif kind == "random":
-            score_VG = source_VSd.new_zeros(videos, rows + 1)
+        own_V1 = row_N.new_full((videos, 1), 2 * rows + clip)
+        if first + clip < rows:  # all clips so far were written, so this row is the next that is empty
+            drop_V = row_N.new_full((videos,), first + clip)
+        elif kind == "random" and noise_VCG is not None:
+            drop_V = noise_VCG[:, clip].argmax(dim=1)
         else:
-            score_VG = policy(row_VSh, clip_VCh[:, clip : clip + 1], place_V1G, age_V1G)[:, 0]
-        if noise_VCG is not None and kind != "fifo":
-            score_VG = score_VG + noise_VCG[:, clip]
-        empty_VN = number_of(number_VS, held_VN[:, None])[:, 0] == NONE
-        full_V = ~empty_VN.any(dim=1)
-        drop_V = torch.where(full_V, score_VG.argmax(dim=1), empty_VN.int().argmax(dim=1))
+            place_V1G = torch.cat([held_VN, own_V1], dim=1)[:, None]
+            age_V1G = first + clip - number_of(number_VS, place_V1G)
+            if kind == "fifo":
+                drop_V = age_V1G[:, 0].argmax(dim=1)
+            else:
+                score_VG = policy(row_VSh, clip_VCh[:, clip : clip + 1], place_V1G, age_V1G)[:, 0]
+                drop_V = (score_VG if noise_VCG is None else score_VG + noise_VCG[:, clip]).argmax(dim=1)
         drop_V = torch.where(real_VC[:, clip], drop_V, rows)
         held_VN = torch.where(row_N == drop_V[:, None], own_V1, held_VN)
         dropped.append(drop_V)
-        chosen.append(full_V & real_VC[:, clip])
-    return Rollout(
-        number_VS,
-        torch.stack(held, 1),
-        torch.stack(read, 1),
-        torch.stack(dropped, 1),
-        torch.stack(chosen, 1),
-        first,
-        (held_VN, read_VN),
-    )
+    chosen_VC = real_VC & (torch.arange(first, first + clips, device=device) >= rows)
+    held_VCN, read_VCN, dropped_VC = (torch.stack(table, dim=1) for table in (held, read, dropped))
+    return Rollout(number_VS, held_VCN, read_VCN, dropped_VC, chosen_VC, first, (held_VN, read_VN))
 
 
 class Reader(nn.Module):
@@ -215,14 +211,22 @@ class Reader(nn.Module):
 
     def __init__(self, d: int, sharpness: float) -> None:
         super().__init__()
-        self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
+        self.query, self.key, self.value = (Linear(d, d, bias=False) for _ in range(3))
         self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log())
+
+    def read(self, energy_VCN: Tensor, value_VSd: Tensor, rollout: Rollout) -> Tensor:
+        """What each clip reads [V, C, d]: the values of its rows by their shares; 0 where all are empty."""
+        # a source is in one row at most
+        share_VCS = energy_VCN.new_zeros(*energy_VCN.shape[:2], value_VSd.shape[1])
+        return torch.bmm(share_VCS.scatter(2, rollout.read_VCN, shares(energy_VCN)), value_VSd)
 
     def energies(self, h_VCd: Tensor, source_VSd: Tensor, rollout: Rollout) -> Tensor:
         """Of each row that a clip reads [V, C, N]; -inf where it is empty."""
         query_VCd = functional.normalize(self.query(h_VCd), dim=2)
         key_VSd = functional.normalize(self.key(source_VSd), dim=2)
-        every_VCS = self.log_sharpness.exp() * (query_VCd @ key_VSd.transpose(1, 2))
+        sharp_K1 = self.log_sharpness.exp().view(-1, 1)
+        sharp_V11 = sharp_K1.expand(-1, len(query_VCd) // len(sharp_K1)).reshape(-1, 1, 1)
+        every_VCS = sharp_V11 * torch.bmm(query_VCd, key_VSd.transpose(1, 2))
         return every_VCS.gather(2, rollout.read_VCN).masked_fill(rollout.read_numbers == NONE, -torch.inf)
 
 
@@ -234,6 +238,7 @@ def shares(energy: Tensor) -> Tensor:
 
 def rows_of(source_VSd: Tensor, place_VCN: Tensor) -> Tensor:
     """The sources in a table of places [V, C, N, d]."""
-    videos, clips, rows = place_VCN.shape
-    place_VTd = place_VCN.flatten(1)[..., None].expand(-1, -1, source_VSd.shape[2])
-    return source_VSd.gather(1, place_VTd).view(videos, clips, rows, -1)
+    videos, sources, width = source_VSd.shape
+    first_V11 = torch.arange(videos, device=place_VCN.device)[:, None, None] * sources
+    row_W = (place_VCN + first_V11).flatten()
+    return source_VSd.reshape(-1, width).index_select(0, row_W).view(*place_VCN.shape, width)

@@ -40,6 +40,13 @@ def pass_keys(key: Tensor, epoch_seed: Tensor | int) -> Tensor:
     return _third_round_(scramble_(key ^ epoch_seed))
 
 
+def uniform(keys: Tensor, number: int) -> Tensor:
+    """Numbers in [0, 1) of rows with these keys [..., n], in double precision [..., n, number]."""
+    counter = torch.arange(1, number + 1, device=keys.device)
+    words = _third_round_(scramble_(keys[..., None] + counter * GOLDEN))
+    return ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
+
+
 def _third_round_(z: Tensor) -> Tensor:
     return z.bitwise_xor_((z >> 28) & (2**36 - 1)).mul_(MULTIPLIER)
 

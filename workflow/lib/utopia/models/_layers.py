@@ -18,12 +18,26 @@ class Linear(nn.Linear):
     """`nn.Linear`, for one replica or for K."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x W^T + b."""
-        if self.weight.dim() == 2:
-            return functional.linear(x, self.weight, self.bias)
-        if self.bias is None:
-            return torch.bmm(x, self.weight.transpose(1, 2))
-        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
+        """See `linear`."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + b.
+
+    Args:
+        x: any axes, then the width. For K replicas the first axis is K or a multiple of it, replica after replica.
+        weight: [out, in], or [K, out, in].
+        bias: [out], [K, out], or None.
+    """
+    if weight.dim() == 2:
+        return functional.linear(x, weight, bias)
+    x_KPd = x.reshape(len(weight), -1, x.shape[-1])
+    if bias is None:
+        y_KPd = torch.bmm(x_KPd, weight.transpose(1, 2))
+    else:
+        y_KPd = torch.baddbmm(bias[:, None], x_KPd, weight.transpose(1, 2))
+    return y_KPd.view(*x.shape[:-1], -1)
 
 
 class LayerNorm(nn.LayerNorm):

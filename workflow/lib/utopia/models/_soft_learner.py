@@ -18,7 +18,7 @@ writes only every k clips a transition spans k clips, and its reward is their me
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from utopia.models._learner import Lesson, MakeUpdate, Objective
+from utopia.models._clips import ClipGrid
+from utopia.models._learner import Lessons, MakeUpdate
+
+Objective = Callable[[Tensor, Tensor, slice], Tensor]
+"""Loss of some consecutive frames of a video: predictions y_R, features f_Rd, which frames."""
 
 if TYPE_CHECKING:
     from utopia.models._soft_memory import Memories, SoftMemoryNetwork
@@ -58,10 +62,20 @@ class SoftLearner:
         self._update_actor = make_update([*model.writer.parameters()])
         self.target_critic, self.target_writer = copy.deepcopy(model.critic), copy.deepcopy(model.writer)
 
-    def fit(self, lessons: Sequence[Lesson], progress: float) -> Tensor:
-        """See `Learner.fit`."""
-        values = [self.fit_video(o.x_TD, o.target_T, o.weight_T, o.objective, progress) for o in lessons]
-        return torch.stack(values).sum()
+    def fit(self, lessons: Lessons) -> Tensor:
+        """See `Learner.fit`; of one replica."""
+        values = []
+        for first, frames in lessons.videos[0]:
+            rows = slice(first, first + frames)
+
+            def objective(y_R: Tensor, f_Rd: Tensor, part: slice, first: int = first) -> Tensor:
+                grid = ClipGrid([[(first + part.start, len(y_R))]], len(y_R), y_R.device)
+                return lessons.objective(y_R[None], f_Rd[None], grid)[0, 0]
+
+            x_TD = lessons.scaled(lessons.x_RD[rows])
+            target_T, weight_T = lessons.target_R[rows], lessons.weight_R[rows]
+            values.append(self.fit_video(x_TD, target_T, weight_T, objective, lessons.progress[0]))
+        return torch.stack(values).sum()[None]
 
     def fit_video(
         self, x_TD: Tensor, target_T: Tensor, weight_T: Tensor, objective: Objective, progress: float
@@ -79,7 +93,7 @@ class SoftLearner:
             )  # the clips until then tell what the roll's last write was worth
             start, middle, stop = first * size, min(end * size, frames), min(ahead * size, frames)
             lengths = [min(size, stop - at) for at in range(start, stop, size)]
-            o_Rd, h_Cd = self.model.clips(x_TD[start:stop], lengths)
+            o_Rd, h_Cd = self.model.clips.packed(x_TD[start:stop], lengths)
             h_fixed_Cd = h_Cd.detach()
             memories = self.model.remember(
                 h_fixed_Cd[: end - first], m_Nd, first, self._noise(end - first, progress, x_TD)
@@ -91,7 +105,7 @@ class SoftLearner:
             reward_C = self._rewards(f_Rd, y_R, target_T[start:stop], weight_T[start:stop], lengths)
             value = objective(y_R[: middle - start], f_Rd[: middle - start], slice(start, middle))
             value.backward()
-            self._update_labelled()
+            self._update_labelled([True])
             total += value.detach() * (middle - start)
             transitions = self._transitions(memories, h_fixed_Cd, reward_C, first, clips)
             if transitions is not None:
@@ -155,7 +169,7 @@ class SoftLearner:
         model = self.model
         value_W = model.critic(seen.after_WNd, seen.h_Wd, seen.gate_WG)
         functional.mse_loss(value_W, self.td_target(seen)).backward()
-        self._update_critic()
+        self._update_critic([True])
         gate_WG = model.writer.gate(seen.before_WNd, seen.h_Wd)
         after_WNd = model.writer.write(seen.before_WNd, seen.h_Wd, gate_WG)
         (-model.critic(after_WNd, seen.h_Wd, gate_WG).mean()).backward()
@@ -163,7 +177,7 @@ class SoftLearner:
             parameter
         ) in model.critic.parameters():  # the value's gradient passes through the critic, which keeps none of it
             parameter.grad = None
-        self._update_actor()
+        self._update_actor([True])
         follow(self.target_critic, model.critic, model.config.soft.tau)
         follow(self.target_writer, model.writer, model.config.soft.tau)
 

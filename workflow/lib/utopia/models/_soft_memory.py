@@ -140,7 +140,7 @@ class SoftMemoryNetwork(Regressor):
         assert isinstance(rows, Packed)  # the model is not stackable
         cut = [clip_lengths(frames, self.clip) for frames in rows.lengths]
         clips = [frames for video in cut for frames in video]
-        o_Rd, h_Cd = self.clips(x_RD, clips)
+        o_Rd, h_Cd = self.clips.packed(x_RD, clips)
         videos = h_Cd.split([len(video) for video in cut])
         m_CNd = torch.cat([self.remember(h_Vd, self.start()).before for h_Vd in videos])
         return self.features(o_Rd, h_Cd, m_CNd, clips)

@@ -16,7 +16,8 @@ is and what it was measured to do. For clip t, with LSTM outputs o_j at its fram
     predict  y_j = act(MLP([o_j; r_t]))
 
 `_ddpg` trains the policy. `reading: soft` is the earlier reading of this project (`_soft_memory`), kept so that its
-results can be repeated. In shapes, besides those of `_common` and `_bank`: d width of the model.
+results can be repeated; it is not stackable. In shapes, besides those of `_common`, `_clips` and `_bank`: d width of
+the model.
 """
 
 # ruff: noqa: N815 - fields carry their shape
@@ -34,11 +35,14 @@ from torch import Tensor, nn
 from utopia.config.base import Strict
 from utopia.config.training import Training
 from utopia.models._bank import Bank, Reader, Rollout, RowScore, roll_out, rows_of, shares
-from utopia.models._clips import ClipEncoder, clip_lengths
+from utopia.models._clips import ClipEncoder, ClipGrid
 from utopia.models._common import Activation, Regressor, activate
 from utopia.models._ddpg import DdpgLearner, diagnose
-from utopia.models._layout import Layout, Packed
-from utopia.models._learner import Learner, MakeUpdate
+from utopia.models._layers import Linear, linear
+from utopia.models._layout import Layout, Packed, Padded, rows_at
+from utopia.models._learner import MakeUpdate
+
+STACKABLE = True
 
 
 class Config(Strict):
@@ -121,6 +125,11 @@ class Config(Strict):
     training: Training = Field(default_factory=Training)
     """The training recipe (Adam, 1e-4)."""
 
+    @property
+    def is_stackable(self) -> bool:
+        """See `utopia.models._common.Regressor`."""
+        return self.reading == "bank"
+
     @model_validator(mode="after")
     def _per_video(self) -> Self:
         if self.training.batching != "per_video":
@@ -132,23 +141,19 @@ class Config(Strict):
 class Passed:
     """Some consecutive clips of several videos, passed through the network."""
 
-    lengths: list[int]
-    """Frames of each clip, video after video (C' clips in all)."""
-    place_C: Tensor
-    """Where each of them stands in tensors [V, C] laid out flat."""
-    clip_R: Tensor
-    """The clip of each frame."""
-    o_Rd: Tensor
+    grid: ClipGrid
+    """How their frames lie in clips."""
+    o_KPd: Tensor
     source_VSd: Tensor
     rollout: Rollout
     energy_VCN: Tensor
     value_VSd: Tensor
-    f_Rd: Tensor
+    f_KPd: Tensor
     """What enters the predictor."""
 
 
 class MemoryNetwork(Regressor):
-    """The network; see the module."""
+    """The network, of one replica or of K stacked ones; see the module."""
 
     def __init__(self, config: Config, d_in: int, activation: Activation, clip: int) -> None:
         super().__init__()
@@ -157,50 +162,46 @@ class MemoryNetwork(Regressor):
         self.clips = ClipEncoder(d_in, d, config.units, config.layers, config.pool)
         width = d if config.read == "none" else 2 * d
         self.reader = Reader(d, config.sharpness)
-        self.predictor = nn.Sequential(
-            nn.Linear(width, config.head_hidden), nn.ReLU(), nn.Linear(config.head_hidden, 1)
-        )
+        self.predictor = nn.Sequential(Linear(width, config.head_hidden), nn.ReLU(), Linear(config.head_hidden, 1))
         self.policy = RowScore(d, config.writer_hidden, 1, config.bound)
         self.critic = RowScore(d, config.critic_hidden, 2, None)
 
     def encode(self, x_RD: Tensor, rows: Layout, keys_R: Tensor | None = None) -> Tensor:
         """[o_j; r_t] of every frame; see `Regressor.encode`."""
-        assert isinstance(rows, Packed)  # the model is not stackable
-        return self.pass_clips(x_RD, rows.lengths).f_Rd
+        if isinstance(rows, Packed):
+            grid = ClipGrid.packed(rows.lengths, self.clip, x_RD.device)
+            f_Pd = self.pass_clips(x_RD[grid.row_KP], grid).f_KPd[0]
+            return f_Pd if grid.is_whole else f_Pd[grid.real_KP[0]]
+        assert isinstance(rows, Padded)
+        longest, frames_KV = rows.longest(), rows.frames_KV.tolist()
+        first_KV = torch.arange(rows.frames_KV.numel()).mul(longest).view(rows.frames_KV.shape).tolist()
+        pieces = [list(zip(*own, strict=True)) for own in zip(first_KV, frames_KV, strict=True)]
+        grid = ClipGrid(pieces, self.clip, x_RD.device)
+        x_KPD = x_RD.flatten(0, 1).index_select(0, grid.row_KP.flatten()).unflatten(0, grid.row_KP.shape)
+        f_KPd = self.pass_clips(x_KPD, grid).f_KPd
+        at_KV1 = torch.tensor(grid.at, device=x_RD.device)[..., None]
+        index_KVT = (at_KV1 + torch.arange(longest, device=x_RD.device)) * rows.real_KVT
+        return rows_at(f_KPd, index_KVT.flatten(1))
 
     def head(self, f_Rd: Tensor, keys_R: Tensor | None = None) -> Tensor:
         """See `Regressor.head`."""
         return activate(self.predictor(f_Rd).squeeze(-1), self.activation)
 
     def pass_clips(
-        self,
-        x_RD: Tensor,
-        frames: Sequence[int],
-        bank: Bank | None = None,
-        first: int = 0,
-        noise_VCG: Tensor | None = None,
+        self, x_KPD: Tensor, grid: ClipGrid, bank: Bank | None = None, first: int = 0, noise_VCG: Tensor | None = None
     ) -> Passed:
         """Encode clips, let the policy choose which are kept, and read.
 
         Args:
-            x_RD: frames of several videos, from their clip `first` on.
-            frames: how many of each video.
+            x_KPD: frames of several videos, from their clip `first` on, as they lie in the grid.
+            grid: how they do.
             bank: what was carried over; None: the videos start here.
             first: number of the first clip.
             noise_VCG: exploration.
         """
-        device = x_RD.device
-        cut = [clip_lengths(count, self.clip) for count in frames]
-        lengths = [count for video in cut for count in video]
-        count_V = torch.tensor([len(video) for video in cut], device=device)
-        most = int(count_V.max())
-        real_VC = torch.arange(most, device=device) < count_V[:, None]
-        place_C = real_VC.flatten().nonzero()[:, 0]
-        clip_R = torch.arange(len(lengths), device=device).repeat_interleave(torch.tensor(lengths, device=device))
-        o_Rd, h_Cd = self.clips(x_RD, lengths)
-        h_VCd = h_Cd.new_zeros(len(cut) * most, h_Cd.shape[1]).index_copy(0, place_C, h_Cd)
-        h_VCd = h_VCd.view(len(cut), most, -1)
-        carried = Bank.empty(len(cut), self.config.rows, h_VCd) if bank is None else bank
+        o_KPd, h_KQd = self.clips(x_KPD, grid)
+        h_VCd = grid.by_video(h_KQd)
+        carried = Bank.empty(len(h_VCd), self.config.rows, h_VCd) if bank is None else bank
         kept_VCd = h_VCd if self.config.row_gradient == "roll" else h_VCd.detach()
         source_VSd = torch.cat([carried.feature_VMd, kept_VCd], dim=1)
         rollout = roll_out(
@@ -208,22 +209,22 @@ class MemoryNetwork(Regressor):
             self.policy,
             source_VSd.detach(),
             carried,
-            real_VC,
+            grid.real_VC,
             first=first,
-            rewrites_C=[self.rewrites_before(number) for number in range(first, first + most)],
+            rewrites_C=[self.rewrites_before(number) for number in range(first, first + grid.clips)],
             noise_VCG=noise_VCG,
         )
         energy_VCN, value_VSd = self.reader.energies(h_VCd, source_VSd, rollout), self.reader.value(source_VSd)
-        r_VCd = (shares(energy_VCN)[..., None] * rows_of(value_VSd, rollout.read_VCN)).sum(dim=2)
-        own_Rd = o_Rd if self.config.rate == "per_frame" else h_Cd.index_select(0, clip_R)
-        f_Rd = self.joined(own_Rd, r_VCd.flatten(0, 1).index_select(0, place_C.index_select(0, clip_R)))
-        return Passed(lengths, place_C, clip_R, own_Rd, source_VSd, rollout, energy_VCN, value_VSd, f_Rd)
+        read_KQd = grid.by_clip(self.reader.read(energy_VCN, value_VSd, rollout))
+        own_KPd = o_KPd if self.config.rate == "per_frame" else grid.each_frame(h_KQd)
+        f_KPd = self.joined(own_KPd, grid.each_frame(read_KQd))
+        return Passed(grid, own_KPd, source_VSd, rollout, energy_VCN, value_VSd, f_KPd)
 
-    def joined(self, own_Rd: Tensor, read_Rd: Tensor) -> Tensor:
+    def joined(self, own_KPd: Tensor, read_KPd: Tensor) -> Tensor:
         """What enters the predictor: the clip's own outputs and what it read."""
         if self.config.read == "none":
-            return own_Rd
-        return torch.cat([own_Rd, read_Rd if self.config.read == "content" else torch.zeros_like(read_Rd)], dim=-1)
+            return own_KPd
+        return torch.cat([own_KPd, read_KPd if self.config.read == "content" else torch.zeros_like(read_KPd)], dim=-1)
 
     def rewrites_before(self, number: int) -> bool:
         """Whether what is read is rewritten before this clip of a video: a multiple of `rewrite_every` was passed."""
@@ -231,31 +232,35 @@ class MemoryNetwork(Regressor):
         return number * self.clip // every > (number - 1) * self.clip // every
 
     @torch.no_grad()
-    def gains(self, passed: Passed, target_R: Tensor, weight_R: Tensor | None = None) -> Tensor:
+    def gains(self, passed: Passed, target_KP: Tensor, weight_KP: Tensor | None = None) -> Tensor:
         """What each row that was read was worth [V, C, N]: by how much the squared error of the clip's frames is
         larger where that row is taken out of the bank; 0 for empty rows.
         """
-        energy_VCN = passed.energy_VCN
-        rows = energy_VCN.shape[2]
+        grid, energy_VCN, d = passed.grid, passed.energy_VCN, self.config.d_model
+        videos, clips, rows = energy_VCN.shape
+        if self.config.read != "content":
+            return torch.zeros_like(energy_VCN)
         itself_NN = torch.eye(rows, dtype=torch.bool, device=energy_VCN.device)
         without_VCNN = energy_VCN[:, :, None].expand(-1, -1, rows, -1).masked_fill(itself_NN, -torch.inf)
-        read_VCNd = rows_of(passed.value_VSd, passed.rollout.read_VCN)
-        other_VCNd = shares(without_VCNN) @ read_VCNd
-        other_CNd = other_VCNd.flatten(0, 1).index_select(0, passed.place_C)
-        own_RNd = passed.o_Rd[:, None].expand(-1, rows, -1)
-        y_RN = self.head(self.joined(own_RNd, other_CNd.index_select(0, passed.clip_R)))
-        more_RN = (y_RN - target_R[:, None]).square() - (self.head(passed.f_Rd) - target_R).square()[:, None]
-        if weight_R is not None:
-            more_RN = more_RN * weight_R[:, None]
-        length_C1 = torch.tensor(passed.lengths, device=more_RN.device, dtype=more_RN.dtype)[:, None]
-        more_CN = more_RN.new_zeros(len(passed.lengths), rows).index_add(0, passed.clip_R, more_RN) / length_C1
-        flat = more_CN.new_zeros(energy_VCN.shape[0] * energy_VCN.shape[1], rows)
-        more_VCN = flat.index_copy(0, passed.place_C, more_CN).view(energy_VCN.shape)
-        return more_VCN * (energy_VCN > -torch.inf)
+        other_VCNd = shares(without_VCNN) @ rows_of(passed.value_VSd, passed.rollout.read_VCN)
+        # the predictor's first layer is a sum over the clip's own outputs and what it read: each part once
+        first, *rest = self.predictor
+        weight_hd, bias_h = first.get_parameter("weight"), first.get_parameter("bias")
+        read_VCNh = linear(other_VCNd, weight_hd[..., d:], None)
+        read_KQNh = grid.by_clip(read_VCNh.reshape(videos, clips, -1)).unflatten(2, (rows, -1))
+        own_KPh = linear(passed.o_KPd, weight_hd[..., :d], bias_h)
+        hidden_KQLNh = own_KPh.unflatten(1, (-1, grid.size))[:, :, :, None] + read_KQNh[:, :, None]
+        y_KQLN = nn.Sequential(*rest)(hidden_KQLNh).squeeze(-1)
+        y_KPN = activate(y_KQLN, self.activation).flatten(1, 2)
+        now_KP = (self.head(passed.f_KPd) - target_KP).square()
+        more_KPN = (y_KPN - target_KP[..., None]).square() - now_KP[..., None]
+        if weight_KP is not None:
+            more_KPN = more_KPN * weight_KP[..., None]
+        return grid.by_video(grid.clip_mean(more_KPN)) * (energy_VCN > -torch.inf)
 
-    def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
+    def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> DdpgLearner:
         """See `utopia.models._learner.Learns`."""
-        return DdpgLearner(self, make_update, generator)
+        return DdpgLearner(self, make_update)
 
     def diagnose(self, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
         """See `utopia.models._learner.Diagnoses`."""

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from utopia.errors import ComputeError
+from utopia.models._learner import Learns
 from utopia.training.adam import Adam, make_update
 from utopia.training.chunks import chunk_loss
-from utopia.training.own_way import by_own_way
+from utopia.training.own_way import OwnWayAlone
 from utopia.training.store import Keeper
 from utopia.training.trainee import Fitted, Job, Trainee
 
@@ -45,7 +46,7 @@ def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
     network, loss, recipe = trainee.network, trainee.loss, trainee.recipe
     of_network = make_update(list(network.parameters()), recipe)
     of_loss = Adam(list(loss.parameters()), loss.learning_rate or recipe.learning_rate)
-    own_way = by_own_way(network, loss, recipe, trainee.samples)
+    own_way = OwnWayAlone(network.model, trainee) if isinstance(network.model, Learns) else None
 
     def live() -> dict[str, Tensor]:
         """All that moves, as the tensors that do."""
@@ -67,8 +68,8 @@ def _train(trainee: Trainee, keeper: Keeper | None) -> Fitted:
         torch.manual_seed(trainee.epoch_seed)  # for layers that take no keys
         total = torch.zeros((), dtype=torch.float64, device=trainee.device)
         if own_way is not None:
-            for some in own_way.groups(order):
-                total += own_way([trainee.chunks[number] for number in some], trainee.standing.epoch)
+            for start in range(0, len(order), own_way.together):
+                total += own_way.fit([trainee], [order[start : start + own_way.together]])[0]
                 of_loss.step()
             order = []
         for number in order:

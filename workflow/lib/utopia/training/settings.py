@@ -67,7 +67,7 @@ class Run(Strict):
 
     def strategy(self, device: str) -> Literal["alone", "stacked"]:
         """How replicas are trained on this kind of device; a model that is not stackable is always trained alone."""
-        if not getattr(registry.load("models", self.model), "STACKABLE", False):
+        if not is_stackable(self.model, self.settings):
             return "alone"
         if self.engine.strategy == "auto":
             return "stacked" if device == "cuda" else "alone"
@@ -77,6 +77,12 @@ class Run(Strict):
         """What of the engine a replica's numbers depend on, if only by rounding."""
         gpu = [self.engine.precision, self.engine.compile] if device == "cuda" else []
         return [self.strategy(device), *gpu]
+
+
+def is_stackable(model: str, settings: dict[str, Any]) -> bool:
+    """Whether replicas of a model with these settings may run as one network; see `models._common.Regressor`."""
+    module = registry.load("models", model)
+    return getattr(module, "STACKABLE", False) and getattr(module.Config(**settings), "is_stackable", True)
 
 
 def parse_run(run: dict[str, Any]) -> Run:

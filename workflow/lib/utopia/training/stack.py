@@ -35,7 +35,8 @@ class Stack:
         self.value_KN = torch.stack([_flat(network) for network in networks])
         self.buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name in self._buffers}
         self.mean_KN, self.square_KN = torch.zeros_like(self.value_KN), torch.zeros_like(self.value_KN)
-        self.steps_K1 = self.value_KN.new_zeros(len(networks), 1)
+        self._columns = [slice(0, self.value_KN.shape[1])]
+        self.steps_KG = self.value_KN.new_zeros(len(networks), 1)
         self._bind()
 
     def some(self, places: Sequence[int]) -> Network:
@@ -51,14 +52,14 @@ class Stack:
 
     def live(self, place: int) -> dict[str, Tensor]:
         """All that moves at a place: views."""
-        kinds = {"value": self.value_KN, "mean": self.mean_KN, "square": self.square_KN, "steps": self.steps_K1}
+        kinds = {"value": self.value_KN, "mean": self.mean_KN, "square": self.square_KN, "steps": self.steps_KG}
         return {f"stack/{kind}": tensor[place] for kind, tensor in kinds.items()}
 
     @torch.no_grad()
     def put(self, place: int, network: Network) -> None:
         """Let a new replica take a place."""
         self.value_KN[place] = _flat(network)
-        for tensor in (self.mean_KN, self.square_KN, self.steps_K1, self.gradient_KN):
+        for tensor in (self.mean_KN, self.square_KN, self.steps_KG, self.gradient_KN):
             tensor[place] = 0
         for name in self._buffers:
             self.buffers[name][place] = network.get_buffer(name)
@@ -68,36 +69,74 @@ class Stack:
         """Give up all other places."""
         index = torch.tensor(places, device=self.value_KN.device)
         self.value_KN, self.mean_KN = self.value_KN[index], self.mean_KN[index]
-        self.square_KN, self.steps_K1 = self.square_KN[index], self.steps_K1[index]
+        self.square_KN, self.steps_KG = self.square_KN[index], self.steps_KG[index]
         self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
         self._bind()
 
+    def group(self, parameters: Sequence[nn.Parameter]) -> int:
+        """Let some consecutive parameters of the stacked network have steps of their own; the number for `update`."""
+        wanted = {id(parameter) for parameter in parameters}
+        columns, column = [], 0
+        for parameter, shape in zip(self.network.parameters(), self._shapes.values(), strict=True):
+            if id(parameter) in wanted:
+                columns.append((column, column + shape.numel()))
+            column += shape.numel()
+        own = slice(columns[0][0], columns[-1][1])
+        assert own.stop - own.start == sum(stop - start for start, stop in columns), "they are not consecutive"
+        self._columns.append(own)
+        self.steps_KG = torch.cat([self.steps_KG, torch.zeros_like(self.steps_KG[:, :1])], dim=1)
+        return len(self._columns) - 1
+
     @torch.no_grad()
-    def update(self, learning_rates: Sequence[float] | None = None, decays: Sequence[float] | None = None) -> None:
+    def update(
+        self,
+        learning_rates: Sequence[float] | None = None,
+        decays: Sequence[float] | None = None,
+        group: int = 0,
+        moves: Sequence[bool] | None = None,
+    ) -> None:
         """One step of every replica by the recipe (see `adam.Adam`): clip its gradient, step, forget it.
 
         Args:
             learning_rates: of each replica, where they are not the recipe's.
             decays: the weight decay of each, likewise.
+            group: which parameters; 0: all.
+            moves: which replicas take the step; None: all.
         """
-        recipe, g_KN = self._recipe, self.gradient_KN
+        recipe, own = self._recipe, self._columns[group]
         rate, decay = self._each(learning_rates, recipe.learning_rate), self._each(decays, recipe.weight_decay)
-        if recipe.clip_norm is not None:
+        buffers = [tensor[:, own] for tensor in (self.value_KN, self.gradient_KN, self.mean_KN, self.square_KN)]
+        buffers.append(self.steps_KG[:, group : group + 1])
+        if moves is None or all(moves):
+            self._step(buffers, rate, decay)
+        else:
+            index = torch.tensor([k for k, moved in enumerate(moves) if moved], device=self.value_KN.device)
+            rate, decay = (one[index] if isinstance(one, Tensor) else one for one in (rate, decay))
+            moving = [buffer.index_select(0, index) for buffer in buffers]
+            self._step(moving, rate, decay)
+            for buffer, moved in zip(buffers, moving, strict=True):
+                buffer.index_copy_(0, index, moved)
+        buffers[1].zero_()
+
+    def _step(self, buffers: Sequence[Tensor], rate: float | Tensor, decay: float | Tensor) -> None:
+        """The step, in place; of values, gradients, both moments and numbers of steps."""
+        value_KN, g_KN, mean_KN, square_KN, steps_K1 = buffers
+        clip_norm = self._recipe.clip_norm
+        if clip_norm is not None:
             norm_K1 = torch.linalg.vector_norm(g_KN, dim=1, keepdim=True)
-            g_KN.mul_((recipe.clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
+            g_KN.mul_((clip_norm / (norm_K1 + 1e-6)).clamp_(max=1.0))
         if isinstance(decay, Tensor):
-            g_KN.addcmul_(self.value_KN, decay)
+            g_KN.addcmul_(value_KN, decay)
         elif decay:
-            g_KN.add_(self.value_KN, alpha=decay)
-        self.steps_K1 += 1
-        self.mean_KN.lerp_(g_KN, 1 - BETAS[0])
-        self.square_KN.mul_(BETAS[1]).addcmul_(g_KN, g_KN, value=1 - BETAS[1])
+            g_KN.add_(value_KN, alpha=decay)
+        steps_K1 += 1
+        mean_KN.lerp_(g_KN, 1 - BETAS[0])
+        square_KN.mul_(BETAS[1]).addcmul_(g_KN, g_KN, value=1 - BETAS[1])
         # torch's kernel takes these two numbers in double precision: 1 - .999^1 in single precision is off by 5e-5
-        steps_K1 = self.steps_K1.double()
-        step_K1 = (-rate / (1 - BETAS[0] ** steps_K1)).to(g_KN.dtype)
-        root_KN = self.square_KN.sqrt().div_((1 - BETAS[1] ** steps_K1).sqrt_().to(g_KN.dtype)).add_(EPSILON)
-        self.value_KN.addcdiv_(self.mean_KN * step_K1, root_KN)
-        g_KN.zero_()
+        step_K1 = steps_K1.double()
+        rate_K1 = (-rate / (1 - BETAS[0] ** step_K1)).to(g_KN.dtype)
+        root_KN = square_KN.sqrt().div_((1 - BETAS[1] ** step_K1).sqrt_().to(g_KN.dtype)).add_(EPSILON)
+        value_KN.addcdiv_(mean_KN * rate_K1, root_KN)
 
     def _each(self, values: Sequence[float] | None, common: float) -> float | Tensor:
         """One number where all are the same, else [K, 1]."""
@@ -129,7 +168,7 @@ def _flat(network: Network) -> Tensor:
 def _unflat(value: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
     """Views of the last axis in these shapes."""
     pieces = value.split([shape.numel() for shape in shapes], dim=-1)
-    return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    return [piece.view((*piece.shape[:-1], *shape)) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def _owner(network: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -23,11 +23,13 @@ from utopia.errors import ComputeError
 from utopia.losses._common import Batch
 from utopia.models._dropout import pass_keys
 from utopia.models._layout import Padded
+from utopia.models._learner import Learns
 from utopia.samplers._common import Samples
 from utopia.training.adam import Adam
 from utopia.training.alone import Make
 from utopia.training.batch import PaddedBatch, Store
 from utopia.training.chunks import Video, labelled, new_keys
+from utopia.training.own_way import OwnWayStacked
 from utopia.training.stack import Stack
 from utopia.training.store import Keeper
 from utopia.training.trainee import Fitted, Job, Trainee
@@ -88,6 +90,7 @@ class StackedTraining:
         self._waiting, self._make, self._device = waiting, make, device
         self._compiled = engine.compile and device.type == "cuda"
         self._autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._own_way: OwnWayStacked | None = None
         if engine.precision == "bfloat16" and device.type == "cuda":
             self._autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16)
         self._places = [place for place in (self._next() for _ in range(engine.places)) if place is not None]
@@ -128,6 +131,9 @@ class StackedTraining:
     def _fill(self) -> None:
         """Stack the networks of all places."""
         self._stack = Stack([place.trainee.network for place in self._places], self._places[0].trainee.recipe)
+        if isinstance(self._stack.network.model, Learns):
+            self._autocast = nullcontext  # it chooses: the same in training and in evaluation
+            self._own_way = OwnWayStacked(self._stack.network.model, self._stack, self._trainees)
         for k in range(len(self._places)):
             self._resume(k)
         self._arrange()
@@ -139,7 +145,8 @@ class StackedTraining:
         # compiled per stack: views of its buffers are part of what is compiled
         self._encode = torch.compile(network.encode) if self._compiled else network.encode
         self._head = torch.compile(network.head) if self._compiled else network.head
-        self._gather()
+        if self._own_way is None:
+            self._gather()
 
     def _gather(self) -> None:
         """Put the chunks of all places together, so that a batch is a few gathers."""
@@ -160,18 +167,25 @@ class StackedTraining:
                 continue
             self._places[k] = following
             self._stack.put(k, following.trainee.network)
+            if self._own_way is not None:
+                self._own_way.put(k)
             self._resume(k)
         if free:
             left = [k for k in range(len(self._places)) if k not in free]
             self._places = [self._places[k] for k in left]
             if left:
                 self._stack.keep(left)
+                if self._own_way is not None:
+                    self._own_way.keep(left)
         if self._places:
             self._arrange()
 
     def _live(self, k: int) -> dict[str, Tensor]:
         place = self._places[k]
-        moving = self._stack.live(k) | {f"loss/{n}": t for n, t in place.trainee.loss.state_dict().items()}
+        moving = self._stack.live(k)
+        if self._own_way is not None:
+            moving |= {name: tensor[k] for name, tensor in self._own_way.state().items()}
+        moving |= {f"loss/{n}": t for n, t in place.trainee.loss.state_dict().items()}
         return moving | {f"of_loss/{name}": tensor for name, tensor in place.of_loss.state().items()}
 
     def _resume(self, k: int) -> None:
@@ -182,8 +196,10 @@ class StackedTraining:
     # -- steps
 
     def _round(self) -> None:
-        """One optimiser step of every place."""
-        if self._places[0].trainee.recipe.batching == "per_video":
+        """One optimiser step of every place; of models that learn in their own way, one group of videos."""
+        if self._own_way is not None:
+            self._learn_own_way(self._own_way)
+        elif self._places[0].trainee.recipe.batching == "per_video":
             self._add_gradients([place.order.pop(0) for place in self._places])
         else:
             for number in range(max(len(place.trainee.chunks) for place in self._places)):
@@ -191,10 +207,21 @@ class StackedTraining:
                 self._add_gradients([number if yes else None for yes in there])
             for place in self._places:
                 place.order.clear()
-        trainees = [place.trainee for place in self._places]
-        self._stack.update([t.learning_rate for t in trainees], [t.recipe.weight_decay for t in trainees])
+        if self._own_way is None:
+            trainees = self._trainees()
+            self._stack.update([t.learning_rate for t in trainees], [t.recipe.weight_decay for t in trainees])
         for place in self._places:
             place.of_loss.step()
+
+    def _learn_own_way(self, own_way: OwnWayStacked) -> None:
+        """Let every place learn from its next videos."""
+        numbers = [place.order[: own_way.together] for place in self._places]
+        for place in self._places:
+            del place.order[: own_way.together]
+        self._total_K += own_way.fit(self._trainees(), numbers)
+
+    def _trainees(self) -> list[Trainee]:
+        return [place.trainee for place in self._places]
 
     def _add_gradients(self, numbers: list[int | None]) -> None:
         """Forward and backward pass of one chunk of each place."""
