@@ -17,7 +17,7 @@ import pytest
 from forgeries import CELL
 from studies import ROOT, Small
 
-from utopia.cli import touched
+from utopia.cli import audit, touched
 from utopia.provenance import ledger as reading
 from utopia.provenance.explain import explain
 from utopia.provenance.lineage import Graph
@@ -128,3 +128,17 @@ def test_each_record_is_parsed_once(larger: list[Small], monkeypatch: pytest.Mon
     blocks = [text for text in parsed if b'"rule"' not in text]
     assert len(parsed) - len(blocks) == SIZES[-1]
     assert len(blocks) <= 2 * 14, "code and environment are parsed once for all records that share them"
+
+
+def test_an_answer_about_a_cell_parses_the_records_that_it_stands_on(
+    larger: list[Small], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[list[bytes]] = []
+    parse = reading.from_json
+    monkeypatch.setattr(reading, "from_json", lambda text: parsed[-1].append(text) or parse(text))
+    for study in larger:
+        parsed.append([])
+        monkeypatch.chdir(study.folder)
+        graph = audit.graph(audit.Study("miniature", Path(ROOT), None), CELL)
+        assert explain(graph, find(graph, CELL), "miniature")["value"]["n"] == 2
+    assert len(parsed[0]) == len(parsed[1]) == len(parsed[2]) < SIZES[0]

@@ -17,10 +17,14 @@ import pytest
 from studies import ROOT, Small, flip
 
 from utopia import files
+from utopia.cli import audit
 from utopia.cli.compare import doubts
+from utopia.config.load import load
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
+from utopia.outputs.plan import Plan
 from utopia.provenance.comparison import Tree, compare
+from utopia.provenance.current import Current
 from utopia.provenance.explain import explain
 from utopia.provenance.subject import find
 
@@ -28,6 +32,7 @@ pytestmark = pytest.mark.workflow
 
 CELL = "ulda_table_7/et.ulda/valence.pcc"
 RUN = "pmemo.et.tns_cwl"
+LABELS, RAW = "labels/pmemo/labels.safetensors", f"{ROOT}/inputs/raw/pmemo/chorus/1.mp3"
 Edit = Callable[[str, Callable[[str], str]], None]
 
 
@@ -68,6 +73,21 @@ def test_a_value_is_followed_to_its_raw_files(small: Small) -> None:
     assert "utopia.samplers.tns" in found["code"]["modules"] and found["software"]["versions"]["torch"]
     assert found["hardware"][0]["cpu"]["model"] and found["warnings"] == []
     assert found["again"]["command"].endswith(f"--retrain {CELL}") and found["again"]["seconds"] > 0
+
+
+def test_an_answer_needs_no_other_records(small: Small) -> None:
+    """What is said of cells, figures, runs and files is the same whether all records are read or those behind them."""
+    graph, study = small.graph(), audit.Study("miniature", Path(ROOT), None)
+    runs = {run for path in graph.makers if (run := graph.run_of(path))}
+    current = Current(Plan(load(files=[small.folder / "tiny.yaml"])), graph)
+    for subject in [*list(graph.cells)[::5], *graph.figures, *runs, f"{ROOT}/{LABELS}", RAW]:
+        less = audit.graph(study, subject)
+        assert (len(less.ledger.records) < len(graph.ledger.records)) == (not subject.startswith(ROOT)), subject
+        today = Current(current.plan, less)
+        whole, part = (
+            explain(each, find(each, subject), "miniature", now) for each, now in ((graph, current), (less, today))
+        )
+        assert part == whole, subject
 
 
 def test_the_short_answer_fits_a_screen(small: Small) -> None:

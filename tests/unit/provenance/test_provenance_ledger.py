@@ -217,3 +217,56 @@ def test_a_digest_put_together_is_that_of_the_whole(study: Path) -> None:
         named = whole.pop("digest")
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         assert named == hashlib.sha256(text.encode()).hexdigest() == digest_of(read.facts) == digest_of(whole)
+
+
+LAYOUTS = {
+    "as jobs write it": lambda facts: json.dumps(facts, indent=1, sort_keys=True),
+    "one line": json.dumps,
+    "keys the other way round": lambda facts: json.dumps(dict(reversed(facts.items())), indent=2),
+    "blanks around colons": lambda facts: json.dumps(facts, separators=(" , ", " \n:\t")),
+    "an escape in every path": lambda facts: json.dumps(facts).replace("results/", "r\\u0065sults/"),
+    "an escape in the key of paths": lambda facts: json.dumps(facts).replace('"path"', '"p\\u0061th"'),
+    "an escape in the key of outputs": lambda facts: json.dumps(facts).replace('"outputs"', '"\\u006futputs"'),
+    "outputs twice": lambda facts: '{"outputs": [],' + json.dumps(facts).removeprefix("{"),
+    "the name of outputs before it": lambda facts: json.dumps({"a": {"outputs": [{"path": "x"}]}, **facts}),
+    "a path beyond ASCII": lambda facts: json.dumps({**facts, "host": "Überprüfung"}, ensure_ascii=False),
+}
+"""Ways to write the same record; who looks for a file in its text must miss it in none."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_file_stands_on_is_found_whatever_the_layout(study: Path, layout: str) -> None:
+    make("results/mini/other.txt")
+    for path in (study / "a.txt.record.json", study / "deep" / "b.txt.record.json"):
+        path.write_text(LAYOUTS[layout](json.loads(path.read_text())), encoding="utf-8")
+    found = Ledger.read_behind(study, lambda made: [path for path in made if path.endswith("deep/b.txt")])
+    assert [record.wildcards["name"] for record in found.records] == ["a", "b"]
+    whole = {record.file: record.facts for record in Ledger.read(study).records}
+    assert {record.file: record.facts for record in found.records}.items() <= whole.items()
+
+
+def test_the_last_job_that_made_a_file_counts_wherever_its_record_lies(study: Path) -> None:
+    """A record that lies elsewhere, and says that its job made the file later: as the whole ledger has it."""
+    copy = json.loads((study / "a.txt.record.json").read_text())
+    (study / "elsewhere").mkdir()
+    files.write_json(study / "elsewhere" / "x.record.json", {**copy, "host": "other", "ended": "9999"})
+    found = Ledger.read_behind(study, lambda made: ["results/mini/deep/b.txt"])
+    hosts = [ledger.by_output("results/mini/a.txt").facts["host"] for ledger in (found, Ledger.read(study))]
+    assert hosts == ["other", "other"]
+
+
+def test_nothing_is_left_out_where_nobody_made_a_file(study: Path) -> None:
+    assert len(Ledger.read_behind(study, lambda made: []).records) == 2
+
+
+def test_whether_a_study_reads_data_is_known_from_all_records(study: Path) -> None:
+    make("results/mini/other.txt")
+    for ledger in (Ledger.read(study), Ledger.read_behind(study, lambda made: ["results/mini/deep/b.txt"])):
+        assert not ledger.reads("data")
+    entry = {"path": "<data>/x/1.mp4", "sha256": None, "bytes": None}
+    for text in (str, lambda text: text.replace("<data>", "\\u003cdata>")):
+        path = study / "other.txt.record.json"
+        edit(path, inputs=[entry])
+        path.write_text(text(path.read_text()))
+        for ledger in (Ledger.read(study), Ledger.read_behind(study, lambda made: ["results/mini/deep/b.txt"])):
+            assert ledger.reads("data") and not ledger.reads("other")

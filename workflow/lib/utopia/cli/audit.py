@@ -81,20 +81,34 @@ def _refuse(chosen: argparse.Namespace) -> NoReturn:
     raise ConfigError("`results` and `data` must name folders", where="config.yaml")
 
 
-def graph(study: Study) -> Graph:
-    """The lineage of a study.
+def graph(study: Study, subject: str | None = None) -> Graph:
+    """The lineage of a study, or as much of it as one subject stands on.
+
+    Args:
+        study: which study.
+        subject: what alone is asked about: a cell, a figure or a run; of a file everything is read.
 
     Raises:
         UtopiaError: it has no results.
     """
     from utopia.provenance.ledger import Ledger
     from utopia.provenance.lineage import Graph
+    from utopia.provenance.subject import beside, starts
 
-    ledger = Ledger.read(study.folder, roots=study.roots)
+    root = study.folder.as_posix()
+    if subject is None:
+        ledger = Ledger.read(study.folder, roots=study.roots)
+    else:
+        ledger = Ledger.read_behind(
+            study.folder,
+            lambda made: starts(subject, root, made),
+            lambda path: beside(path, root),
+            roots=study.roots,
+        )
     # Records, and what is made of them, stay until the command ends: to look for garbage among them is lost time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    return Graph(ledger, study.folder.as_posix())
+    return Graph(ledger, root)
 
 
 def current(chosen: argparse.Namespace, found: Graph) -> Current | None:
@@ -108,7 +122,6 @@ def current(chosen: argparse.Namespace, found: Graph) -> Current | None:
     from utopia.provenance.current import Current
 
     study = load(options.overrides(chosen), chosen.configfile)
-    entries = (entry for record in found.ledger.records for entry in record.inputs)
-    if study.data is None and any(entry["path"].startswith("<data>") for entry in entries):
+    if study.data is None and found.ledger.reads("data"):
         return None
     return Current(Plan(study), found)

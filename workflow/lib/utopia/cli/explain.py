@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.provenance.subject import find
 
     study = audit.locate(chosen)
-    graph = audit.graph(study)
+    graph = audit.graph(study, chosen.subject)
     answer = explain(graph, find(graph, chosen.subject), study.name, _current(chosen, graph))
     asked = [name for name in FILTERS if getattr(chosen, name)]
     if chosen.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,31 @@ class Subject(NamedTuple):
     files: tuple[str, ...]
     """The files whose lineage answers, as records write paths."""
     cell: Cell | None = None
+
+
+def starts(text: str, root: str, made: Iterable[str]) -> list[str]:
+    """Of all files that jobs have made, those that a cell, a figure or a run of this name begins with.
+
+    Args:
+        text: what was asked about; of a file, nothing: what it is may depend on who reads it.
+        root: the study's folder as records write it.
+        made: paths as records write them.
+    """
+    run = f"{root}/runs/{text}/"
+    names = {f"{root}/tables/{text.split('/', 1)[0]}.csv", f"{root}/figures/{text}.csv"}
+    return [path for path in made if path in names or path.startswith(run)]
+
+
+def beside(path: str, root: str) -> tuple[str, ...]:
+    """What an answer tells of a run whose files it stands on: metrics and training, also where a figure reads neither.
+
+    Args:
+        path: a file, as records write it.
+        root: the study's folder as records write it.
+    """
+    start = f"{root}/runs/"
+    run = path[len(start) :].split("/", 1)[0] if path.startswith(start) else ""
+    return (f"{start}{run}/metrics.csv", f"{start}{run}/training.json") if run else ()
 
 
 def find(graph: Graph, text: str) -> Subject:
