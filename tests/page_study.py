@@ -172,7 +172,7 @@ def _table() -> dict[str, Any]:
                 **more}  # fmt: skip
 
     table = {
-        "id": "verdicts", "title": f"Every verdict {HOSTILE}", "source": "A paper, Table 1", "seed": 0,
+        "id": "verdicts", "title": f"Every verdict {HOSTILE}", "source": "A paper, Table 1",
         "caption": "Correlation (higher is better) & more.",
         "columns": [_column("films", "films"), _column("songs", "songs")],
         "rows": [
@@ -203,7 +203,7 @@ def _quoting() -> dict[str, Any]:
         {"id": "better", "title": "Ours is better", "runs": {}, "claims": {"films": claim}, "published": {},
          "as": {"films": {"decimals": 0}}, **ours},
     ]  # fmt: skip
-    return {"id": "quoting", "title": "With a quoted row", "source": "A paper, Table 2", "seed": 0, "caption": "",
+    return {"id": "quoting", "title": "With a quoted row", "source": "A paper, Table 2", "caption": "",
             "keys": [{"id": "T", "title": "T"}], "columns": [_column("films", "films")], "rows": rows}  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_every_cell_is_counted_once(folder: Path) -> None:
         "absent": 2, "quoted": 1, "dash": 1, "blank": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
-    assert set(found) == {"study", "tables", "summary", "published", "rows"}
+    assert set(found) == {"study", "tables", "summary", "published", "rows", "comparisons"}
     assert found["published"] == {"values": 8, "dashes": 1, "text": 0, "measured": 5}
     assert found["tables"][0]["table"] == "t1"
     json.dumps(found, allow_nan=False)
@@ -103,6 +103,35 @@ def test_markdown(folder: Path) -> None:
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 13, "a head, a rule and every cell that is measured or printed"
     assert all(row.replace("\\|", "").count("|") == 8 for row in rows), "text with a bar stays in its cell"
+
+
+def test_differences_are_judged_together(tmp_path: Path) -> None:
+    """Of three comparisons the first stands among all, and the second only by itself; the fourth cell is the second."""
+
+    def difference(row: str, p: float, text: str = "better", **facts: object) -> dict[str, object]:
+        return cell(row, published="", difference=p, difference_p=p, difference_verdict=text, runs=f"x.{row}") | facts
+
+    rows = [
+        difference("clear", 0.001),
+        difference("vague", 0.03),
+        difference("none", 0.4, "not distinguishable"),
+    ]
+    write(tmp_path / "t1.csv", rows)
+    write(tmp_path / "t2.csv", [rows[1] | {"table": "t2", "cell": "t2/vague/c"}])
+    found = compare(tmp_path, "tiny")
+    told = {one["cell"]: one for table in found["tables"] for one in table["cells"]}
+    assert told["t1/clear/c"]["difference_verdict"] == "better"
+    assert told["t1/clear/c"]["difference_p_adjusted"] == pytest.approx(0.003)
+    for name in ("t1/vague/c", "t2/vague/c"):
+        assert told[name]["difference_p"] == 0.03 and told[name]["difference_p_adjusted"] == pytest.approx(0.06)
+        assert told[name]["difference_verdict"] == "better only by itself"
+    assert found["comparisons"] == {
+        "tests": 3, "better": 1, "worse": 0, "better_alone": 1, "worse_alone": 0, "by_chance": pytest.approx(0.075)
+    }  # fmt: skip
+    assert (
+        "3 comparisons of treatments: 1 better and 0 worse among all of them (Holm), 1 better and 0 worse only by "
+        "themselves; by themselves, chance alone would give up to 0.1 of each"
+    ) in command._plain(found)
 
 
 def test_statements_are_listed_with_what_the_text_and_the_printed_tables_say(tmp_path: Path) -> None:

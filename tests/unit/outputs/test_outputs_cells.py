@@ -127,3 +127,13 @@ def test_gains_point_upwards_and_losses_have_a_minus_sign(tmp_path: Path, runs: 
     render_table(table=errors, runs=runs, absent={}, outputs=outputs)
     assert "PCC ↑" in outputs["md"].read_text(encoding="utf-8") and "−14.6 ± " in outputs["md"].read_text("utf-8")
     assert "$-14.6 \\pm " in outputs["tex"].read_text(encoding="utf-8") and outputs["tex"].read_text("utf-8").isascii()
+
+
+def test_a_table_says_how_many_gains_chance_would_give(tmp_path: Path, runs: dict[str, Path]) -> None:
+    """Two comparisons: 2.5 % of them each way. A table with one says nothing."""
+    others = ({"id": name, "runs": {"v": f"d.et.{name}"}, "against": "base"} for name in ("better", "mixed"))
+    rows = ({"id": "base", "runs": {"v": "d.et.base"}}, *others)
+    for some, said in ((rows, True), (rows[:2], False)):
+        render_table(table=table(*some), runs=runs, absent={}, outputs={"md": tmp_path / "t.md"})
+        text = (tmp_path / "t.md").read_text(encoding="utf-8")
+        assert ("of 2 comparisons by themselves, chance gives up to 0.1 better and 0.1 worse" in text) is said

@@ -94,3 +94,35 @@ def test_a_verdict_is_always_one_of_three(
         assert away == 0
     if found.text.startswith(verdict.OUTSIDE):
         assert found.sign == "≠" and math.isclose(float(found.text.split()[-1]), away, rel_tol=0.1, abs_tol=0.06)
+
+
+def compared(p: float, text: str = verdict.BETTER, identity: object = None) -> verdict.Difference:
+    return verdict.Difference(identity if identity is not None else p, p, text)
+
+
+def test_a_family_of_differences_by_hand() -> None:
+    """.001 * 4 and .02 * 3 of four different comparisons; one of them stands in two tables."""
+    family = verdict.judge_family(
+        {
+            "a": compared(0.001),
+            "b": compared(0.02, verdict.WORSE, "both"),
+            "again": compared(0.02, verdict.WORSE, "both"),
+            "c": compared(0.3, verdict.NOT_DISTINGUISHABLE),
+            "d": compared(0.04),
+        }
+    )
+    assert family.adjusted == pytest.approx({"a": 0.004, "b": 0.06, "again": 0.06, "c": 0.3, "d": 0.08})
+    assert family.verdicts == {
+        "a": verdict.BETTER, "b": "worse only by itself", "again": "worse only by itself",
+        "c": verdict.NOT_DISTINGUISHABLE, "d": "better only by itself",
+    }  # fmt: skip
+    assert family.comparisons == 4 and family.by_chance == pytest.approx(0.1)
+    assert dict(family.counts) == {
+        verdict.BETTER: 1, "worse only by itself": 1, "better only by itself": 1, verdict.NOT_DISTINGUISHABLE: 1
+    }  # fmt: skip
+
+
+def test_one_comparison_alone_and_none() -> None:
+    assert verdict.judge_family({"a": compared(0.04)}).verdicts == {"a": verdict.BETTER}
+    nothing = verdict.judge_family({})
+    assert nothing.comparisons == 0 and nothing.by_chance == 0

@@ -1,14 +1,17 @@
 """`utopia compare`: every published value beside the measured one, and every measured one beside what is published.
 
 Keys of `--json`: `study`, `tables` (list of {table, title, source, cells: list of {cell, row, name, keys, column, unit,
-status, value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_verdict,
-published, decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
+status, value, std, n, low, high, interval, against, difference, difference_low, difference_high, difference_p,
+difference_p_adjusted (Holm's, among all differences of the study), difference_verdict (by the adjusted one), published,
+decimals, verdict, verdict_reason, reason, note, runs}}), `summary` ({`same`, `inside`, `outside`, `not
 distinguishable`, `holds` and `does not hold` (statements that compare values), `not comparable`, `not printed`
 (measured, but the paper has no such value), `absent`, `quoted`, `dash` (printed), `blank` (neither measured nor
 printed)}: number of cells), `published` ({`values`: published values of the papers' tables, `dashes`: dashes printed
 there, `text`: numbers that the running texts derive from them, `measured`: all of these with a value of ours}),
 `rows` ({`published`: rows of ours with published values, `reproduced`: those in which every one of them rounds to the
-same or lies inside our interval}).
+same or lies inside our interval}), `comparisons` ({`tests`: different ones between treatments, `better`, `worse`: those
+that stand among all, `better_alone`, `worse_alone`: those that would by themselves, `by_chance`: how many gains, and as
+many losses, chance alone would give at most if each were taken by itself}).
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ _NUMBERS = (
     "published",
 )
 _WHOLE = ("n", "decimals")
+_ADJUSTED = "difference_p_adjusted"
 _TEXTS = (
     "cell", "row", "name", "column", "unit", "status", "interval", "against", "difference_verdict", "verdict",
     "verdict_reason", "reason", "note", "runs",
@@ -115,6 +119,7 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
     if not paths:
         raise UtopiaError("there are no tables yet", where=folder, remedy=f"run: make results STUDY={study}")
     cells = {path.stem: [_cell(path, line, row) for line, row in _rows(path)] for path in paths}
+    comparisons = _judge_together([cell for own in cells.values() for cell in own])
     known = known or {}
     cells |= {name: _not_made(name, table, study) for name, table in known.items() if name not in cells}
     every = [cell for found in cells.values() for cell in found]
@@ -143,6 +148,34 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
             "measured": sum(cell["status"] == "measured" for cell in printed),
         },
         "rows": _reproduced(printed),
+        "comparisons": comparisons,
+    }
+
+
+def _judge_together(cells: list[dict[str, Any]]) -> dict[str, float]:
+    """Give the cells that have a difference the verdict that stands among all of them, and count."""
+    from utopia.outputs import verdict
+
+    compared = [cell for cell in cells if cell["difference_p"] is not None]
+    family = verdict.judge_family(
+        {
+            cell["cell"]: verdict.Difference(
+                (cell["runs"], cell["difference"], cell["difference_p"]),
+                cell["difference_p"],
+                cell["difference_verdict"],
+            )
+            for cell in compared
+        }
+    )
+    for cell in compared:
+        cell[_ADJUSTED] = family.adjusted[cell["cell"]]
+        cell["difference_verdict"] = family.verdicts[cell["cell"]]
+    names = {"better": verdict.BETTER, "worse": verdict.WORSE}
+    return {
+        "tests": family.comparisons,
+        **{name: family.counts.get(words, 0) for name, words in names.items()},
+        **{f"{name}_alone": family.counts.get(verdict.ALONE[words], 0) for name, words in names.items()},
+        "by_chance": family.by_chance,
     }
 
 
@@ -160,7 +193,7 @@ def _reproduced(printed: list[dict[str, Any]]) -> dict[str, int]:
 
 def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
     """What the paper prints in a table that has not been made."""
-    nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_NUMBERS) | {"n": 0}
+    nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys((*_NUMBERS, _ADJUSTED)) | {"n": 0}
     cells = []
     for row in table.rows:
         for column in table.columns:
@@ -200,7 +233,7 @@ def _cell(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
         keys = json.loads(row["keys"] or "{}")
     except (ValueError, TypeError) as error:
         raise UtopiaError(f"not a table of this project: {error}", where=f"{path}:{line}") from error
-    return {key: row[key] for key in _TEXTS} | {"keys": keys} | numbers
+    return {key: row[key] for key in _TEXTS} | {"keys": keys} | numbers | {_ADJUSTED: None}
 
 
 def kind(cell: dict[str, Any]) -> str:
@@ -236,6 +269,18 @@ def _summary(found: dict[str, Any]) -> str:
         f" {printed['text']} values derived from them; {printed['measured']} of these are beside one of ours;"
         f" {found['rows']['reproduced']} of {found['rows']['published']} rows agree in every published value"
     )
+
+
+def _chance(found: dict[str, Any]) -> list[str]:
+    """What the differences between treatments came to together; nothing where there is none."""
+    counts = found["comparisons"]
+    if not counts["tests"]:
+        return []
+    return [
+        f"{counts['tests']} comparisons of treatments: {counts['better']} better and {counts['worse']} worse among all"
+        f" of them (Holm), {counts['better_alone']} better and {counts['worse_alone']} worse only by themselves; by"
+        f" themselves, chance alone would give up to {counts['by_chance']:.1f} of each"
+    ]
 
 
 def _lines(table: dict[str, Any]) -> list[list[str]]:
@@ -322,7 +367,7 @@ def _plain(found: dict[str, Any]) -> list[str]:
         shown = _lines(table)
         lines += show.columns([_STATEMENTS if _states(table) else _HEAD, *shown]) if shown else ["  nothing measured"]
         lines += [f"  {text}" for text in _absences(table)] + [""]
-    return [*lines, _summary(found)]
+    return [*lines, *_chance(found), _summary(found)]
 
 
 def _markdown(found: dict[str, Any]) -> list[str]:
@@ -335,4 +380,4 @@ def _markdown(found: dict[str, Any]) -> list[str]:
             rows = [head, ["---"] * len(head), *shown]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
         lines += [f"- {text}" for text in _absences(table)] + [""]
-    return [*lines, _summary(found)]
+    return [*lines, *_chance(found), _summary(found)]

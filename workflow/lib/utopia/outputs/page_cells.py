@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,27 @@ def read_cells(path: Path) -> list[Cell]:
             f"not the csv of a table ({type(error).__name__}: {error})", where=path, remedy="run: utopia verify"
         ) from error
     return found
+
+
+def judged_together(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list[Cell]], verdict.Family]:
+    """The cells of all tables with the verdicts on differences that stand among all of them, and these verdicts."""
+    family = verdict.judge_family(
+        {
+            cell.cell: verdict.Difference(
+                (tuple(cell.runs), cell.difference, cell.difference_p), cell.difference_p, cell.difference_verdict
+            )
+            for own in cells.values()
+            for cell in own
+            if cell.difference_p is not None
+        }
+    )
+    judged = {
+        name: [
+            replace(cell, difference_verdict=family.verdicts.get(cell.cell, cell.difference_verdict)) for cell in own
+        ]
+        for name, own in cells.items()
+    }
+    return judged, family
 
 
 def kind_of(cell: Cell) -> str:

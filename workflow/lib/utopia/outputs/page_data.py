@@ -14,7 +14,14 @@ from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
 from utopia.outputs.cells import Cell
 from utopia.outputs.page_ancestry import NOTHING, Ancestry, Numbered, Reach, reasons
-from utopia.outputs.page_cells import ShownTable, cell_in_short, read_cells, shown_table, table_in_short
+from utopia.outputs.page_cells import (
+    ShownTable,
+    cell_in_short,
+    judged_together,
+    read_cells,
+    shown_table,
+    table_in_short,
+)
 from utopia.provenance import lineage
 from utopia.provenance.lineage import Graph
 
@@ -97,7 +104,8 @@ class _Gatherer:
         self.seal = graph.seal(record for record in graph.ledger.records if record.rule != apart_from)
         self.changed: dict[str, None] = {}
         """Files that are not those that their records describe."""
-        self.cells = {name: read_cells(self._checked(f"{graph.root}/tables/{name}.csv")) for name in tables}
+        cells = {name: read_cells(self._checked(f"{graph.root}/tables/{name}.csv")) for name in tables}
+        self.cells, self.family = judged_together(cells)
         self.images = {name: self._checked(f"{graph.root}/figures/{name}.png") for name in figures}
         self.behind: dict[str, lineage.Cell] = {
             cell.cell: graph.cells[cell.cell] for own in self.cells.values() for cell in own
@@ -138,7 +146,7 @@ class _Gatherer:
             tables=tuple(shown for shown, _ in tables),
             figures=tuple(shown for shown, _ in figures),
             coverage=tuple(self.coverage),
-            facts=_facts(numbered, data) | {"seal": self.seal},
+            facts=_facts(numbered, data) | {"seal": self.seal, "family": self.family},
             warnings=tuple(self._warnings()),
             data=data,
         )

@@ -8,9 +8,11 @@ from typing import Any
 
 from utopia.outputs.cells import Cell
 from utopia.outputs.verdict import (
+    ALONE,
     BETTER,
     FAILS,
     HOLDS,
+    LEVEL,
     MARKS,
     NOT_COMPARABLE,
     NOT_DISTINGUISHABLE,
@@ -27,10 +29,10 @@ _LEGEND = {
     "≠": "it lies outside",
     "✓": "what the text says holds of our values",
     "✗": "it does not",
-    MARKS[
-        BETTER
-    ]: "better than {against}: the 95 % intervals of Δ over test items and seeds and over seeds alone exclude 0",
+    MARKS[BETTER]: "better than {against}: the 95 % intervals of Δ (items and seeds; seeds alone) exclude 0",
     MARKS[WORSE]: "worse than {against}",
+    MARKS[ALONE[BETTER]]: "better than {against} if it were the only comparison: not among all of this study (Holm)",
+    MARKS[ALONE[WORSE]]: "worse than {against} if it were the only comparison",
     MARKS[NOT_DISTINGUISHABLE]: "not distinguishable from {against}",
 }
 
@@ -239,4 +241,7 @@ def _legend(every: Sequence[Shown], against: str) -> list[str]:
         legend.append("— absent, the note says why")
     signs = {sign for shown in every for sign in (shown.sign, shown.mark)}
     legend += [f"{sign} {meaning.format(against=against)}" for sign, meaning in _LEGEND.items() if sign in signs]
+    if (count := sum(shown.mark != "" for shown in every)) > 1:
+        chance = rounded(count * LEVEL / 2, 1)
+        legend.append(f"of {count} comparisons by themselves, chance gives up to {chance} better and {chance} worse")
     return legend

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from utopia.evaluation.interval import t_half_width
+from utopia.evaluation.interval import holm, t_half_width
 from utopia.outputs.rounding import rounded as rounded
 
 SAME = "rounds to the same"
@@ -21,7 +23,9 @@ BETTER = "better"
 WORSE = "worse"
 
 _SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠", HOLDS: "✓", FAILS: "✗"}
-MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○"}
+ALONE = {BETTER: "better only by itself", WORSE: "worse only by itself"}
+"""What a gain or loss is called that does not stand among all comparisons of a study."""
+MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○", ALONE[BETTER]: "△", ALONE[WORSE]: "▽"}
 """Of a difference between two treatments."""
 LEVEL = 0.05
 """A p-value below it is taken for more than chance."""
@@ -108,6 +112,54 @@ def judge_difference(difference: float, p: float | None, better: str) -> str:
     if p is None or p >= LEVEL or difference == 0:
         return NOT_DISTINGUISHABLE
     return BETTER if (difference > 0) == (better == "higher") else WORSE
+
+
+class Difference(NamedTuple):
+    """A difference as one of many."""
+
+    identity: Hashable
+    """The same for cells that show the same comparison: it counts once."""
+    p: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """All differences of a study, judged together."""
+
+    adjusted: Mapping[str, float]
+    """Holm's p-value, by cell."""
+    verdicts: Mapping[str, str]
+    """By cell; a gain or loss that does not stand among all is one of `ALONE`."""
+    counts: Mapping[str, int]
+    """Comparisons of each verdict."""
+
+    @property
+    def comparisons(self) -> int:
+        """How many different ones there are."""
+        return sum(self.counts.values())
+
+    @property
+    def by_chance(self) -> float:
+        """How many gains (and as many losses) chance alone would give at most, each comparison taken by itself."""
+        return self.comparisons * LEVEL / 2
+
+
+def judge_family(differences: Mapping[str, Difference]) -> Family:
+    """Judge many differences so that chance alone gives a single gain or loss in one study of twenty at most (Holm).
+
+    Args:
+        differences: by cell; those without a p-value left out.
+    """
+    distinct = {each.identity: each.p for each in differences.values()}
+    by_identity = dict(zip(distinct, holm(list(distinct.values())), strict=True))
+    adjusted = {cell: by_identity[each.identity] for cell, each in differences.items()}
+    verdicts = {
+        cell: each.verdict if adjusted[cell] < LEVEL else ALONE.get(each.verdict, each.verdict)
+        for cell, each in differences.items()
+    }
+    counts = Counter({differences[cell].identity: verdict for cell, verdict in verdicts.items()}.values())
+    return Family(adjusted, verdicts, counts)
 
 
 def judge_claim(verdict: Verdict, difference: str, low: float | None, high: float | None) -> Verdict:
