@@ -8,6 +8,7 @@ neither is used.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.audio.layout import AudioLayout
 
 from utopia.errors import InputError
 from utopia.media.container import audio_stream, damaged, opened, video_stream
@@ -115,6 +117,13 @@ class _Form(NamedTuple):
         }
         return "; ".join(f"its {name} from {a} to {b}" for name, (a, b) in parts.items() if a != b)
 
+    def command(self, path: Path, with_pictures: bool) -> str:
+        """The command that brings all of a sound to this form, beside the file."""
+        pictures, made = (["-c:v", "copy"], ".mkv") if with_pictures else ([], ".wav")
+        channels = str(AudioLayout(self.layout).nb_channels)
+        words = ["ffmpeg", "-i", path.name, *pictures, "-ar", str(self.rate), "-ac", channels]
+        return f"{shlex.join([*words, path.stem + made])}, and remove {shlex.quote(path.name)}"
+
 
 def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[tuple[int, np.ndarray]]:
     """The source's rate, and its sound from time 0 on, without holes."""
@@ -148,7 +157,8 @@ def _blocks(path: Path, container: Any, stream: Any, channels: int) -> Iterator[
                 yield from ((rate, zeros) for zeros in silence(shift))
                 cut = max(0, -shift)
             if (other := _Form.of(frame)) != form:
-                raise damaged(path, f"the sound changes on the way ({form.change(other)})", samples / rate)
+                what = f"the sound changes on the way ({form.change(other)})"
+                raise damaged(path, what, samples / rate, form.command(path, video_stream(container) is not None))
             gap = 0 if frame.pts is None or begin is None else round((frame.pts - begin) * base * rate) - samples
             if gap < -_GAP_S * rate:
                 raise damaged(path, f"the times of the sound run back by {-gap / rate:.2f} s", samples / rate)

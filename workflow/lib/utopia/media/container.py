@@ -10,6 +10,7 @@ from typing import Any, Literal
 import av
 
 from utopia.errors import InputError
+from utopia.media.tags import Without, inner_tags
 
 _MEDIA: tuple[Literal["video"], Literal["audio"]] = ("video", "audio")
 _WITHOUT_HEADER = frozenset({"mpegts", "mpeg", "flv", "live_flv"})
@@ -37,14 +38,26 @@ def opened(path: str | Path) -> Iterator[Any]:
     if container.format.name in _WITHOUT_HEADER and None in (container.streams.best(kind) for kind in _MEDIA):
         container.close()
         container = _open(path, _LATE)
+    if container.format.name == "mp3" and (tags := _tags(path)):
+        container.close()
+        container = _open(path, {}, Without(path, tags))
     with container:
         yield container
 
 
-def _open(path: Path, options: dict[str, str]) -> Any:
+def _open(path: Path, options: dict[str, str], stream: Without | None = None) -> Any:
     try:
+        if stream is not None:
+            return av.open(stream, "r", format="mp3", options=options)
         return av.open(str(path), "r", options=options)
     except (av.error.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _tags(path: Path) -> list[tuple[int, int]]:
+    try:
+        return inner_tags(path)
+    except OSError as error:
         raise _unreadable(path, error) from error
 
 
@@ -65,11 +78,15 @@ def audio_stream(container: Any) -> Any | None:
     return container.streams.best("audio")
 
 
-def damaged(path: str | Path, what: str, time_s: float | None = None) -> InputError:
-    """The error for a file that is damaged at `time_s` seconds."""
+def damaged(path: str | Path, what: str, time_s: float | None = None, to_use_it: str = "") -> InputError:
+    """The error for a file that is damaged at `time_s` seconds.
+
+    Args:
+        to_use_it: a command that makes a file of it that can be used; the reason of the absence names it.
+    """
     at = "" if time_s is None else f" {time_s:.2f} s" if what.endswith(" after") else f" at {time_s:.2f} s"
     return InputError(
-        f"{what}{at}",
+        f"{what}{at}" + (f" (to use it: {to_use_it})" if to_use_it else ""),
         where=path,
         why="what comes after the damage would be missing from the features, or wrong",
         remedy=_REPLACE,
