@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup results test drill lint lint-python lint-snakemake types schema lock clean
+.PHONY: help setup results reference test drill lint lint-python lint-snakemake types schema lock clean
 
 # The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
 export UTOPIA_MAKE_STUDY := $(value STUDY)
@@ -25,6 +25,9 @@ setup: ## make or update .venv (the targets below do it themselves)
 
 results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES=all
 	@.venv/bin/utopia run --study "$$UTOPIA_MAKE_STUDY" --cores "$$UTOPIA_MAKE_CORES" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
+
+reference: setup ## keep a finished study's tables, figures and records in results/reference: STUDY=miniature DATA=
+	@.venv/bin/utopia keep --study "$$UTOPIA_MAKE_STUDY" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
 
 # In the order of their folders: the files with few and long tests, which pytest-xdist would leave to the end, come first.
 test: setup ## all tests (ARGS: more options for pytest)

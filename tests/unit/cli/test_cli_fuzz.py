@@ -139,6 +139,7 @@ READERS = [
     ["touched", "--host", "x"],
     ["verify", "--hash-only"],
     ["crate"],
+    ["keep"],
     ["fetch", "--dry-run", "--study", "paper"],
 ]
 
@@ -244,10 +245,11 @@ OPTIONS = {
     "touched": ["--study", "--configfile", "--json", "--gpu", "--host", "--input", "--commit", "--all"],
     "diff": ["--json"],
     "verify": ["--study", "--configfile", "--json", "--seal", "--tolerance", "--cores", "--scratch", "--retrain"],
+    "keep": ["--study", "--data", "--configfile", "--json", "--partial"],
     "crate": ["--study", "--output", "--include", "--agent", "--orcid", "--check", "--seal", "--hash-only"],
 }
 FLAGS = {"--dry-run", "--cancel", "--weights", "--json", "--markdown", "--full", "--inputs", "--code", "--hardware",
-         "--all", "--hash-only"}  # fmt: skip
+         "--all", "--hash-only", "--partial"}  # fmt: skip
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""`utopia diff A B`: two result trees, cell by cell, and the first thing upstream that differs.
+"""`utopia diff A [B]`: two result trees, cell by cell, and the first thing upstream that differs.
 
 Keys of `--json`: `a`, `b`, `summary` (number of cells by verdict: `identical`, `within rounding`, `within the
 interval`, `different`, `only in A`, `only in B`), `claims` (number of cells of which the tables conclude something
@@ -12,12 +12,13 @@ from collections import Counter
 from pathlib import Path
 
 from utopia.cli import options, show
+from utopia.errors import ConfigError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("a", metavar="A", help="a study's folder, such as results/miniature")
-    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument("b", metavar="B", nargs="?", help="another one; of results/reference/X: results/X by default")
     options.add_json(parser)
     parser.add_argument("--all", action="store_true", help="list identical cells too")
 
@@ -26,6 +27,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the comparison; 1 if a cell is different, or says something else, or stands in one tree only."""
     from utopia.provenance.comparison import DIFFERENT, IDENTICAL, ONLY_A, ONLY_B, VERDICTS, Tree, compare
 
+    chosen.b = chosen.b or str(_made_here(Path(chosen.a)))
     found = list(compare(Tree(Path(chosen.a)), Tree(Path(chosen.b))))
     counts = Counter(one.verdict for one in found)
     summary = {verdict: counts[verdict] for verdict in VERDICTS}
@@ -41,3 +43,17 @@ def run(chosen: argparse.Namespace) -> int:
         print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
         print(f"verdicts that changed: {claims}" if claims else "every verdict is the same")
     return 1 if claims or any(counts[verdict] for verdict in (DIFFERENT, ONLY_A, ONLY_B)) else 0
+
+
+def _made_here(kept: Path) -> Path:
+    """The study's own folder, of what is kept of it in `reference/` beside it.
+
+    Raises:
+        ConfigError: the folder is no such copy.
+    """
+    from utopia.provenance.keep import FOLDER
+
+    folder = kept.resolve()
+    if folder.parent.name == FOLDER:
+        return folder.parents[1] / folder.name
+    raise ConfigError(f"what is {kept} to be compared with?", remedy="name a second folder: utopia diff A B")

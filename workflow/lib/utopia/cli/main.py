@@ -33,6 +33,7 @@ COMMANDS = {
     "diff": "two result trees cell by cell, and what upstream differs first",
     "verify": "whether every value of a study is still what its records say",
     "sign": "sign the seal of a finished study with a key of yours; --check checks a signature",
+    "keep": "a study's tables, figures and records as the repository keeps them, in results/reference",
     "crate": "a finished study as a Workflow Run RO-Crate; --check checks one on any machine",
     "doctor": "whether this machine, its environment and its data are fit for a run",
 }

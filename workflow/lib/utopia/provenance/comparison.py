@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from utopia.evaluation.interval import t_half_width
 from utopia.outputs.verdict import rounded
 from utopia.provenance.current import differences
 from utopia.provenance.environment import KERNELS
+from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 
@@ -20,6 +22,8 @@ IDENTICAL, ROUNDING, INTERVAL, DIFFERENT = "identical", "within rounding", "with
 ONLY_A, ONLY_B = "only in A", "only in B"
 VERDICTS = (IDENTICAL, ROUNDING, INTERVAL, DIFFERENT, ONLY_A, ONLY_B)
 _MOST = 5
+_ANONYMOUS = re.compile(r"host-\d+")
+"""A machine in a record that is kept or published; it says nothing of which one that was."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Tree:
     """A study's folder, anywhere, as it stands.
 
     Args:
-        folder: `<anywhere>/results/<study>`.
+        folder: `<anywhere>/results/<study>`, or what is kept of it in `results/reference/<study>`.
 
     Raises:
         UtopiaError: it is not a study's folder.
@@ -57,7 +61,8 @@ class Tree:
         if not (self.folder / "tables").is_dir():
             raise UtopiaError("no tables here", where=folder, remedy="name a study's folder, such as results/miniature")
         base = self.folder.parents[1]
-        self.graph = Graph(Ledger.read(self.folder, base=base), self.folder.relative_to(base).as_posix())
+        ledger = Ledger.read(self.folder, base=base)
+        self.graph = Graph(ledger, _root(self.folder, ledger) or self.folder.relative_to(base).as_posix())
 
     def cells(self) -> dict[str, dict[str, str]]:
         """Every row of every table's csv by its cell's id."""
@@ -79,6 +84,19 @@ class Tree:
         if isinstance(value, Mapping):
             return {name: self.normal(each) for name, each in value.items()}
         return [self.normal(each) for each in value] if isinstance(value, list) else value
+
+
+def _root(folder: Path, ledger: Ledger) -> str:
+    """The folder of a study as its records write it, wherever a copy of it lies; empty where no record tells.
+
+    A record stands beside the first file that its job made, and names it by its path.
+    """
+    for record in ledger.records:
+        beside = record.path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+        named = str(record.outputs[0]["path"]) if record.outputs else ""
+        if named.endswith(f"/{beside}"):
+            return named.removesuffix(f"/{beside}")
+    return ""
 
 
 def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
@@ -186,7 +204,8 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
     versions = list(differences(_versions(one), _versions(other)))
     if versions:
         return "software differs: " + "; ".join(map(str, versions[:_MOST])) + ("; ..." if len(versions) > _MOST else "")
-    machines = list(differences(_machine(one), _machine(other)))
+    known = not any(_ANONYMOUS.fullmatch(str(record.facts.get("host"))) for record in (one, other))
+    machines = list(differences(_machine(one, host=known), _machine(other, host=known)))
     if machines:
         return "hardware differs: " + "; ".join(map(str, machines[:_MOST]))
     return "same inputs, settings, code, software and hardware: the job does not repeat, or its output was changed"
@@ -204,11 +223,11 @@ def _versions(record: Record) -> dict[str, Any]:
     return {"python": environment.get("python"), **(environment.get("packages") or {})}
 
 
-def _machine(record: Record) -> dict[str, Any]:
+def _machine(record: Record, *, host: bool = True) -> dict[str, Any]:
     gpus = [gpu for gpu in record.facts.get("gpu") or [] if gpu.get("used") is not False]
     variables = (record.facts.get("environment") or {}).get("variables") or {}
     return {
-        "host": record.facts.get("host"),
+        "host": record.facts.get("host") if host else None,
         "cpu": record.facts.get("cpu"),
         "gpus": gpus,
         "torch": record.facts.get("determinism"),

@@ -1,0 +1,60 @@
+"""`utopia keep`: a study's tables, figures and records, in a form small enough for the repository.
+
+Keys of `--json`: `folder`, `files`, `records`, `bytes`, `readme`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from utopia.cli import audit, options, show
+from utopia.errors import UtopiaError
+
+if TYPE_CHECKING:
+    from utopia.provenance.lineage import Graph
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    audit.add(parser)
+    options.add_json(parser)
+    parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Copy what is kept to results/reference/<study>, and write results/README.md."""
+    from utopia.provenance.keep import FOLDER, keep, write_readme
+
+    study = audit.locate(chosen)
+    graph = audit.graph(study)
+    if not chosen.partial:
+        _refuse_unfinished(chosen, graph)
+    reference = study.folder.parent / FOLDER
+    kept = keep(graph, study.folder, reference / study.name)
+    readme = write_readme(reference)
+    if chosen.json:
+        show.print_json({**kept._asdict(), "folder": str(kept.folder), "readme": str(readme)})
+        return 0
+    size = show.bytes_in_words(kept.bytes)
+    print(f"{kept.folder}: {kept.files} tables and figures, {kept.records} records ({size}); see {readme}")
+    return 0
+
+
+def _refuse_unfinished(chosen: argparse.Namespace, graph: Graph) -> None:
+    """Refuse a study in which a table or figure of today's plan was not made.
+
+    Raises:
+        UtopiaError: naming those that are missing.
+    """
+    from utopia.outputs.plan import Plan
+
+    plan = Plan(options.load_study(chosen))
+    missing = [name for name in (*plan.tables, *plan.figures) if name not in graph.tables | graph.figures]
+    if missing:
+        raise UtopiaError(
+            f"{len(missing)} tables and figures are not made: {', '.join(missing[:6])}",
+            where=graph.root,
+            why="a reference in which something is missing would pass for the whole",
+            remedy="run the study to its end (`utopia status` says what is left), or add --partial",
+        )
