@@ -14,6 +14,7 @@ from utopia.datasets import _common
 from utopia.errors import InputError
 from utopia.fetch import recipe
 from utopia.outputs import comparability
+from utopia.outputs.runs import RIDGE, Run
 
 EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
@@ -110,6 +111,42 @@ def _remedied(reason: str, name: str, role: str = "") -> str:
     """The reason of an absence with the command that gets what is missing, where there is one."""
     command = recipe.command(name, role) if reason else ""
     return reason if not command or command in reason else f"{reason} (to get it: {command})"
+
+
+def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
+    """Why a run cannot be made on the data that are there; empty if nothing stands in the way that names can tell.
+
+    Args:
+        run: the run.
+        there: its data set.
+        options: the data set's own settings.
+    """
+    if run.protocol == "summary" and "shots" in there.missing:
+        return there.missing["shots"]
+    if run.reference == RIDGE and run.protocol == "reactions":
+        return "a label of reactions is no single number, and the linear map predicts one"
+    if run.reference not in (None, RIDGE):
+        return ""
+    return there.feature_reason or _voteless(run, options) or _untrainable(run, there)
+
+
+def _voteless(run: Run, options: Any) -> str:
+    """Why the estimator of a run's utopia distribution has no votes to work on; empty if it has, or needs none."""
+    estimator = run.distribution.get("estimator", "convolution")
+    if estimator == "convolution":
+        return ""
+    if not hasattr(options, "label_annotators"):
+        return f"the estimator {estimator!r} needs the votes of single annotators, and {run.dataset} has none"
+    if estimator == "oracle" and options.label_annotators is None:
+        return "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`"
+    return ""
+
+
+def _untrainable(run: Run, there: DatasetPlan) -> str:
+    """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
+    holds_out = run.reference == RIDGE or run.settings["model_config"]["training"]["selection"] == "early_stopping"
+    obstacles = [fold.obstacle(2 if holds_out else 1) for fold in there.folds]
+    return f"no fold can be trained ({'; '.join(obstacles)})" if obstacles and all(obstacles) else ""
 
 
 def _survey(study: StudyBase, name: str) -> DatasetPlan:

@@ -15,12 +15,12 @@ from utopia.errors import ConfigError
 from utopia.features import cards
 from utopia.inputs.miniature import draws_features
 from utopia.outputs import catalog, claims, jobs
-from utopia.outputs.availability import DatasetPlan, survey
+from utopia.outputs.availability import DatasetPlan, obstacle, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
 from utopia.outputs.jobs import Job
 from utopia.outputs.packs import packs
-from utopia.outputs.runs import RIDGE, Run, distribution_key, resolve
+from utopia.outputs.runs import Run, distribution_key, resolve
 
 TABLE_SUFFIXES = ("csv", "md", "tex", "html")
 FIGURE_SUFFIXES = ("pdf", "png", "csv")
@@ -124,42 +124,12 @@ class Plan:
             raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
         there = self.datasets[dataset]
         run = resolve(self.study, dataset, there.features, choice, extra, where)
-        reason = there.reason or self._obstacle(run, there)
+        reason = there.reason or obstacle(run, there, self.study.dataset(dataset).options)
         if reason:
             self.absent_runs[run.id] = reason
         else:
             self.runs[run.id] = run
         return run
-
-    def _obstacle(self, run: Run, there: DatasetPlan) -> str:
-        if run.protocol == "summary" and "shots" in there.missing:
-            return there.missing["shots"]
-        if run.reference == RIDGE and run.protocol == "reactions":
-            return "a label of reactions is no single number, and the linear map predicts one"
-        if run.reference not in (None, RIDGE):
-            return ""
-        return there.feature_reason or self._voteless(run) or self._untrainable(run, there)
-
-    def _voteless(self, run: Run) -> str:
-        """Why the estimator of a run's utopia distribution has no votes to work on; empty if it has, or needs none."""
-        estimator = run.distribution.get("estimator", "convolution")
-        if estimator == "convolution":
-            return ""
-        options = self.study.dataset(run.dataset).options
-        if not hasattr(options, "label_annotators"):
-            return f"the estimator {estimator!r} needs the votes of single annotators, and {run.dataset} has none"
-        if estimator == "oracle" and options.label_annotators is None:
-            return "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`"
-        return ""
-
-    def _untrainable(self, run: Run, there: DatasetPlan) -> str:
-        """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
-        holds_out = run.reference == RIDGE or (
-            run.settings["model_config"]["training"]["selection"] == "early_stopping"
-        )
-        fewest = 2 if holds_out else 1
-        obstacles = [fold.obstacle(fewest) for fold in there.folds]
-        return f"no fold can be trained ({'; '.join(obstacles)})" if obstacles and all(obstacles) else ""
 
     # -- where things are
 
