@@ -137,7 +137,7 @@ def test_a_profile_for_a_cluster(tmp_path: Path, monkeypatch) -> None:
     assert missing.state == "fail" and "sbatch, squeue, scancel" in missing.found and missing.remedy
     for name in slurm.PROGRAMS:
         program(tmp_path, name, "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
-    *_, silent = fitness.profile("slurm", REPOSITORY)
+    (silent,) = fitness.profile("slurm", REPOSITORY)
     assert silent.state == "fail" and "Unable to contact" in silent.found and "scontrol ping" in silent.remedy
     program(tmp_path, "squeue", "echo 12 RUNNING")
     *_, refused, _ = fitness.profile("slurm", REPOSITORY)

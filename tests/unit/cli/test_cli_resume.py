@@ -92,6 +92,33 @@ def test_a_run_on_slurm_where_there_is_none_is_refused_before_anything(
     assert run.executor(["--workflow-profile", "profiles/default"], REPOSITORY) == ""
 
 
+@pytest.mark.parametrize(
+    ("squeue", "said"),
+    [
+        (
+            "echo 'squeue: fatal: Could not establish a configuration source' >&2; exit 1",
+            "Could not establish a config",
+        ),
+        ("exec sleep 60", "squeue has not answered for 0 s"),
+    ],
+)
+def test_programs_of_slurm_without_a_cluster_behind_them_are_refused_before_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, said: str
+) -> None:
+    """Installed, but not configured, or the controller is down: every submission would fail, again and again."""
+    from utopia.config.load import REPOSITORY
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(slurm, "_ASKING", 0.3)
+    for name in slurm.PROGRAMS:
+        program(tmp_path, name, squeue if name == "squeue" else "exit 1")
+    with pytest.raises(UtopiaError, match=f"no cluster answers them: .*{said}") as error:
+        run.execute(REPOSITORY, tmp_path / "study", {}, ["--executor", "slurm"])
+    assert "scontrol ping" in error.value.remedy
+    assert not (tmp_path / "study").exists()
+
+
 def test_waiting_says_for_what_and_says_it_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = folder / "count"
     program(

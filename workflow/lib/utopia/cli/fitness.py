@@ -134,7 +134,7 @@ def profile(name: str, repository: Path) -> Iterator[Check]:
         words = run.where(name, None, repository)
         executor = run.executor(words, repository)
         slurm.require(executor)
-    except UtopiaError as error:
+    except UtopiaError as error:  # also where no cluster answers
         yield Check(f"profile {name}", "fail", error.what, error.remedy)
         return
     if executor != "slurm":
@@ -145,16 +145,12 @@ def profile(name: str, repository: Path) -> Iterator[Check]:
 
 
 def _cluster() -> Iterator[Check]:
-    asked = slurm.ask("squeue", "--me", "--noheader")
-    if asked.returncode:
-        yield Check("slurm", "fail", _said(asked.stderr, "squeue failed"), "is slurmctld up? `scontrol ping` tells")
-        return
-    yield Check("slurm", "ok", f"it answers; {len(asked.stdout.splitlines())} jobs of yours")
+    yield Check("slurm", "ok", f"it answers; {len(slurm.answer().stdout.splitlines())} jobs of yours")
     chosen = {name: os.environ[name] for name in ("SBATCH_ACCOUNT", "SBATCH_PARTITION") if os.environ.get(name)}
     words = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "default account and partition"
     tried = slurm.ask("sbatch", "--test-only", "--time=1", "--wrap", "true")
     if tried.returncode:
-        found = f"it would not take a job ({words}): {_said(tried.stderr, 'sbatch failed')}"
+        found = f"it would not take a job ({words}): {slurm.last_line(tried.stderr, 'sbatch failed')}"
         yield Check("submission", "fail", found, "set SBATCH_ACCOUNT and SBATCH_PARTITION to yours (docs/clusters.md)")
     else:
         yield Check("submission", "ok", f"it would take a job ({words})")
@@ -165,7 +161,3 @@ def _cluster() -> Iterator[Check]:
     if shared:
         found = f"{', '.join(shared)} lies among temporary files, which nodes do not share"
         yield Check("shared folder", "fail", found, "clone into a folder that all nodes see")
-
-
-def _said(text: str, otherwise: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), otherwise)

@@ -43,9 +43,11 @@ def require(executor: str) -> None:
     """Refuse a run on SLURM where there is none: Snakemake would wait for ever for jobs that nothing took.
 
     Raises:
-        UtopiaError: naming the programs that are missing.
+        UtopiaError: naming the programs that are missing, or what the cluster that does not answer says.
     """
-    missing = [name for name in PROGRAMS if shutil.which(name) is None] if executor == "slurm" else []
+    if executor != "slurm":
+        return
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         raise UtopiaError(
             f"there is no SLURM on this machine: {', '.join(missing)} not found in PATH",
@@ -54,6 +56,24 @@ def require(executor: str) -> None:
             remedy="run it where SLURM's programs are (a login node; `module load slurm`), or without --profile; "
             "`utopia doctor --profile slurm` looks at all that such a run needs",
         )
+    asked = answer()
+    if asked.returncode:
+        raise UtopiaError(
+            f"SLURM's programs are here, but no cluster answers them: {last_line(asked.stderr, 'squeue failed')}",
+            where="profiles/slurm",
+            why="no job would be taken, and the run would wait for ever",
+            remedy="is slurmctld up? `scontrol ping` tells; try again when it answers, or run without --profile",
+        )
+
+
+def answer() -> subprocess.CompletedProcess[str]:
+    """What the cluster answers to the simplest question: your jobs, one a line."""
+    return ask("squeue", "--me", "--noheader")
+
+
+def last_line(text: str, otherwise: str) -> str:
+    """The last line of what a program said."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), otherwise)
 
 
 def watch_over(executor: str) -> None:
@@ -144,8 +164,9 @@ def listed(jobs: Sequence[SlurmJob]) -> str:
     return ", ".join(names) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
 
 
-def ask(*command: str, seconds: float = _ASKING) -> subprocess.CompletedProcess[str]:
+def ask(*command: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
     """What one of SLURM's programs says; one that does not answer in time, or cannot be started, has failed."""
+    seconds = _ASKING if seconds is None else seconds
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
