@@ -1,38 +1,85 @@
 """CPU seconds of an epoch of RMN beside ET at the miniature's LIRIS-ACCEDE: `python benchmarks/rmn_epoch.py`.
 
-Random features as wide and as long as the miniature's (8 movies of 60 s, 1152 values), one thread, the smallest of five
-second epochs. RMN should take at most twice what ET takes.
+Random features as wide and as long as the miniature's (8 movies of 60 s, 1152 values), one thread, in turns so that
+other load hits all alike; the smallest of five second epochs. Replicas go one after another, as on a CPU, or as one
+stack, as on a GPU. RMN should take at most twice what ET takes. Then the kernels of RMN's round by replicas.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 from _study import Study
-from engine import epoch_seconds
+from engine import CPU, epoch_seconds, kernels
 
+from utopia.config.engine import Engine
 from utopia.config.load import load
 from utopia.outputs.plan import Plan
+from utopia.training.frames import stacked
+from utopia.training.stacked import StackedTraining
+from utopia.training.trainee import Job
 
 MOVIES, FRAMES, WIDTH, ROUNDS = 8, 60, 1152, 5
+REPLICAS = (1, 3, 15)
+
+
+def stack_of(jobs: list[Job]) -> StackedTraining:
+    """The jobs as one network."""
+    return stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), CPU)
+
+
+def epoch(training: StackedTraining) -> None:
+    """An epoch of every replica."""
+    for place in training._places:
+        place.order = place.trainee.begin_epoch()
+    while training._places[0].order:
+        training._round()
+
+
+def stacked_seconds(training: StackedTraining) -> float:
+    """CPU seconds of an epoch of all replicas."""
+    start = time.process_time()
+    epoch(training)
+    return time.process_time() - start
 
 
 def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     runs = Plan(load(overrides={"study": "miniature"})).runs
-    seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder), MOVIES, FRAMES, WIDTH)
+        jobs: dict[str, list[Job]] = {}
         for model in ("et", "rmn"):
             settings = dict(runs[f"liris.{model}.baseline"].settings["model_config"])
             settings["training"] = {**settings["training"], "epochs": 3, "selection": "last"}
             run = study.run(model, settings, loss="mse", sampler=None)
-            seconds[model] = min(epoch_seconds(study.job(run)) for _ in range(ROUNDS))
-            print(f"{model}: {seconds[model]:.3f} CPU s per epoch", flush=True)
-    print(f"rmn / et = {seconds['rmn'] / seconds['et']:.2f}")
+            jobs[model] = [study.job(run, repeat) for repeat in range(max(REPLICAS))]
+        print("replicas, strategy: CPU seconds of an epoch of ET, of RMN, RMN / ET")
+        for replicas in REPLICAS:
+            stacks = {model: stack_of(own[:replicas]) for model, own in jobs.items()}
+            for training in stacks.values():
+                epoch(training)  # the first one makes what is kept
+            alone, together = ({model: float("inf") for model in jobs} for _ in range(2))
+            for _ in range(ROUNDS):
+                for model, own in jobs.items():
+                    alone[model] = min(alone[model], sum(epoch_seconds(job) for job in own[:replicas]))
+                    together[model] = min(together[model], stacked_seconds(stacks[model]))
+            for strategy, seconds in (("alone", alone), ("stacked", together)):
+                et, rmn = seconds["et"], seconds["rmn"]
+                print(f"{replicas}, {strategy}: {et:.3f}, {rmn:.3f}, {rmn / et:.2f}", flush=True)
+        plain = study.run("rmn", {"training": {"epochs": 3, "selection": "last"}}, loss="mse", sampler=None)
+        counts = []
+        for replicas in REPLICAS:  # all movies in one round
+            training = stack_of([study.job(plain, repeat) for repeat in range(replicas)])
+            epoch(training)
+            for place in training._places:
+                place.order = place.trainee.begin_epoch()
+            counts.append(f"{replicas}: {kernels(training._round)}")
+        print("kernels of a round of RMN, by replicas: " + ", ".join(counts))
 
 
 if __name__ == "__main__":

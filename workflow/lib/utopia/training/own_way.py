@@ -59,23 +59,23 @@ class OwnWay:
                 why="ULDA applies CWL alone to RMN",
                 remedy="use a treatment without a sampler for this model",
             )
-        row, keys = 0, []
+        row = 0
         videos: list[list[tuple[int, int]]] = []
-        for trainee, own in zip(trainees, chunks, strict=True):
+        for own in chunks:
             videos.append([])
             for chunk in own:
                 videos[-1].append((row, len(chunk.x_RD)))
                 row += len(chunk.x_RD)
-            if own:
-                keys.append(pass_keys(torch.cat([chunk.key_R for chunk in own]), trainee.epoch_seed))
-        target_R, weight_R, bin_R = (
-            torch.cat([getattr(chunk, name) for chunk in every]) for name in ("target_R", "weight_R", "bin_R")
+        target_R, weight_R, bin_R, key_R = (
+            torch.cat([getattr(chunk, name) for chunk in every]) for name in ("target_R", "weight_R", "bin_R", "key_R")
         )
+        rows_K = torch.tensor([sum(frames for _, frames in own) for own in videos])
+        seed_R = torch.tensor([trainee.epoch_seed for trainee in trainees]).repeat_interleave(rows_K)
         return Lessons(
             x_RD=torch.cat([chunk.x_RD for chunk in every]),
             target_R=target_R,
             weight_R=weight_R,
-            key_R=torch.cat(keys),
+            key_R=pass_keys(key_R, seed_R.to(key_R.device)),
             videos=videos,
             scaled=self._network.scaled,
             objective=_objective([trainee.loss for trainee in trainees], target_R, weight_R, bin_R),
