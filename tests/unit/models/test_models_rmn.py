@@ -173,3 +173,11 @@ def _packed(frames: int):  # type: ignore[no-untyped-def]
 def test_the_earlier_reading_is_selected_by_one_name() -> None:
     soft = build(Config.model_validate({**SMALL, "reading": "soft"}), 5, "tanh")
     assert type(soft).__name__ == "SoftMemoryNetwork" and not isinstance(soft, MemoryNetwork)
+
+
+def test_a_policy_that_has_learnt_nothing_neither_always_writes_nor_never() -> None:
+    """Whatever it was drawn as: the age of a row, which all rows but the newest share, must not decide for it."""
+    x, y = video(4 * 40)
+    for seed in range(12):
+        used = make(seed).diagnose(x, [160], y)
+        assert used["choices"] == 37 and 0.05 < used["writes"] < 0.95, seed  # type: ignore[operator]

@@ -90,7 +90,7 @@ def test_temporal_differences_computed_row_by_row() -> None:
                 row = following.index(kept)
                 reward = sum(float(gains[number, clip + 1, r]) for r, n in enumerate(read) if n == kept != NONE)
                 later = (1 - drop[number, clip + 1, row]) * value[number, clip + 1, row]
-                wanted = reward + (0.0 if ends else discount * float(later))
+                wanted = reward + (0.0 if ends else discount * float(later.detach()))
                 squares.append((float(value[number, clip, candidate]) - wanted) ** 2)
     measured = td_error(seen, model.critic, model.critic, model.policy, discount)
     assert abs(float(measured) - sum(squares) / len(squares)) < 1e-6

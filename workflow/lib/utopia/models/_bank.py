@@ -41,6 +41,8 @@ class RowScore(nn.Module):
         self.bound = bound
         self.row, self.clip = Linear(d, hidden), Linear(d, hidden, bias=False)
         self.age = Linear(1, hidden, bias=False)
+        # else a policy that has learnt little drops the oldest row at every clip, or never writes, as it was drawn
+        nn.init.zeros_(self.age.weight)
         more = [part for _ in range(layers - 1) for part in (Linear(hidden, hidden), nn.ReLU())]
         self.out = nn.Sequential(nn.ReLU(), *more, Linear(hidden, 1))
 
