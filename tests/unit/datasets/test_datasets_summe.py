@@ -209,7 +209,7 @@ def spoil(folder: Path, name: str, values: object) -> None:
         ("n_frames", lambda all: all["n_frames"] + 30, "picks go from 0 to 135 in steps of 15, but n_frames is 170"),
         ("n_frames", lambda all: all["n_frames"] + 3, "change_points go from 0 to 139, but the frames from 0 to 142"),
         ("n_frames", lambda all: np.array([60, 60]), "n_frames is [60 60], not one number"),
-        ("change_points", lambda all: all["change_points"] // 15, "change_points overlap or go back"),
+        ("change_points", lambda all: all["change_points"] // 15, "change_points overlap or go back: shot 2 is ["),
         ("change_points", lambda all: np.array([[0, 3], [4, 9]]), "0 to 9, as steps of picks would, but the frames"),
         ("change_points", lambda all: np.array([[0, 49], [50, 400]]), "go from 0 to 400, but the frames from 0 to 139"),
         ("change_points", lambda all: np.array([[0, 139], [140, 150]]), "from 0 to 150, but the frames from 0 to 139"),
@@ -246,6 +246,22 @@ def test_contradictions_within_the_hdf5_file_are_refused(folder: Path, name: str
             read(folder)
         assert words in caught.value.what and "summe_labels.h5" in caught.value.where
     assert read(folder, index=1).labels
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Miniature 01.mp4",
+        np.array([b"Miniature_01"]),
+        np.array([["MINIATURE_01".encode("latin-1")]]),
+        b"Miniature_01.MP4",
+    ],
+)
+def test_names_as_tools_write_them_are_the_same_name(folder: Path, name: object) -> None:
+    """As in files of features: the field's file is both."""
+    plain_shots = read(folder).shots
+    spoil(folder, "video_name", name)
+    assert np.array_equal(read(folder).shots["change_points"], plain_shots["change_points"])
 
 
 def test_a_group_that_is_not_there_is_refused(folder: Path) -> None:

@@ -6,7 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES, stem_key
 
@@ -42,6 +44,24 @@ def plain(name: str) -> str:
     path = PurePath(name)
     stem = path.stem if path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES) else name
     return " ".join(stem.replace("_", " ").casefold().split())
+
+
+def stored_name(value: Any) -> str:
+    """The name that an array file holds: text, bytes in whatever encoding, or either in an array of one.
+
+    Raises:
+        ValueError: it holds several names, or none.
+    """
+    values = np.asarray(value, dtype=object).reshape(-1)
+    if len(values) != 1:
+        raise ValueError(f"video_name holds {len(values)} names")
+    name = values[0]
+    if isinstance(name, bytes):
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            return name.decode("latin-1")
+    return str(name)
 
 
 def media_of(

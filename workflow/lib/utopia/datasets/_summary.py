@@ -13,6 +13,7 @@ import numpy as np
 from utopia import seeds
 from utopia.datasets._card import CardItem
 from utopia.datasets._common import Item, Located, by_stem, stem_key
+from utopia.datasets._names import plain, stored_name
 from utopia.errors import InputError
 
 STEP = 15
@@ -73,9 +74,8 @@ def read_shots(path: Path, item: Item) -> dict[str, np.ndarray]:
             )
         group = file[item.id]
         if "video_name" in group:
-            name = group["video_name"][()]
-            name = name.decode() if isinstance(name, bytes) else str(name)
-            if stem_key(name) != stem_key(item.key):
+            name = stored_name(group["video_name"][()])
+            if plain(name) not in (plain(item.key), plain(item.name)):
                 raise InputError(
                     f"{item.id} is {name!r} here, but {item.key!r} in the official list",
                     where=path,
@@ -164,8 +164,11 @@ def _shot_faults(points: np.ndarray, frames: int, steps: int) -> list[str]:
     if points.ndim != 2 or points.shape[1] != 2 or points.shape[0] == 0:
         return [f"change_points must be [shots, 2], not {list(points.shape)}"]
     first, last = points[:, 0], points[:, 1]
-    if (last < first).any() or (first[1:] <= last[:-1]).any() or first[0] < 0:
-        return ["change_points overlap or go back"]
+    wrong = np.flatnonzero((last < first) | (first < 0) | np.append(False, first[1:] <= last[:-1]))
+    if wrong.size:
+        shot = int(wrong[0])
+        before = f" after one that ends at {last[shot - 1]}" if shot else ""
+        return [f"change_points overlap or go back: shot {shot + 1} is [{first[shot]}, {last[shot]}]{before}"]
     faults = []
     holes = np.flatnonzero(first[1:] != last[:-1] + 1)
     if holes.size:

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from utopia.datasets._names import plain
+from utopia.datasets._names import plain, stored_name
 from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features import table
@@ -262,21 +262,12 @@ def _picks(group: h5py.Group | h5py.Dataset, rows: int, frames: int | None, ever
 
 
 def _video_name(node: h5py.Group | h5py.Dataset) -> str:
-    """The name that a group (array) holds, as text, bytes of whatever encoding, or either in an array of one."""
+    """The name that a group (array) holds; empty where it holds none."""
     held = node if isinstance(node, h5py.Group) else node.attrs
     if "video_name" not in held:
         return ""
     name = held["video_name"]
-    values = np.asarray(name[()] if isinstance(name, h5py.Dataset) else name, dtype=object).reshape(-1)
-    if len(values) != 1:
-        raise ValueError(f"video_name holds {len(values)} names")
-    name = values[0]
-    if isinstance(name, bytes):
-        try:
-            return name.decode()
-        except UnicodeDecodeError:
-            return name.decode("latin-1")
-    return str(name)
+    return stored_name(name[()] if isinstance(name, h5py.Dataset) else name)
 
 
 def _in_short(error: BaseException) -> str:
