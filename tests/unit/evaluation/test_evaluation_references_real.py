@@ -11,7 +11,7 @@ import pytest
 
 from utopia import arrays
 from utopia.evaluation.references import evaluate_reference
-from utopia.outputs.cells import measure
+from utopia.outputs.results import measure
 
 pytestmark = pytest.mark.shared
 

@@ -13,8 +13,9 @@ from scipy.stats import t
 
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import verdict
-from utopia.outputs.cells import Cell, Results, build
+from utopia.outputs.cells import Cell, build
 from utopia.outputs.render import render_table
+from utopia.outputs.results import Results
 
 
 def run_file(path: Path, errors: dict[str, list[float]]) -> Path:

@@ -15,9 +15,10 @@ from utopia.errors import ConfigError
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import catalog, claims, verdict
 from utopia.outputs.catalog import Table, read_one
-from utopia.outputs.cells import Measurement, Results, build, measured, runs_behind
+from utopia.outputs.cells import build, measured, runs_behind
 from utopia.outputs.claims import Claim, in_print
 from utopia.outputs.plan import Plan
+from utopia.outputs.results import Measurement, Results
 
 TABLES = catalog.tables()
 CLAIMS: dict[str, Claim] = {row.id: row.claim for row in TABLES["paper_claims"].rows if row.claim is not None}
@@ -182,7 +183,9 @@ def test_a_comparison_of_ours_by_hand(tmp_path: Path, test: dict[str, Any], pass
     assert made.verdict == (verdict.HOLDS if passed else verdict.FAILS)
     assert set(made.runs) == {"d.a.x", "d.b.x"} and made.low is None and made.std is None
     row = settings(tests=[test])["rows"][0]
-    assert measured(row, settings(tests=[test])["columns"][0], ours) == Measurement(passed, None, 2)
+    assert measured(settings(tests=[test]), row, settings(tests=[test])["columns"][0], ours) == Measurement(
+        passed, None, 2
+    )
 
 
 def test_repeats_that_disagree_are_counted(tmp_path: Path) -> None:
@@ -248,4 +251,7 @@ def test_the_runs_of_a_statement_stand_in_one_order_however_its_cells_do() -> No
     """A record keeps names sorted: done again from it, the table must have the same bytes."""
     cells = {"t/b/c": {"run": "second"}, "t/a/c": {"run": "first"}, "t/d/c": {"run": None}}
     for order in (cells, dict(sorted(cells.items())), dict(sorted(cells.items(), reverse=True))):
-        assert runs_behind({"claims": {"ours": {"cells": order}}}, "ours") == ["first", "second"]
+        assert runs_behind({"columns": [{"id": "ours"}]}, {"claims": {"ours": {"cells": order}}}, "ours") == [
+            "first",
+            "second",
+        ]

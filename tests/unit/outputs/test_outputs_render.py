@@ -12,8 +12,9 @@ import pytest
 
 from utopia.errors import ComputeError, UtopiaError
 from utopia.evaluation.rows import Row, write
-from utopia.outputs.cells import Measurement, Results, build, measure
+from utopia.outputs.cells import build
 from utopia.outputs.render import COLUMNS, render_table
+from utopia.outputs.results import Measurement, Results, measure
 
 RANDOM = "liris.reference.random"
 NASTY = 'A & B_{1} <b>100 %</b> | $x$ # ~ ^ \\ "q"'

@@ -15,6 +15,7 @@ from utopia.config.load import RESOURCES
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.outputs.claims import KEYS, Claim
+from utopia.outputs.comparisons import Statistic
 from utopia.outputs.rounding import rounded
 
 Scalar = float | int | str | bool | None
@@ -107,6 +108,8 @@ class Column(Strict):
     """Whether the paper has this column."""
     change: Literal["relative", "points"] = "relative"
     """How rows with `change` are computed: in per cent of what they are compared with, or as a plain difference."""
+    statistic: Statistic | None = None
+    """In a table of comparisons: what is shown instead of the difference."""
     set: dict[str, Scalar] = Field(default_factory=dict)
     """Settings of this column's runs that differ from the configuration."""
 
@@ -178,7 +181,15 @@ class Table(Strict):
     keys: list[Key] = Field(default_factory=list)
     """Printed columns that are not measured, left of the others."""
     columns: list[Column] = Field(..., min_length=1)
-    rows: list[Row] = Field(..., min_length=1)
+    rows: list[Row] = Field(default_factory=list)
+    of_comparisons: bool = False
+    """Whether its rows are not written here: one for each treatment that another table of the study compares."""
+
+    @model_validator(mode="after")
+    def _rows(self) -> Table:
+        if self.of_comparisons == bool(self.rows):
+            raise ValueError("a table has `rows`, unless it is `of_comparisons`, whose rows follow from the study")
+        return self
 
     @property
     def is_of_claims(self) -> bool:
@@ -335,7 +346,7 @@ def _printing_faults(table: Table, row: Row, layer: layers.Layer, at: Place) -> 
 def _group_faults(table: Table) -> Iterator[Fault]:
     """Rows of a group stand together, and either all rows are in groups or none is."""
     ended: set[str] = set()
-    for place, (before, row) in enumerate(pairwise([table.rows[0], *table.rows])):
+    for place, (before, row) in enumerate(pairwise([*table.rows[:1], *table.rows])):
         if bool(row.group) != bool(table.rows[0].group):
             yield ("rows", place, "group"), "either all rows stand in groups or none does"
         if row.group != before.group:

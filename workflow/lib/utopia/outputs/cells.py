@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation.interval import holm
 from utopia.outputs import claims
-from utopia.outputs.uncertainty import Interval, Items, change_interval, interval, mean_change, paired, read_items
-from utopia.outputs.verdict import NOT_COMPARABLE, judge, judge_claim, judge_difference, judge_statement
+from utopia.outputs.comparisons import Comparison, compared
+from utopia.outputs.results import Measurement, Results, over_seeds
+from utopia.outputs.uncertainty import Interval, change_interval, interval, mean_change, paired
+from utopia.outputs.verdict import (
+    NOT_COMPARABLE,
+    Difference,
+    judge,
+    judge_claim,
+    judge_difference,
+    judge_family,
+    judge_statement,
+)
 
 Status = Literal["measured", "quoted", "dash", "absent", "blank"]
 """`quoted`: only the published value. `dash`: the paper prints one. `absent`: there should be a value of ours. `blank`:
@@ -76,127 +83,40 @@ class Cell:
         return f"{self.table}/{self.row}/{self.column}"
 
 
-class Measurement(NamedTuple):
-    """A metric over the replicas of a run."""
-
-    value: float
-    std: float | None
-    n: int
-
-
-def seed_means(
-    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
-) -> NDArray[np.float64]:
-    """Mean over folds for each seed [S].
-
-    Args:
-        metrics_csvs: metrics files of the run (of several, when its replicas are spread over files).
-        target: the target whose rows count.
-        metric: the metric whose rows count; only replicas' own rows (empty `item`) do.
-        promised: number of replicas (folds x seeds) that the run promises for this target, where it is known.
-        scale: factor to the column's unit.
-
-    Raises:
-        ComputeError: there is no such row, a replica is missing or stands there twice, or a value is not finite.
-    """
-    where = ", ".join(str(path) for path in metrics_csvs)
-    by_seed: dict[str, dict[str, float]] = defaultdict(dict)
-    for path in metrics_csvs:
-        for row in metrics.read(path):
-            if row.item or row.target != target or row.metric != metric:
-                continue
-            if row.fold in by_seed[row.seed]:
-                raise ComputeError(
-                    f"{target} {metric}: fold {row.fold}, seed {row.seed} stands there twice", where=where
-                )
-            if not math.isfinite(row.value):
-                raise ComputeError(f"{target} {metric} of fold {row.fold}, seed {row.seed} is {row.value}", where=where)
-            by_seed[row.seed][row.fold] = row.value
-    folds = sorted({fold for values in by_seed.values() for fold in values})
-    present = sum(len(values) for values in by_seed.values())
-    expected = max(promised or 0, len(folds) * len(by_seed))
-    if not present or present < expected:
-        missing = [
-            f"fold {fold} seed {seed}" for seed, values in by_seed.items() for fold in folds if fold not in values
-        ]
-        raise ComputeError(
-            f"{target} {metric}: {present} of {expected or 'the'} replicas are there"
-            + (f"; missing: {', '.join(missing[:6])}" if missing else ""),
-            where=where,
-            why="a mean over fewer replicas than promised would pass for the promised one",
-            remedy="delete the file and run the same command again: the missing replicas will be made",
-        )
-    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_seed.items())]) * scale
-
-
-def measure(
-    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
-) -> Measurement:
-    """Mean over folds for each seed, then mean and deviation (ddof 1) over the seeds; see `seed_means`."""
-    return _over_seeds(seed_means(metrics_csvs, target, metric, promised=promised, scale=scale))
-
-
-def _over_seeds(values: NDArray[np.float64]) -> Measurement:
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Measurement(float(values.mean()), std, len(values))
-
-
-@dataclass(frozen=True)
-class Results:
-    """What has been made for a table: where a run's metrics are, and what else is known about runs.
-
-    metrics: run id -> its metrics file. absent: run id -> why it could not be made. not_comparable: why measured cells
-    cannot be compared with print: one reason for all, or run id -> reason. promised: run id -> replicas that each of
-    its targets promises. frames: run id -> frames of each of its items.
-    """
-
-    metrics: Mapping[str, Path]
-    absent: Mapping[str, str]
-    not_comparable: str | Mapping[str, str] = ""
-    promised: Mapping[str, int] = field(default_factory=dict)
-    frames: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def ground(self, runs: Iterable[str]) -> str:
-        """Why none of these runs can be compared with print; empty if all can."""
-        if isinstance(self.not_comparable, str):
-            return self.not_comparable
-        every = (why for run in runs if (why := self.not_comparable.get(run, "")))
-        return "; ".join(dict.fromkeys(part for why in every for part in why.split("; ")))
-
-    def values(self, run: str, column: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The column's metric of a run for each seed."""
-        return seed_means(
-            [self.metrics[run]],
-            column["target"],
-            column["metric"],
-            promised=self.promised.get(run),
-        )
-
-    def items(self, run: str, column: Mapping[str, Any]) -> Items | str:
-        """The column's metric of a run at each test item, or why there is none."""
-        return read_items(self.metrics[run], run, column["target"], column["metric"], self.frames.get(run))
-
-
-def measured(row: Mapping[str, Any], column: Mapping[str, Any], results: Results) -> Measurement | None:
+def measured(
+    table: Mapping[str, Any], row: Mapping[str, Any], column: Mapping[str, Any], results: Results
+) -> Measurement | None:
     """What the replicas behind a cell give, without any interval; None of a cell that nothing was measured for.
 
     Raises:
         ComputeError: see `seed_means` and `mean_change`.
     """
     name, column = column["id"], _column(row, column)
-    runs = runs_behind(row, name)
+    runs = _own_runs(row, name)
     if not runs or any(run not in results.metrics for run in runs):
         return None
+    if column.get("statistic"):
+        found = _statistic(table, row, column, results)
+        return None if isinstance(found, str) else found
     if claim := (row.get("claims") or {}).get(name):
         stated = _stated(claim, results)
         return Measurement(float(stated.passed), None, len(stated.alike))
     if pairs := (row.get("changes") or {}).get(name):
-        return _over_seeds(_gains(pairs, column, results))
-    return _over_seeds(results.values(runs[0], column))
+        return over_seeds(_gains(pairs, column, results))
+    return over_seeds(results.values(runs[0], column))
 
 
-def runs_behind(row: Mapping[str, Any], column: str) -> list[str]:
-    """The runs that a cell is computed from, each once; none of one that is only quoted."""
+def runs_behind(table: Mapping[str, Any], row: Mapping[str, Any], column: str) -> list[str]:
+    """The runs that a cell is computed from, each once; none of one that is only quoted.
+
+    What is adjusted among all rows of a table hangs on the runs of all of them, after its own.
+    """
+    if next(each for each in table["columns"] if each["id"] == column).get("statistic") == "adjusted":
+        return list(dict.fromkeys(run for one in (row, *table["rows"]) for run in _own_runs(one, column)))
+    return _own_runs(row, column)
+
+
+def _own_runs(row: Mapping[str, Any], column: str) -> list[str]:
     run, pairs = (row.get("runs") or {}).get(column), (row.get("changes") or {}).get(column) or []
     claim = (row.get("claims") or {}).get(column) or {"cells": {}}
     # by the cells' names: a job that is done again from its record has them in that order
@@ -226,11 +146,21 @@ def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
         ComputeError: a run of the table is neither made nor declared absent; or see `seed_means`.
     """
     rows = {row["id"]: row for row in table["rows"]}
-    return [
+    cells = [
         _cell(table, row, column, results, rows.get(row.get("against")))
         for row in table["rows"]
         for column in table["columns"]
     ]
+    if not any(column.get("statistic") == "adjusted" for column in table["columns"]):
+        return cells
+    family = judge_family(
+        {
+            cell.cell: Difference(cell.cell, cell.difference_p, cell.difference_verdict)
+            for cell in cells
+            if cell.difference_p is not None
+        }
+    )
+    return [replace(cell, difference_verdict=family.verdicts.get(cell.cell, cell.difference_verdict)) for cell in cells]
 
 
 def _cell(
@@ -244,6 +174,7 @@ def _cell(
     claim, pairs = ((row.get(kind) or {}).get(name) for kind in ("claims", "changes"))
     printed = (row.get("published") or {}).get(name)
     published = None if printed == DASH else printed
+    own_runs = _own_runs(row, name)
     bare = Cell(
         table=table["id"],
         row=row["id"],
@@ -255,7 +186,7 @@ def _cell(
         reason="",
         published=published,
         decimals=int(column["decimals"]),
-        runs=runs_behind(row, name),
+        runs=own_runs,
         note=row.get("note") or "",
         name=row.get("name") or row["title"],
         keys=row.get("keys") or {},
@@ -277,6 +208,12 @@ def _cell(
             )
     if claim:
         return _with_statement(bare, _stated(claim, results), results)
+    if column.get("statistic"):
+        said = _statistic(table, row, column, results)
+        if isinstance(said, str):
+            return replace(bare, reason=said)
+        behind = [run for run in runs_behind(table, row, name) if run in results.metrics]
+        return replace(bare, **said._asdict(), status="measured", runs=behind)
     if pairs:
         found = _changed(bare, pairs, column, results)
     else:
@@ -296,7 +233,7 @@ def _cell(
 
 
 def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results) -> Cell:
-    found = _over_seeds(results.values(run, column))
+    found = over_seeds(results.values(run, column))
     items = results.items(run, column)
     around = Interval(None, None, items) if isinstance(items, str) else interval(items)
     return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
@@ -334,7 +271,7 @@ def _changed(bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, An
         gains = _gains(pairs, column, results)
     except ComputeError as error:
         return replace(bare, reason=error.what)
-    found = _over_seeds(gains)
+    found = over_seeds(gains)
     items = [(results.items(treated, column), results.items(without, column)) for treated, without in pairs]
     known = [(a, b) for a, b in items if not isinstance(a, str) and not isinstance(b, str)]
     if len(known) < len(items):
@@ -350,6 +287,36 @@ def _changed(bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, An
         interval=around.method,
     )
     return _with_difference(cell, pairs[0][1].split("@")[0].split(".")[-1], found.value, around, "higher")
+
+
+def _statistic(
+    table: Mapping[str, Any], row: Mapping[str, Any], column: Mapping[str, Any], results: Results
+) -> Measurement | str:
+    """What a column of comparisons shows of a row, or why it has nothing to show."""
+    own = _comparison(row, column, results)
+    if isinstance(own, str):
+        return own
+    if column["statistic"] == "adjusted":
+        every = {one["id"]: _comparison(one, column, results) for one in table["rows"]}
+        known = {place: one.around.p for place, one in every.items() if not isinstance(one, str)}
+        p = {place: each for place, each in known.items() if each is not None}
+        value = dict(zip(p, holm(list(p.values())), strict=True)).get(row["id"])
+    else:
+        value = own.value(column["statistic"])
+    return "one seed tells nothing of other trainings" if value is None else Measurement(value, None, own.seeds)
+
+
+def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Results) -> Comparison | str:
+    """Two runs compared, once for all columns of the row; a hole where one of them is."""
+    column = _column(row, column)
+    treated, without = row["changes"][column["id"]][0]
+    if missing := next((run for run in (treated, without) if run not in results.metrics), ""):
+        return results.absent.get(missing, "it was not made")
+    key = (treated, without, column["target"], column["metric"])
+    if key not in results.compared:
+        items = (results.items(treated, column), results.items(without, column))
+        results.compared[key] = compared(*items, column["better"])
+    return results.compared[key]
 
 
 def _stated(claim: Mapping[str, Any], results: Results) -> claims.Stated:

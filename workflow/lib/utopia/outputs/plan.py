@@ -14,7 +14,7 @@ from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.features import cards
 from utopia.inputs.miniature import draws_features
-from utopia.outputs import catalog, claims, jobs
+from utopia.outputs import catalog, claims, comparison_rows, jobs
 from utopia.outputs.availability import DatasetPlan, obstacle, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
@@ -71,6 +71,9 @@ class Plan:
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
+        self.comparisons = comparison_rows.of_plan(self.cells)
+        for name, table in self.tables.items():
+            self.cells += comparison_rows.cells(name, table, self.comparisons)
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
                 role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}")
@@ -318,6 +321,7 @@ class Plan:
         rows = [
             self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
         ]
+        rows += comparison_rows.settings(table, self.comparisons)
         mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
         return {
             "table": {

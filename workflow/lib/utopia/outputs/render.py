@@ -12,8 +12,9 @@ from typing import Any
 from utopia.errors import UtopiaError
 from utopia.files import write_text
 from utopia.outputs import render_html, render_markdown, render_tex
-from utopia.outputs.cells import Cell, Results, build
+from utopia.outputs.cells import Cell, build
 from utopia.outputs.render_layout import lay_out
+from utopia.outputs.results import Results
 
 COLUMNS = (
     "table",

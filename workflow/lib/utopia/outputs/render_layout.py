@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from utopia.outputs.cells import Cell
+from utopia.outputs.comparisons import P_VALUES
 from utopia.outputs.verdict import (
     ALONE,
     BETTER,
@@ -143,8 +144,8 @@ def _where(source: str) -> str:
 
 
 def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:
-    """Which way is better: as the column says, but upwards for gains, whatever they are gains of; not of claims."""
-    if any(row.get("claims") is not None for row in table["rows"]):
+    """Which way is better: as the column says, but upwards for gains of anything; not of claims and p-values."""
+    if any(row.get("claims") is not None for row in table["rows"]) or column.get("statistic") in P_VALUES:
         return ""
     gains = any(row.get("changes") for row in table["rows"])
     return _ARROWS.get("higher" if gains else column.get("better", ""), "")

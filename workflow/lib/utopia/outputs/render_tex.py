@@ -39,6 +39,8 @@ _SPECIAL = {
     "→": r"$\rightarrow$",
     "▲": r"$\bigtriangleup$",
     "▼": r"$\bigtriangledown$",
+    "△": r"$(\bigtriangleup)$",
+    "▽": r"$(\bigtriangledown)$",
     "○": r"$\circ$",
     "Δ": r"$\Delta$",
     "σ": r"$\sigma$",
@@ -62,7 +64,7 @@ def text(layout: Layout) -> str:
     heads = layout.keys + layout.heads
     head = " & ".join(["", *map(escape, heads)])
     # Sentences must break; the titles of models need not.
-    first = r"p{0.38\linewidth}" if max(len(line.title) for line in layout.lines) > LONG else "l"
+    first = r"p{0.38\linewidth}" if any(len(line.title) > LONG for line in layout.lines) else "l"
     body = [row for number, line in enumerate(layout.lines) for row in _rows(line, 1 + len(heads), number == 0)]
     source = f" {layout.source}" if layout.source else ""
     notes = [f"$^{{{number}}}$~{escape(note)}" for number, note in enumerate(layout.notes, start=1)]

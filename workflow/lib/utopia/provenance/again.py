@@ -16,8 +16,9 @@ import numpy as np
 from utopia import arrays
 from utopia.errors import ComputeError, UtopiaError
 from utopia.files import read_json, sha256
-from utopia.outputs.cells import Results, build, measured, runs_behind
+from utopia.outputs.cells import measured, runs_behind
 from utopia.outputs.comparability import frames, promised
+from utopia.outputs.results import Results
 from utopia.provenance import staleness
 from utopia.provenance.current import Change, differences
 from utopia.provenance.ledger import Record
@@ -108,13 +109,12 @@ def _value(graph: Graph, cell: Cell, found: Mapping[str, Path]) -> float:
     """A cell's value from metrics, and from what stands beside them of the training."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
     row = next(each for each in table["rows"] if each["id"] == cell.row)
-    alone = {**table, "columns": [_column(graph, cell)], "rows": [{**row, "against": None}]}
     summaries = [path for run in cell.runs if (path := found[run].with_name("training.json")).is_file()]
     results = Results(found, {}, "", promised(summaries), frames(summaries))
-    value = build(alone, results)[0].value
-    if value is None:
+    made = measured(table, row, _column(graph, cell), results)
+    if made is None:
         raise UtopiaError(f"the cell {cell.id} has no value", remedy="ask for a measured cell")
-    return value
+    return made.value
 
 
 def predictions_again(record: Record, portable: Portable, wanted: Collection[str]) -> list[Compared]:
@@ -177,7 +177,7 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
     asked = [
         (row, column) for row in rows for column in columns if wanted is None or _cell(table, row, column) in wanted
     ]
-    runs = {run for row, column in asked for run in runs_behind(rows[row], column)}
+    runs = {run for row, column in asked for run in runs_behind(table, rows[row], column)}
     roles = record.facts["roles"]
     files = [
         path for path in (*roles["inputs"]["metrics"], *roles["inputs"]["summaries"]) if Path(path).parent.name in runs
@@ -190,7 +190,7 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
         return  # what comes out may differ for another reason, which is said
     summaries = [portable.read(path) for path in files if path.endswith("training.json")]
     metrics = {Path(path).parent.name: portable.read(path) for path in files if path.endswith("metrics.csv")}
-    results = Results(metrics, {}, promised=promised(summaries))
+    results = Results(metrics, {}, promised=promised(summaries), frames=frames(summaries))
     lines = _lines_of(portable.read(csv_path))
     for row, column in asked:
         cell = _cell(table, row, column)
@@ -199,7 +199,7 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
             yield f"{cell} is not in {csv_path}"
             continue
         try:
-            own = measured(rows[row], columns[column], results)
+            own = measured(table, rows[row], columns[column], results)
         except ComputeError as error:
             if line.get("status") == "measured":
                 yield f"{cell}: {error.what}"

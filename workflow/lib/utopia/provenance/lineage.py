@@ -293,6 +293,12 @@ class _Job:
 def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
     """The cells of a table from its settings, as a rendering job is given them."""
     rows = {row["id"]: row for row in table["rows"]}
+    # what is adjusted among all rows hangs on all their runs
+    among = {
+        column["id"]: [run for row in table["rows"] for pair in row["changes"][column["id"]] for run in pair]
+        for column in table["columns"]
+        if column.get("statistic") == "adjusted"
+    }
     for row in table["rows"]:
         other = rows.get(row.get("against") or "", {}).get("runs") or {}
         for column in table["columns"]:
@@ -300,7 +306,13 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
             pairs = (row.get("changes") or {}).get(column["id"]) or []
             claim = (row.get("claims") or {}).get(column["id"]) or {"cells": {}}
             compared = [own["run"] for own in claim["cells"].values() if own["run"]]
-            runs = (run,) if run else tuple(dict.fromkeys([*(one for pair in pairs for one in pair), *compared]))
+            runs = (
+                (run,)
+                if run
+                else tuple(
+                    dict.fromkeys([*(one for pair in pairs for one in pair), *compared, *among.get(column["id"], ())])
+                )
+            )
             against = (other[column["id"]],) if run and column["id"] in other else ()
             yield Cell(name, row["id"], column["id"], runs, against)
 
