@@ -73,7 +73,9 @@ class Plan:
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
         self.comparisons = comparison_rows.of_plan(self.cells)
         for name, table in self.tables.items():
-            self.cells += comparison_rows.cells(name, table, self.comparisons)
+            if table.of_comparisons:
+                self.tables[name] = comparison_rows.filled(table, self.comparisons)
+                self.cells += comparison_rows.cells(name, table, self.comparisons)
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
                 role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}")
@@ -318,10 +320,13 @@ class Plan:
         """A table as the rendering job needs it (JSON-able)."""
         table = self.tables[name]
         cells = {(cell.row.id, cell.column.id): cell for cell in self.cells if cell.table == name}
-        rows = [
-            self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
-        ]
-        rows += comparison_rows.settings(table, self.comparisons)
+        rows = (
+            comparison_rows.settings(table, self.comparisons)
+            if table.of_comparisons
+            else [
+                self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
+            ]
+        )
         mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
         return {
             "table": {
