@@ -65,3 +65,34 @@ def test_random_and_human_on_summe(
     assert found.value == pytest.approx(expected, abs=tolerance)
     assert found.n == (3 if reference == "random" else 1)
     assert (found.std is None) == (reference == "human")
+
+
+def test_people_agree_half_as_well_with_one_another_as_with_their_mean(shared_data: Path, tmp_path: Path) -> None:
+    """TVSum: two conventions go under one name. The field's literature has rho .204 (Otani et al., CVPR 2019) for each
+    against each; each against the mean of the others gives about twice as much."""
+    contents: dict[str, np.ndarray] = {}
+    with h5py.File(shared_data / "tvsum" / "ydata-tvsum50.mat") as file:
+        votes = [np.asarray(file[place][()], np.float64) for place in file["tvsum50/user_anno"][:, 0]]
+    assert {len(of_users) for of_users in votes} == {20}
+    for number, of_users in enumerate(votes):
+        frames = of_users.shape[1]
+        picks = np.arange(0, frames, 15)
+        contents |= {
+            f"v{number}/times": picks / 25.0,
+            f"v{number}/importance": of_users[:, picks].mean(axis=0),
+            f"v{number}/importance.votes": of_users[:, picks],
+            f"v{number}/picks": picks,
+            f"v{number}/n_frames": np.array([frames]),
+            f"v{number}/change_points": np.array([[0, frames - 1]]),  # the F-score is not asked for here
+            f"v{number}/user_summary": np.zeros((2, frames), np.uint8),
+        }
+    names = [f"v{number}" for number in range(len(votes))]
+    facts = {"dataset": "tvsum", "protocol": "summary", "items": names, "absent": {}}
+    facts |= {"targets": {"importance": {"low": 1.0, "high": 5.0}}}
+    facts |= {"folds": [{"name": "all", "train": [], "test": names}]}
+    arrays.save(tmp_path / "labels.safetensors", contents, facts)
+    run = RUN | {"id": "tvsum.reference.human", "low": 1.0, "high": 5.0}
+    evaluate_reference(reference="human", labels=tmp_path / "labels.safetensors", run=run, output=tmp_path / "m.csv")
+    found = {name: measure([tmp_path / "m.csv"], "importance", name).value for name in ("spearman_users", "spearman")}
+    assert found["spearman_users"] == pytest.approx(0.204, abs=0.0005)
+    assert found["spearman"] == pytest.approx(0.396, abs=0.0005)

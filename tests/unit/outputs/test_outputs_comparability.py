@@ -13,10 +13,11 @@ from utopia.cli.plan import describe, in_words
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 from utopia.errors import ConfigError
+from utopia.files import write_json
 from utopia.inputs.manifest import list_inputs
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
-from utopia.outputs.comparability import of_features
+from utopia.outputs.comparability import of_features, reasons
 from utopia.outputs.plan import Plan
 
 MODALITIES = ("vggish", "vggish_music", "vgg16_places365", "openpose_action", "xception_face")
@@ -51,8 +52,8 @@ def paper(tmp_path: Path, extra: str = "") -> StudyBase:
 def test_features_that_are_not_the_papers(
     tmp_path: Path, dataset: str, chosen: tuple[str, ...], said: list[str]
 ) -> None:
-    reasons = of_features(paper(tmp_path), dataset, chosen)
-    assert len(reasons) == len(said) and all(map(str.startswith, reasons, said)), reasons
+    told = of_features(paper(tmp_path), dataset, chosen)
+    assert len(told) == len(said) and all(map(str.startswith, told, said)), told
 
 
 def test_weights_that_are_not_fine_tuned(tmp_path: Path) -> None:
@@ -61,8 +62,8 @@ def test_weights_that_are_not_fine_tuned(tmp_path: Path) -> None:
         "features:\n  openpose_action: {fine_tune: null, options: {layer: front}}\n"
         "  xception_face: {fine_tune: null}\n",
     )
-    reasons = of_features(bare, "liris", MODALITIES)
-    assert [reason.partition(":")[0] for reason in reasons] == ["openpose_action", "xception_face"], reasons
+    told = of_features(bare, "liris", MODALITIES)
+    assert [reason.partition(":")[0] for reason in told] == ["openpose_action", "xception_face"], told
     drawn = paper(tmp_path, "features: {openpose_action: {options: {weights: random}}}")
     assert of_features(drawn, "liris", MODALITIES) == ("openpose_action: random weights",)
 
@@ -125,3 +126,23 @@ def test_files_of_the_published_size_are_told_by_their_checksums(tmp_path: Path,
 def test_a_published_feature_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"extra\.yaml:1: .*no such entry in `features`"):
         paper(tmp_path, "datasets: {tvsum: {published_features: [[google_pool5]]}}")
+
+
+def test_an_epoch_chosen_on_the_test_items_is_said_in_the_cell_and_its_gain_is_a_cell(tmp_path: Path) -> None:
+    """Both choices are reported; nothing but the choice of the epoch differs between the two runs."""
+    study = {"study": "miniature", "tables": ["beyond_selection"], "figures": [], "datasets": {}}
+    plan = Plan(load(study))
+    cells = {cell.row.id: cell for cell in plan.cells if cell.column.id == "summe.f_score"}
+    fair, oracle = (cells[name].run for name in ("pgl_sum.training", "pgl_sum.test"))
+    assert fair is not None and oracle is not None and cells["pgl_sum.test"].row.against == "pgl_sum.training"
+    chosen = [run.settings["model_config"]["training"].pop("selection") for run in (fair, oracle)]
+    assert chosen == ["pgl_rule", "best_test"]
+    same = [{name: value for name, value in run.settings.items() if name != "id"} for run in (fair, oracle)]
+    assert same[0] == same[1]
+    for name, is_oracle in (("fair", False), ("oracle", True)):
+        write_json(
+            tmp_path / f"{name}.json",
+            {"run": name, "items": {}, "left_out": {}, "folds": {}, "dropped_folds": {}, "oracle": is_oracle},
+        )
+    said = reasons({}, [tmp_path / "fair.json", tmp_path / "oracle.json"])
+    assert said == {"fair": "", "oracle": "the epoch was selected on the test items (an oracle)"}

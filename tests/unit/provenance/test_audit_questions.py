@@ -303,5 +303,7 @@ def test_the_first_cause_is_the_one_furthest_upstream(small: Small, tmp_path: Pa
     predictions = f"runs/{RUN}/predictions.safetensors"
     flip(other.path(predictions), -1)
     other.forge(predictions, other.path(predictions).read_bytes())
+    other.edit_record(predictions, lambda facts: facts["environment"]["packages"].update(torch="2.0.1"))
+    assert "software differs: torch" in cause() and "2.0.1" in cause()
     other.edit_record(predictions, lambda facts: facts["params"]["runs"][1]["model_config"].update(dropout=0.9))
     assert "settings differ" in cause() and "dropout: 0.2 -> 0.9" in cause()

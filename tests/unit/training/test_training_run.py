@@ -18,6 +18,7 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
 from utopia.evaluation.protocols import evaluate_run
+from utopia.features import store
 from utopia.features.read import shots_digest
 from utopia.files import read_json, sha256, write_json
 from utopia.losses._common import Batch
@@ -211,6 +212,24 @@ def test_a_missing_feature_is_declared(tmp_path: Path) -> None:
     assert all("v3" not in replica["fitted"] + replica["held_out"] for replica in summary["replicas"])
     assert "v3" not in summary["items"]
     assert len(predictions) == 4
+
+
+def test_label_frames_that_a_shorter_modality_does_not_reach_are_counted(tmp_path: Path) -> None:
+    """The rule: a label sees the last row at or before it, so the last row lasts to the end; how often is recorded."""
+    toy = make_toy(tmp_path)
+    (index,) = toy.features
+    content, folder = read_json(index), toy.root / "features" / "store"
+    for item, features in content["items"].items():
+        reach = 8 if item in ("v1", "v4") else 30  # rows of a second, for labels of half a second
+        identity = {"item": item, "name": "sound"}
+        rows = np.random.default_rng(1).normal(size=(reach, 3)).astype(np.float32)
+        features["sound"] = store.put(store.place(folder, identity), folder, rows, np.arange(reach) * 1.0, identity)
+    write_json(index, content)
+    _, summary, _ = toy.train(
+        repeats=1, features=["plain", "sound"], normalise={}, training={"epochs": 1}, targets=["mood"]
+    )
+    # 43 and 52 labels; those up to 8.0 s, the end of the last row, are the first 17
+    assert summary["outside"] == {"v1": {"sound": 43 - 17}, "v4": {"sound": 52 - 17}}
 
 
 def test_shots_of_other_features_and_files_of_other_versions_are_named(tmp_path: Path) -> None:
