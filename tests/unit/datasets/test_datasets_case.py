@@ -122,6 +122,7 @@ def test_it_is_there_with_labels_and_says_why_nothing_is_trained_on_it(tmp_path:
     generate(dataset="case", count=6, settings=SIZE, seed=5, folder=tmp_path / "case")
     there = survey(load(overrides={"study": "paper", "data": str(tmp_path)}), "case")
     assert there.available and there.features == () and "labels only" in there.feature_reason
+    assert "fetch" not in there.feature_reason
 
 
 class TestRealData:

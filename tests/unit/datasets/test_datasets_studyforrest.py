@@ -103,6 +103,13 @@ def test_it_needs_no_data_folder_and_gives_way_to_the_users_own(tmp_path: Path) 
 
 
 class TestAgainstTheOfficialFiles:
+    def test_who_has_them_needs_no_more(self, shared_data: Path) -> None:
+        there = survey(load(overrides={"study": "open", "data": str(shared_data)}), "studyforrest")
+        assert there.available and there.folder == shared_data / "studyforrest"
+        assert there.precomputed == {"studyforrest_confounds": FOLDER / "confounds_1hz.csv"}
+        located = studyforrest.locate(there.folder, Config())
+        assert len(located.files["annotations"]) == studyforrest.OBSERVERS
+
     def test_the_features_in_the_box_are_made_of_them(self, shared_data: Path) -> None:
         lines = studyforrest.confounds(shared_data / "studyforrest" / "segments" / "avmovie")
         assert (FOLDER / "confounds_1hz.csv").read_text(encoding="utf-8").splitlines() == lines

@@ -102,7 +102,9 @@ def survey(study: StudyBase, name: str) -> DatasetPlan:
     return replace(
         there,
         reason=_remedied(there.reason, name, "annotations").replace(data, "<data>"),
-        feature_reason=_remedied(there.feature_reason, name).replace(data, "<data>"),
+        feature_reason=(
+            _remedied(there.feature_reason, name) if study.dataset(name).features else there.feature_reason
+        ).replace(data, "<data>"),
         missing={role: _remedied(why, name, role).replace(data, "<data>") for role, why in there.missing.items()},
     )
 
@@ -259,9 +261,11 @@ def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_vide
             # the file is not there yet when the first run is planned, so the whole folder is what the job reads
             return ("", folder) if draws_features(folder.name) else ("the miniature has no precomputed features", None)
         place = study.data / settings.folder if settings.folder and study.data else folder
-        for name in settings.files:
-            if (place / name).is_file():
-                return "", place / name
+        # who has the published files of a data set that comes with the project has not what the project made of them
+        for here in (place, EMBEDDED / folder.name):
+            for name in settings.files:
+                if (here / name).is_file():
+                    return "", here / name
         return f"{' or '.join(settings.files)} is not in {settings.folder or folder.name}/", None
     if not videos:
         return no_videos or "no videos", None

@@ -88,12 +88,16 @@ def _refuse_unproved(graph: Graph, folder: Path, path: Path) -> None:
 
 
 def write_readme(reference: Path) -> Path:
-    """Write what `results/reference` holds, and how it was made, from its records. Returns the file."""
+    """Write `readme(reference)` beside the folder. Returns the file."""
     output = reference.with_name(README)
-    studies = [folder for folder in sorted(reference.iterdir()) if (folder / "tables").is_dir()]
-    parts = [_HEAD, *("\n".join(_section(folder)) for folder in studies)]
-    write_text(output, "\n\n".join(parts) + "\n")
+    write_text(output, readme(reference))
     return output
+
+
+def readme(reference: Path) -> str:
+    """What `results/reference` holds, and how it was made, in words, from its records."""
+    studies = [folder for folder in sorted(reference.iterdir()) if (folder / "tables").is_dir()]
+    return "\n\n".join([_HEAD, *("\n".join(_section(folder)).rstrip() for folder in studies)]) + "\n"
 
 
 _HEAD = """\
