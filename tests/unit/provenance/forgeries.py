@@ -79,6 +79,25 @@ def forge_metrics(study: Small) -> None:
     study.forge(path, "".join(lines).encode())
 
 
+def forge_metrics_of_nobody(study: Small) -> None:
+    """A typed metric whose record names no script and no module, so that nothing can be done again."""
+    forge_metrics(study)
+    nothing = {"roots": [], "files": [], "modules": {}, "fingerprint": files.digest({}, 64)}
+    study.edit_record("runs/pmemo.et.tns_cwl/metrics.csv", lambda facts: facts["code"].update(nothing))
+    study.remake(CSV)
+
+
+def resealed(path: str, *content: bytes) -> Callable[[Small], Any]:
+    """Another content of a file (or `old, new` in it) and records that agree."""
+
+    def do(study: Small) -> None:
+        stored = study.path(path).read_bytes()
+        assert len(content) == 1 or content[0] in stored
+        study.forge(path, content[0] if len(content) == 1 else stored.replace(*content, 1))
+
+    return do
+
+
 def forge_predictions(study: Small) -> None:
     path = study.path("runs/pmemo.rmn.cwl/predictions.safetensors")
     stored = arrays.load(path)

@@ -48,7 +48,7 @@ def test_a_copy_is_taken_as_done_and_nothing_of_it_changes(copied: Small) -> Non
     before = {path: path.read_bytes() for path in (copied.folder / ROOT).rglob("*.*") if path.is_file()}
     assert to_run(copied) > 10
     answer = adopt(copied)
-    assert TABLE in answer["adopted"]
+    assert TABLE in answer["adopted"] and f"{ROOT}/audit/coverage.csv" in answer["adopted"]
     # What the study asks for and nobody has made is named; it follows from no loss of time.
     assert all("no record" in why for why in answer["refused"].values())
     assert to_run(copied) == 0

@@ -25,12 +25,14 @@ from forgeries import (
     forge_labels,
     forge_manifest,
     forge_metrics,
+    forge_metrics_of_nobody,
     forge_predictions,
     forge_summary,
     link_elsewhere,
     move,
     other_checkpoint,
     repaint,
+    resealed,
     swap_feature,
     swap_songs,
     table_in_a_linked_folder,
@@ -205,6 +207,36 @@ DAMAGES = [
     Damage("record's lock changed",
            edited(f"figures/{LABELS_ONLY}.csv", lock={"path": "envs/requirements.txt", "sha256": "0" * 64}),
            {"stale lock"}, set(), (LABELS_ONLY,)),
+    # files that cannot be read as what they should be, and records that agree with them
+    Damage("a manifest that is no JSON, forged", resealed("inputs/pmemo.json", b"{"),
+           {"inconsistent", "not reproduced"}, ALL, BOTH),
+    Damage("a manifest without items, forged", resealed("inputs/pmemo.json", b'{"dataset": "pmemo"}'),
+           {"inconsistent", "not reproduced"}, ALL, BOTH),
+    Damage("a manifest of other coverage, forged", resealed("inputs/pmemo.json", b"breaks off", b"is whole"),
+           {"not reproduced"}, ALL, BOTH),
+    Damage("a feature index that is a number, forged", resealed("features/pmemo/shard-0000.json", b"5"),
+           {"inconsistent", "not reproduced"}, ALL, (RUNS,)),
+    Damage("a feature index of other weights, forged",
+           resealed("features/pmemo/shard-0000.json", b"\"seed\": ", b"\"seed\": 1"),
+           {"inconsistent"}, ALL, (RUNS,)),
+    Damage("labels that are no arrays, forged", resealed("labels/pmemo/labels.safetensors", bytes(range(256))),
+           {"inconsistent", "not reproduced"}, ALL, BOTH),
+    Damage("predictions that are no arrays, forged",
+           resealed("runs/pmemo.rmn.cwl/predictions.safetensors", b"x" * 64),
+           {"inconsistent", "not reproduced"}, of("rmn.cwl", "rmn.baseline")),
+    Damage("a summary that is a list, forged", resealed("runs/pmemo.rmn.cwl/training.json", b"[1]"),
+           {"inconsistent", "not reproduced"}, WHOLE),
+    Damage("metrics that are no table, forged", resealed("runs/pmemo.rmn.cwl/metrics.csv", b'a,b\n"' + b"x" * 200_000),
+           {"not reproduced"}, WHOLE),
+    Damage("coverage edited", lambda s: flip(s.path("audit/coverage.csv"), -3), {"changed"}, set()),
+    Damage("coverage edited, forged", resealed("audit/coverage.csv", b",50,0,50,", b",50,50,0,"),
+           {"not reproduced"}, set()),
+    Damage("a record of other types", lambda s: s.edit_record(CSV, lambda facts: facts.update(roles=[5])),
+           {"record damaged", "unrecorded"}, WHOLE),
+    Damage("a record without its roles", lambda s: s.edit_record(CSV, lambda facts: facts.pop("roles")),
+           {"not reproduced"}, WHOLE),
+    Damage("a metric typed, and the record says that no script was run", forge_metrics_of_nobody,
+           {"stale setting"}, of("et.tns_cwl", "et.cwl", "et.baseline")),
     # strangers
     Damage("a table of unknown origin",
            lambda s: write(s, "tables/extra.csv", b"table,row,column,cell\nextra,a,b,extra/a/b\n"),
@@ -223,7 +255,7 @@ def test_an_untouched_study_is_sound(small: Small) -> None:
     report = small.verify()
     assert report.as_dict()["findings"] == []
     assert report.is_sound and report.notes == []
-    assert report.checked["cells"] == len(ALL) and report.checked["records"] == 14
+    assert report.checked["cells"] == len(ALL) and report.checked["records"] == 15
     # 24 replicas' predictions, 6 metrics files, 4 forms of a table, the numbers of 2 figures
     assert report.checked["recomputed"] >= 24 + 6 + 4 + 2
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 from utopia.errors import UtopiaError
-from utopia.outputs.jobs import flat
+from utopia.outputs.jobs import Job, flat, starts_of_code
 from utopia.outputs.plan import Plan
 from utopia.provenance import staleness
 from utopia.provenance.current import Current
@@ -64,12 +64,20 @@ def stored(plan: Plan, folder: Path) -> Graph:
             "params": portable.redact(jsonable(plan.settings(job.rule, job.names))),
             "roles": roles,
             **entries,
-            "code": {"fingerprint": "", "roots": [], "modules": {}},
+            "code": code_of(plan, job),
             "ended": f"{number:06d}",
             "seconds": 1.0,
         }
         records.append(Record(folder / f"{job.made()[0]}.record.json", facts))
     return Graph(Ledger(records, [], portable), plan.root.as_posix())
+
+
+def code_of(plan: Plan, job: Job) -> dict[str, Any]:
+    """The code of a job as its record has it."""
+    modules, script = starts_of_code(plan, job.rule, job.names)
+    known = staleness._closure(tuple(sorted(modules)), (script,))
+    assert isinstance(known, dict), known
+    return {"fingerprint": "", "roots": sorted(modules), "files": [script], "modules": known}
 
 
 def outcome(before: Plan, after: Plan) -> tuple[set[str], set[str]]:

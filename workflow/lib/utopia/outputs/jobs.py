@@ -72,9 +72,18 @@ def params(plan: Plan, rule: str, names: Names) -> dict[str, Any]:
         KeyError: the study has no such job; it names what is missing.
     """
     found = RULES[rule]
-    script = REPOSITORY / "workflow" / "scripts" / f"{found.script}.py"
-    code = fingerprint.code(*found.modules(plan, names), files=(script,))
+    modules, script = starts_of_code(plan, rule, names)
+    code = fingerprint.code(*modules, files=(REPOSITORY / script,))
     return {**found.within(plan, names, found.settings(plan, names)), "code": code}
+
+
+def starts_of_code(plan: Plan, rule: str, names: Names) -> tuple[list[str], str]:
+    """What the fingerprint of a job's code starts from: modules, and the script relative to the checkout.
+
+    Raises:
+        KeyError: the study has no such job.
+    """
+    return RULES[rule].modules(plan, names), f"workflow/scripts/{RULES[rule].script}.py"
 
 
 def job(plan: Plan, rule: str, names: Names) -> Job:

@@ -21,6 +21,7 @@ from utopia.outputs.comparability import frames, promised
 from utopia.outputs.results import Results
 from utopia.provenance import staleness
 from utopia.provenance.current import Change, differences
+from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 from utopia.provenance.paths import Portable
@@ -171,6 +172,15 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
         portable: where files are.
         wanted: the cells that are asked about; None: all.
     """
+    try:
+        yield from _doubts(record, portable, wanted)
+    except (UtopiaError, LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error) as error:
+        # Anybody may have written what is compared here.
+        name = record.outputs[0]["path"] if record.outputs else record.path
+        yield f"{name} cannot be compared with the replicas behind it: {in_words(error)}"
+
+
+def _doubts(record: Record, portable: Portable, wanted: Collection[str] | None) -> Iterator[str]:
     table = record.facts["params"]["settings"]["table"]
     rows = {row["id"]: row for row in table["rows"]}
     columns = {column["id"]: column for column in table["columns"]}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from utopia.config.load import REPOSITORY
-from utopia.outputs.jobs import BY_BATCH, Job, flat
+from utopia.outputs.jobs import BY_BATCH, Job, flat, starts_of_code
 from utopia.outputs.plan import Plan
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import BY_RUN, Graph
@@ -40,7 +40,7 @@ class Current:
 
     def jobs(self, record: Record) -> list[Job]:
         """Today's jobs that would make what a record's job has made."""
-        planned = (self.makers.get(path) for path in declared(record, "outputs"))
+        planned = (self.makers.get(entry["path"]) for entry in record.outputs)
         return list({id(job): job for job in planned if job is not None}.values())
 
     def records(self, job: Job) -> list[Record]:
@@ -74,6 +74,8 @@ class Current:
         if key not in self._changes:
             then = _without_code(record.facts["params"])
             found = [*_changes(then, self.settings(job), job), *self._other_inputs(job, record)]
+            # Other settings may bring other code with them; alone, it is a record or a rule that was edited.
+            found += [] if found else self._other_code(job, record)
             self._changes[key] = list({(change.name, str(change)): change for change in found}.values())
         return self._changes[key]
 
@@ -87,6 +89,15 @@ class Current:
             given = self.plan.settings(job.rule, job.names)
             self._settings[id(job)] = self.portable.redact(jsonable(given))
         return self._settings[id(job)]
+
+    def _other_code(self, job: Job, record: Record) -> Iterator[Change]:
+        """Where today's job would begin with another script or other modules than those that the record names.
+
+        The code behind these is compared by `staleness.code_change`, which begins with what the record names.
+        """
+        modules, script = starts_of_code(self.plan, job.rule, job.names)
+        then = {name: record.facts["code"].get(name, []) for name in ("roots", "files")}
+        yield from differences({"code": then}, {"code": {"roots": sorted(modules), "files": [script]}})
 
     def _write(self, path: str) -> str:
         """A path as records write it; of a file of the checkout, the one inside it, wherever the checkout lies."""

@@ -17,6 +17,7 @@ from utopia.evaluation import rows as metrics
 from utopia.files import read_json
 from utopia.outputs.rounding import rounded
 from utopia.provenance import origin
+from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 from utopia.provenance.subject import Subject
@@ -41,6 +42,18 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
         `subject`, `kind`, `value` (of a cell), `replicas`, `files` (the chain, nearest first), `inputs`, `settings`,
         `code`, `software`, `hardware`, `last_run`, `jobs`, `again`, `warnings`; see `utopia.cli.explain`.
     """
+    try:
+        return _answer(graph, subject, study, current)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UtopiaError(
+            f"what {subject.name} stands on cannot be read as what jobs write ({in_words(error)})",
+            where=subject.files[0],
+            why="a file or a record was edited",
+            remedy="run: utopia verify",
+        ) from error
+
+
+def _answer(graph: Graph, subject: Subject, study: str, current: Current | None) -> dict[str, Any]:
     files = [*subject.files] if subject.cell is None else [subject.files[0], *_value_files(graph, subject.cell)]
     chain = [*files, *_ancestors(graph, subject, files)]
     jobs = graph.jobs(chain)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from utopia.errors import UtopiaError
+
 KINDS = {
     "changed": "a file is not the one that its record describes",
     "missing": "a file that a record names is not there",
@@ -103,6 +105,19 @@ class Report:
             "notes": self.notes,
             "seconds": round(self.seconds, 3),
         }
+
+
+def short(sha256: str | None) -> str:
+    """A digest as findings show it."""
+    return (sha256 or "none")[:12]
+
+
+def in_words(error: Exception) -> str:
+    """What an exception that a file of the study has caused says, in one line."""
+    if isinstance(error, UtopiaError):
+        return error.what
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:200]}"
 
 
 def _union(parts: Iterable[Iterable[str]]) -> list[str]:

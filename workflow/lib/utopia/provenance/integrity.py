@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,11 +10,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from utopia import arrays
-from utopia.errors import InputError, UtopiaError
-from utopia.files import digest, read_json
-from utopia.provenance import environment
-from utopia.provenance.findings import Finding
+from utopia.provenance import contents, environment
+from utopia.provenance.findings import Finding, short
 from utopia.provenance.hashing import Found, hash_all
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Record, is_followed
@@ -158,18 +154,14 @@ class Bytes:
             for record in graph.readers.get(path, ()):
                 read = graph.entries(record, "inputs")[path]["sha256"]
                 if read != expected and read != now.sha256:
-                    what = f"{record.rule} read it with the sha256 {_short(read)}; now it has {_short(expected)}"
+                    what = f"{record.rule} read it with the sha256 {short(read)}; now it has {short(expected)}"
                     yield Finding("made anew", path, what, tuple(graph.made(record)))
 
 
 def _how(then: Mapping[str, Any], now: Found, *, is_input: bool) -> str:
     size = "" if then.get("bytes") == now.bytes else f", {then.get('bytes')} -> {now.bytes} bytes"
     kind = "the input's" if is_input else "its"
-    return f"{kind} sha256 was {_short(then.get('sha256'))} and is {_short(now.sha256)}{size}"
-
-
-def _short(sha256: str | None) -> str:
-    return (sha256 or "none")[:12]
+    return f"{kind} sha256 was {short(then.get('sha256'))} and is {short(now.sha256)}{size}"
 
 
 def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
@@ -183,7 +175,7 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
     found, unused = [], []
     mine = {graph.ledger.portable.write(record.file) for record in graph.ledger.records}
     mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
-    named = _stored(graph)
+    named = contents.stored(graph)
     notes = [f"{_shown(graph, path)} is a link to a folder elsewhere" for path in _linked(folder)]
     for below, is_link in _files(folder, notes, graph):
         text = f"{graph.root}/{below}"
@@ -250,26 +242,6 @@ def _files(folder: Path, notes: list[str], graph: Graph) -> Iterator[tuple[str, 
 _name_of = attrgetter("name")
 
 
-def _stored(graph: Graph) -> set[str]:
-    """The store objects that the feature indexes on disk name, relative to the study's folder."""
-    return {f"features/{entry['file']}" for _, _, entry in _index_entries(graph) if "file" in entry}
-
-
-def _index_entries(graph: Graph) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(index, item and feature, entry) of every readable feature index."""
-    folder = graph.ledger.portable.read(f"{graph.root}/features")
-    for path in sorted(folder.glob("*/*.json")):
-        if path.name.endswith(SUFFIX):
-            continue
-        try:
-            items = read_json(path)["items"].items()
-            entries = [(item, name, entry) for item, features in items for name, entry in features.items()]
-        except (UtopiaError, KeyError, AttributeError, TypeError):
-            continue  # it has changed, which its hash shows
-        for item, name, entry in entries:
-            yield graph.ledger.portable.write(path), f"{name} of {item}", entry
-
-
 def _cells_in(path: Path, below: str) -> tuple[str, ...] | None:
     """The cells that an unrecorded table holds; None for other files, whose cells the lineage knows."""
     if not re.fullmatch(r"tables/[^/]+\.(csv|md|tex|html)", below):
@@ -281,83 +253,3 @@ def _cells_in(path: Path, below: str) -> tuple[str, ...] | None:
             return tuple(row["cell"] for row in csv.DictReader(file) if row.get("cell"))
     except (OSError, UnicodeDecodeError, csv.Error):
         return ()
-
-
-def contents(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
-    """What files of the study say of others, against the records: manifests and feature indexes.
-
-    Files in `damaged` are passed over: what they say means nothing any more.
-    """
-    start = f"{graph.root}/inputs/"
-    for path in sorted(path for path in graph.makers if path.startswith(start)):
-        if re.fullmatch(r"[^/]+\.json", path[len(start) :]) and path not in damaged:
-            yield from _manifest(graph, path)
-    for index, name, entry in _index_entries(graph):
-        stored = f"{graph.root}/features/{entry.get('file')}"
-        if index in damaged or "file" not in entry or stored in damaged:
-            continue
-        known = graph.sha256_of(stored)
-        if known is None:
-            yield Finding("inconsistent", index, f"names {stored} ({name}), which no record knows", (index,))
-        elif known != entry["sha256"]:
-            what = f"says {_short(entry['sha256'])} of {stored} ({name}), its record says {_short(known)}"
-            yield Finding("inconsistent", index, what, (index,))
-
-
-def headers(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
-    """Stored features that say of themselves to be something else than their index says.
-
-    An object's name is the digest of what it says of itself; that names the item and the SHA-256 of its source.
-    """
-    sources: dict[str, set[str] | None] = {}
-    for index, name, entry in _index_entries(graph):
-        stored = f"{graph.root}/features/{entry.get('file')}"
-        if index in damaged or "file" not in entry or stored in damaged or graph.sha256_of(stored) is None:
-            continue
-        try:
-            meta = dict(arrays.load(graph.ledger.portable.read(stored)).meta)
-        except InputError as error:
-            yield Finding("inconsistent", stored, f"{name}: {error.what}", (index, stored))
-            continue
-        meta.pop("made_with", None)
-        item = name.partition(" of ")[2]
-        if index not in sources:
-            sources[index] = _sources(graph, index, damaged)
-        known = sources[index]
-        if digest(meta, 32) != Path(stored).stem:
-            yield Finding("inconsistent", stored, "its name is not the digest of what it says of itself", (stored,))
-        elif meta.get("item") != item or (known is not None and meta.get("source_sha256") not in known):
-            what = f"{index} has it as {name}, and it says to be of {meta.get('item')} or of another source"
-            yield Finding("inconsistent", stored, what, (stored,))
-
-
-def _sources(graph: Graph, index: str, damaged: set[str]) -> set[str] | None:
-    """The SHA-256 of every file that the features of an index may come from: what its job read.
-
-    None where a manifest is damaged, which is a finding of its own: then nobody knows.
-    """
-    maker = graph.makers.get(index)
-    inputs = graph.entries(maker, "inputs") if maker else {}
-    manifests = [path for path in inputs if Path(path).parent == Path(graph.root, "inputs")]
-    if not damaged.isdisjoint(manifests):
-        return None
-    read = graph.ledger.portable.read
-    listed = [item for path in manifests if path in graph.makers for item in read_json(read(path))["items"]]
-    of_items = {file["sha256"] for item in listed for file in item["files"].values()}
-    return of_items | {entry["sha256"] for entry in inputs.values()}
-
-
-def _manifest(graph: Graph, path: str) -> Iterator[Finding]:
-    try:
-        manifest = json.loads(graph.ledger.portable.read(path).read_bytes())
-        # Its own `root` is a path of the machine that listed it; the record says the same for all machines.
-        root = graph.makers[path].facts["params"]["folder"]
-        listed = [entry for item in manifest["items"] for entry in item["files"].values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # it has changed, which its hash shows
-    for entry in {entry["path"]: entry for entry in listed}.values():
-        file = f"{root}/{entry['path']}"
-        known = graph.sha256_of(file)
-        if known != entry["sha256"]:
-            what = f"says {_short(entry['sha256'])} of {file}, the records say {_short(known)}"
-            yield Finding("inconsistent", path, what, (path,))

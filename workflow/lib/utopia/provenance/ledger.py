@@ -16,7 +16,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from utopia.errors import UtopiaError
-from utopia.provenance.job import SCHEMA, SUFFIX, Block, digest_of
+from utopia.provenance import shape
+from utopia.provenance.job import SUFFIX, Block, digest_of
 from utopia.provenance.paths import Portable
 
 _SHARED = ("code", "environment")
@@ -24,7 +25,6 @@ _MARK = 1 << 62 | secrets.randbits(62)
 """Stands for a block that was cut out; no record can know it."""
 _PATH = re.compile(rb'"path"[ \t\r\n]*:[ \t\r\n]*"([^"]*)"')
 _AT_ONCE = 1 << 20
-_NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "code", "started", "ended", "seconds")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Ledger:
         with without_collection():
             for path in paths:
                 try:
-                    records.append(Record(path, _checked(_parsed(_text(path), shared))))
+                    records.append(Record(path, shape.checked(_parsed(_text(path), shared))))
                 except (OSError, ValueError) as error:
                     damaged.append(Damaged(Path(path), str(error)))
         records.sort(key=lambda record: record.facts["ended"])  # stable: those that ended together stay by path
@@ -256,7 +256,7 @@ def _mentions(files: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
             try:
                 text = _text(file)
                 if b"\\" in text:
-                    paths = [entry["path"] for entry in _with_members(_checked(from_json(text))["outputs"])]
+                    paths = [entry["path"] for entry in _with_members(shape.checked(from_json(text))["outputs"])]
                     names_root = True
                 else:
                     found = b"\n".join(_PATH.findall(text, max(text.find(b'"outputs"'), 0)))
@@ -341,28 +341,6 @@ def _record_files(folder: Path) -> list[str]:
                 elif entry.is_dir() and (not entry.is_symlink() or is_followed(entry.path, folder, seen)):
                     waiting.append(entry.path)
     return sorted(found)
-
-
-def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and "path" in value and "sha256" in value and "bytes" in value
-
-
-def _checked(facts: Any) -> dict[str, Any]:
-    """The facts of a record. Raises ValueError where they are not one."""
-    if not isinstance(facts, dict):
-        raise ValueError("not a record: no JSON object")
-    if facts.get("schema") != SCHEMA:
-        raise ValueError(f"its format is version {facts.get('schema')!r}; this program reads {SCHEMA}")
-    missing = [name for name in _NEEDED if name not in facts]
-    if missing:
-        raise ValueError(f"without {', '.join(missing)}")
-    for name in ("inputs", "outputs"):
-        entries = facts[name]
-        if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-            raise ValueError(f"{name} are not a list of files with path, sha256 and bytes")
-    if not isinstance(facts["code"], dict) or not {"fingerprint", "roots", "modules"} <= facts["code"].keys():
-        raise ValueError("code without fingerprint, roots or modules")
-    return facts
 
 
 def _with_members(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ it, or name it.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -203,10 +204,12 @@ class Graph:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """Every cell of every table that was made, by id; those that are only quoted have no runs."""
-        found = {}
+        found: dict[str, Cell] = {}
         for name, record in self.tables.items():
-            for cell in cells_of(name, record.facts["params"]["settings"]["table"]):
-                found[cell.id] = cell
+            # Settings that are none: doing the job again, and a look at today's settings, tell it.
+            with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
+                cells = list(cells_of(name, record.facts["params"]["settings"]["table"]))
+                found.update((cell.id, cell) for cell in cells)
         return found
 
     def files_of(self, cell: Cell, *, value_only: bool = False) -> list[str]:
@@ -278,7 +281,11 @@ class _Job:
         self.inputs = dict.fromkeys(entry["path"] for entry in members(record.inputs))
         self.sets: dict[tuple[bool, str | None], frozenset[str]] = {}
         given = record.facts["params"].get("runs") or []
-        ids = [run["id"] if isinstance(run, dict) else str(run) for run in given] if isinstance(given, list) else []
+        ids = (
+            [str(run.get("id")) if isinstance(run, dict) else str(run) for run in given]
+            if isinstance(given, list)
+            else []
+        )
         self.runs = set(ids)
         self.runs_of: dict[str, set[str]] = defaultdict(set)
         for role, paths in roles["inputs"].items():

@@ -16,6 +16,10 @@ from typing import Any
 _VARIABLE = "UTOPIA_ROOT_"
 
 
+class UnknownRootError(KeyError):
+    """A path lies below a named root that is not known here."""
+
+
 class Portable:
     """Translates paths to what a record holds, and back.
 
@@ -57,7 +61,7 @@ class Portable:
         return absolute
 
     def read(self, text: str) -> Path:
-        """The path on this machine that a record's text names. Raises KeyError for a named root that is not known."""
+        """The path on this machine that a record's text names. Raises UnknownRootError (a KeyError)."""
         return Path(self.place(text))
 
     def place(self, text: str) -> str:
@@ -65,6 +69,8 @@ class Portable:
         first = text[:1]
         if first == "<" and ">" in text:
             name, rest = text[1:].split(">", 1)
+            if name not in self.roots:
+                raise UnknownRootError(name)
             return str(self.roots[name] / rest.lstrip("/"))
         if first == "~" and text[:2] in ("~", "~/"):
             return str((self.home or Path("/")) / text[2:])

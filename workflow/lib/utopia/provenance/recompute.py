@@ -4,12 +4,13 @@ predictions, tables and figures from metrics, the page from all of them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from utopia.labels.read import Labels
 from utopia.outputs.figure_data import marked
 from utopia.provenance.again import difference
 from utopia.provenance.environment import other_machine
-from utopia.provenance.findings import Finding
+from utopia.provenance.findings import Finding, in_words
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
+from utopia.provenance.paths import UnknownRootError
 from utopia.provenance.replay import here, replay
 from utopia.provenance.staleness import code_change, stale
 
@@ -78,13 +80,21 @@ class Again:
         cheap = (*(FROM_RAW if self._trusted else ()), *DERIVED, TABLES, FIGURES)
         for record in records:
             if is_made_by(record, TRAINING):
-                yield from self._training(record)
+                yield from self._guarded(record, self._training)
         with hashed(self._known):
             for record in records:
                 if is_made_by(record, *cheap):
-                    yield from self._replayed(record)
+                    yield from self._guarded(record, self._replayed)
                 elif is_made_by(record, PAGE) and self._trusted:
-                    yield from self._page(record)
+                    yield from self._guarded(record, self._page)
+
+    def _guarded(self, record: Record, do: Callable[[Record], Iterator[Finding]]) -> Iterator[Finding]:
+        """What doing a job again finds. All that it reads may be forged: whatever that raises is a finding too."""
+        try:
+            yield from do(record)
+        except Exception as error:
+            what = f"cannot be done again: {in_words(error)}"
+            yield Finding("not reproduced", record.outputs[0]["path"], what, tuple(self._graph.made(record)))
 
     def _is_latest(self, record: Record) -> bool:
         return any(self._graph.makers.get(path) is record for path in self._graph.made(record))
@@ -128,12 +138,24 @@ class Again:
                 suffixes = ("",) if drawn or not is_made_by(record, FIGURES) else (".csv",)
                 made = replay(record, portable, Path(folder), suffixes)
             except UtopiaError as error:
-                yield Finding("not reproduced", name, f"cannot be done again: {error.what}", tuple(graph.made(record)))
+                what = f"cannot be done again: {error.what}{self._of(error.where, folder)}"
+                yield Finding("not reproduced", name, what, tuple(graph.made(record)))
                 return
-            except KeyError as error:
+            except UnknownRootError as error:
                 self._pass_over(name, f"the folder {error.args[0]!r} is not known")
                 return
             yield from self._compared(record, made)
+
+    def _of(self, where: object, folder: str) -> str:
+        """The file that made a job fail, as records write it, in parentheses; empty where it is not one of the study.
+
+        Args:
+            where: what the error names, perhaps with the number of a line.
+            folder: where the job was done again.
+        """
+        if not where or str(where).startswith(folder):
+            return ""
+        return f" ({self._graph.ledger.portable.write(str(where))})"
 
     def _compared(self, record: Record, made: Mapping[str, Path]) -> Iterator[Finding]:
         """What a job has made again, against what is stored."""
@@ -193,9 +215,9 @@ class Again:
                 continue
             try:
                 yield from self._run(run, predictions, summary, inputs["labels"])
-            except (UtopiaError, OSError, KeyError, TypeError, ValueError) as error:
-                what = error.what if isinstance(error, UtopiaError) else f"{type(error).__name__}: {error}"
-                yield Finding("inconsistent", summary, f"cannot be read as what training stores: {what}", (summary,))
+            except (UtopiaError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+                what = f"cannot be read as what training stores: {in_words(error)}"
+                yield Finding("inconsistent", summary, what, (summary, predictions))
 
     def _run(self, run: Mapping[str, Any], predictions: str, summary: str, labels: str) -> Iterator[Finding]:
         read = self._graph.ledger.portable.read
@@ -330,9 +352,10 @@ def differing_cells(now: bytes, then: bytes) -> tuple[str, ...] | None:
 
 def _by_cell(text: bytes) -> dict[str, list[dict[str, str | None]]]:
     found: dict[str, list[dict[str, str | None]]] = {}
-    for row in csv.DictReader(io.StringIO(text.decode("utf-8", errors="replace"))):
-        name = f"{row.get('table')}/{row.get('row')}/{row.get('column')}"
-        found.setdefault(name, []).append(dict(row))
+    with contextlib.suppress(csv.Error):  # not a table any more: it has no more cells
+        for row in csv.DictReader(io.StringIO(text.decode("utf-8", errors="replace"))):
+            name = f"{row.get('table')}/{row.get('row')}/{row.get('column')}"
+            found.setdefault(name, []).append(dict(row))
     return found
 
 
@@ -362,8 +385,8 @@ def fewer_seeds(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
         promised = record.facts["params"]["settings"].get("repeats")
         if path in damaged or promised is None:
             continue
-        text = graph.ledger.portable.read(path).read_bytes()
-        for cell, rows in _by_cell(text).items():
+        text = _bytes_of(graph.ledger.portable.read(path))
+        for cell, rows in (_by_cell(text) if text is not None else {}).items():
             for row in rows:
                 trained = ".reference." not in (row.get("runs") or "")  # a reference may need no seed
                 if row.get("status") == "measured" and trained and row.get("n") != str(promised):

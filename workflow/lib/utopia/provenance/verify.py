@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from utopia.provenance import environment, integrity, opened, staleness
+from utopia.provenance import contents, environment, integrity, opened, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Judged, Report
 from utopia.provenance.lineage import Graph
@@ -68,13 +68,13 @@ def verify(
     found += integrity.off_the_lock(graph)
     if differing := environment.differing(environment.packages(), environment.pinned()):
         report.notes.append(f"not installed as the lock pins it, so numbers may come out otherwise: {differing[0]}")
-    found += integrity.contents(graph, there.damaged)
+    found += contents.findings(graph, there.damaged)
     found += staleness.findings(graph, current, set(gone))
     found += opened.findings(graph)
     found += fewer_seeds(graph, there.damaged)
     again = Again(graph, there.damaged | set(there.unknown), known=there.known, pictures=pictures)
     if recompute:
-        found += integrity.headers(graph, there.damaged)
+        found += contents.headers(graph, there.damaged)
         tell("computing metrics and tables again")
         found += again.findings()
         report.notes += again.passed_over
