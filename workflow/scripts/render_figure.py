@@ -19,6 +19,7 @@ with record(snakemake) as job:
         figure=settings["figure"],
         labels=Path(inputs["labels"]) if "labels" in inputs else None,
         distribution=Path(inputs["distribution"]) if "distribution" in inputs else None,
+        table=Path(inputs["table"]) if "table" in inputs else None,
         manifest=Path(inputs["manifest"]) if "manifest" in inputs else None,
         features=[Path(path) for path in inputs.get("features", [])],
         feature_names=settings["feature_names"],

@@ -104,10 +104,7 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
             for name, there in plan.datasets.items()
         ],
         "tables": [{"table": name, **_count(plan, name)} for name in plan.tables],
-        "figures": [
-            {"figure": name, "reason": plan.datasets[figure.dataset].reason or None}
-            for name, figure in plan.figures.items()
-        ],
+        "figures": [{"figure": name, "reason": plan.figure_reason(name) or None} for name in plan.figures],
         "absent_runs": dict(sorted(plan.absent_runs.items())),
     }
 

@@ -29,7 +29,7 @@ class Drawing(NamedTuple):
     """What a drawing reads besides labels, distribution and predictions, and the options that it knows."""
 
     reads: frozenset[str] = frozenset()
-    """Of `features`, `summaries` (what training says of its runs) and `metrics`."""
+    """Of `features`, `summaries` (what training says of its runs) and `metrics`; or of `table` alone: its csv."""
     options: frozenset[str] = frozenset()
 
 
@@ -45,6 +45,7 @@ DRAWINGS: Mapping[str, Drawing] = {
     "reaction_sampling": Drawing(reads=frozenset({"summaries"})),
     "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),
     "reaction_correlation": Drawing(reads=frozenset({"summaries", "metrics"})),
+    "critical_difference": Drawing(reads=frozenset({"table"})),
 }
 """Every drawing of `outputs.figure`, by name."""
 BEYOND = "beyond_"
@@ -239,8 +240,10 @@ class Figure(Strict):
     """Studies whose `figures: all` means this one too; empty: every study."""
     draw: str
     """A name of `DRAWINGS`."""
-    dataset: str
-    target: str
+    dataset: str = ""
+    target: str = ""
+    table: str = ""
+    """Instead of a data set and a target: the table whose csv is drawn."""
     runs: dict[str, RunChoice] = Field(default_factory=dict)
     """Runs whose predictions are drawn, by role."""
     options: dict[str, Scalar] = Field(default_factory=dict)
@@ -289,6 +292,10 @@ def _figure_faults(figure: Figure) -> Iterator[Fault]:
     if figure.draw not in DRAWINGS:
         yield ("draw",), f"there is no drawing {figure.draw!r}{nearest(figure.draw, DRAWINGS)}"
         return
+    of_table = "table" in DRAWINGS[figure.draw].reads
+    for part in ("table",) if of_table else ("dataset", "target"):
+        if not getattr(figure, part):
+            yield (part,), f"the drawing {figure.draw!r} needs a {part!r}"
     known = DRAWINGS[figure.draw].options
     for name, value in figure.options.items():
         if name not in known:

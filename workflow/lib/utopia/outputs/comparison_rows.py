@@ -50,26 +50,28 @@ def row_id(names: Mapping[str, str]) -> str:
 
 
 def filled(table: Table, comparisons: Sequence[Compared]) -> Table:
-    """A table of comparisons with its rows."""
-    return table.model_copy(update={"rows": [_row(names) for names, _, _ in comparisons]})
+    """A table of comparisons with its rows; any other as it is."""
+    rows = [_row(names) for names, _, _ in comparisons]
+    return table.model_copy(update={"rows": rows}) if table.of_comparisons else table
 
 
 def _row(names: Mapping[str, str]) -> Row:
     return Row(id=row_id(names), title=names["treatment"])
 
 
-def cells(name: str, table: Table, comparisons: Sequence[Compared]) -> Iterator[Cell]:
-    """The cells of a table of comparisons."""
-    for names, cell, other in comparisons:
-        assert cell.run is not None and other.run is not None
-        row, pairs = _row(names), ((cell.run, other.run),)
-        for column in table.columns:
-            yield replace(cell, table=name, row=row, column=column, run=None, pairs=pairs)
+def cells(tables: Mapping[str, Table], comparisons: Sequence[Compared]) -> Iterator[Cell]:
+    """The cells of all tables of comparisons."""
+    for name, table in ((name, table) for name, table in tables.items() if table.of_comparisons):
+        for names, cell, other in comparisons:
+            assert cell.run is not None and other.run is not None
+            row, pairs = _row(names), ((cell.run, other.run),)
+            for column in table.columns:
+                yield replace(cell, table=name, row=row, column=column, run=None, pairs=pairs)
 
 
 def settings(table: Table, comparisons: Sequence[Compared]) -> list[dict[str, Any]]:
-    """The rows of a table of comparisons, as its rendering job needs them (see `render_table`)."""
-    return [_settings(*each, table.columns) for each in comparisons]
+    """The rows of a table of comparisons, as its rendering job needs them; none of any other."""
+    return [_settings(*each, table.columns) for each in comparisons if table.of_comparisons]
 
 
 def _settings(names: Mapping[str, str], cell: Cell, other: Cell, columns: Sequence[Column]) -> dict[str, Any]:

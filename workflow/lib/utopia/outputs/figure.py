@@ -15,6 +15,7 @@ from utopia.features.read import FeatureReader
 from utopia.files import read_json, write_text
 from utopia.labels.read import Labels
 from utopia.outputs import (
+    figure_critical_difference,
     figure_error_by_label,
     figure_error_change,
     figure_label_distribution,
@@ -44,7 +45,11 @@ DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "reaction_series": figure_reaction_series.draw,
     "reaction_correlation": figure_reaction_correlation.draw,
 }
-"""The function of each drawing of `catalog.DRAWINGS`."""
+"""The function of each drawing of `catalog.DRAWINGS` of a data set."""
+DRAW_TABLE: Mapping[str, Callable[[Path], tuple[Figure, list[Point]]]] = {
+    "critical_difference": figure_critical_difference.draw,
+}
+"""Of each that draws a table's csv."""
 
 
 def render_figure(
@@ -52,6 +57,7 @@ def render_figure(
     figure: Mapping[str, Any],
     labels: Path | None,
     distribution: Path | None,
+    table: Path | None = None,
     manifest: Path | None = None,
     features: Sequence[Path] = (),
     feature_names: Sequence[str] = (),
@@ -70,6 +76,7 @@ def render_figure(
         figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options"}.
         labels: the data set's labels file.
         distribution: its distribution file; None of a data set that has none.
+        table: instead of a data set's files: the csv of a table.
         manifest: the data set's manifest, which has the items' titles; without it ids are shown.
         features: index files of its features; none for a data set of annotations alone.
         feature_names: the features whose rows are concatenated.
@@ -86,14 +93,17 @@ def render_figure(
         ConfigError: there is no such drawing.
         ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
     """
-    if figure["draw"] not in DRAW:
+    known = (*DRAW, *DRAW_TABLE)
+    if figure["draw"] not in known:
         raise ConfigError(
-            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], DRAW)}",
+            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], known)}",
             where=f"figure {figure['id']}",
-            remedy=f"use one of: {', '.join(DRAW)}",
+            remedy=f"use one of: {', '.join(known)}",
         )
     with figure_style.styled():
-        if absent or labels is None:
+        if not absent and table is not None:
+            (drawn, points), status = DRAW_TABLE[figure["draw"]](table), "drawn"
+        elif absent or labels is None:
             drawn, points = _absent(absent or "no labels")
             status = "absent"
         else:

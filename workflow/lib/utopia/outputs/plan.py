@@ -64,7 +64,7 @@ class Plan:
         self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
         shown = {column.dataset for table in self.tables.values() for column in table.columns}
-        shown |= {figure.dataset for figure in self.figures.values()}
+        shown |= {figure.dataset for figure in self.figures.values() if not figure.table}
         # series that are drawn for a question are nobody's missing data where it is not asked
         known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
@@ -72,10 +72,8 @@ class Plan:
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
         self.comparisons = comparison_rows.of_plan(self.cells)
-        for name, table in self.tables.items():
-            if table.of_comparisons:
-                self.tables[name] = comparison_rows.filled(table, self.comparisons)
-                self.cells += comparison_rows.cells(name, table, self.comparisons)
+        self.tables = {name: comparison_rows.filled(table, self.comparisons) for name, table in self.tables.items()}
+        self.cells += comparison_rows.cells(self.tables, self.comparisons)
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
                 role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}")
@@ -196,9 +194,8 @@ class Plan:
     def figure_inputs(self, figure: str) -> dict[str, Any]:
         """The input files of a figure, by role; nothing where the data set is absent."""
         spec = self.figures[figure]
-        there = self.datasets[spec.dataset]
-        if not there.available:
-            return {}
+        if spec.table or self.figure_reason(figure):
+            return {"table": f"{self.root}/tables/{spec.table}.csv"} if spec.table in self.tables else {}
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
         distribution = self.study.dataset(spec.dataset).distribution
         reads = catalog.DRAWINGS[spec.draw].reads
@@ -320,13 +317,9 @@ class Plan:
         """A table as the rendering job needs it (JSON-able)."""
         table = self.tables[name]
         cells = {(cell.row.id, cell.column.id): cell for cell in self.cells if cell.table == name}
-        rows = (
-            comparison_rows.settings(table, self.comparisons)
-            if table.of_comparisons
-            else [
-                self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
-            ]
-        )
+        rows = comparison_rows.settings(table, self.comparisons) or [
+            self._row_settings(table, row, {c.id: cells[row.id, c.id] for c in table.columns}) for row in table.rows
+        ]
         mentioned = {run.id: run for cell in cells.values() for run in cell.runs}
         return {
             "table": {
@@ -371,18 +364,24 @@ class Plan:
             return ["generated miniature data"]
         return [*there.protocol_notes, *(there.notes if run.features else ())]
 
+    def figure_reason(self, name: str) -> str:
+        """Why a figure cannot be drawn; empty where it can."""
+        figure = self.figures[name]
+        if not figure.table:
+            return self.datasets[figure.dataset].reason
+        return "" if figure.table in self.tables else f"the study does not make the table {figure.table}"
+
     def figure_settings(self, name: str) -> dict[str, Any]:
         """A figure as the drawing job needs it (JSON-able)."""
-        figure = self.figures[name]
-        there = self.datasets[figure.dataset]
-        runs = self.figure_runs[name]
+        figure, runs = self.figures[name], self.figure_runs[name]
+        there = self.datasets.get(figure.dataset)
         return {
             "figure": {"id": name, **figure.model_dump(mode="json", exclude={"runs"})},
-            "absent": there.reason or None,
+            "absent": self.figure_reason(name) or None,
             "runs": {role: run.id for role, run in runs.items() if run.id in self.runs},
             "absent_runs": {role: self.absent_runs[run.id] for role, run in runs.items() if run.id in self.absent_runs},
-            "feature_names": list(there.features),
-            "feature_reason": there.feature_reason,
+            "feature_names": list(there.features) if there else [],
+            "feature_reason": there.feature_reason if there else "",
         }
 
 
