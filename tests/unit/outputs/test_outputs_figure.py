@@ -23,10 +23,10 @@ from utopia.files import read_json
 from utopia.labels.read import Labels
 from utopia.outputs import figure_style
 from utopia.outputs.catalog import DRAWINGS
-from utopia.outputs.figure import DRAW, render_figure
+from utopia.outputs.figure import DRAW, DRAW_TABLE, render_figure
 from utopia.outputs.figure_data import Inputs, marked
 
-OF_LABELS = sorted(name for name, drawing in DRAWINGS.items() if "summaries" not in drawing.reads)
+OF_LABELS = sorted(name for name, drawing in DRAWINGS.items() if drawing.reads.isdisjoint({"summaries", "table"}))
 LONG = "google_pool5_liris: eccv16_dataset_liris_google_pool5.h5 is not in liris/; googlenet: the folder has no videos"
 
 
@@ -361,7 +361,8 @@ def test_an_absent_figure_states_its_reason(tmp_path: Path) -> None:
 
 
 def test_every_drawing_of_the_catalogue_has_its_function() -> None:
-    assert list(DRAW) == list(DRAWINGS)
+    assert [*DRAW, *DRAW_TABLE] == list(DRAWINGS)
+    assert list(DRAW_TABLE) == [name for name, drawing in DRAWINGS.items() if "table" in drawing.reads]
 
 
 def test_unknown_drawings_and_forms(tmp_path: Path) -> None:

@@ -187,15 +187,16 @@ class Plan:
 
     def table_summaries(self, table: str) -> list[str]:
         """The training summaries behind a table; they say which items each run could use."""
-        return [
-            self.run_file(run, "training.json") for run in self.table_runs(table) if self.runs[run].reference is None
-        ]
+        trained = (run for run in self.table_runs(table) if self.runs[run].reference is None)
+        return [self.run_file(run, "training.json") for run in trained]
 
     def figure_inputs(self, figure: str) -> dict[str, Any]:
         """The input files of a figure, by role; nothing where the data set is absent."""
         spec = self.figures[figure]
-        if spec.table or self.figure_reason(figure):
-            return {"table": f"{self.root}/tables/{spec.table}.csv"} if spec.table in self.tables else {}
+        if self.figure_reason(figure):
+            return {}
+        if spec.table:
+            return {"table": f"{self.root}/tables/{spec.table}.csv"}
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
         distribution = self.study.dataset(spec.dataset).distribution
         reads = catalog.DRAWINGS[spec.draw].reads
@@ -369,7 +370,9 @@ class Plan:
         figure = self.figures[name]
         if not figure.table:
             return self.datasets[figure.dataset].reason
-        return "" if figure.table in self.tables else f"the study does not make the table {figure.table}"
+        if figure.table not in self.tables:
+            return f"the study does not make the table {figure.table}"
+        return "" if self.table_runs(figure.table) else f"no run of the table {figure.table} can be made"
 
     def figure_settings(self, name: str) -> dict[str, Any]:
         """A figure as the drawing job needs it (JSON-able)."""
