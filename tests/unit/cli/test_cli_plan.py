@@ -15,7 +15,7 @@ from utopia.config.load import REPOSITORY, load
 from utopia.outputs.plan import Plan
 
 UTOPIA = str(Path(sys.executable).parent / "utopia")
-KEYS = {"study", "jobs", "runs", "datasets", "tables", "figures", "absent_runs"}
+KEYS = {"study", "jobs", "runs", "datasets", "tables", "figures", "absent_runs", "left_out"}
 
 
 @pytest.fixture

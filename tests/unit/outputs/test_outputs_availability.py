@@ -128,3 +128,18 @@ def eev_parts(folder: Path) -> dict[str, set[str]]:
     tables = {part: folder / name for part, name in PARTS.items()}
     listed = {part: {line.split(",")[0] for line in path.read_text().splitlines()[1:]} for part, path in tables.items()}
     return {part: ids & there for part, ids in listed.items()}
+
+
+def test_tables_and_figures_of_data_that_are_not_there_are_left_out_if_the_study_says_so(data: Path) -> None:
+    both = {"tables": ["ulda_table_2", "ulda_table_7", "beyond_studyforrest"]}
+    both["figures"] = ["beyond_votes_summe", "beyond_distribution_pmemo"]
+    given = {"study": "paper", "without_data": "leave_out", **both}
+    without = Plan(load(given))
+    assert (list(without.tables), list(without.figures)) == (["beyond_studyforrest"], [])
+    assert without.left_out == ["ulda_table_2", "ulda_table_7", *sorted(both["figures"])]
+    # one of a table's two data sets is enough
+    with_summe = Plan(load({**given, "data": str(data)}))
+    assert list(with_summe.tables) == ["ulda_table_2", "beyond_studyforrest"]
+    assert list(with_summe.figures) == ["beyond_votes_summe"]
+    assert not any("/tables/ulda_table_7" in path for path in with_summe.targets())
+    assert Plan(load({**given, "without_data": "hole"})).left_out == []

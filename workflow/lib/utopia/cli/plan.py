@@ -6,6 +6,7 @@ shots: the file whose shots the F-score goes by, folds: list of {name, train, te
 test_listed},
 extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, what extraction from nothing costs, null
 where nothing is extracted}),
+`left_out` (tables and figures that are not made because none of their data sets is there),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
 is null if it will be drawn), `absent_runs` ({run id: reason}).
 
@@ -106,6 +107,7 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
         "tables": [{"table": name, **_count(plan, name)} for name in plan.tables],
         "figures": [{"figure": name, "reason": plan.figure_reason(name) or None} for name in plan.figures],
         "absent_runs": dict(sorted(plan.absent_runs.items())),
+        "left_out": plan.left_out,
     }
 
 
@@ -152,6 +154,8 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     absent = [figure for figure in found["figures"] if figure["reason"]]
     lines += ["", f"figures: {len(found['figures']) - len(absent)} of {len(found['figures'])}"]
     lines += [f"  {figure['figure']}: absent: {figure['reason']}" for figure in absent]
+    if found["left_out"]:
+        lines += ["", f"left out, because none of their data is there: {', '.join(found['left_out'])}"]
     if found["absent_runs"]:
         lines += ["", f"runs: {found['runs']} of {found['runs'] + len(found['absent_runs'])}; absent are"]
         for reason, count in Counter(found["absent_runs"].values()).most_common():

@@ -272,6 +272,10 @@ class StudyBase(Strict):
     figures: Literal["all"] | list[str] = "all"
     """Figures to make: `all`, or ids of workflow/resources/figures/."""
 
+    without_data: Literal["hole", "leave_out"] = "hole"
+    """What becomes of a table or figure none of whose data sets is there: it is made of holes with their reason, or it
+    is left out, and `utopia plan` says so."""
+
     def dataset(self, name: str) -> Any:
         """The settings of a data set."""
         return getattr(self.datasets, name)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from utopia.datasets import _common
 from utopia.errors import InputError
 from utopia.fetch import recipe
 from utopia.outputs import comparability
+from utopia.outputs.catalog import Figure, Table
 from utopia.outputs.runs import RIDGE, Run
 
 EMBEDDED = RESOURCES / "embedded"
@@ -113,6 +115,17 @@ def _remedied(reason: str, name: str, role: str = "") -> str:
     """The reason of an absence with the command that gets what is missing, where there is one."""
     command = recipe.command(name, role) if reason else ""
     return reason if not command or command in reason else f"{reason} (to get it: {command})"
+
+
+def leave_out(tables: dict[str, Table], figures: dict[str, Figure], datasets: Mapping[str, DatasetPlan]) -> list[str]:
+    """Take out of both the entries none of whose data sets is there. Returns their names."""
+    there = {"", *(name for name, found in datasets.items() if found.available)}
+    away = [name for name, table in tables.items() if not {column.dataset for column in table.columns} & there]
+    away += [name for name, figure in figures.items() if figure.dataset not in there]
+    for name in away:
+        tables.pop(name, None)
+        figures.pop(name, None)
+    return away
 
 
 def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:

@@ -15,7 +15,7 @@ from utopia.errors import ConfigError
 from utopia.features import cards
 from utopia.inputs.miniature import draws_features
 from utopia.outputs import catalog, claims, comparison_rows, jobs
-from utopia.outputs.availability import DatasetPlan, obstacle, survey
+from utopia.outputs.availability import DatasetPlan, leave_out, obstacle, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
 from utopia.outputs.jobs import Job
@@ -68,6 +68,7 @@ class Plan:
         # series that are drawn for a question are nobody's missing data where it is not asked
         known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
+        self.left_out = leave_out(self.tables, self.figures, self.datasets) if study.without_data == "leave_out" else []
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
