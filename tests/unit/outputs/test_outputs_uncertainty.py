@@ -107,6 +107,18 @@ def test_no_interval_without_a_ground(movies: Path) -> None:
     assert read_items(movies, "r", "arousal", "mse", FRAMES) == "this metric is not one of single items"
 
 
+def test_a_reference_has_the_frames_that_other_runs_of_its_data_set_name(movies: Path) -> None:
+    from utopia.outputs.results import Results
+
+    column = {"target": "valence", "metric": "mse"}
+    runs = {"liris.reference.human": movies, "pmemo.reference.human": movies}
+    known = {"liris.et.baseline": {"m": 10}, "liris.rmn.baseline": {"k": 30}, "liris_2.et.baseline": {"m": 1}}
+    results = Results(runs, {}, frames=known)
+    found = results.items("liris.reference.human", column)
+    assert isinstance(found, Items) and interval(found) == interval(read_items(movies, "r", "valence", "mse", FRAMES))
+    assert "not at hand" in str(results.items("pmemo.reference.human", column))
+
+
 def test_a_fold_score_that_was_rounded_still_adds_up(tmp_path: Path) -> None:
     rows = [("0", "0", "", "f_score", 33.33), ("0", "0", "a", "f_score", 100 / 3), ("0", "0", "b", "f_score", 100 / 3)]
     assert isinstance(read_items(metrics_file(tmp_path / "f.csv", rows), "r", "valence", "f_score"), Items)

@@ -118,4 +118,12 @@ class Results:
 
     def items(self, run: str, column: Mapping[str, Any]) -> Items | str:
         """The column's metric of a run at each test item, or why there is none."""
-        return read_items(self.metrics[run], run, column["target"], column["metric"], self.frames.get(run))
+        return read_items(self.metrics[run], run, column["target"], column["metric"], self._frames(run))
+
+    def _frames(self, run: str) -> Mapping[str, int]:
+        """Frames of each item of a run. A reference tells none; its items have those that other runs of its data set
+        name, because labels stand on one grid."""
+        if run in self.frames:
+            return self.frames[run]
+        dataset = f"{run.partition('.')[0]}."
+        return {item: n for other, own in self.frames.items() if other.startswith(dataset) for item, n in own.items()}
