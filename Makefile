@@ -15,7 +15,7 @@ SHELL := /bin/bash
 export UTOPIA_MAKE_STUDY := $(value STUDY)
 export UTOPIA_MAKE_DATA := $(value DATA)
 export UTOPIA_MAKE_CORES := $(value CORES)
-unexport STUDY DATA CORES ARGS
+unexport STUDY DATA CORES ARGS PYTHONHOME PYTHONPATH
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile

@@ -126,6 +126,51 @@ def test_drawing_needs_no_command_of_ours(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
+def test_other_packages_in_pythonpath_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    for name in ("yaml", "matplotlib", "snakemake", "json5"):
+        (tmp_path / "modules" / f"{name}.py").write_text("raise RuntimeError('of the cluster')")
+    program = str(REPOSITORY / "workflow" / "lib")
+    for path in (f"{tmp_path}/modules:{program}", f"{program}::{tmp_path}/modules"):
+        found = seen(tmp_path, {"HOME": str(tmp_path), "PYTHONPATH": path})
+        ((subject, told, _, remedy),) = found["notes"]
+        assert subject == "PYTHONPATH" and f"{tmp_path}/modules" in told and remedy == "unset PYTHONPATH"
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2), (2,)])
+def test_streams_that_are_closed(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    """As cron and `>&-` leave them. What is written to a file afterwards is not mixed with what would be printed."""
+    code = (
+        f"import os, sys; [os.close(number) for number in {closed}]\n"
+        "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
+    )
+    then = (
+        "import os, sys; from utopia.cli.main import main; code = main(['doctor', '--profile', 'nosuch'])\n"
+        "file = open(sys.argv[1], 'w'); print('said'); print('told', file=sys.stderr)\n"
+        "file.write('written'); file.close()\n"
+        "os.write(1, b'!'); os._exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, then, tmp_path / "x"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "x").read_text() == "written"
+    assert "Traceback" not in done.stderr and "foresaw" not in done.stdout + done.stderr
+
+
+def test_a_machine_without_which(tmp_path: Path) -> None:
+    for name in ("sh", "bash", "env", "uname"):
+        (tmp_path / name).symlink_to(Path("/usr/bin" if Path("/usr/bin", name).exists() else "/bin", name))
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    command = [UTOPIA, "run", "--", "--list-rules"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
+    assert done.returncode == 0 and "build_labels" in done.stdout, done.stderr
+    which = REPOSITORY / "profiles" / "default" / "bin" / "which"
+    for name, code in (("env", 0), ("no-such-program", 1)):
+        asked = subprocess.run([which, name], env=environment, capture_output=True, text=True)
+        assert asked.returncode == code and (str(tmp_path / name) in asked.stdout) == (code == 0)
+
+
 def test_a_fit_environment_is_left_alone(tmp_path: Path) -> None:
     assert seen(tmp_path, {"HOME": str(tmp_path)})["notes"] == []
 

@@ -41,6 +41,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
+    surroundings.open_streams()
     for stream in (sys.stdout, sys.stderr):
         # Any name of a file can be printed, whatever the terminal's encoding.
         if isinstance(stream, io.TextIOWrapper):

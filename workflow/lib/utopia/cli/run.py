@@ -132,9 +132,9 @@ def become_snakemake(settings: Mapping[str, str], more: Sequence[str], passed_on
 
 
 def stand_ins(command: Sequence[str]) -> list[str]:
-    """The folders of a profile with programs that its executor cannot do without and that a machine may not have."""
+    """The folders with programs that Snakemake, or a profile's executor, needs and that a machine may not have."""
     named = [Path(word).resolve() / "bin" for before, word in pairwise(command) if before == "--workflow-profile"]
-    return [str(folder) for folder in named[-1:] if folder.is_dir()]
+    return [str(folder) for folder in (*named[-1:], Path("profiles", DEFAULT, "bin").resolve()) if folder.is_dir()]
 
 
 def clear_up(repository: Path, folder: Path, settings: Mapping[str, str], former: runlock.Owner | None) -> None:

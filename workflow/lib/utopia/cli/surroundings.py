@@ -31,7 +31,22 @@ class Note(NamedTuple):
 
 def adapt(checkout: Path) -> list[Note]:
     """Make the environment of this process fit for a run in `checkout`, and say what was changed."""
-    return [*_temporary(checkout), *_home(checkout), *_user(), *_encoding(), *_variables()]
+    return [*_temporary(checkout), *_home(checkout), *_user(), *_encoding(), *_packages(), *_variables()]
+
+
+def open_streams() -> None:
+    """Give this process the standard streams that a daemon, cron or `>&-` has closed.
+
+    Otherwise Python has none, and the next file that is opened takes the place of standard output.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)
+            os.set_inheritable(number, True)
+            if nothing != number:
+                os.close(nothing)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 (as Python's)
 
 
 def _temporary(checkout: Path) -> Iterator[Note]:
@@ -81,6 +96,23 @@ def _encoding() -> Iterator[Note]:
     if sys.getfilesystemencoding().lower() != "utf-8":
         found = f"names of files are read as {sys.getfilesystemencoding()} ({locale.getlocale()[0]})"
         yield Note("encoding", found, "UTF-8 in what it starts", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+
+
+def _packages() -> Iterator[Note]:
+    """Leave out the packages that PYTHONPATH puts before those of the lock; what holds this program stays."""
+    given = os.environ.get("PYTHONPATH", "")
+    kept = [folder for folder in given.split(os.pathsep) if (Path(folder) / "utopia" / "cli").is_dir()]
+    if not given or kept == given.split(os.pathsep):
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join(kept)
+    if not kept:
+        del os.environ["PYTHONPATH"]
+    others = {str(Path(folder or ".").absolute()) for folder in given.split(os.pathsep)} - {
+        str(Path(folder).absolute()) for folder in kept
+    }
+    sys.path[:] = [place for place in sys.path if not place or str(Path(place).absolute()) not in others]
+    found = f"PYTHONPATH={given}: packages there would be taken instead of those of the lock file"
+    yield Note("PYTHONPATH", found, "the packages of .venv", "unset PYTHONPATH")
 
 
 def _variables() -> Iterator[Note]:
