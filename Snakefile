@@ -33,7 +33,7 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
     shard="[0-9]{4}",
     feature="[a-z0-9_]+",
-    reference="random|human|oracle|ridge",
+    reference="random|human|oracle|ridge|label_study",
     run=r"(?:(?!\.reference\.)[^/])+",
     table="[a-z0-9_]+",
     figure="[a-z0-9_]+",

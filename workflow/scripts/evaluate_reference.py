@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
-from utopia.evaluation.references import evaluate_reference
 from utopia.provenance.job import record
 
 with record(snakemake) as job:
-    evaluate_reference(
-        reference=snakemake.wildcards.reference,
-        run=snakemake.params.run,
-        labels=Path(snakemake.input.labels),
-        features=[Path(path) for path in snakemake.input.get("features", [])],
-        output=Path(snakemake.output[0]),
-    )
+    labels, output = Path(snakemake.input.labels), Path(snakemake.output[0])
+    if snakemake.wildcards.reference == "label_study":
+        from utopia.evaluation.label_study import study_labels
+
+        study_labels(run=snakemake.params.run, labels=labels, output=output)
+    else:
+        from utopia.evaluation.references import evaluate_reference
+
+        evaluate_reference(
+            reference=snakemake.wildcards.reference,
+            run=snakemake.params.run,
+            labels=labels,
+            features=[Path(path) for path in snakemake.input.get("features", [])],
+            output=output,
+        )

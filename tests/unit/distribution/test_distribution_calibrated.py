@@ -119,7 +119,7 @@ def test_a_bias_that_comes_and_goes_with_an_annotator_is_noise_of_the_label() ->
     votes = np.stack([np.zeros(4000), np.full(4000, 2.0)]) + rng.normal(0, 1e-3, (2, 4000))
     votes[1, ::2] = np.nan  # the mean vote jumps between 0 and 1; nothing of it is the series
     label_T = np.nanmean(votes, axis=0)
-    share = reliability(votes)
+    share = reliability(vote_noise(votes))
     assert share is not None
     assert share < 0.1
     assert calibrate(label_T, votes, WIDE).argmax() == bin_index(np.array([label_T.mean()]), WIDE)[0]
@@ -138,7 +138,7 @@ NOTHING = {
 @pytest.mark.parametrize("votes", NOTHING.values(), ids=NOTHING.keys())
 def test_where_nothing_can_be_estimated_it_is_the_identity(votes: np.ndarray) -> None:
     label_T = np.linspace(0.1, 0.9, 30)
-    assert reliability(votes) is None
+    assert reliability(vote_noise(votes)) is None
     assert calibrate(label_T, votes, TEN).tolist() == histogram(label_T, TEN).tolist()
 
 

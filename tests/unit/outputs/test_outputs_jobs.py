@@ -121,7 +121,8 @@ def test_the_inputs_of_coverage_are_all_that_it_reads_of_a_study_without_data() 
     plan = Plan(load({"study": "paper"}))
     coverage = next(job for job in plan.jobs if job.rule == "report_coverage")
     cards = {Path(path).stem for path in coverage.inputs["cards"]}
-    assert cards == {"eev", "liris", "pmemo", "summe", "tvsum"} and not coverage.inputs["manifests"]
+    assert cards == {"case", "eev", "liris", "pmemo", "summe", "tvsum"}
+    assert coverage.inputs["manifests"] == ["results/paper/inputs/studyforrest.json"], "it comes with the project"
 
 
 # -- no default hides a parameter

@@ -156,7 +156,9 @@ def _judge_together(cells: list[dict[str, Any]]) -> dict[str, float]:
     """Give the cells that have a difference the verdict that stands among all of them, and count."""
     from utopia.outputs import verdict
 
-    compared = [cell for cell in cells if cell["difference_p"] is not None]
+    compared = [
+        cell for cell in cells if cell["difference_p"] is not None and verdict.is_of_treatments(cell["runs"].split())
+    ]
     family = verdict.judge_family(
         {
             cell["cell"]: verdict.Difference(

@@ -77,7 +77,7 @@ def vote_noise(votes_AT: NDArray[np.floating]) -> Noise | None:
     return Noise(of_vote, of_vote * float((1 / count_T).mean()) + float(bias_T.var()), degrees, label_T)
 
 
-def reliability(votes_AT: NDArray[np.floating], *, judges: float = math.inf) -> float | None:
+def reliability(noise: Noise | None, *, judges: float = math.inf) -> float | None:
     """The share of the mean vote's variance over time that the utopia label has: (S^2 - s^2 / k) / S^2.
 
     With `judges`, the share that the mean of so many other votes would have; it may be above 1. A variance of the
@@ -85,13 +85,12 @@ def reliability(votes_AT: NDArray[np.floating], *, judges: float = math.inf) -> 
     so that no series collapses to one value by chance. It vanishes as frames grow.
 
     Args:
-        votes_AT: votes [A, T]; NaN: no vote.
+        noise: of the votes behind the label; see `vote_noise`.
         judges: votes that the mean aimed at is taken over; infinitely many: the utopia label.
 
     Returns:
-        None where nothing can be estimated: see `vote_noise`, and where the mean vote never changes.
+        None where nothing can be estimated: there is no `noise`, or the mean vote never changes.
     """
-    noise = vote_noise(votes_AT)
     if noise is None:
         return None
     total = float(noise.mean.var(ddof=1))
@@ -124,15 +123,29 @@ def calibrate(
     Raises:
         ComputeError: a label is not a number or outside the range.
     """
-    label_T = np.asarray(label_T, np.float64)
+    label_T = np.asarray(label_T, dtype=np.float64)
     count_b = count_bins(bin_index(label_T, settings, where=where), bin_total(settings))
-    share, variance = reliability(votes_AT, judges=judges), float(label_T.var())
+    shrunk = shrink(label_T, reliability(vote_noise(votes_AT), judges=judges))
+    return count_b if shrunk is None else smooth(*shrunk, settings)
+
+
+def shrink(label_T: NDArray[np.floating], share: float | None) -> tuple[Float, float] | None:
+    """Labels brought to the variance `share` times their own, and the bandwidth that is part of that variance.
+
+    Args:
+        label_T: labels [T].
+        share: their reliability; None: not known.
+
+    Returns:
+        Centres [T] and the deviation of the Gaussian that each stands for; None where there is nothing to shrink.
+    """
+    variance = float(label_T.var())
     if share is None or variance <= STILL:
-        return count_b
+        return None
     ratio = NORMAL_REFERENCE * len(label_T) ** -0.2
     aimed = share * variance / (1 + ratio**2)
-    shrunk_T = label_T.mean() + math.sqrt(aimed / variance) * (label_T - label_T.mean())
-    return smooth(shrunk_T, ratio * math.sqrt(aimed), settings)
+    centre_T = label_T.mean() + math.sqrt(aimed / variance) * (label_T - label_T.mean())
+    return centre_T, ratio * math.sqrt(aimed)
 
 
 def smooth(value_T: Float, bandwidth: float, settings: Distribution) -> Float:

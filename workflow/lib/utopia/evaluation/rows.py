@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from utopia.errors import InputError
@@ -27,6 +29,16 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
+def hole(target: str, metric: str, reason: str) -> Row:
+    """A row that declares that a metric cannot be had, and why: no seed, no number, the reason for an item."""
+    return Row(target, "", "", reason, metric, math.nan)
+
+
+def is_hole(row: Row) -> bool:
+    """Whether a row declares that its metric cannot be had."""
+    return not row.seed and bool(row.item) and math.isnan(row.value)
+
+
 def write(path: str | Path, rows: Iterable[Row]) -> None:
     """Write rows, in the order given, atomically; values keep every digit (repr of float64)."""
     text = io.StringIO()
@@ -42,6 +54,38 @@ def read(path: str | Path) -> list[Row]:
     Raises:
         InputError: it is missing, has other columns, or a value is not a number (with the line).
     """
+    return list(_read(*_version(path)))
+
+
+def select(path: str | Path, target: str, *names: str) -> list[Row]:
+    """The rows of some metrics of a target; files are parsed once, because tables ask for one cell after another.
+
+    Raises:
+        InputError: see `read`.
+    """
+    index = _index(*_version(path))
+    return [row for name in dict.fromkeys(names) for row in index.get((target, name), ())]
+
+
+def _version(path: str | Path) -> tuple[str, int, int]:
+    """A file, and what tells that it was written again."""
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise InputError(f"cannot read the metrics ({error})", where=path) from error
+    return str(path), state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=64)
+def _index(path: str, changed: int, size: int) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in _read(path, changed, size):
+        found.setdefault((row.target, row.metric), []).append(row)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _read(path: str, changed: int, size: int) -> tuple[Row, ...]:
     try:
         lines = list(csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
@@ -60,4 +104,4 @@ def read(path: str | Path) -> list[Row]:
             rows.append(Row(target, fold, seed, item, metric, float(value)))
         except ValueError as error:
             raise InputError(f"not a metric: {','.join(line)!r}", where=f"{path}:{number}") from error
-    return rows
+    return tuple(rows)

@@ -16,7 +16,7 @@ from utopia.errors import InputError
 from utopia.fetch import recipe
 from utopia.outputs import comparability
 from utopia.outputs.catalog import Figure, Table
-from utopia.outputs.runs import RIDGE, Run
+from utopia.outputs.runs import LABEL_STUDY, RIDGE, Run
 
 EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
@@ -121,7 +121,7 @@ def leave_out(tables: dict[str, Table], figures: dict[str, Figure], datasets: Ma
     """Take out of both the entries none of whose data sets is there. Returns their names."""
     there = {"", *(name for name, found in datasets.items() if found.available)}
     away = [name for name, table in tables.items() if not {column.dataset for column in table.columns} & there]
-    away += [name for name, figure in figures.items() if figure.dataset not in there]
+    away += [name for name, figure in figures.items() if figure.datasets and there.isdisjoint(figure.datasets)]
     for name in away:
         tables.pop(name, None)
         figures.pop(name, None)
@@ -136,6 +136,8 @@ def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
         there: its data set.
         options: the data set's own settings.
     """
+    if run.reference == LABEL_STUDY:
+        return _without_votes("a study of labels", run, options)
     if run.protocol == "summary" and "shots" in there.missing:
         return there.missing["shots"]
     if run.reference == RIDGE and run.protocol == "reactions":
@@ -150,11 +152,18 @@ def _voteless(run: Run, options: Any) -> str:
     estimator = run.distribution.get("estimator", "convolution")
     if estimator == "convolution":
         return ""
-    if not hasattr(options, "label_annotators"):
-        return f"the estimator {estimator!r} needs the votes of single annotators, and {run.dataset} has none"
+    if reason := _without_votes(f"the estimator {estimator!r}", run, options):
+        return reason
     if estimator == "oracle" and options.label_annotators is None:
         return "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`"
     return ""
+
+
+def _without_votes(what: str, run: Run, options: Any) -> str:
+    """That a data set publishes mean votes only; empty if it has those of single annotators."""
+    if hasattr(options, "label_annotators"):
+        return ""
+    return f"{what} needs the votes of single annotators, and {run.dataset} has none"
 
 
 def _untrainable(run: Run, there: DatasetPlan) -> str:

@@ -31,6 +31,8 @@ class Drawing(NamedTuple):
     reads: frozenset[str] = frozenset()
     """Of `features`, `summaries` (what training says of its runs) and `metrics`; or of `table` alone: its csv."""
     options: frozenset[str] = frozenset()
+    across: bool = False
+    """Whether it shows several data sets: its roles are `<data set>.<target>`."""
 
 
 DRAWINGS: Mapping[str, Drawing] = {
@@ -41,6 +43,8 @@ DRAWINGS: Mapping[str, Drawing] = {
     "error_by_label": Drawing(options=frozenset({"threshold"})),
     "error_change": Drawing(),
     "memory": Drawing(reads=frozenset({"summaries", "metrics"})),
+    "label_study": Drawing(reads=frozenset({"metrics"}), options=frozenset({"bins"}), across=True),
+    "label_settings": Drawing(reads=frozenset({"metrics"}), options=frozenset({"bins", "annotators"}), across=True),
     "reaction_model": Drawing(reads=frozenset({"summaries"})),
     "reaction_sampling": Drawing(reads=frozenset({"summaries"})),
     "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),
@@ -59,7 +63,7 @@ class RunChoice(Strict):
     """A file of `models/`."""
     treatment: str | None = None
     """A treatment of the configuration."""
-    reference: Literal["random", "human", "oracle", "ridge"] | None = None
+    reference: Literal["random", "human", "oracle", "ridge", "label_study"] | None = None
     """Instead of a model: a row that needs no network (`utopia.evaluation.references`)."""
     set: dict[str, Scalar] = Field(default_factory=dict)
     """Settings that differ from the configuration, by dotted name (`distribution.sigma`, `model.heads`)."""
@@ -130,6 +134,8 @@ class Row(Strict):
     """Instead of a run: cells derived from the runs of several models; positive is better."""
     claim: Claim | None = None
     """Instead of a run: what a text says of the tables."""
+    measure: str = ""
+    """What follows a column's metric in this row, after a dot: which of a run's many measures it shows."""
     against: str | None = None
     """The row without the treatment: cells get the paired difference to it."""
     printed: bool | None = None
@@ -248,7 +254,24 @@ class Figure(Strict):
     """Runs whose predictions are drawn, by role."""
     options: dict[str, Scalar] = Field(default_factory=dict)
     """What the drawing lets one choose: `label` (shown, or the nearest that needs samples), `threshold` (training
-    samples at a label, between the regions), `samples` (how many are drawn)."""
+    samples at a label, between the regions), `samples` (how many are drawn), `bins` and `annotators` (of those that
+    were tried)."""
+
+    @property
+    def across(self) -> bool:
+        """Whether it shows several data sets."""
+        return DRAWINGS[self.draw].across
+
+    def dataset_of(self, role: str) -> str:
+        """The data set of a run."""
+        return role.partition(".")[0] if self.across else self.dataset
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Every data set that it shows; none of what shows a table."""
+        if self.across:
+            return tuple(dict.fromkeys(self.dataset_of(role) for role in self.runs))
+        return () if self.table else (self.dataset,)
 
 
 def tables() -> dict[str, Table]:
@@ -292,8 +315,11 @@ def _figure_faults(figure: Figure) -> Iterator[Fault]:
     if figure.draw not in DRAWINGS:
         yield ("draw",), f"there is no drawing {figure.draw!r}{nearest(figure.draw, DRAWINGS)}"
         return
+    for role in figure.runs if figure.across else ():
+        if not all(role.partition(".")[::2]):
+            yield ("runs", role), f"the drawing {figure.draw!r} needs roles `<data set>.<target>`, not {role!r}"
     of_table = "table" in DRAWINGS[figure.draw].reads
-    for part in ("table",) if of_table else ("dataset", "target"):
+    for part in ("table",) if of_table else () if figure.across else ("dataset", "target"):
         if not getattr(figure, part):
             yield (part,), f"the drawing {figure.draw!r} needs a {part!r}"
     known = DRAWINGS[figure.draw].options

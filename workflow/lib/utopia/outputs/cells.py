@@ -13,7 +13,7 @@ from utopia.errors import ComputeError
 from utopia.evaluation.interval import holm
 from utopia.outputs import claims
 from utopia.outputs.comparisons import Comparison, compared
-from utopia.outputs.results import Measurement, Results, over_seeds
+from utopia.outputs.results import HoleError, Measurement, Results, over_seeds
 from utopia.outputs.uncertainty import Interval, change_interval, interval, mean_change, paired
 from utopia.outputs.verdict import (
     NOT_COMPARABLE,
@@ -103,7 +103,10 @@ def measured(
         return Measurement(float(stated.passed), None, len(stated.alike))
     if pairs := (row.get("changes") or {}).get(name):
         return over_seeds(_gains(pairs, column, results))
-    return over_seeds(results.values(runs[0], column))
+    try:
+        return over_seeds(results.values(runs[0], column))
+    except HoleError:
+        return None
 
 
 def runs_behind(table: Mapping[str, Any], row: Mapping[str, Any], column: str) -> list[str]:
@@ -217,10 +220,13 @@ def _cell(
     if pairs:
         found = _changed(bare, pairs, column, results)
     else:
-        found = _measured(bare, run := bare.runs[0], column, results)
+        try:
+            found = _measured(bare, run := bare.runs[0], column, results)
+        except HoleError as hole:
+            return replace(bare, reason=hole.what)
         other = (against.get("runs") or {}).get(name, "") if against is not None else ""
         if against is not None and other in results.metrics:
-            found = _compared(found, run, other, against["id"], column, results)
+            found = _compared(found, run, other, against, column, results)
     if found.value is None:
         return found
     ground = results.ground(bare.runs)
@@ -239,17 +245,20 @@ def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results)
     return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
 
 
-def _compared(cell: Cell, run: str, other: str, against: str, column: Mapping[str, Any], results: Results) -> Cell:
+def _compared(
+    cell: Cell, run: str, other: str, against: Mapping[str, Any], column: Mapping[str, Any], results: Results
+) -> Cell:
     """The cell with the paired difference to the run of another row."""
-    values, without = results.values(run, column), results.values(other, column)
+    theirs = _column(against, column)
+    values, without = results.values(run, column), results.values(other, theirs)
     if values.shape != without.shape:
         return cell
-    items, base = results.items(run, column), results.items(other, column)
+    items, base = results.items(run, column), results.items(other, theirs)
     if isinstance(items, str) or isinstance(base, str):
         around = Interval(None, None, items if isinstance(items, str) else str(base))
     else:
         around = paired(items, base)
-    return _with_difference(cell, against, float((values - without).mean()), around, column["better"])
+    return _with_difference(cell, against["id"], float((values - without).mean()), around, column["better"])
 
 
 def _with_difference(cell: Cell, against: str, difference: float, around: Interval, better: str) -> Cell:

@@ -19,6 +19,8 @@ from utopia.outputs import (
     figure_error_by_label,
     figure_error_change,
     figure_label_distribution,
+    figure_label_settings,
+    figure_label_study,
     figure_memory,
     figure_reaction_correlation,
     figure_reaction_model,
@@ -40,6 +42,8 @@ DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
     "error_by_label": figure_error_by_label.draw,
     "error_change": figure_error_change.draw,
     "memory": figure_memory.draw,
+    "label_study": figure_label_study.draw,
+    "label_settings": figure_label_settings.draw,
     "reaction_model": figure_reaction_model.draw,
     "reaction_sampling": figure_reaction_sampling.draw,
     "reaction_series": figure_reaction_series.draw,
@@ -74,7 +78,7 @@ def render_figure(
 
     Args:
         figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options"}.
-        labels: the data set's labels file.
+        labels: the data set's labels file; of a drawing across data sets, that of the first.
         distribution: its distribution file; None of a data set that has none.
         table: instead of a data set's files: the csv of a table.
         manifest: the data set's manifest, which has the items' titles; without it ids are shown.

@@ -126,7 +126,7 @@ def judged_together(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list
             )
             for own in cells.values()
             for cell in own
-            if cell.difference_p is not None
+            if cell.difference_p is not None and verdict.is_of_treatments(cell.runs)
         }
     )
     judged = {

@@ -64,7 +64,7 @@ class Plan:
         self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
         shown = {column.dataset for table in self.tables.values() for column in table.columns}
-        shown |= {figure.dataset for figure in self.figures.values() if not figure.table}
+        shown |= {name for figure in self.figures.values() for name in figure.datasets}
         # series that are drawn for a question are nobody's missing data where it is not asked
         known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
@@ -77,7 +77,7 @@ class Plan:
         self.cells += comparison_rows.cells(self.tables, self.comparisons)
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
-                role: self._run(figure.dataset, choice, {}, f"figure {name}, run {role!r}")
+                role: self._run(figure.dataset_of(role), choice, {}, f"figure {name}, run {role!r}")
                 for role, choice in figure.runs.items()
             }
             for name, figure in self.figures.items()
@@ -198,17 +198,18 @@ class Plan:
             return {}
         if spec.table:
             return {"table": f"{self.root}/tables/{spec.table}.csv"}
+        first = next(name for name in spec.datasets if self.datasets[name].available)
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
-        distribution = self.study.dataset(spec.dataset).distribution
+        distribution = None if spec.across else self.study.dataset(first).distribution
         reads = catalog.DRAWINGS[spec.draw].reads
         return {
-            "manifest": self.manifest(spec.dataset),
-            "labels": self.labels(spec.dataset),
-            **({"distribution": self.default_distribution(spec.dataset)} if distribution is not None else {}),
+            "manifest": self.manifest(first),
+            "labels": self.labels(first),
+            **({"distribution": self.default_distribution(first)} if distribution is not None else {}),
             "summaries": [self.run_file(run, "training.json") for run in runs if "summaries" in reads],
-            "metrics": [self.run_file(run, "metrics.csv") for run in runs if "metrics" in reads],
-            "features": self.feature_indexes(spec.dataset) if "features" in reads else [],
-            "predictions": [self.run_file(run, "predictions.safetensors") for run in runs],
+            "metrics": [self.run_file(run, "metrics.csv") for run in dict.fromkeys(runs) if "metrics" in reads],
+            "features": self.feature_indexes(first) if "features" in reads else [],
+            "predictions": [] if spec.across else [self.run_file(run, "predictions.safetensors") for run in runs],
         }
 
     def submissions(self) -> list[str]:
@@ -353,6 +354,8 @@ class Plan:
             "changes": {column: each for column, each in pairs.items() if each},
             "published": dict(row.published),
         }
+        if row.measure:
+            found["as"] = {column.id: {"metric": f"{column.metric}.{row.measure}"} for column in table.columns}
         if row.claim is not None:
             runs = {column: {place: run.id for place, run in cell.compared} for column, cell in cells.items()}
             found |= claims.row_settings(row.claim, self.catalog, runs)
@@ -370,7 +373,8 @@ class Plan:
         """Why a figure cannot be drawn; empty where it can."""
         figure = self.figures[name]
         if not figure.table:
-            return self.datasets[figure.dataset].reason
+            reasons = [self.datasets[each].reason for each in figure.datasets]
+            return "" if "" in reasons else "; ".join(dict.fromkeys(reasons))
         if figure.table not in self.tables:
             return f"the study does not make the table {figure.table}"
         return "" if self.table_runs(figure.table) else f"no run of the table {figure.table} can be made"

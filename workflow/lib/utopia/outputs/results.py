@@ -18,6 +18,10 @@ from utopia.outputs.comparisons import Comparison
 from utopia.outputs.uncertainty import Items, read_items
 
 
+class HoleError(ComputeError):
+    """A metric that cannot be had, as its file declares; `what` says why."""
+
+
 class Measurement(NamedTuple):
     """A metric over the replicas of a run."""
 
@@ -39,13 +43,16 @@ def seed_means(
         scale: factor to the column's unit.
 
     Raises:
+        HoleError: the file declares that there is no such metric.
         ComputeError: there is no such row, a replica is missing or stands there twice, or a value is not finite.
     """
     where = ", ".join(str(path) for path in metrics_csvs)
     by_seed: dict[str, dict[str, float]] = defaultdict(dict)
     for path in metrics_csvs:
-        for row in metrics.read(path):
-            if row.item or row.target != target or row.metric != metric:
+        for row in metrics.select(path, target, metric):
+            if metrics.is_hole(row):
+                raise HoleError(row.item, where=where)
+            if row.item:
                 continue
             if row.fold in by_seed[row.seed]:
                 raise ComputeError(

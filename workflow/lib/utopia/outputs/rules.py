@@ -12,7 +12,7 @@ from utopia.config.study import PRECOMPUTED
 from utopia.features import cards
 from utopia.outputs import catalog
 from utopia.outputs.availability import DatasetPlan
-from utopia.outputs.runs import Run
+from utopia.outputs.runs import LABEL_STUDY, Run
 from utopia.provenance import fingerprint
 
 if TYPE_CHECKING:
@@ -191,7 +191,12 @@ def _training_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
 def _judged(plan: Plan, run: Run) -> dict[str, Any]:
     """What the metrics of a run depend on, besides its predictions."""
     kept = ("id", "targets", "repeats", "label_filter")
-    return {**{name: run.settings[name] for name in kept}, **plan.study.evaluation.model_dump()}
+    return {**{name: run.settings[name] for name in kept}, **_judging(plan)}
+
+
+def _judging(plan: Plan) -> dict[str, Any]:
+    """How predictions are judged."""
+    return plan.study.evaluation.model_dump(exclude={"label_draws"})
 
 
 def _reference(plan: Plan, names: Names) -> Run:
@@ -216,7 +221,7 @@ def _asked(plan: Plan) -> dict[str, DatasetPlan]:
     """The data sets that the tables and figures ask for, whether they are there or not."""
     columns = (column.dataset for table in plan.tables.values() for column in table.columns)
     runs = (run.split(".", 1)[0] for run in (*plan.runs, *plan.absent_runs))
-    names = {*columns, *runs, *(figure.dataset for figure in plan.figures.values())}
+    names = {*columns, *runs, *(name for figure in plan.figures.values() for name in figure.datasets)}
     return {name: survey for name, survey in plan.datasets.items() if name in names}
 
 
@@ -321,8 +326,10 @@ RULES: dict[str, Rule] = {
     ),
     "evaluate_reference": Rule(
         script="evaluate_reference",
-        modules=lambda plan, w: ["utopia.evaluation.references"],
-        settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **plan.study.evaluation.model_dump()}},
+        modules=lambda plan, w: [
+            f"utopia.evaluation.{'label_study' if w['reference'] == LABEL_STUDY else 'references'}"
+        ],
+        settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **_judging(plan)}},
         inputs=lambda plan, w: {
             "labels": plan.labels(w["dataset"]),
             **({"features": plan.feature_indexes(w["dataset"])} if _reference(plan, w).features else {}),

@@ -19,6 +19,8 @@ from utopia.outputs.catalog import RunChoice, Scalar
 
 RIDGE = "ridge"
 """The reference that reads features."""
+LABEL_STUDY = "label_study"
+"""The reference that tests estimates of the utopia distribution on labels alone."""
 _SECTIONS = ("distribution", "model", "loss", "sampler")
 
 
@@ -91,6 +93,7 @@ def resolve(
         run_id = f"{dataset}.reference.{choice.reference}"
         read = features if choice.reference == RIDGE else ()
         settings = {"id": run_id, "reference": choice.reference, **common} | ({"features": list(read)} if read else {})
+        settings |= {"label_draws": study.evaluation.label_draws} if choice.reference == LABEL_STUDY else {}
         return Run(run_id, dataset, choice.reference, read, settings, _settings(distribution), window, module.PROTOCOL)
 
     if choice.treatment not in study.treatments:

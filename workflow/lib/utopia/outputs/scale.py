@@ -127,7 +127,7 @@ def price(
     found.stages.append(_training(plan, found, groups, frames))
     found.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
     outputs = [name for name in plan.tables if any(cell.table == name and cell.runs for cell in plan.cells)]
-    drawn = [name for name, figure in plan.figures.items() if figure.dataset == dataset]
+    drawn = [name for name, figure in plan.figures.items() if dataset in figure.datasets]
     rendered = len([name for name in outputs if _asks(plan, name, runs)]) + len(drawn) + 1
     found.stages.append(Stage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0))
     return found

@@ -171,10 +171,10 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
     source, root = POOLED.get(metric, (OWN.get(metric, metric), False))
     own: dict[tuple[str, str], float] = {}
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for row in metrics.read(path):
-        if row.target == target and not row.item and row.metric == metric:
+    for row in metrics.select(path, target, metric, source):
+        if not row.item and row.metric == metric:
             own[row.fold, row.seed] = row.value
-        if row.target == target and row.item and row.metric == source:
+        if row.item and row.metric == source and not metrics.is_hole(row):
             found.setdefault(row.fold, {}).setdefault(row.seed, {})[row.item] = row.value
     if not found:
         return "this metric is not one of single items"

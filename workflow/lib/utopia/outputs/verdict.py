@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -143,6 +143,12 @@ class Family:
     def by_chance(self) -> float:
         """How many gains (and as many losses) chance alone would give at most, each comparison taken by itself."""
         return self.comparisons * LEVEL / 2
+
+
+def is_of_treatments(runs: Iterable[str]) -> bool:
+    """Whether a comparison is of what treatments do: studies of labels compare estimates, and are families of their
+    own, which would drown the few comparisons of trainings."""
+    return not any(run.endswith(".reference.label_study") for run in runs)
 
 
 def judge_family(differences: Mapping[str, Difference]) -> Family:
