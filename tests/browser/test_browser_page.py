@@ -244,6 +244,22 @@ def test_an_address_names_a_number(visit: Visit) -> None:
     assert "#" not in page.url
 
 
+@pytest.mark.parametrize("width", [1440, 420])
+def test_how_a_model_used_its_parts_is_told_in_words_that_fit(visit: Visit, width: int) -> None:
+    """Diagnostics over the replicas, a dash where nothing was measured, and those of each replica behind a fold."""
+    page = visit("#=verdicts/rmn/films", viewport={"width": width, "height": 900})
+    page.locator("summary", has_text="How the model used its parts").click()
+    part = page.locator("details", has=page.get_by_text("How the model used its parts"))
+    table = part.locator("table").first
+    told = [row.split("\t") for row in table.inner_text().splitlines() if "\t" in row]
+    assert told[0] == ["over the replicas", "mean", "least", "most"]
+    assert ["share of choices that replaced a row", "0.25", "0.25", "0.25"] in told
+    assert ["temporal-difference error, in rewards", "–", "–", "–"] in told
+    assert part.evaluate("e => e.querySelector('.wide').scrollWidth <= e.querySelector('.wide').clientWidth")
+    part.locator("summary", has_text="Of each replica").click()
+    assert "td_error" in part.locator("table").last.inner_text()
+
+
 def test_markup_in_data_is_shown_and_not_run(visit: Visit) -> None:
     page = visit()
     assert HOSTILE in page.locator("#verdicts h2").inner_text()

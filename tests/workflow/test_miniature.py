@@ -58,6 +58,26 @@ def test_every_cell_of_every_table_is_measured_or_printed_or_says_why_not(finish
     assert quoted and all(row["value"] == "" and row["published"] for row in quoted)
 
 
+def test_rmn_has_a_memory_on_every_data_set(finished: Checkout) -> None:
+    """Rows differ, reads depend on queries, and writing is neither always nor never: what its replicas say."""
+    said: dict[str, list[dict[str, float | None]]] = {}
+    for path in sorted((finished.results / "runs").glob("*.rmn.*/training.json")):
+        replicas = json.loads(path.read_text())["replicas"]
+        said.setdefault(path.parent.name.split(".")[0], []).extend(replica["diagnostics"] for replica in replicas)
+    assert set(said) == {"liris", "pmemo", "summe", "tvsum"}
+    for dataset, replicas in said.items():
+        for used in replicas:
+            assert used["distinctness"] > 0.1 and used["query"] > 0.005 and used["age_steps"] > 0, (dataset, used)
+        chosen = [used for used in replicas if used["choices"]]
+        # the songs of this study are too short for the bank to be full
+        assert bool(chosen) == (dataset != "pmemo"), dataset
+        if chosen:
+            choices, writes = ([used[name] for used in chosen] for name in ("choices", "writes"))
+            written = sum(number * share for number, share in zip(choices, writes, strict=True))
+            assert 0.05 < written / sum(choices) < 0.95, (dataset, writes)
+            assert all(0.05 < used["entropy"] <= 1 and used["td_error"] > 0 for used in chosen), dataset
+
+
 def test_the_bad_video_of_each_data_set_is_a_declared_absence(finished: Checkout) -> None:
     coverage = rows(finished.results / "audit" / "coverage.csv")
     assert any("liris" in row.values() for row in coverage)

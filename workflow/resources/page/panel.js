@@ -209,13 +209,32 @@ function codePart(rows) {
   ];
 }
 
+/** What diagnostics are, in words; those of other models have their names. docs/rmn.md says more. */
+const MEASURED = {
+  choices: "choices (the memory was full)",
+  writes: "share of choices that replaced a row",
+  entropy: "entropy of the choices, 1 at most",
+  distinctness: "distance between rows, by their norm",
+  age_steps: "mean age of what is read, in labels",
+  query: "change of attention due to the query",
+  td_error: "temporal-difference error, in rewards",
+};
+
 /** What the models of a run's replicas measured of themselves (the use of a memory); null where they measure nothing. */
 function diagnosticsPart(run, { column }) {
   const trained = run[RUN.trained][column[3]];
   if (!trained || trained[5] === undefined) return null;
-  const places = data.values[trained[0]];
-  const rows = trained[6].map((values, n) => [places[n][0], places[n][1], ...values.map((value) => (value === null ? "–" : short(value)))]);
-  return folded("How the model used its parts, on the test items", String(rows.length), () => columns(["fold", "repeat", ...data.values[trained[5]]], rows, 2));
+  const places = data.values[trained[0]], names = data.values[trained[5]];
+  const shown = (value) => (value === null ? "–" : short(Number(value.toPrecision(3))));
+  const over = names.map((name, n) => {
+    const met = trained[6].map((values) => values[n]).filter((value) => value !== null);
+    const numbers = met.length ? [met.reduce((sum, value) => sum + value, 0) / met.length, Math.min(...met), Math.max(...met)] : [null, null, null];
+    return [h("span", { class: "label" }, MEASURED[name] ?? name), ...numbers.map(shown)];
+  });
+  return folded("How the model used its parts, on the test items", String(places.length), () => [
+    columns(["over the replicas", "mean", "least", "most"], over),
+    folded("Of each replica", String(places.length), () => columns(["fold", "repeat", ...names], trained[6].map((values, n) => [places[n][0], places[n][1], ...values.map(shown)]), 2)),
+  ]);
 }
 
 /** The panel's whole content for a subject. */

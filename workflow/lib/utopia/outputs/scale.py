@@ -23,7 +23,7 @@ from utopia.outputs.plan import Plan
 from utopia.outputs.runs import Run
 
 SOURCE = "x86-64, torch 2.11, one thread: `benchmarks/rates.py`, `benchmarks/clips.py`, `benchmarks/extraction.py`"
-TRAINING_CPU_SECONDS = {"bi_gru": 1.0e-3, "et": 4.1e-4, "pgl_sum": 4.6e-4, "rmn": 1.8e-4}
+TRAINING_CPU_SECONDS = {"bi_gru": 1.0e-3, "et": 4.1e-4, "pgl_sum": 4.6e-4, "rmn": 7.0e-5}
 """Per frame and epoch of a replica; features of 1024 values, videos of 120 to 480 frames; of bi_gru by clips of 60."""
 JOB_CPU_SECONDS = {"local": 3.0, "slurm": 13.0}
 """A job before it begins to work: Snakemake's share, Python, torch; on SLURM Snakemake starts twice more."""
