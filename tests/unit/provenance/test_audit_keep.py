@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -101,6 +102,14 @@ def test_only_what_records_prove_is_kept(small: Small) -> None:
     with pytest.raises(UtopiaError, match="not a record"):
         keep(small.graph(), small.folder / ROOT, target)
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+
+
+def test_of_a_study_that_shows_nothing_nothing_is_kept(small: Small) -> None:
+    for part in ("tables", "figures", "audit"):
+        shutil.rmtree(small.path(part), ignore_errors=True)
+    with pytest.raises(UtopiaError, match="no table, no figure"):
+        keep(small.graph(), small.folder / ROOT, small.folder / KEPT)
+    assert not (small.folder / KEPT).exists()
 
 
 def test_what_is_no_longer_made_is_no_longer_kept(small: Small, kept: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def keep(graph: Graph, folder: Path, target: Path) -> Kept:
             remedy="run the study again: the job is repeated",
         )
     shown = [path for pattern in SHOWN for path in sorted(folder.glob(pattern)) if not path.name.endswith(SUFFIX)]
+    if not shown:
+        raise UtopiaError("no table, no figure", where=folder, remedy="run the study first (`utopia run`)")
     for path in shown:
         _refuse_unproved(graph, folder, path)
     records = [record for record in graph.ledger.records if record.rule not in _LEFT_OUT]
@@ -129,20 +132,29 @@ def _section(folder: Path) -> Iterator[str]:
     gpus = _every(gpu.get("name") for one in facts for gpu in one.get("gpu") or [])
     spent = sum(float(one.get("cpu_seconds") or 0) for one in facts)
     yield f"## {folder.name}\n"
-    yield f"* Made from {facts[0]['started'][:10]} to {facts[-1]['ended'][:10]} by {len(records)} jobs in "
-    yield f"  {spent / 60:.0f} minutes of processor time."
-    yield f"* Code: {', '.join(f'commit {name} ({count} jobs)' for name, count in commits.most_common())}"
-    yield f"  {f'with uncommitted changes in {dirty} jobs' if dirty else 'without uncommitted changes'}."
-    yield f"* Software: Python {python}, NumPy {_every(one.get('numpy') for one in packages)}, "
-    yield f"  torch {_every(one.get('torch') for one in packages)}; the records hold all versions."
-    yield f"* Hardware: {cpus}; {f'GPU {gpus}' if gpus else 'no GPU'}."
-    yield f"* Cells of the tables: {_cells(folder)}.\n"
+    work = f"{len(records)} jobs in {spent / 60:.0f} minutes of processor time"
+    if len(days := dict.fromkeys((facts[0]["started"][:10], facts[-1]["ended"][:10]))) > 1:
+        yield _point(f"Made from {' to '.join(days)} by {work}.")
+    else:
+        yield _point(f"Made on {next(iter(days))} by {work}.")
+    code = ", ".join(f"commit {name} ({count} jobs)" for name, count in commits.most_common())
+    yield _point(f"Code: {code}, {f'with uncommitted changes in {dirty} jobs' if dirty else 'no uncommitted changes'}.")
+    numpy, torch = (_every(one.get(name) for one in packages) for name in ("numpy", "torch"))
+    yield _point(f"Software: Python {python}, NumPy {numpy}, torch {torch}; the records hold all versions.")
+    yield _point(f"Hardware: {cpus}; {f'GPU {gpus}' if gpus else 'no GPU'}.")
+    yield _point(f"Cells of the tables: {_cells(folder)}.")
+    yield ""
     for kind, suffix, word in (("tables", "md", "Tables"), ("figures", "png", "Figures")):
         names = [path.name for path in sorted((folder / kind).glob(f"*.{suffix}"))]
         if names:
-            yield f"{word}:"
-            yield from (f"[{name.rpartition('.')[0]}](reference/{folder.name}/{kind}/{name})" for name in names)
+            yield f"{word}:\n"
+            yield from (f"* [{name.rpartition('.')[0]}](reference/{folder.name}/{kind}/{name})" for name in names)
             yield ""
+
+
+def _point(text: str) -> str:
+    """A point of a list, in lines of at most 120 characters."""
+    return textwrap.fill(text, 120, initial_indent="* ", subsequent_indent="  ", break_long_words=False)
 
 
 def _every(values: Iterable[Any]) -> str:
