@@ -88,3 +88,19 @@ def test_rank_correlations_with_each_user_are_scipys(steps: int, users: int, lev
         flat = np.ptp(votes[user]) == 0 or np.ptp(prediction) == 0
         assert tau[user] == pytest.approx(0 if flat else kendalltau(prediction, votes[user]).statistic, abs=1e-12)
         assert rho[user] == pytest.approx(0 if flat else spearmanr(prediction, votes[user]).statistic, abs=1e-12)
+
+
+def test_the_distance_of_distributions_by_hand() -> None:
+    """Predictions 0, 0, 1, 1 against ratings 0, 1, 1, 1 (in any order and shape): a quarter of the mass moves by 1."""
+    assert metrics.wasserstein([0, 1, 0, 1], [[1, 1], [1, 0]]) == pytest.approx(0.25)
+    assert metrics.wasserstein([0, 1, 0, 1], [[1, 1, np.nan], [1, 0, np.nan]]) == pytest.approx(0.25), "not given"
+    assert metrics.wasserstein([0.5], [[0, 1]]) == pytest.approx(0.5), "a constant prediction is not spared"
+    assert metrics.wasserstein([1, 0, 0.5], [[0.5, 1, 0]]) == 0, "when a label comes does not count"
+    for prediction, ratings in (([], [[1.0]]), ([np.nan], [[1.0]]), ([0.5], [[np.nan]])):
+        with pytest.raises(ComputeError, match="finite values"):
+            metrics.wasserstein(prediction, ratings)
+
+
+def test_the_distance_among_raters_by_hand() -> None:
+    """0, 0 against 0, 0, 1, 1: .5; so is the second; 1, 1 against four zeros: 1."""
+    assert metrics.wasserstein_among([[0, 0], [0, 0], [1, 1]]) == pytest.approx((0.5 + 0.5 + 1) / 3)

@@ -85,6 +85,9 @@ def test_affect_by_hand(affect: Path, tmp_path: Path) -> None:
     assert found["0", "0", "", "pcc"] == pytest.approx(r / 2)
     pooled = np.corrcoef([0, 2, 2, 4, 0, 0], [0, 1, 2, 3, 1, -1])[0, 1]
     assert found["0", "0", "", "pcc_pooled"] == pytest.approx(pooled)
+    # Three annotators of b gave 1 and -1 five times and 0 once; a has no single votes, and no such distance.
+    assert found["0", "0", "b", "wasserstein"] == found["0", "0", "", "wasserstein"] == pytest.approx(5 / 6)
+    assert ("0", "0", "a", "wasserstein") not in found
     assert found["0", "1", "", "rmse"] == found["0", "1", "", "rmse_item"] == 0.0
     assert found["0", "1", "", "mse"] == 0.0 and found["0", "1", "", "pcc"] == pytest.approx(1.0)
 

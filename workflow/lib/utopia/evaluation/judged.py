@@ -23,8 +23,9 @@ class Judged:
     """One item under one target: `label` [T] (of reactions [T, C]) judges, the rest serves single protocols.
 
     consensus: [T], the mean of all annotators' votes (the label where single votes are not known), and votes [U, T],
-    the single ones where they are known, for rank correlations. columns: names of the C reactions. constant: the
-    correlation with a constant series. counted: [T], which labels of the `affect` protocol count; None: all.
+    the single ones where they are known, for rank correlations and the distance of distributions. columns: names of
+    the C reactions. constant: the correlation with a constant series. counted: [T], which labels of the `affect`
+    protocol count; None: all.
     """
 
     protocol: str
@@ -52,10 +53,11 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> 
     label = labels.evaluation(item, target).astype(np.float64)
     if labels.protocol == "reactions":
         return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
-    if labels.protocol != "summary":
-        return Judged(labels.protocol, label, counted=labels.judged(item, target))
-    shots, stored = labels.shots(item), labels.votes(item, target)
+    stored = labels.votes(item, target)
     votes = None if stored is None else stored.astype(np.float64)
+    if labels.protocol != "summary":
+        return Judged(labels.protocol, label, votes=votes, counted=labels.judged(item, target))
+    shots = labels.shots(item)
     return Judged(
         labels.protocol,
         label,
@@ -72,6 +74,8 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     `affect`: mse, rmse, pcc. `summary`: f_score (per cent); kendall and spearman against the mean of the votes; where
     single votes are known also kendall_users and spearman_users, the mean over users of the correlation with each. The
     field reports both readings under one name, and they differ by half.
+    Of both, where single votes are known, wasserstein: how far the distribution of the prediction over the item is from
+    that of all votes.
     `reactions`: correlation, the mean over reactions, and `correlation.<reaction>`; those that are not defined are
     left out.
     """
@@ -83,7 +87,8 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     if item.protocol != "summary":
         p, y = item.of(prediction), item.of(item.label)
         error = metrics.mse(p, y)
-        return {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
+        found = {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
+        return found if item.votes is None else found | _of_distribution(p, [item.of(own) for own in item.votes])
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
     values = {
@@ -91,7 +96,14 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
         "kendall": metrics.kendall(prediction, item.consensus),
         "spearman": metrics.spearman(prediction, item.consensus),
     }
-    return values if item.votes is None else values | with_each_user(prediction, item.votes)
+    if item.votes is None:
+        return values
+    return values | with_each_user(prediction, item.votes) | _of_distribution(prediction, item.votes)
+
+
+def _of_distribution(prediction: ArrayLike, votes: ArrayLike) -> dict[str, float]:
+    """How far the distribution of a prediction [T] is from that of the votes [U, T]."""
+    return {"wasserstein": metrics.wasserstein(prediction, votes)}
 
 
 def with_each_user(prediction: ArrayLike, votes: ArrayLike) -> dict[str, float]:
@@ -139,6 +151,7 @@ def replica_metrics(
             "rmse_item": mean["rmse"],
             "pcc": mean["pcc"],
             "pcc_pooled": metrics.pcc(p, y),
+            **{name: mean[name] for name in ("wasserstein",) if name in mean},
         }
     mean["f_score"] = summary.split_mean([value["f_score"] for value in values], double_rounding=double_rounding)
     return mean

@@ -124,6 +124,30 @@ def spearman_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float6
     return np.array([spearman(prediction, y) for y in np.atleast_2d(np.asarray(labels, np.float64))])
 
 
+def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
+    """Wasserstein-1 distance of the distribution of a prediction [T] from that of all ratings [U, T], in label units.
+
+    Both are taken over the frames of an item, so that it says how well a model predicts which labels raters give and
+    how often, not when. Ratings that were not given (not finite) are left out.
+
+    Raises:
+        ComputeError: the prediction is empty or not finite, or no rating was given.
+    """
+    from scipy.stats import wasserstein_distance
+
+    p, r = np.asarray(prediction, np.float64), np.asarray(ratings, np.float64).ravel()
+    r = r[np.isfinite(r)]
+    if not (p.size and r.size and np.isfinite(p).all()):
+        raise ComputeError("the distance of two distributions needs finite values of both")
+    return float(wasserstein_distance(p, r))
+
+
+def wasserstein_among(ratings: ArrayLike) -> float:
+    """The mean over raters of the `wasserstein` distance of one's ratings to those of all others [U, T]."""
+    r_UT = np.asarray(ratings, np.float64)
+    return float(np.mean([wasserstein(own, np.delete(r_UT, user, axis=0)) for user, own in enumerate(r_UT)]))
+
+
 def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:
     _, inverse, count = np.unique(series, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[inverse]

@@ -29,7 +29,8 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     `mse_item`, `rmse_item` and `pcc` (means over movies or songs); per item `mse`, `rmse`, `pcc`. [U] no paper says
     whether frames are pooled, so both readings are stored; PMEmo's authors report both RMSE. Protocol
     `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise (see
-    `judged.item_metrics` on the two ways that the field computes them). Protocol
+    `judged.item_metrics` on the two ways that the field computes them). Where single votes are known, both have
+    `wasserstein`, per item and its mean. Protocol
     `reactions`: `correlation`, and `correlation.<reaction>`, per video and their means; of the training labels
     `label_correlation` and `label_correlation_first` (see `label_correlation`). Of a run that could not be trained:
     no rows.

@@ -161,6 +161,7 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
             if ranks:
                 votes = _votes(labels, name, target)
                 values[name] |= _against_others(votes, ranks) | _against_each(votes)
+                values[name]["wasserstein"] = metrics.wasserstein_among(votes)
         own = _mean(list(values.values()))
         own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=rounds_twice(run))
     else:
@@ -168,11 +169,13 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
             name: _against_others(
                 _votes(labels, name, target), {"mse": metrics.mse, "rmse": metrics.rmse, "pcc": metrics.pcc}
             )
+            | {"wasserstein": metrics.wasserstein_among(_votes(labels, name, target))}
             for name in items
         }
         mean, frames = _mean(list(values.values())), [len(item.label) for item in items.values()]
         pooled = float(np.average([value["mse"] for value in values.values()], weights=frames))
         own = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"], "pcc": mean["pcc"]}
+        own["wasserstein"] = mean["wasserstein"]
     yield rows(target, fold["name"], "0", own, values)
 
 
