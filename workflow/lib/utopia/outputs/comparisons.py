@@ -65,7 +65,7 @@ def _permuted(treated: Items, without: Items) -> float:
 
 
 def _improvement(treated: Items, without: Items, better: str) -> float:
-    """The probability of improvement (Agarwal et al., 2021, NeurIPS, sec. 4.3), over items by their shares.
+    """The probability of improvement (Agarwal et al., 2021, NeurIPS), over items by their shares.
 
     On an item, the share of pairs of a seed with the treatment and a seed without in which the former is better; a pair
     that is equal counts half.
