@@ -68,14 +68,12 @@ def test_rmn_has_a_memory_on_every_data_set(finished: Checkout) -> None:
     for dataset, replicas in said.items():
         for used in replicas:
             assert used["distinctness"] > 0.1 and used["query"] > 0.005 and used["age_steps"] > 0, (dataset, used)
-        chosen = [used for used in replicas if used["choices"]]
-        # the songs of this study are too short for the bank to be full
-        assert bool(chosen) == (dataset != "pmemo"), dataset
-        if chosen:
-            choices, writes = ([used[name] for used in chosen] for name in ("choices", "writes"))
-            written = sum(number * share for number, share in zip(choices, writes, strict=True))
-            assert 0.05 < written / sum(choices) < 0.95, (dataset, writes)
-            assert all(0.05 < used["entropy"] <= 1 and used["td_error"] > 0 for used in chosen), dataset
+            assert used["choices"] > 0 and 0.05 < used["entropy"] <= 1, (dataset, used)
+            if used["choices"] >= 10:  # the test songs are so short that a replica has one choice
+                assert 0.05 < used["writes"] < 0.95 and used["td_error"] > 0, (dataset, used)
+        choices, writes = ([used[name] for used in replicas] for name in ("choices", "writes"))
+        written = sum(number * share for number, share in zip(choices, writes, strict=True))
+        assert 0.05 < written / sum(choices) < 0.95, (dataset, writes)
 
 
 def test_the_bad_video_of_each_data_set_is_a_declared_absence(finished: Checkout) -> None:
