@@ -62,6 +62,17 @@ def test_labels_of_few_observers_are_judged_by_those_of_all() -> None:
     assert few.evaluation["arousal"] == pytest.approx(all_.labels["arousal"])
 
 
+def test_labels_of_few_observers_are_judged_by_the_others_where_that_is_chosen() -> None:
+    located, options = studyforrest.locate(FOLDER, Config()), Config(label_annotators=3, judges="others")
+    item = studyforrest.items(located, options)[2]
+    few = studyforrest.read_labels(located, item, options, LIMITS)
+    others = [number for number in range(9) if number not in few.annotators]
+    assert len(others) == 6
+    assert few.evaluation["arousal"] == pytest.approx(few.votes["arousal"][others].mean(axis=0))
+    nobody = studyforrest.read_labels(located, item, Config(label_annotators=9, judges="others"), LIMITS)
+    assert nobody.evaluation["arousal"] == pytest.approx(nobody.labels["arousal"])  # none is left: all judge
+
+
 def test_a_missing_observer_is_noted(tmp_path: Path) -> None:
     for number in (1, 4):
         (tmp_path / f"av1o{number:02d}.csv").write_bytes((FOLDER / f"av1o{number:02d}.csv").read_bytes())

@@ -46,6 +46,14 @@ def test_a_data_set_of_mean_votes_is_a_hole_with_its_reason(estimator: str) -> N
     assert "needs the votes of single annotators" in plan.absent_runs[run]
 
 
+def test_the_control_study_has_every_run_of_its_table_without_any_data() -> None:
+    plan = Plan(load({"study": "few_observers"}))
+    assert not plan.absent_runs
+    estimators = {run.distribution["estimator"] for run in plan.runs.values()}
+    assert estimators == {"convolution", "calibrated", "oracle"}
+    assert len(plan.distributions()) == 3
+
+
 def test_the_oracle_of_labels_of_all_annotators_is_a_hole() -> None:
     plan = planned(datasets={"tvsum": {"options": {"label_annotators": None}}})
     assert "who are not behind the label" in plan.absent_runs[row(plan, "tvsum", "oracle")]

@@ -50,6 +50,9 @@ class Config(Strict):
     """Make the training label from this many observers, drawn by `label_seed`; the label of all judges. Null: all."""
     label_seed: int = Field(2307, ge=0, le=2**63 - 1)
     """Seed of that draw."""
+    judges: Literal["all", "others"] = "all"
+    """Whose label judges predictions, where `label_annotators` is set: that of all observers, or of those who are not
+    behind the training label."""
     checksums: Literal["refuse", "record"] = "refuse"
     """What to do with a file whose sha256 is not the one on the data set's card."""
 
@@ -124,6 +127,9 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         _common.refuse_bad_values(
             values, limits, target, lambda row: f"{located.folder}: {item.id}, second {start + row} of the film"
         )
+    judging = np.arange(len(observers))
+    if options.judges == "others" and len(users) < len(observers):
+        judging = np.setdiff1d(judging, users)
     few = [f"{len(observers)} of {OBSERVERS} observers"] if len(observers) < OBSERVERS else []
     return LabelledItem(
         id=item.id,
@@ -131,7 +137,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         labels=labels,
         evaluation={}
         if options.label_annotators is None
-        else {target: values.mean(axis=0) for target, values in votes.items()},
+        else {target: values[judging].mean(axis=0) for target, values in votes.items()},
         votes=votes,
         annotators=users,
         notes=few,
