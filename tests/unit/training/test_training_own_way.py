@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from rmn_parts import lessons_of, make, video
+from torch import Tensor
 
+from utopia.config.training import Training
 from utopia.errors import ConfigError
+from utopia.models._ddpg import DdpgLearner
+from utopia.models._learner import Lessons
+from utopia.training.adam import Update
+from utopia.training.network import Network
+from utopia.training.stack import Stack
 
 SMALL = {
     "d_model": 8,
@@ -59,6 +69,64 @@ def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
         assert first["diagnostics"]["choices"] == second["diagnostics"]["choices"] > 0
         assert first["diagnostics"]["td_error"] == pytest.approx(second["diagnostics"]["td_error"], rel=1e-2)
+
+
+def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
+    """In the middle of epochs, in double precision: moments, targets and remembered rolls of those that stay are theirs.
+
+    Four replicas in three places: after two rounds the second leaves its place to the fourth, after four the first is
+    over. Videos differ in length, so that replicas take other numbers of updates, and each is in an epoch of its own.
+    """
+    recipe = Training(learning_rate=1e-2, clip_norm=0.5)
+    rounds = {0: range(4), 1: range(2), 2: range(6), 3: range(2, 6)}
+    networks = {k: Network(make(k, roll=4, together=2), torch.zeros(5), torch.ones(5)).double() for k in rounds}
+
+    def videos(k: int, number: int) -> list[tuple[Tensor, Tensor]]:
+        return [video(20 + 7 * k + 5 * n + number, 100 * k + 10 * number + n) for n in range(1 + k % 2)]
+
+    def lessons(replicas: list[int], number: int) -> Lessons:
+        seeds = [1000 * k + (number + k) // 3 for k in replicas]
+        numbers = [[100 * k + 10 * number + n for n in range(2)] for k in replicas]
+        return lessons_of([videos(k, number) for k in replicas], epoch_seed=seeds, numbers=numbers)
+
+    stack = Stack([networks[k] for k in (0, 1, 2)], recipe)
+
+    def make_update(parameters: Sequence[torch.nn.Parameter]) -> Callable[[Sequence[bool]], None]:
+        group = stack.group(parameters)
+        return lambda moves: stack.update(group=group, moves=moves)
+
+    stacked = DdpgLearner(stack.network.model, make_update)  # type: ignore[arg-type]
+    found, there = {}, [0, 1, 2]
+    for number in range(6):
+        if number == 2:
+            found[1] = stack.value_KN[1].clone()
+            stack.put(1, networks[3])
+            stacked.put(1)
+            there = [0, 3, 2]
+        if number == 4:
+            found[0] = stack.value_KN[0].clone()
+            stack.keep([1, 2])
+            stacked.keep([1, 2])
+            there = [3, 2]
+        stacked.fit(lessons(there, number))
+    for place, k in enumerate(there):
+        found[k] = stack.value_KN[place].clone()
+    targets = stacked.state()["critic.row.weight"]
+    for k, own in rounds.items():
+        start = torch.cat([p.detach().flatten() for p in networks[k].parameters()])
+
+        def alone_update(parameters: Sequence[torch.nn.Parameter]) -> Callable[[Sequence[bool]], None]:
+            update = Update(parameters, recipe)
+            return lambda moves: update() if moves[0] else None
+
+        alone = DdpgLearner(networks[k].model, alone_update)  # type: ignore[arg-type]
+        for number in own:
+            alone.fit(lessons([k], number))
+        parameters = torch.cat([p.detach().flatten() for p in networks[k].parameters()])
+        assert (parameters - start).abs().max() > 1e-3
+        torch.testing.assert_close(found[k], parameters, rtol=0, atol=1e-9)
+        if k in there:
+            torch.testing.assert_close(targets[there.index(k)], alone.state()["critic.row.weight"], rtol=0, atol=1e-9)
 
 
 def test_the_earlier_reading_is_trained_one_after_another(named: Any) -> None:
