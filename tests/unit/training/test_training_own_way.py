@@ -72,7 +72,7 @@ def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
 
 
 def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
-    """In the middle of epochs, in double precision: moments, targets and remembered rolls of those that stay are theirs.
+    """In the middle of epochs, in double precision: moments, targets and rolls of those that stay are theirs.
 
     Four replicas in three places: after two rounds the second leaves its place to the fourth, after four the first is
     over. Videos differ in length, so that replicas take other numbers of updates, and each is in an epoch of its own.
