@@ -115,6 +115,7 @@ def test_differences_are_judged_together(tmp_path: Path) -> None:
         difference("clear", 0.001),
         difference("vague", 0.03),
         difference("none", 0.4, "not distinguishable"),
+        difference("labels", 0.03, runs="tvsum.reference.label_study"),  # no treatment: of a family of its own
     ]
     write(tmp_path / "t1.csv", rows)
     write(tmp_path / "t2.csv", [rows[1] | {"table": "t2", "cell": "t2/vague/c"}])
@@ -125,6 +126,7 @@ def test_differences_are_judged_together(tmp_path: Path) -> None:
     for name in ("t1/vague/c", "t2/vague/c"):
         assert told[name]["difference_p"] == 0.03 and told[name]["difference_p_adjusted"] == pytest.approx(0.06)
         assert told[name]["difference_verdict"] == "better only by itself"
+    assert told["t1/labels/c"]["difference_verdict"] == "better"
     assert found["comparisons"] == {
         "tests": 3, "better": 1, "worse": 0, "better_alone": 1, "worse_alone": 0, "by_chance": pytest.approx(0.075)
     }  # fmt: skip
