@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import page_study
 import pytest
 
 from utopia.config.load import load
@@ -19,7 +20,9 @@ from utopia.outputs.plan import Plan
 from utopia.outputs.render import render_table
 from utopia.outputs.results import Results
 from utopia.outputs.uncertainty import Items
+from utopia.provenance.explain import explain
 from utopia.provenance.lineage import cells_of
+from utopia.provenance.subject import find
 
 STATISTICS = {"difference": None, "p": "p", "permuted": "permuted", "adjusted": "adjusted", "better": "improvement"}
 
@@ -180,3 +183,20 @@ def test_a_gain_that_does_not_stand_among_all_rows_is_marked_so(tmp_path: Path, 
 def test_a_study_without_comparisons_has_an_empty_table(tmp_path: Path) -> None:
     outputs = {form: tmp_path / f"t.{form}" for form in ("csv", "md", "tex", "html")}
     assert render_table(table=table(), runs={}, absent={}, outputs=outputs) == []
+
+
+def test_explain_names_the_measure_of_a_row_and_what_a_column_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows bring target and metric, its columns none: replicas' own metrics are found all the same."""
+    monkeypatch.chdir(tmp_path)
+    page_study.make(tmp_path)
+    given = table("cwl")
+    row = given["rows"][0]
+    row["changes"] = {column: [["films.et.cwl", "films.et.baseline"]] for column in STATISTICS}
+    page_study.render(given | {"id": "against", "source": "beyond the papers", "caption": ""})
+    graph = page_study.graph()
+    made = explain(graph, find(graph, "against/cwl/difference"), "tiny")
+    assert (made["value"]["target"], made["value"]["metric"]) == ("valence", "pcc") and made["value"]["statistic"] == ""
+    assert made["replicas"] and all("pcc" in replica["metrics"] for replica in made["replicas"])
+    assert explain(graph, find(graph, "against/cwl/adjusted"), "tiny")["value"]["statistic"] == "adjusted"

@@ -127,6 +127,14 @@ def _item(title: str, *texts: str) -> list[str]:
     return [f"  {title if number == 0 else '':<13}{text}" for number, text in enumerate(texts) if text]
 
 
+_STATISTICS = {
+    "p": "p-value of the difference of two runs over test items and seeds",
+    "permuted": "p-value of swapping two runs at their test items",
+    "adjusted": "p-value of the difference of two runs, adjusted among all rows of the table",
+    "improvement": "probability that a training with the treatment is better on a test item than one without",
+}
+
+
 def _head(answer: Mapping[str, Any]) -> list[str]:
     value = answer["value"]
     if value is None:
@@ -142,7 +150,10 @@ def _head(answer: Mapping[str, Any]) -> list[str]:
     scaled = "" if value["scale"] == 1 else f", times {value['scale']:g}"
     mean = f"mean over {value['n']} seeds" + (f" of the mean over {folds} folds" if folds > 1 else "")
     change = "mean over models of the change; " if len(value["runs"]) > 1 else ""
-    if value["unit"]:
+    change = _STATISTICS.get(value["statistic"], change)
+    if value["statistic"]:
+        lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}")
+    elif value["unit"]:
         lines += _item("value", f"{value['shown']} comparisons hold on the means over {value['n']} seeds")
     else:
         lines += _item("value", f"{value['value']!r}, rounded to {value['decimals']} decimals: {change}{mean}{scaled}")

@@ -102,9 +102,7 @@ def _file(graph: Graph, path: str) -> dict[str, Any]:
 
 
 def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
-    table = graph.tables[cell.table].facts["params"]["settings"]["table"]
-    column = next(each for each in table["columns"] if each["id"] == cell.column)
-    row = next(each for each in table["rows"] if each["id"] == cell.row)
+    table, row, column = _place(graph, cell)
     line = _line(graph, cell)
     numbers = {
         name: float(line[name]) if line.get(name) else None
@@ -140,9 +138,18 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
         "target": column["target"],
         "metric": column["metric"],
         "scale": column.get("scale", 1),
+        "statistic": column.get("statistic") or "",
         "note": line.get("note", ""),
         "runs": list(cell.runs),
     }
+
+
+def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+    """The table of a cell, its row, and its column as the row has it: some rows bring their own target and metric."""
+    table = graph.tables[cell.table].facts["params"]["settings"]["table"]
+    row = next(each for each in table["rows"] if each["id"] == cell.row)
+    column = next(each for each in table["columns"] if each["id"] == cell.column)
+    return table, row, {**column, **(row.get("as") or {}).get(cell.column, {})}
 
 
 def _line(graph: Graph, cell: Cell) -> dict[str, str]:
@@ -167,8 +174,7 @@ def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]
     folder = f"{graph.root}/runs/{run}"
     wanted = None
     if cell is not None:
-        table = graph.tables[cell.table].facts["params"]["settings"]["table"]
-        column = next(each for each in table["columns"] if each["id"] == cell.column)
+        _, _, column = _place(graph, cell)
         wanted = column["target"], column["metric"]
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     portable = graph.ledger.portable
