@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from forgeries import empty_checkpoints
+from snakemake.iocontainers import Namedlist
 from studies import ROOT, Small
 
 from utopia import arrays, files
+from utopia.provenance import replay as replaying
 from utopia.provenance.again import compare_features, link, predictions_again
 
 pytestmark = pytest.mark.workflow
@@ -118,3 +121,18 @@ def test_names_are_given_without_copying(tmp_path: Path) -> None:
     link(tmp_path / "none", tmp_path / "c")
     assert (tmp_path / "a" / "deep" / "x").samefile(tmp_path / "b" / "deep" / "x")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_job_that_is_done_again_is_given_all_that_scripts_ask_of_snakemake(repository: Path) -> None:
+    """Inputs and outputs by role, as Snakemake has them; every script is searched for what it calls on them."""
+    roles = {"features": ["a", "b"], "labels": "c"}
+    named = replaying._Named(roles)
+    theirs = Namedlist(fromdict=roles)
+    scripts = [path.read_text() for path in (repository / "workflow" / "scripts").glob("*.py")]
+    called = {name for text in scripts for name in re.findall(r"snakemake\.(?:input|output)\.(\w+)\(", text)}
+    assert {"get", "items"} <= called
+    for name in called:
+        assert callable(getattr(named, name)), name
+    assert named.get("labels") == theirs.get("labels") == named.labels == "c"
+    assert named.get("frames", []) == theirs.get("frames", []) == [] and named.get("frames") is theirs.get("frames")
+    assert dict(named.items()) == {name: theirs.get(name) for name in roles} and list(named) == ["a", "b", "c"]

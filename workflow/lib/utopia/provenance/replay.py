@@ -48,6 +48,10 @@ class _Named(list[str]):
         """Roles and their paths."""
         return iter(self._by_role.items())
 
+    def get(self, role: str, default: Any = None) -> Any:
+        """The paths of a role that a job may lack."""
+        return self._by_role.get(role, default)
+
 
 def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str, ...] = ("",)) -> dict[str, Path]:
     """Run a job's script again on the inputs that its record names; outputs go below `folder`.
