@@ -96,6 +96,8 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
         try:
             runpy.run_path(str(fingerprint.file_of(scripts[0])), init_globals={"snakemake": job})
         except SystemExit as error:
+            if error.code in (130, 143):  # the audit was told to end, which says nothing of the job
+                raise KeyboardInterrupt from error
             found = failures.below(folder)
             raise UtopiaError(
                 found[0].what if found else "the job fails when it is done again", where=found[0].where if found else ""
