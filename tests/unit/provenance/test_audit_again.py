@@ -17,6 +17,8 @@ from studies import ROOT, Small
 from utopia import arrays, files
 from utopia.provenance import replay as replaying
 from utopia.provenance.again import compare_features, link, predictions_again
+from utopia.provenance.ledger import Ledger
+from utopia.provenance.lineage import Graph
 
 pytestmark = pytest.mark.workflow
 
@@ -121,6 +123,27 @@ def test_names_are_given_without_copying(tmp_path: Path) -> None:
     link(tmp_path / "none", tmp_path / "c")
     assert (tmp_path / "a" / "deep" / "x").samefile(tmp_path / "b" / "deep" / "x")
     assert not (tmp_path / "c").exists()
+
+
+def test_results_outside_the_checkout_are_left_alone(small: Small, tmp_path: Path) -> None:
+    """Their records hold absolute paths: what a job makes again must not land on what is stored."""
+    outside = tmp_path / "outside"
+    shutil.copytree(small.path(""), outside)
+    for record in outside.rglob("*.record.json"):
+        record.write_text(record.read_text().replace(f'"{ROOT}/', f'"{outside}/'))
+    before = contents(outside)
+    graph = Graph(Ledger.read(outside, base=small.folder), str(outside))
+    for name in ("labels/pmemo/labels.safetensors", "tables/ulda_table_7.csv"):
+        record = graph.makers[f"{outside}/{name}"]
+        made = replaying.replay(record, graph.ledger.portable, tmp_path / "scratch")
+        assert all(file.is_relative_to(tmp_path / "scratch") for file in made.values())
+        assert files.sha256(made[f"{outside}/{name}"]) == files.sha256(outside / name)
+    assert contents(outside) == before, "the study's own folder was written to"
+
+
+@pytest.mark.parametrize("path", ["../../up", "/etc/x", "//etc/x", "a/../../b", "~/x", "<data>/x", ".."])
+def test_a_job_that_is_done_again_stays_in_its_folder(tmp_path: Path, path: str) -> None:
+    assert replaying.below(tmp_path, path).resolve().is_relative_to(tmp_path)
 
 
 def test_a_job_that_is_done_again_is_given_all_that_scripts_ask_of_snakemake(repository: Path) -> None:

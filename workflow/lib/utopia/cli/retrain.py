@@ -38,6 +38,11 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
     if tier == "predict":
         compared = _predict(graph, cells)
     else:
+        if study.folder.is_absolute():
+            raise ConfigError(
+                "`results` is an absolute path, so that nothing can be made again beside it",
+                remedy="name the results folder relative to the repository",
+            )
         again = _retrain if tier == "retrain" else _reextract
         with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
             compared = again(chosen, study, graph, cells, Path(folder))
@@ -137,11 +142,6 @@ def _make(
     Raises:
         UtopiaError: it fails, with its last words.
     """
-    if study.folder.is_absolute():
-        raise ConfigError(
-            "`results` is an absolute path, so that nothing can be made again beside it",
-            remedy="name the results folder relative to the repository",
-        )
     repository = Path.cwd()
     command = engine.command(
         {"study": study.name} | options.overrides(chosen),

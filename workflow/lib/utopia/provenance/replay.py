@@ -8,7 +8,7 @@ import os
 import runpy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,13 +73,13 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
     made: dict[str, Path] = {}
 
     def anew(path: str) -> str:
-        made[path] = folder / path
+        made[path] = below(folder, path)
         return str(made[path])
 
     def placed(name: str, value: Any) -> Any:
         if name not in _FOLDERS or not isinstance(value, str):
             return value
-        return str(folder / value) if name == "store" else here(portable, value)
+        return str(below(folder, value)) if name == "store" else here(portable, value)
 
     job = SimpleNamespace(
         rule=record.rule,
@@ -103,6 +103,14 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
                 found[0].what if found else "the job fails when it is done again", where=found[0].where if found else ""
             ) from error
     return made
+
+
+def below(folder: Path, path: str) -> Path:
+    """Where a recorded path goes below `folder`, whatever it says: an absolute one, or `..`, would leave the folder.
+
+    Results that lie outside the checkout are recorded by absolute paths, and a record may be forged.
+    """
+    return folder.joinpath(*(part for part in PurePosixPath(path).parts if part not in ("/", "//", "..")))
 
 
 def here(portable: Portable, path: str) -> str:
