@@ -234,7 +234,7 @@ DAMAGES = [
     Damage("a record of other types", lambda s: s.edit_record(CSV, lambda facts: facts.update(roles=[5])),
            {"record damaged", "unrecorded"}, WHOLE),
     Damage("a record without its roles", lambda s: s.edit_record(CSV, lambda facts: facts.pop("roles")),
-           {"not reproduced"}, WHOLE),
+           {"record damaged", "unrecorded"}, WHOLE),
     Damage("a metric typed, and the record says that no script was run", forge_metrics_of_nobody,
            {"stale setting"}, of("et.tns_cwl", "et.cwl", "et.baseline")),
     # strangers
