@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 """Bytes of a file's name; file systems take 255, and temporary files add to it."""
 LONGEST_PATH = 3000
 """Bytes of a path; Linux takes 4096, and a study's own files lie below it."""
-OWN = ("benchmarks", "docs", "envs", "profiles", "tests", "workflow")
+OWN = ("benchmarks", "config", "docs", "envs", "profiles", "tests", "workflow")
 """Folders of the project, which no results may join; so may none whose name begins with a dot."""
 SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys", "/usr")
 _MEMORY = Path("/dev/shm")
