@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ from clips import RATE, make, tone
 
 from utopia.errors import InputError
 from utopia.media.audio import read_audio
+from utopia.media.container import another_follows
 from utopia.media.frames import sample_frames
 from utopia.media.probe import probe
 
@@ -103,3 +105,31 @@ def test_sound_before_the_first_picture_is_cut(tmp_path: Path, name: str) -> Non
     small = {"size": (64, 48), "options": {"g": "25", "preset": "ultrafast"}}
     path = make(tmp_path / name, frames=100, first=15 * 25, sound=tone(20, channels=1), **small)
     assert len(read_audio(path)) / 16_000 == pytest.approx(5, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["song.wav", "odd.wav", "filled.wav", "film.mp4", "film.mov"])
+def test_a_file_behind_the_end_of_another_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    """What `cat a.wav b.wav` makes: both formats state their length, and FFmpeg reads no further."""
+    part = tmp_path / f"part_{name}"
+    if name.endswith(".wav"):
+        with wave.open(str(part), "wb") as file:
+            file.setparams((1, 1, 16_000, 0, "NONE", ""))
+            file.writeframes(bytes(16_000 if name == "song.wav" else 16_001))
+        if name == "filled.wav":  # as the format asks for; Python's module leaves the byte out
+            part.write_bytes(part.read_bytes() + b"\0")
+    else:
+        make(part, frames=25, sound=tone(1))
+    assert read_audio(part).shape[-1] >= 16_000
+    with pytest.raises(InputError, match=r"another file was joined behind this one, .* after 1\.\d\d s .*ffmpeg"):
+        read_audio(joined(tmp_path / name, part, part))
+    for more in (b"\0" * 5000, b"LIST\x04\0\0\0abcd", part.read_bytes()[:5]):
+        (tmp_path / f"more_{name}").write_bytes(part.read_bytes() + more)
+        assert np.array_equal(read_audio(tmp_path / f"more_{name}"), read_audio(part)), "no file: a tool's own notes"
+
+
+@pytest.mark.parametrize("size", [0, 5, 2**31, 2**32 - 1, 2**64 - 1])
+def test_sizes_that_lead_nowhere_end_the_search_for_a_second_file(tmp_path: Path, size: int) -> None:
+    form = size.to_bytes(4, "big") + b"free" if size < 2**32 else b"\0\0\0\1free" + size.to_bytes(8, "big")
+    path = make(tmp_path / "film.mp4", frames=25, sound=tone(1))
+    path.write_bytes(path.read_bytes() + form + b"\0\0\0\x08ftyp")
+    assert not another_follows(path, "mov,mp4,m4a,3gp,3g2,mj2")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 
@@ -42,7 +43,31 @@ def opened(path: str | Path) -> Iterator[Any]:
         container.close()
         container = _open(path, {}, Without(path, tags))
     with container:
+        if another_follows(path, container.format.name):
+            first_s = (container.duration or 0) / av.time_base
+            how = "join the parts by `ffmpeg -f concat -i list.txt -c copy one.mkv`"
+            raise damaged(path, "another file was joined behind this one, and would not be seen, after", first_s, how)
         yield container
+
+
+def another_follows(path: Path, form: str) -> bool:
+    """Whether a second file begins where a WAV or an MP4 file ends by its own account: FFmpeg reads the first alone.
+
+    Args:
+        path: a file that FFmpeg opens.
+        form: FFmpeg's name of its format.
+    """
+    try:
+        with path.open("rb") as file:
+            if form == "wav":
+                size = int.from_bytes(file.read(8)[4:], "little")
+                file.seek(8 + size)
+                tail = file.read(13)  # an odd size may be followed by a byte that fills it up
+                heads = {tail[:12], tail[size % 2 :][:12]}
+                return any(head[:4] == b"RIFF" and head[8:] == b"WAVE" for head in heads)
+            return "mp4" in form.split(",") and _types_of_boxes(file).count(b"ftyp") > 1
+    except OSError:
+        return False  # whoever reads the file says what is wrong
 
 
 def _open(path: Path, options: dict[str, str], stream: Without | None = None) -> Any:
@@ -52,6 +77,20 @@ def _open(path: Path, options: dict[str, str], stream: Without | None = None) ->
         return av.open(str(path), "r", options=options)
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _types_of_boxes(file: BinaryIO) -> list[bytes]:
+    """The types of an MP4 file's outermost boxes, as far as their sizes lead."""
+    types, at, end = [], 0, os.fstat(file.fileno()).st_size
+    while at < end and len(head := file.read(16)) >= 8:
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:], "big") if size == 1 else size
+        if size < 8:  # 0: to the end of the file; else damage
+            break
+        types.append(head[4:8])
+        at += size
+        file.seek(min(at, end))
+    return types
 
 
 def _tags(path: Path) -> list[tuple[int, int]]:
