@@ -180,7 +180,7 @@ def test_by_keyboard_alone(visit: Visit) -> None:
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.locator("#panel details[open] table").count() == 1
+    page.locator("#panel details[open] table").wait_for()  # what is folded is made when it is opened
     page.keyboard.press("Escape")
     assert page.locator("#panel").is_hidden()
     assert page.evaluate("document.activeElement.dataset.c") == "0.2"
@@ -257,7 +257,7 @@ def test_how_a_model_used_its_parts_is_told_in_words_that_fit(visit: Visit, widt
     assert ["temporal-difference error, in rewards", "–", "–", "–"] in told
     assert part.evaluate("e => e.querySelector('.wide').scrollWidth <= e.querySelector('.wide').clientWidth")
     part.locator("summary", has_text="Of each replica").click()
-    assert "td_error" in part.locator("table").last.inner_text()
+    part.locator("table", has_text="td_error").wait_for()
 
 
 def test_markup_in_data_is_shown_and_not_run(visit: Visit) -> None:

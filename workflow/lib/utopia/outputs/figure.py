@@ -121,7 +121,7 @@ def render_figure(
                 feature_names=tuple(feature_names),
                 feature_reason=feature_reason,
                 predictions={role: file for role, file in opened.items() if role not in holes},
-                absent_runs={**(absent_runs or {}), **holes},
+                absent_runs=dict(sorted({**(absent_runs or {}), **holes}.items())),  # a record has its own order
                 summaries={role: read_json(path) for role, path in _made(summaries, runs, holes).items()},
                 metrics=_made(metrics, runs, holes),
                 names=_titles(manifest),

@@ -89,11 +89,13 @@ def _diagram(by_dataset: Ranks, treatments: list[str]) -> tuple[Figure, list[Poi
     critical = quantile * math.sqrt(count * (count + 1) / (6 * datasets))
     figure = style.blank(0.9 + 0.16 * count)
     axes = figure.subplots()
-    scikit_posthocs.critical_difference_diagram(
+    parts = scikit_posthocs.critical_difference_diagram(
         mean, p, ax=axes, alpha=LEVEL, label_fmt_left="{label} ({rank:.2f})", label_fmt_right="({rank:.2f}) {label}",
         label_props={"size": 7}, marker_props={"s": 14, "color": style.BLUE},
         elbow_props={"linewidth": 0.8, "color": style.BLUE}, crossbar_props={"linewidth": 2, "color": style.VERMILLION},
     )  # fmt: skip
+    for (bar,) in parts["crossbars"]:  # drawn through its treatments in the order of a set: another one in each process
+        bar.set_xdata(sorted(bar.get_xdata()))
     words = f"mean rank over {style.count(datasets, 'data set')}, critical difference {critical:.2f}"
     figure.suptitle(words, x=0.01, ha="left", fontsize=7.5)
     points = [Point("", name, rank) for name, rank in sorted(mean.items(), key=lambda each: each[1])]
