@@ -85,6 +85,17 @@ def test_equal_inputs_give_equal_bytes_whatever_the_users_settings(movies: Path,
     assert marked(one["png"].read_bytes()) == marked(one["pdf"].read_bytes()) == numbers
 
 
+def test_reasons_stand_in_one_order(tmp_path: Path, movies: Path) -> None:
+    """A record gives settings by name, the plan in the order of the catalogue."""
+    why = {"tns_cwl": "no votes", "baseline": "one annotator"}
+    for draw in OF_LABELS:
+        texts = {
+            render(movies, draw, tmp_path / f"{draw}{n}", absent_runs=reasons)["csv"].read_text()
+            for n, reasons in enumerate((why, dict(reversed(why.items()))))
+        }
+        assert len(texts) == 1, draw
+
+
 def _drawn(folder: Path, draw: str, target: str, full: bool, **given_more: Any) -> Figure:
     more: dict[str, Any] = {"feature_reason": LONG, "absent_runs": {"baseline": LONG, "tns_cwl": LONG}}
     if full:

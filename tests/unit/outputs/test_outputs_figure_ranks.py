@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,3 +119,21 @@ def test_a_figure_names_a_table_or_a_data_set(tmp_path: Path) -> None:
         path.write_text(f"title: T\nsource: beyond the papers\ncaption: C\n{text}\n")
         with pytest.raises(ConfigError, match="needs a"):
             read_one(path, Entry)
+
+
+def test_every_process_draws_the_same_bytes(tmp_path: Path) -> None:
+    """The library joins treatments in the order of a set, which is another one in each process."""
+    names = {f"t{n}": n / 100 for n in range(6)}
+    file = table(tmp_path / "t.csv", {(f"d{n}", "et", "mse"): names for n in range(4)})
+    code = (
+        "import sys; from pathlib import Path; from utopia.outputs.figure import render_figure\n"
+        f"render_figure(figure={SPEC | {'options': {}}!r}, labels=None, distribution=None, table=Path(sys.argv[1]),"
+        " outputs={'png': Path(sys.argv[2])})"
+    )
+    pictures = set()
+    for seed in ("1", "2", "3"):
+        picture = tmp_path / f"{seed}.png"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, str(file), str(picture)], env=environment, check=True)
+        pictures.add(picture.read_bytes())
+    assert len(pictures) == 1
