@@ -79,13 +79,19 @@ def test_fine_tuned_and_random_weights(tmp_path: Path) -> None:
     assert of_features(untrained, "tvsum", ("googlenet",)) == ("googlenet: random weights",)
 
 
-def test_a_file_that_is_not_the_published_one_is_named_by_every_value(tmp_path: Path, shared_data: Path) -> None:
-    """Shots made from other features, under the published name: rows without training stand on them as well."""
-    folder = tmp_path / "summe"
-    shutil.copytree(shared_data / "summe" / "GT", folder / "GT")
-    shots = folder / "summe_labels.h5"
+def own_shots(folder: Path, shared_data: Path) -> Path:
+    """The file of shots of a copy of SumMe's annotations below `folder`, to be changed."""
+    own = folder / "summe"
+    shutil.copytree(shared_data / "summe" / "GT", own / "GT")
+    shots = own / "summe_labels.h5"
     shutil.copyfile(shared_data / "summe" / shots.name, shots)
     shots.chmod(0o644)
+    return shots
+
+
+def test_a_file_that_is_not_the_published_one_is_named_by_every_value(tmp_path: Path, shared_data: Path) -> None:
+    """Shots made from other features, under the published name: rows without training stand on them as well."""
+    shots = own_shots(tmp_path, shared_data)
 
     def notes() -> set[tuple[str, ...]]:
         study = {"study": "paper", "data": str(tmp_path), "tables": ["ulda_table_2"], "figures": []}
@@ -104,15 +110,11 @@ def test_a_file_that_is_not_the_published_one_is_named_by_every_value(tmp_path: 
 
 def test_files_of_the_published_size_are_told_by_their_checksums(tmp_path: Path, shared_data: Path) -> None:
     """What the plan cannot see, the labels tell."""
-    folder = tmp_path / "summe"
-    shutil.copytree(shared_data / "summe" / "GT", folder / "GT")
-    shots = folder / "summe_labels.h5"
-    shutil.copyfile(shared_data / "summe" / shots.name, shots)
-    shots.chmod(0o644)
+    shots = own_shots(tmp_path, shared_data)
     with h5py.File(shots, "a") as file:
         file["video_1/change_points"][0, 1] += 1
         file["video_1/change_points"][1, 0] += 1
-    common = {"dataset": "summe", "folder": folder, "options": {"checksums": "record"}}
+    common = {"dataset": "summe", "folder": shots.parent, "options": {"checksums": "record"}}
     list_inputs(**common, output=tmp_path / "summe.json")
     limits = {"low": 0.0, "high": 1.0}
     build_labels(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from utopia.cli import options, show
 from utopia.errors import UtopiaError
+from utopia.outputs.columns import NUMBERS
 
 if TYPE_CHECKING:
     from utopia.outputs.catalog import Table
@@ -45,17 +46,6 @@ _WORDS = {
     "quoted": "only quoted",
 }
 _UNMEASURED = ("absent", "quoted", "dash", "blank")
-_NUMBERS = (
-    "value",
-    "std",
-    "low",
-    "high",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "difference_p",
-    "published",
-)
 _WHOLE = ("n", "decimals")
 _ADJUSTED = "difference_p_adjusted"
 _TEXTS = (
@@ -156,27 +146,19 @@ def _judge_together(cells: list[dict[str, Any]]) -> dict[str, float]:
     """Give the cells that have a difference the verdict that stands among all of them, and count."""
     from utopia.outputs import verdict
 
-    compared = [
-        cell for cell in cells if cell["difference_p"] is not None and verdict.is_of_treatments(cell["runs"].split())
-    ]
-    family = verdict.judge_family(
-        {
-            cell["cell"]: verdict.Difference(
-                (cell["runs"], cell["difference"], cell["difference_p"]),
-                cell["difference_p"],
-                cell["difference_verdict"],
-            )
-            for cell in compared
-        }
+    names = ("difference", "difference_p", "difference_verdict")
+    family = verdict.judge_study(
+        (cell["cell"], cell["runs"].split(), *(cell[name] for name in names)) for cell in cells
     )
-    for cell in compared:
-        cell[_ADJUSTED] = family.adjusted[cell["cell"]]
-        cell["difference_verdict"] = family.verdicts[cell["cell"]]
-    names = {"better": verdict.BETTER, "worse": verdict.WORSE}
+    for cell in cells:
+        if cell["cell"] in family.adjusted:
+            cell[_ADJUSTED] = family.adjusted[cell["cell"]]
+            cell["difference_verdict"] = family.verdicts[cell["cell"]]
+    marks = {"better": verdict.BETTER, "worse": verdict.WORSE}
     return {
         "tests": family.comparisons,
-        **{name: family.counts.get(words, 0) for name, words in names.items()},
-        **{f"{name}_alone": family.counts.get(verdict.ALONE[words], 0) for name, words in names.items()},
+        **{name: family.counts.get(words, 0) for name, words in marks.items()},
+        **{f"{name}_alone": family.counts.get(verdict.ALONE[words], 0) for name, words in marks.items()},
         "by_chance": family.by_chance,
     }
 
@@ -195,7 +177,7 @@ def _reproduced(printed: list[dict[str, Any]]) -> dict[str, int]:
 
 def _not_made(name: str, table: Table, study: str) -> list[dict[str, Any]]:
     """What the paper prints in a table that has not been made."""
-    nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys((*_NUMBERS, _ADJUSTED)) | {"n": 0}
+    nothing: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys((*NUMBERS, _ADJUSTED)) | {"n": 0}
     cells = []
     for row in table.rows:
         for column in table.columns:
@@ -217,7 +199,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         missing = [
-            name for name in ("table", "keys", *_NUMBERS, *_WHOLE, *_TEXTS) if name not in (reader.fieldnames or ())
+            name for name in ("table", "keys", *NUMBERS, *_WHOLE, *_TEXTS) if name not in (reader.fieldnames or ())
         ]
         if missing:
             raise UtopiaError(
@@ -230,7 +212,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _cell(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
     try:
-        numbers: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in _NUMBERS}
+        numbers: dict[str, Any] = {key: float(row[key]) if row[key] else None for key in NUMBERS}
         numbers |= {key: int(row[key]) for key in _WHOLE}
         keys = json.loads(row["keys"] or "{}")
     except (ValueError, TypeError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 from utopia.errors import UtopiaError
 from utopia.outputs import verdict
 from utopia.outputs.cells import Cell
+from utopia.outputs.columns import NUMBERS
 from utopia.outputs.page_ancestry import Pool
 from utopia.outputs.render_layout import Layout, Line, Shown, lay_out
 
@@ -39,17 +40,6 @@ _STARTS = {
     verdict.HOLDS: "holds",
     verdict.FAILS: "fails",
 }
-_NUMBERS = (
-    "value",
-    "std",
-    "low",
-    "high",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "difference_p",
-    "published",
-)
 _WORDS = (
     "table",
     "row",
@@ -106,7 +96,7 @@ def read_cells(path: Path) -> list[Cell]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in _NUMBERS}
+                numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in NUMBERS}
                 words: dict[str, Any] = {name: row[name] for name in _WORDS} | {"keys": json.loads(row["keys"] or "{}")}
                 counts: dict[str, Any] = {"n": int(row["n"]), "decimals": int(row["decimals"])}
                 found.append(Cell(**numbers, **words, **counts, runs=row["runs"].split()))
@@ -119,15 +109,10 @@ def read_cells(path: Path) -> list[Cell]:
 
 def judged_together(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list[Cell]], verdict.Family]:
     """The cells of all tables with the verdicts on differences that stand among all of them, and these verdicts."""
-    family = verdict.judge_family(
-        {
-            cell.cell: verdict.Difference(
-                (tuple(cell.runs), cell.difference, cell.difference_p), cell.difference_p, cell.difference_verdict
-            )
-            for own in cells.values()
-            for cell in own
-            if cell.difference_p is not None and verdict.is_of_treatments(cell.runs)
-        }
+    family = verdict.judge_study(
+        (cell.cell, cell.runs, cell.difference, cell.difference_p, cell.difference_verdict)
+        for own in cells.values()
+        for cell in own
     )
     judged = {
         name: [

@@ -13,38 +13,9 @@ from utopia.errors import UtopiaError
 from utopia.files import write_text
 from utopia.outputs import render_html, render_markdown, render_tex
 from utopia.outputs.cells import Cell, build
+from utopia.outputs.columns import COLUMNS
 from utopia.outputs.render_layout import lay_out
 from utopia.outputs.results import Results
-
-COLUMNS = (
-    "table",
-    "row",
-    "name",
-    "keys",
-    "column",
-    "value",
-    "unit",
-    "std",
-    "n",
-    "low",
-    "high",
-    "interval",
-    "status",
-    "reason",
-    "against",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "difference_p",
-    "difference_verdict",
-    "published",
-    "decimals",
-    "verdict",
-    "verdict_reason",
-    "note",
-    "cell",
-    "runs",
-)
 
 
 def render_table(

@@ -145,12 +145,6 @@ class Family:
         return self.comparisons * LEVEL / 2
 
 
-def is_of_treatments(runs: Iterable[str]) -> bool:
-    """Whether a comparison is of what treatments do: studies of labels compare estimates, and are families of their
-    own, which would drown the few comparisons of trainings."""
-    return not any(run.endswith(".reference.label_study") for run in runs)
-
-
 def judge_family(differences: Mapping[str, Difference]) -> Family:
     """Judge many differences so that chance alone gives a single gain or loss in one study of twenty at most (Holm).
 
@@ -166,6 +160,24 @@ def judge_family(differences: Mapping[str, Difference]) -> Family:
     }
     counts = Counter({differences[cell].identity: verdict for cell, verdict in verdicts.items()}.values())
     return Family(adjusted, verdicts, counts)
+
+
+def judge_study(compared: Iterable[tuple[str, Sequence[str], float | None, float | None, str]]) -> Family:
+    """Judge the differences of all tables of a study together.
+
+    Left out are cells without a p-value and those of studies of labels: these compare estimates and not treatments, and
+    would drown the few comparisons of trainings.
+
+    Args:
+        compared: of each cell its id, its runs, the difference, its p-value and its verdict by itself.
+    """
+    return judge_family(
+        {
+            cell: Difference((tuple(runs), difference, p), p, text)
+            for cell, runs, difference, p, text in compared
+            if p is not None and not any(run.endswith(".reference.label_study") for run in runs)
+        }
+    )
 
 
 def judge_claim(verdict: Verdict, difference: str, low: float | None, high: float | None) -> Verdict:

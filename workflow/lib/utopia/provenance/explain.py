@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
 from utopia.files import read_json
+from utopia.outputs.columns import NUMBERS
 from utopia.outputs.rounding import rounded
 from utopia.provenance import origin
 from utopia.provenance.findings import in_words
@@ -104,20 +105,7 @@ def _file(graph: Graph, path: str) -> dict[str, Any]:
 def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
     table, row, column = _place(graph, cell)
     line = _line(graph, cell)
-    numbers = {
-        name: float(line[name]) if line.get(name) else None
-        for name in (
-            "value",
-            "std",
-            "low",
-            "high",
-            "difference",
-            "difference_low",
-            "difference_high",
-            "difference_p",
-            "published",
-        )
-    }
+    numbers = {name: float(line[name]) if line.get(name) else None for name in NUMBERS}
     decimals = int(line["decimals"])
     value = numbers["value"]
     return {
