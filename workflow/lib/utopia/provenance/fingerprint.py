@@ -247,32 +247,42 @@ def _is_type_checking(test: ast.expr) -> bool:
     return name == "TYPE_CHECKING"
 
 
+def _form(kind: type[ast.AST]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """How the text of such a node begins, and its fields that say what runs, each with the text before it."""
+    if kind not in _forms:
+        fields = [field for field in kind._fields if field not in _NOT_BEHAVIOUR]
+        _forms[kind] = f"({kind.__name__}", tuple((field, f" {field}=") for field in fields)
+    return _forms[kind]
+
+
+_forms: dict[type[ast.AST], tuple[str, tuple[tuple[str, str], ...]]] = {}
+
+
 def canonical(tree: ast.AST) -> str:
     """A syntax tree as text: what runs, and nothing else."""
     out: list[str] = []
     write = out.append
 
     def visit(value: Any) -> None:
-        if isinstance(value, ast.AST):
-            write(f"({value.__class__.__name__}")
-            fields = value.__dict__
-            for field in value._fields:
-                child = fields.get(field)
-                if isinstance(child, list):
-                    child = [item for item in child if not _does_nothing(item)]
-                if child is None or child == [] or field in _NOT_BEHAVIOUR:
-                    continue
-                write(f" {field}=")
-                visit(child)
-            write(")")
-        elif isinstance(value, list):
-            write("[")
-            for child in value:
-                visit(child)
-                write(",")
-            write("]")
-        else:
+        if not isinstance(value, ast.AST):
             write(repr(value))
+            return
+        kind, fields = _form(value.__class__)
+        write(kind)
+        own = value.__dict__
+        for field, before in fields:
+            child = own.get(field)
+            if isinstance(child, list):
+                if items := [item for item in child if not _does_nothing(item)]:
+                    write(f"{before}[")
+                    for item in items:
+                        visit(item)
+                        write(",")
+                    write("]")
+            elif child is not None:
+                write(before)
+                visit(child)
+        write(")")
 
     visit(tree)
     return "".join(out)
