@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup results reference test drill lint lint-python lint-snakemake types schema lock clean
+.PHONY: help setup results reference docs test drill lint lint-python lint-snakemake types schema lock clean
 
 # The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
 export UTOPIA_MAKE_STUDY := $(value STUDY)
@@ -28,6 +28,9 @@ results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES
 
 reference: setup ## keep a finished study's tables, figures and records in results/reference: STUDY=miniature DATA=
 	@.venv/bin/utopia keep --study "$$UTOPIA_MAKE_STUDY" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
+
+docs: setup ## the documentation as a site with search: _site/index.html
+	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . _site
 
 # In the order of their folders: the files with few and long tests, which pytest-xdist would leave to the end, come first.
 test: setup ## all tests (ARGS: more options for pytest)
@@ -49,7 +52,7 @@ lint-snakemake: setup ## snakefmt and snakemake --lint
 types: setup ## mypy
 	@.venv/bin/mypy
 
-schema: setup ## whether the JSON schemas and docs/configuration.md are what the models say
+schema: setup ## whether the JSON schemas and the pages of settings are what the models say
 	@.venv/bin/python -m utopia.config.schema --check
 
 lock: setup ## resolve envs/*.in into the hashed locks, for every platform
@@ -57,5 +60,5 @@ lock: setup ## resolve envs/*.in into the hashed locks, for every platform
 	  ../.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$$name.in" -o "$$name.txt" || exit 1; done
 
 clean: ## remove the miniature's results and the tools' caches; .venv and other studies stay
-	rm -rf results/miniature .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf results/miniature _site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

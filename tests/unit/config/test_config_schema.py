@@ -1,7 +1,8 @@
-"""The generated JSON schemas and the reference page, against the models and the real files."""
+"""The generated JSON schemas and the reference pages, against the models and the real files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from jsonschema import Draft202012Validator
 from utopia import registry
 from utopia.config import schema
 from utopia.config.load import CONFIG, REPOSITORY, RESOURCES
-from utopia.config.page import page, settings
+from utopia.config.page import pages, settings
 from utopia.config.study import study_model
 from utopia.config.training import Training
 
+PAGE = schema.PAGES / "configuration" / "study.md"
 OVERLAYS = sorted((RESOURCES / "studies").glob("*.yaml"))
 
 
@@ -61,18 +63,30 @@ def test_fixing_and_checking(tmp_path: Path, capsys) -> None:
     assert not list(tmp_path.iterdir()), "a check writes nothing"
     assert schema.main(["--fix"], tmp_path) == 0
     assert schema.main(["--check"], tmp_path) == 0
-    page_file = tmp_path / schema.PAGE
+    page_file = tmp_path / PAGE
     page_file.write_text(page_file.read_text().replace("`repeats`", "`repeat`"))
-    assert schema.stale(tmp_path) == [schema.PAGE]
+    assert schema.stale(tmp_path) == [PAGE]
     capsys.readouterr()
     assert schema.main(["--check"], tmp_path) == 1
-    assert str(schema.PAGE) in capsys.readouterr().out
+    assert str(PAGE) in capsys.readouterr().out
     assert schema.main(["--fix"], tmp_path) == 0
     assert schema.stale(tmp_path) == []
 
 
-def test_every_component_and_field_is_on_the_page() -> None:
-    text = page(study_model())
+SETTING = re.compile(r"^\* \*\*`([^`]+)`\*\* ", re.MULTILINE)
+
+
+def every_page() -> str:
+    return "\n".join(pages(study_model()).values())
+
+
+def points(text: str) -> list[str]:
+    """The point of each setting, in one line."""
+    return [re.sub(r"\s+", " ", part) for part in re.split(r"\n(?=\* |\n|#)", text) if SETTING.match(part)]
+
+
+def test_every_component_and_field_is_on_a_page() -> None:
+    text = every_page()
     for kind in ("datasets", "models", "losses", "samplers"):
         for name in registry.names(kind):
             assert f"`{kind}.{name}`" in text
@@ -84,8 +98,30 @@ def test_every_component_and_field_is_on_the_page() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    silent = [line for line in page(study_model()).splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert len(points(every_page())) > 250
+    silent = [line for line in points(every_page()) if re.search(r"\): *$", line)]
     assert silent == [], "a setting needs a docstring below it"
+
+
+def test_no_page_is_long_or_wide_and_the_first_one_leads_to_all() -> None:
+    made = pages(study_model())
+    first = made.pop("configuration.md")
+    assert set(re.findall(r"\]\((configuration/\w+\.md)\)", first)) == set(made)
+    assert max(len(text.splitlines()) for text in made.values()) < 400
+    assert max(len(line) for text in made.values() for line in text.splitlines()) <= 120
+
+
+def test_no_page_of_settings_is_left_that_nothing_generates() -> None:
+    folder = REPOSITORY / schema.PAGES / "configuration"
+    assert {f"configuration/{path.name}" for path in folder.iterdir()} | {"configuration.md"} == set(
+        pages(study_model())
+    )
+
+
+def test_a_setting_that_all_members_share_is_said_once() -> None:
+    text = pages(study_model())["configuration/features.md"]
+    assert text.count("`features.<name>.normalise`") == 1
+    assert "### every `extractor`" in text
 
 
 def test_the_page_shows_the_defaults_of_the_recipe_that_holds() -> None:
@@ -97,11 +133,12 @@ def test_the_page_shows_the_defaults_of_the_recipe_that_holds() -> None:
     assert shown["training.learning_rate"] == f"`{Training().learning_rate}`"
 
 
-def test_open_questions_are_listed_again_at_the_end() -> None:
-    body, _, end = page(study_model()).partition("## What the papers leave open")
-    marked = {line.split("|")[1] for line in body.splitlines() if line.startswith("| `") and "**[U]**" in line}
-    assert marked
-    assert marked == {line.split("|")[1] for line in end.splitlines() if line.startswith("| `")}
+def test_open_questions_are_listed_again_on_a_page_of_their_own() -> None:
+    made = pages(study_model())
+    end = points(made.pop("configuration/open.md"))
+    marked = [line for text in made.values() for line in points(text) if "**[U]**" in line]
+    assert len(marked) > 30
+    assert sorted(marked) == sorted(end)
 
 
 def test_the_page_and_the_schemas_name_no_machine() -> None:

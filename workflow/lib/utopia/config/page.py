@@ -1,12 +1,13 @@
-"""The reference page of all settings, written from the typed models."""
+"""The reference pages of all settings, written from the typed models."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -14,23 +15,52 @@ from pydantic.fields import FieldInfo
 from utopia.config.annotations import bare, is_model, members_of, tag_of
 from utopia.config.study import DatasetSettings
 
-_HEAD = """\
+_INDEX = """\
 # Configuration
-
-Generated from the typed models in `workflow/lib/utopia/config` and from the `Config` of every component;
-`python -m utopia.config.schema --fix` writes it anew, and a test fails where it is out of date.
 
 `config.yaml` is the study as published. The study that `study` names lays `workflow/resources/studies/<study>.yaml`
 over it, `--configfile FILE` lays a file over both, and `--config KEY=VALUE` stands above all. Mappings are merged key
-by key, everything else is replaced. Unknown keys are refused. A default holds where none of these says otherwise.
+by key; everything else is replaced. Unknown keys are refused. A default holds where none of these says otherwise.
 
-Settings marked **[U]** choose between readings of what the papers leave open; the last section lists them.
+Every setting has a line on one of these pages:
+
+{topics}
+
+Settings marked **[U]** choose between readings of what the papers leave open; the last page lists them.
+
+These pages are generated from the typed models in `workflow/lib/utopia/config` and from the `Config` of every
+component. `python -m utopia.config.schema --fix` regenerates them, and a test fails where one is out of date.
 """
+_BACK = "Generated; [what overrides what, and all pages of settings](../configuration.md).\n"
+_FOLDER = "configuration"
+
+
+class _Topic(NamedTuple):
+    """One page: its title, what it is about, and the sections of the configuration on it."""
+
+    title: str
+    about: str
+    sections: tuple[str, ...]
+
+
+_TOPICS = {
+    "study": _Topic("The study", "its name, folders and repeats, and how runs are trained and judged", ()),
+    "datasets": _Topic(
+        "Data sets", "folders, features, label distributions, and each data set's options", ("datasets",)
+    ),
+    "features": _Topic("Features", "what is extracted, by which network, or read from a file", ("features",)),
+    "models": _Topic("Models", "sizes and training recipes", ("models",)),
+    "treatments": _Topic(
+        "Treatments, losses and samplers", "what the papers compare", ("treatments", "losses", "samplers")
+    ),
+}
+"""By file name. A section that no other page has stands on the first."""
+_OPEN = _Topic("What the papers leave open", "every setting marked **[U]**, with the reading taken", ())
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One line of the page."""
+    """One setting: its dotted path, its type and default in words, and what it means."""
 
     path: str
     type: str
@@ -38,32 +68,41 @@ class Setting:
     meaning: str
 
 
-def page(study: type[BaseModel]) -> str:
-    """The reference page (Markdown) of a study model."""
+def pages(study: type[BaseModel]) -> dict[str, str]:
+    """The reference pages (Markdown) of a study model, by their path below `docs`; the first one lists the others."""
     nested = {name: field for name, field in study.model_fields.items() if _inner(field.annotation)}
-    plain = [setting for setting in settings(study) if setting.path.split(".")[0] not in nested]
-    parts = [_HEAD, "## The study\n", _table(plain)]
-    every = list(plain)
+    every = [setting for setting in settings(study) if setting.path.split(".")[0] not in nested]
+    texts = {name: [f"# {topic.title}\n", _BACK] for name, topic in _TOPICS.items()}
+    texts["study"].append(_list(every))
     for name, field in nested.items():
-        parts.append(f"## `{name}`\n\n{_meaning(field.description)}\n")
-        for title, about, found in _sections(name, field):
+        page = next((key for key, topic in _TOPICS.items() if name in topic.sections), "study")
+        texts[page].append(f"## `{name}`\n\n{_wrapped(field.description)}\n")
+        for title, about, listed in _sections(name, field):
             if title:
-                parts.append(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
-            parts.append(_table(found) if found else "No settings.\n")
-            every += found
-    open_ones = [setting for setting in every if "[U]" in setting.meaning]
-    parts.append("## What the papers leave open\n\nEvery setting marked **[U]**, with the reading taken.\n")
-    parts.append(_table(open_ones))
-    return "\n".join(parts)
+                texts[page].append(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
+            texts[page].append(_list(listed) if listed else "No settings.\n")
+            every += listed
+    texts["open"] = [f"# {_OPEN.title}\n", _BACK, "[The questions themselves](../open_questions.md), with sources.\n"]
+    texts["open"].append(_list([setting for setting in every if "[U]" in setting.meaning]))
+    topics = "\n".join(
+        f"* [{topic.title}]({_FOLDER}/{name}.md): {topic.about}" for name, topic in {**_TOPICS, "open": _OPEN}.items()
+    )
+    index = {f"{_FOLDER}.md": _INDEX.replace("{topics}", topics)}
+    return index | {f"{_FOLDER}/{name}.md": "\n".join(parts) for name, parts in texts.items()}
 
 
 def _sections(name: str, field: FieldInfo) -> Iterator[tuple[str, str, list[Setting]]]:
     """Title, introduction and settings of each part of a section."""
     inner = _inner(field.annotation)
     if len(inner) > 1:
-        for member in inner:
-            key, tag = tag_of(member) or ("kind", member.__name__)
-            yield f"`{key}: {tag}`", _meaning(member.__doc__), settings(member, f"{name}.<name>.")
+        members = {tag_of(member) or ("kind", member.__name__): member for member in inner}
+        listed = {tag: settings(member, f"{name}.<name>.") for tag, member in members.items()}
+        common = [line for line in listed[next(iter(listed))] if all(line in lines for lines in listed.values())]
+        key = next(iter(listed))[0]
+        yield f"every `{key}`", "", common
+        for (key, tag), member in members.items():
+            own = [line for line in listed[key, tag] if line not in common]
+            yield f"`{key}: {tag}`", _wrapped(member.__doc__), own
         return
     model = inner[0]
     if model is not bare(field.annotation):
@@ -79,7 +118,7 @@ def _sections(name: str, field: FieldInfo) -> Iterator[tuple[str, str, list[Sett
         yield "every data set", "", settings(DatasetSettings, f"{name}.<name>.")
     for key, part in components.items():
         own = [line for line in settings(part, f"{name}.{key}.") if line.path.split(".")[2] not in shared]
-        yield f"`{name}.{key}`", _meaning(part.__doc__), own
+        yield f"`{name}.{key}`", _wrapped(part.__doc__), own
 
 
 def settings(model: type[BaseModel], prefix: str = "", default: Any = None) -> list[Setting]:
@@ -162,8 +201,23 @@ def _meaning(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _table(lines: list[Setting]) -> str:
-    rows = [(f"`{line.path}`", line.type, line.default, line.meaning.replace("[U]", "**[U]**")) for line in lines]
-    text = ["| setting | type | default | meaning |", "|---|---|---|---|"]
-    text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(text) + "\n"
+def _wrapped(text: str | None, first: str = "", then: str = "") -> str:
+    """Text in lines of at most 120 characters."""
+    return textwrap.fill(
+        _meaning(text),
+        120,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _list(lines: list[Setting]) -> str:
+    """A point for each setting: path, type, default, meaning."""
+    points = []
+    for line in lines:
+        default = "required" if line.default == "required" else f"default {line.default}"
+        head = f"**`{line.path}`** ({line.type}; {default})"
+        points.append(_wrapped(f"{head}: {line.meaning.replace('[U]', '**[U]**')}", "* ", "  "))
+    return "\n".join(points) + "\n"

@@ -1,4 +1,4 @@
-"""What the typed models say, for editors (JSON schema) and for readers (the reference page); both are generated.
+"""What the typed models say, for editors (JSON schema) and for readers (the reference pages); both are generated.
 
 `python -m utopia.config.schema --fix` writes them, `--check` (the default) tells whether they are up to date.
 """
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from utopia.config.load import REPOSITORY
-from utopia.config.page import page
+from utopia.config.page import pages
 from utopia.config.study import study_model
 from utopia.files import write_text
 
 STUDY = Path("workflow/schemas/study.schema.json")
 OVERLAY = Path("workflow/schemas/overlay.schema.json")
-PAGE = Path("docs/configuration.md")
+PAGES = Path("docs")
+"""The reference pages: configuration.md and the folder configuration."""
 
 
 def study_schema() -> dict[str, Any]:
@@ -66,7 +67,7 @@ def documents() -> dict[Path, str]:
     return {
         STUDY: _text(study_schema()),
         OVERLAY: _text(overlay_schema()),
-        PAGE: page(study_model()),
+        **{PAGES / name: text for name, text in pages(study_model()).items()},
     }
 
 
@@ -91,12 +92,13 @@ def main(arguments: Sequence[str] | None = None, repository: Path = REPOSITORY) 
     choice.add_argument("--check", action="store_true", help="only tell (the default)")
     wanted = parser.parse_args(arguments)
     outdated = stale(repository)
+    texts = documents() if outdated else {}
     for path in outdated:
         if wanted.fix:
-            write_text(repository / path, documents()[path])
+            write_text(repository / path, texts[path])
         print(f"{path}: {'written' if wanted.fix else 'is not what the typed models say'}")
     if not outdated:
-        print("the schemas and the reference page are up to date")
+        print("the schemas and the reference pages are up to date")
     elif not wanted.fix:
         print("run: python -m utopia.config.schema --fix", file=sys.stderr)
         return 1
