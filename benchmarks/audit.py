@@ -1,9 +1,10 @@
 """What an audit costs: `explain` on a ledger of the size of the paper study, `verify` against plain hashing, and what
-recording adds to a job.
+recording adds to a job, and what the fingerprint of the code does.
 
     python benchmarks/audit.py explain --study-folder results/miniature --jobs 3000
     python benchmarks/audit.py verify --gigabytes 2
     python benchmarks/audit.py record
+    python benchmarks/audit.py fingerprint
     python benchmarks/audit.py load --study-folder results/miniature --jobs 20000 --files 140000
 
 `load` makes a study of that many records and files (its trainings again under other runs' names, with their files) and
@@ -250,6 +251,38 @@ def record(chosen: argparse.Namespace) -> None:
         )
 
 
+_FINGERPRINT = """
+import ast, sys, time
+from utopia.provenance import fingerprint
+paths = sorted(fingerprint.PACKAGE.rglob("*.py"))
+names = [".".join(("utopia", *path.relative_to(fingerprint.PACKAGE).with_suffix("").parts)) for path in paths]
+if sys.argv[1] == "plain":
+    before = time.process_time()
+    for path in paths:
+        ast.parse(path.read_bytes())
+else:
+    if sys.argv[1] == "afresh":
+        fingerprint.read_afresh()
+    before = time.process_time()
+    fingerprint.closure(*(name.removesuffix(".__init__") for name in names))
+print(time.process_time() - before)
+"""
+
+
+def fingerprint(chosen: argparse.Namespace) -> None:
+    """The fingerprint of the whole package, as an audit takes it and as jobs do, against parsing the same files."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def once(how: str) -> float:
+        words = [sys.executable, "-c", _FINGERPRINT, how]
+        return float(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout)
+
+    once("stored")
+    plain, *ours = (min(once(how) for _ in range(chosen.repeat)) for how in ("plain", "afresh", "stored"))
+    for how, seconds in zip(("parsing every file", "with what is stored"), ours, strict=True):
+        print(f"fingerprint of all, {how}: {seconds:.3f} s CPU, {seconds / plain:.2f} x plain parsing ({plain:.2f} s)")
+
+
 def _plain(paths: list[Path], threads: int) -> None:
     def one(path: Path) -> str:
         with path.open("rb") as file:
@@ -275,7 +308,7 @@ def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
 def main() -> None:
     """Run the benchmark that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("explain", "verify", "record", "load"))
+    parser.add_argument("what", choices=("explain", "verify", "record", "fingerprint", "load"))
     parser.add_argument("--study-folder", type=Path, default=REPOSITORY / "results" / "miniature")
     parser.add_argument("--jobs", type=int, default=3000)
     parser.add_argument("--files", type=int, default=140_000)
@@ -285,7 +318,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     chosen = parser.parse_args()
     chosen.study_folder = chosen.study_folder.absolute()
-    {"explain": explain, "verify": verify, "record": record, "load": load}[chosen.what](chosen)
+    benchmarks = {"explain": explain, "verify": verify, "record": record, "fingerprint": fingerprint, "load": load}
+    benchmarks[chosen.what](chosen)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.errors import UtopiaError
+from utopia.provenance import adopt as adopting
 from utopia.provenance import fingerprint
+from utopia.provenance import verify as verifying
 from utopia.provenance.fingerprint import PACKAGE, canonical
 
 FILES = {
@@ -235,18 +240,105 @@ def test_a_script_outside_the_checkout_is_refused(tmp_path: Path) -> None:
         fingerprint.code("utopia.files", files=[tmp_path / "x.py"])
 
 
-def test_the_whole_package_is_hashed_quickly() -> None:
-    paths = sorted(PACKAGE.rglob("*.py"))
-    modules = [".".join(("utopia", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in paths]
-    modules = [module.removesuffix(".__init__") for module in modules]
-    code = (
-        "import sys, time\n"
-        "from utopia.provenance import fingerprint\n"
-        "started = time.process_time()\n"
-        "found = fingerprint.closure(*sys.argv[1:])\n"
-        "print(len(found), time.process_time() - started)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
-    count, seconds = done.stdout.split()
-    assert int(count) == len(modules)
-    assert float(seconds) < 1.0  # budget 0.3 s; the rest is for slower machines
+# -- what is kept between processes
+
+TELL = """
+import ast, sys
+from utopia.provenance import adopt as adopting
+from utopia.provenance import fingerprint
+from utopia.provenance import verify as verifying
+parsed, parse = [], ast.parse
+def counted(text, *arguments, filename="", **named):
+    parsed.append(filename)
+    return parse(text, *arguments, filename=filename, **named)
+ast.parse = counted
+if sys.argv[1] == "afresh":
+    fingerprint.read_afresh()
+found = fingerprint.closure("utopia.provenance.job")
+print(len(found), fingerprint.digest_of(found), len(parsed), len(set(parsed)))
+"""
+
+
+class Copy:
+    """A copy of the package, and the fingerprint of some of it that a process of its own takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.package = folder / "workflow" / "lib" / "utopia"
+        shutil.copytree(PACKAGE, self.package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def told(self, how: str = "", **environment: str) -> tuple[str, int]:
+        """The fingerprint, and how many files were parsed for it; none of them twice."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        done = subprocess.run(
+            [sys.executable, "-c", TELL, how],
+            env={**kept, "PYTHONPATH": str(self.package.parent), **environment},
+            cwd=self.package.parent, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        count, digest, parsed, once = done.stdout.split()
+        assert parsed == once and int(count) > 10
+        return digest, int(parsed)
+
+    @property
+    def stored(self) -> Path:
+        return next((self.package / "provenance" / "__pycache__").glob("fingerprint.*.json"))
+
+    def edit(self, name: str, text: str) -> None:
+        path = self.package / name
+        path.write_text(path.read_text() + text)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_file_is_parsed_once_for_all_processes(copy: Copy) -> None:
+    digest, parsed = copy.told()
+    assert parsed == len(fingerprint.closure("utopia.provenance.job"))
+    assert copy.told() == (digest, 0)
+    copy.edit("errors.py", "\n# a remark\n")
+    assert copy.told() == (digest, 1)
+    copy.edit("errors.py", "\n_EXTRA = 1\n")
+    changed, parsed = copy.told()
+    assert changed != digest and parsed == 1
+    assert copy.told() == (*copy.told("afresh")[:1], 0)
+
+
+def test_an_audit_parses_every_file_itself(copy: Copy) -> None:
+    digest, parsed = copy.told()
+    stored = json.loads(copy.stored.read_text())
+    stored["files"]["lib/utopia/errors.py"][1] = "0" * 64
+    copy.stored.write_text(json.dumps(stored))
+    assert copy.told()[0] != digest, "what is stored is used"
+    assert copy.told("afresh") == (digest, parsed)
+
+
+def test_verify_and_adopt_read_afresh() -> None:
+    for module in (verifying, adopting):
+        tree = ast.parse(Path(module.__file__).read_text())
+        called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        assert "fingerprint.read_afresh" in called
+
+
+def test_what_is_stored_may_be_damaged(copy: Copy) -> None:
+    whole = copy.told()
+    text = copy.stored.read_text()
+    numbers = json.dumps({**json.loads(text), "files": dict.fromkeys(json.loads(text)["files"], 5)})
+    no_files = json.dumps({**json.loads(text), "files": 5})
+    for damaged in (text[: len(text) // 2], "[1]", numbers, no_files):
+        copy.stored.write_text(damaged)
+        assert copy.told() == whole
+    assert copy.told() == (whole[0], 0)
+
+
+def test_another_way_to_hash_makes_what_is_stored_void(copy: Copy) -> None:
+    whole = copy.told()
+    copy.edit("provenance/fingerprint.py", "\n# another way\n")
+    assert copy.told() == whole
+
+
+def test_nothing_is_stored_where_python_stores_nothing(copy: Copy) -> None:
+    whole = copy.told(PYTHONDONTWRITEBYTECODE="1")
+    assert not (copy.package / "provenance" / "__pycache__").exists()
+    copy.package.joinpath("provenance", "__pycache__").write_text("in the way")
+    assert copy.told() == copy.told() == whole

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utopia.outputs.jobs import Job
 from utopia.outputs.plan import Plan
-from utopia.provenance import staleness
+from utopia.provenance import fingerprint, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.hashing import hash_all
 from utopia.provenance.lineage import Graph
@@ -88,6 +88,7 @@ def prove(graph: Graph, current: Current) -> Proof:
         graph: the lineage.
         current: today's jobs.
     """
+    fingerprint.read_afresh()
     proof = Proof()
     whole: set[str] = set()
     planned = {path for job in current.plan.jobs for path in job.made()}

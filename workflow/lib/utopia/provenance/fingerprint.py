@@ -7,6 +7,8 @@ registry's component) cannot be seen: the caller names such modules.
 
 A module is hashed as its syntax tree without positions, docstrings and other statements that do nothing. Empty fields
 are left out, so that the hash does not change with the Python version that parses.
+
+Parsing takes most of the time, so what it gave is kept on disk (`parsed`). An audit reads nothing of that.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from utopia.errors import UtopiaError
+from utopia.provenance.parsed import Import, Parsed, Source
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package `utopia`."""
@@ -27,21 +29,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = PACKAGE.parents[2]
 _NOT_BEHAVIOUR = frozenset(("kind", "type_comment", "type_ignores"))
 _Stamp = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _Import:
-    """One import statement, with what it may name: `modules` must exist, `candidates` are submodules or attributes."""
-
-    modules: tuple[str, ...]
-    candidates: tuple[str, ...]
-    line: int
-
-
-@dataclass(frozen=True)
-class _Source:
-    sha256: str
-    imports: tuple[_Import, ...]
+_parsed = Parsed(Path(__file__).resolve(), PACKAGE.parents[1])
 
 
 def fingerprint(*modules: str, files: Sequence[str | Path] = (), package: Path = PACKAGE) -> str:
@@ -108,13 +96,22 @@ def closure(*modules: str, files: Sequence[str | Path] = (), package: Path = PAC
         path = Path(file).absolute()
         found[_file_name(path)] = _source(path, path.stem).sha256
         seen[path] = _stamp(path)
+    _parsed.save()
     result = dict(sorted(found.items()))
     _closures[key] = (result, seen)
     return dict(result)
 
 
 _closures: dict[Any, tuple[dict[str, str], dict[Path, _Stamp]]] = {}
-_sources: dict[tuple[str, Path], tuple[_Stamp, _Source]] = {}
+_sources: dict[tuple[str, Path], tuple[_Stamp, Source]] = {}
+
+
+def read_afresh() -> None:
+    """From now on parse every file in this process: an audit uses nothing that was stored."""
+    if not _parsed.distrusted:
+        _parsed.distrust()
+        _closures.clear()
+        _sources.clear()
 
 
 def _walk(modules: Iterable[str], package: Path) -> tuple[dict[str, str], dict[Path, _Stamp]]:
@@ -204,38 +201,45 @@ def _stamp(path: Path) -> _Stamp:
     return (status.st_mtime_ns, status.st_size)
 
 
-def _source(path: Path, name: str) -> _Source:
+def _source(path: Path, name: str) -> Source:
     """A file's hash and imports, read again only when its time or size has changed."""
     stamp = _stamp(path)
     key = (name, path)
     if key in _sources and _sources[key][0] == stamp:
         return _sources[key][1]
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except SyntaxError as error:
-        raise UtopiaError(f"not valid Python: {error.msg}", where=f"{path}:{error.lineno}") from error
+        content = path.read_bytes()
     except OSError as error:
         raise UtopiaError(f"cannot read ({error.strerror or error})", where=path) from error
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    source = _Source(hashlib.sha256(canonical(tree).encode()).hexdigest(), tuple(_imports(tree, package)))
+    source = _parsed.source(path, content, lambda: _parse(path, name, content))
     _sources[key] = (stamp, source)
     return source
 
 
-def _imports(tree: ast.AST, package: str) -> Iterable[_Import]:
+def _parse(path: Path, name: str, content: bytes) -> Source:
+    """The hash and the imports of a module of that name."""
+    try:
+        tree = ast.parse(content, filename=str(path))
+    except SyntaxError as error:
+        raise UtopiaError(f"not valid Python: {error.msg}", where=f"{path}:{error.lineno}") from error
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return Source(hashlib.sha256(canonical(tree).encode()).hexdigest(), tuple(_imports(tree, package)))
+
+
+def _imports(tree: ast.AST, package: str) -> Iterable[Import]:
     """All imports of a module that lies in `package`."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
-            yield _Import(tuple(alias.name for alias in node.names), (), node.lineno)
+            yield Import(tuple(alias.name for alias in node.names), (), node.lineno)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parts = package.split(".") if package else []
                 base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
             names = tuple(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-            yield _Import((base,), names, node.lineno)
+            yield Import((base,), names, node.lineno)
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             waiting += node.orelse
         elif not isinstance(node, ast.expr):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from utopia.provenance import contents, environment, integrity, opened, staleness
+from utopia.provenance import contents, environment, fingerprint, integrity, opened, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Judged, Report
 from utopia.provenance.lineage import Graph
@@ -47,6 +47,7 @@ def verify(
         tell: is told what is being done.
     """
     started = time.perf_counter()
+    fingerprint.read_afresh()
     report = Report(study, integrity.seal(graph))
     gone = integrity.superseded(graph)
     report.notes += [f"{path.name}: all that it describes was made by another job since" for path in sorted(gone)]
