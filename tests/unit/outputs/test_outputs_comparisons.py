@@ -37,7 +37,7 @@ def items(values: Any, run: str = "r") -> Items:
 def test_swapping_runs_at_items_is_counted_in_all_ways() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(0.4, 1, size=(2, 7)), rng.normal(size=(2, 7))
-    made = compared(items(one), items(other), "higher")
+    made = compared(items(one), items(other), "higher", 1)
     assert not isinstance(made, str)
     d = (one - other).mean(axis=0)
     sums = [np.dot(signs, d) for signs in itertools.product((-1, 1), repeat=7)]
@@ -45,21 +45,31 @@ def test_swapping_runs_at_items_is_counted_in_all_ways() -> None:
     assert made.permuted == pytest.approx(min(1.0, 2 * min(upper, lower)))
 
 
+def test_of_many_items_the_study_s_seed_draws_the_swaps() -> None:
+    rng = np.random.default_rng(1)
+    one, other = items(rng.normal(0.2, 1, size=(2, 20))), items(rng.normal(size=(2, 20)))
+    made = [compared(one, other, "higher", seed) for seed in (1, 1, 2)]
+    p = [each.permuted for each in made if not isinstance(each, str)]
+    assert p[0] == p[1] != p[2] and p[0] == pytest.approx(p[2], abs=0.03)
+
+
 def test_the_probability_of_improvement_by_hand() -> None:
     """Item 1: seeds .5, .7 against .4, .6: better in 3 of 4 pairs. Item 2: .2, .2 against .2, .3: 2 halves of 4."""
     one, other = items([[0.5, 0.2], [0.7, 0.2]]), items([[0.4, 0.2], [0.6, 0.3]])
-    higher, lower = compared(one, other, "higher"), compared(one, other, "lower")
+    higher, lower = compared(one, other, "higher", 1), compared(one, other, "lower", 1)
     assert not isinstance(higher, str) and not isinstance(lower, str)
     assert higher.improvement == pytest.approx((0.75 + 0.25) / 2) and lower.improvement == pytest.approx(0.5)
     one, other = items([[0.5, 0.9]]), items([[0.4, 0.8]])
-    both = compared(one, other, "higher"), compared(one, other, "lower")
+    both = compared(one, other, "higher", 1), compared(one, other, "lower", 1)
     assert [each.improvement for each in both if not isinstance(each, str)] == [1.0, 0.0]
 
 
 def test_what_cannot_be_compared_says_why() -> None:
-    assert compared("this metric is not one of single items", items([[1.0, 2.0]]), "higher").startswith("this metric")
-    assert compared(items([[1.0]]), items([[2.0]]), "higher") == "one test item"
-    alone = compared(items([[1.0, 2.0, 4.0]]), items([[2.0, 1.0, 3.0]]), "higher")
+    assert compared("this metric is not one of single items", items([[1.0, 2.0]]), "higher", 1).startswith(
+        "this metric"
+    )
+    assert compared(items([[1.0]]), items([[2.0]]), "higher", 1) == "one test item"
+    alone = compared(items([[1.0, 2.0, 4.0]]), items([[2.0, 1.0, 3.0]]), "higher", 1)
     assert not isinstance(alone, str) and alone.value("p") is None and alone.value("permuted") == alone.permuted
 
 
@@ -121,7 +131,7 @@ def table(*names: str) -> dict[str, Any]:
          "as": dict.fromkeys(STATISTICS, measure)}
         for name in names
     ]  # fmt: skip
-    return {"id": "t", "title": "T", "columns": columns, "rows": rows}
+    return {"id": "t", "title": "T", "seed": 1, "columns": columns, "rows": rows}
 
 
 def test_the_table_of_comparisons(tmp_path: Path, runs: dict[str, Path]) -> None:

@@ -38,6 +38,7 @@ def spec(draw: str, target: str = "valence", **options: Any) -> dict[str, Any]:
         "draw": draw,
         "dataset": "d",
         "target": target,
+        "seed": 1,
         "options": options,
     }
 

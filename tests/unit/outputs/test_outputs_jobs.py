@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from checkout import environment
 
 from utopia.config.load import load
 from utopia.outputs import jobs
+from utopia.outputs.jobs import Job
 from utopia.outputs.plan import Plan
 from utopia.training.settings import Run
 
@@ -170,8 +172,45 @@ def defaults(path: Path, name: str) -> Iterator[str]:
 
 
 def test_the_study_s_seed_reaches_everything_that_is_random() -> None:
-    rules = ("generate_miniature", "extract_features", "train", "evaluate_reference")
     before, after = Plan(load({"seed": 1})), Plan(load({"seed": 2}))
-    for rule in rules:
-        pairs = list(zip(given(before, rule), given(after, rule), strict=True))
-        assert pairs and all(one != other for one, other in pairs), rule
+    changed = {
+        rule: [one != other for one, other in zip(settings(before, rule), settings(after, rule), strict=True)]
+        for rule in {job.rule for job in before.jobs}
+    }
+    for rule in ("generate_miniature", "extract_features", "train", "evaluate_reference"):
+        assert changed[rule] and all(changed[rule]), rule
+    drawn = {job.names.get("table") or job.names.get("figure") for job in _given_a_seed(before)}
+    assert drawn == {"beyond_table_3", "beyond_slices_summe", "ulda_figure_3"}, "swaps of runs, and samples, are drawn"
+    assert (sum(changed["render_table"]), sum(changed["render_figure"])) == (1, 2)
+    assert not any(sum(each) for rule, each in changed.items() if rule in ("list_inputs", "build_labels", "evaluate"))
+
+
+def settings(plan: Plan, rule: str) -> list[dict[str, Any]]:
+    return [plan.settings(job.rule, job.names) for job in plan.jobs if job.rule == rule]
+
+
+def _given_a_seed(plan: Plan) -> list[Job]:
+    rendered = [job for job in plan.jobs if job.rule in ("render_table", "render_figure")]
+    shown = [plan.settings(job.rule, job.names)["settings"] for job in rendered]
+    return [job for job, each in zip(rendered, shown, strict=True) if "seed" in (each.get("table") or each["figure"])]
+
+
+def test_no_random_number_derives_from_a_constant() -> None:
+    """The root of every seed is a value that somebody gave: neither a number nor nothing at all."""
+    package, roots = Path(jobs.__file__).parents[1], 0
+    for path in sorted(
+        set(package.rglob("*.py")) - set(package.glob("fetch/*"))
+    ):  # how long fetching waits is no result
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called.endswith(("seeds.derive", "default_rng", "RandomState", "manual_seed")):
+                roots += 1
+                assert node.args and not isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}: {called}"
+            assert called not in ("random.seed", "np.random.seed"), f"{path}:{node.lineno}"
+            assert not re.fullmatch(r"(np\.)?random\.(random|choice|shuffle|rand|randn|normal|uniform)", called), path
+            named = {each.arg: each.value for each in node.keywords}
+            for name in ("random_state", "rng", "seed"):
+                assert not isinstance(named.get(name), ast.Constant), f"{path}:{node.lineno}: {called}({name}=...)"
+    assert roots > 10

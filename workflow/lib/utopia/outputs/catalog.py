@@ -33,13 +33,15 @@ class Drawing(NamedTuple):
     options: frozenset[str] = frozenset()
     across: bool = False
     """Whether it shows several data sets: its roles are `<data set>.<target>`."""
+    draws_samples: bool = False
+    """Whether it shows samples that are drawn: it is given the study's seed."""
 
 
 DRAWINGS: Mapping[str, Drawing] = {
     "votes": Drawing(),
     "label_distribution": Drawing(options=frozenset({"label"})),
     "required_change": Drawing(options=frozenset({"label"})),
-    "tns_example": Drawing(reads=frozenset({"features"}), options=frozenset({"label", "samples"})),
+    "tns_example": Drawing(reads=frozenset({"features"}), options=frozenset({"label", "samples"}), draws_samples=True),
     "error_by_label": Drawing(options=frozenset({"threshold"})),
     "error_change": Drawing(),
     "memory": Drawing(reads=frozenset({"summaries", "metrics"})),

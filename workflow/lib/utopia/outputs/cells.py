@@ -302,11 +302,11 @@ def _statistic(
     table: Mapping[str, Any], row: Mapping[str, Any], column: Mapping[str, Any], results: Results
 ) -> Measurement | str:
     """What a column of comparisons shows of a row, or why it has nothing to show."""
-    own = _comparison(row, column, results)
+    own = _comparison(row, column, results, table["seed"])
     if isinstance(own, str):
         return own
     if column["statistic"] == "adjusted":
-        every = {one["id"]: _comparison(one, column, results) for one in table["rows"]}
+        every = {one["id"]: _comparison(one, column, results, table["seed"]) for one in table["rows"]}
         known = {place: one.around.p for place, one in every.items() if not isinstance(one, str)}
         p = {place: each for place, each in known.items() if each is not None}
         value = dict(zip(p, holm(list(p.values())), strict=True)).get(row["id"])
@@ -315,7 +315,7 @@ def _statistic(
     return "one seed tells nothing of other trainings" if value is None else Measurement(value, None, own.seeds)
 
 
-def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Results) -> Comparison | str:
+def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Results, seed: int) -> Comparison | str:
     """Two runs compared, once for all columns of the row; a hole where one of them is."""
     column = _column(row, column)
     treated, without = row["changes"][column["id"]][0]
@@ -324,7 +324,7 @@ def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Resu
     key = (treated, without, column["target"], column["metric"])
     if key not in results.compared:
         items = (results.items(treated, column), results.items(without, column))
-        results.compared[key] = compared(*items, column["better"])
+        results.compared[key] = compared(*items, column["better"], seed)
     return results.compared[key]
 
 

@@ -32,13 +32,14 @@ class Comparison(NamedTuple):
         return self.around.p if name == "p" else float(getattr(self, name))
 
 
-def compared(treated: Items | str, without: Items | str, better: str) -> Comparison | str:
+def compared(treated: Items | str, without: Items | str, better: str, seed: int) -> Comparison | str:
     """What a comparison came to, or why nothing can be said.
 
     Args:
         treated: the items of the run with the treatment, or why there are none.
         without: those of the run without.
         better: which way is a gain, `lower` or `higher`.
+        seed: the study's, of the swaps that are drawn.
     """
     for items in (treated, without):
         if isinstance(items, str):
@@ -47,17 +48,19 @@ def compared(treated: Items | str, without: Items | str, better: str) -> Compari
     around = change_interval([(treated, without)], better, "points")
     if around.low is None:
         return around.method
-    return Comparison(around, _permuted(treated, without), _improvement(treated, without, better), len(treated.seeds))
+    return Comparison(
+        around, _permuted(treated, without, seed), _improvement(treated, without, better), len(treated.seeds)
+    )
 
 
-def _permuted(treated: Items, without: Items) -> float:
+def _permuted(treated: Items, without: Items, seed: int) -> float:
     """How often a difference as large comes of swapping the two runs at items, as chance would if nothing differed."""
     from scipy.stats import permutation_test
 
     one, other = treated.spread, without.spread
     both = combined(one.value - other.value, [(1.0, one), (-1.0, other)])
     parts = both.items.mean(axis=1) + both.shares * both.value
-    rng = np.random.default_rng(seeds.derive(0, "permutation", treated.run, without.run))
+    rng = np.random.default_rng(seeds.derive(seed, "permutation", treated.run, without.run))
     made = permutation_test(
         (parts,), np.sum, permutation_type="samples", vectorized=True, n_resamples=PERMUTATIONS, rng=rng
     )

@@ -232,7 +232,7 @@ def _features(axes: Axes, inputs: Inputs, video: str, example: Window) -> list[P
     times = inputs.labels.times(video)[example.frames]
     window = inputs.features.aligned(video, list(inputs.feature_names), times).astype(np.float64)
     mean, plane, variance = principal_plane(window, example.coefficient)
-    rng = np.random.default_rng(seeds.derive(0, "figure", str(inputs.spec["id"]), video))
+    rng = np.random.default_rng(seeds.derive(int(inputs.spec["seed"]), "figure", str(inputs.spec["id"]), video))
     count = int(inputs.options.get("samples", SAMPLES))
     new = (sample_features(window, example.coefficient, count, rng) - mean) @ plane.T
     old = (window - mean) @ plane.T

@@ -331,6 +331,7 @@ class Plan:
                 "source": table.source,
                 "caption": table.caption,
                 "published_repeats": table.repeats,
+                **({"seed": self.study.seed} if any(column.statistic for column in table.columns) else {}),
                 "keys": [{"id": key, "title": title} for key, title in table.key_titles.items()],
                 "columns": [column.model_dump(mode="json", exclude={"set"}) for column in table.columns],
                 "rows": rows,
@@ -384,7 +385,11 @@ class Plan:
         figure, runs = self.figures[name], self.figure_runs[name]
         there = self.datasets.get(figure.dataset)
         return {
-            "figure": {"id": name, **figure.model_dump(mode="json", exclude={"runs"})},
+            "figure": {
+                "id": name,
+                **figure.model_dump(mode="json", exclude={"runs"}),
+                **({"seed": self.study.seed} if catalog.DRAWINGS[figure.draw].draws_samples else {}),
+            },
             "absent": self.figure_reason(name) or None,
             "runs": {role: run.id for role, run in runs.items() if run.id in self.runs},
             "absent_runs": {role: self.absent_runs[run.id] for role, run in runs.items() if run.id in self.absent_runs},
