@@ -246,7 +246,7 @@ def record(chosen: argparse.Namespace) -> None:
                 seconds.append(float(done.stdout.splitlines()[-1]))
         full, unwatched, bare = (min(seconds) for seconds in spent.values())
         print(
-            f"{rule}: {bare:.2f} s CPU without recording; recording adds {full - bare:.3f} s, of which the watch "
+            f"{rule}: {bare:.2f} s CPU without recording; recording adds {full - bare:.3f} s; the watch "
             f"{full - unwatched:.3f} s ({100 * (full - bare) / bare:.1f} % and {100 * (full - unwatched) / bare:.1f} %)"
         )
 

@@ -2,7 +2,7 @@
 
     python benchmarks/eev_reader.py [--rows 2000000] [--json FILE]
 
-Each route gives the labels of every video: times and fifteen expressions. Ours makes the index anew
+Each route gives the labels of every video: times and fifteen expressions. Ours builds the index again
 (`index_cpu_seconds`; a later start finds it kept) and then parses video by video, as the pipeline does. Rows per second
 are given by wall and by CPU time of the reading alone, `memory_mb` is what it added to the largest resident memory, and
 `ratio` is pandas' CPU time over ours.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from the hashed locks beside this file, once. An unchanged lock costs a few milliseconds, a changed one a
-# re-sync; a set-up that was killed is made anew. PYTHON=/path/to/python3 chooses the interpreter.
+# re-sync; a set-up that was killed is regenerated. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 unset CDPATH # `cd` would go elsewhere and print where
 
@@ -75,7 +75,7 @@ find_python() {
     fi
     for name in python3.13 python3.12 python3.11 python3; do
         command -v "$name" > /dev/null || continue
-        # A version manager's shim may stand in PATH for a version that is not active.
+        # A version manager's shim may be in PATH for a version that is not active.
         if new_enough "$name"; then
             base_of "$name"
             return

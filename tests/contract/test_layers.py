@@ -28,9 +28,9 @@ def table() -> tuple[dict[str, int], set[str]]:
     heavy: set[str] = set()
     rows = re.findall(r"^\| (\d) \| (.+) \| (.+) \|$", (REPOSITORY / "ARCHITECTURE.md").read_text(), re.MULTILINE)
     for number, packages, torch in rows:
-        # What stands in brackets says what a package holds.
+        # What is in brackets says what a package holds.
         for name in re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", packages)):
-            assert name not in layers, f"{name} stands in two layers"
+            assert name not in layers, f"{name} is in two layers"
             layers[name] = int(number)
         heavy |= set(re.findall(r"\w+", torch)) - {"no", "only"}
     return layers, heavy
@@ -56,7 +56,7 @@ class Import(NamedTuple):
     module: str
     line: int
     at_once: bool
-    """Whether it is carried out when the file is imported: it stands in no function and not under TYPE_CHECKING."""
+    """Whether it is carried out when the file is imported: it is in no function and not under TYPE_CHECKING."""
 
 
 @cache

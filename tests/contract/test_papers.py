@@ -1,5 +1,5 @@
 """docs/papers.md against the papers' headings and the code: every equation and section is there, and the code that
-cites one stands in its row."""
+cites one is in its row."""
 
 from __future__ import annotations
 
@@ -140,19 +140,19 @@ def test_code_that_cites_a_number_stands_in_its_row(kind: str) -> None:
         for name in names(cells):
             if ":" not in name:
                 listed[place].add(resolve(name)[0].__name__.removeprefix("utopia."))
-    amiss = [
+    wrong = [
         f"{module_name(path)} cites {paper}, {kind} {number}"
         for path in sorted(PACKAGE.rglob("*.py"))
         for paper, number in sorted(set(citations(path.read_text(encoding="utf-8"), kind)))
         if module_name(path) not in listed[paper, number]
     ]
-    assert amiss == [], "correct the number, or add the module to its row in docs/papers.md"
+    assert wrong == [], "correct the number, or add the module to its row in docs/papers.md"
 
 
 def test_no_text_cites_what_the_papers_do_not_number() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     kinds = (".py", ".md", ".yaml", ".rst", ".smk", ".json")
-    amiss, seen = [], 0
+    wrong, seen = [], 0
     for name in tracked.splitlines():
         path = REPOSITORY / name
         if path.suffix not in kinds or name == "tests/contract/test_papers.py" or not path.is_file():
@@ -164,8 +164,8 @@ def test_no_text_cites_what_the_papers_do_not_number() -> None:
             for paper, number in citations(text, kind):
                 seen += 1
                 if number not in known[paper]:
-                    amiss.append(f"{name}: {paper} has no {kind} {number}")
-    assert seen > 100 and amiss == []
+                    wrong.append(f"{name}: {paper} has no {kind} {number}")
+    assert seen > 100 and wrong == []
 
 
 def test_the_checks_would_find_numbers_that_are_one_off() -> None:

@@ -31,7 +31,7 @@ LOCK = Path("/run/lock/utopia-slurm.lock")
 
 
 class UnavailableError(Exception):
-    """SLURM cannot be had here, with the reason."""
+    """SLURM is not available here, with the reason."""
 
 
 def obstacle() -> str:

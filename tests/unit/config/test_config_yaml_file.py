@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def ladder(first: str, step: str, rungs: int) -> str:
-    """Lines of anchors, each of which uses the one before it: `{0}` is the number of the line, `{1}` the one before."""
+    """Lines of anchors, where each uses the one before it: `{0}` is the number of the line, `{1}` the one before."""
     lines = [f"a0: &a0 {first}"] + [step.format(number, number - 1) for number in range(1, rungs + 1)]
     return "\n".join(lines) + "\n"
 

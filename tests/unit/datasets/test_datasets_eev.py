@@ -163,7 +163,7 @@ def test_a_few_times_beside_the_grid_are_noted(tmp_path: Path) -> None:
 def test_rows_in_two_places_are_joined_with_a_note(tmp_path: Path) -> None:
     folder = write(tmp_path / "eev", [*rows("t1", 3), *rows("t2", 6), *rows("t1", 3, first=3)])
     joined = read(folder, "t1")
-    assert joined.notes == ["its rows stand in 2 places of train.csv"]
+    assert joined.notes == ["its rows are in 2 places of train.csv"]
     np.testing.assert_array_equal(
         joined.labels["reactions"], read(write(folder, rows("t1", 6)), "t1").labels["reactions"]
     )

@@ -199,7 +199,7 @@ def test_labels_of_the_first_seconds_are_dropped(folder: Path) -> None:
     later = read(folder, options=pmemo.Config(settle_s=16.5))
     assert whole.times[0] == 15.5 and later.times[0] == 17.0
     np.testing.assert_array_equal(later.labels["valence"], whole.labels["valence"][3:])
-    with pytest.raises(InputError, match="stand in its first 300 s"):
+    with pytest.raises(InputError, match="are in its first 300 s"):
         read(folder, options=pmemo.Config(settle_s=300))
 
 
@@ -278,7 +278,7 @@ def test_missing_split_files_are_refused(tmp_path: Path) -> None:
         pmemo.folds(located, ["song_1", "song_4"], pmemo.Config(split="files"))
 
 
-@pytest.mark.parametrize(("test", "words"), [("4\n1\n", "song '1' stands in train.txt too"), ("11\n", "no song '11'")])
+@pytest.mark.parametrize(("test", "words"), [("4\n1\n", "song '1' is in train.txt too"), ("11\n", "no song '11'")])
 def test_contradicting_split_files_are_refused_with_the_line(tmp_path: Path, test: str, words: str) -> None:
     located = official(tmp_path, train="1\n", validation="5\n", test=test)
     with pytest.raises(InputError, match=words) as caught:

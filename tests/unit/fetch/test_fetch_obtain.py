@@ -279,7 +279,7 @@ def test_a_damaged_archive_of_agreed_data_is_said(tmp_path: Path) -> None:
 def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     for text in ('{"a": 1}', "[]"):
         (tmp_path / "fetched.json").write_text(text)
-        with pytest.raises(InputError, match=r"(?s)is not a record of fetched files.*hashed and recorded anew"):
+        with pytest.raises(InputError, match=r"(?s)is not a record of fetched files.*hashed and recorded again"):
             Record(tmp_path).entry(tmp_path / "a")
     (tmp_path / "fetched.json").write_text(json.dumps({}))
     assert Record(tmp_path).entry(tmp_path / "a") is None

@@ -26,7 +26,7 @@ def song(path: Path, hertz: float = 440.0, rate: int = RATE, channels: int = 2, 
 
 
 def id3v2(body: bytes, version: int = 4, footer: bool = False) -> bytes:
-    """A tag by the standard: ten bytes of head, of which the last four hold seven bits each of the body's size."""
+    """A tag by the standard: ten bytes of head; the last four hold seven bits each of the body's size."""
     size = bytes(len(body) >> shift & 0x7F for shift in (21, 14, 7, 0))
     head = bytes([version, 0, 0x10 if footer else 0]) + size
     return b"ID3" + head + body + (b"3DI" + head if footer else b"")

@@ -303,7 +303,7 @@ def test_widths_that_the_heads_do_not_divide_and_widths_too_small() -> None:
 
 
 def test_learns_a_planted_signal_with_its_own_recipe() -> None:
-    """Labels that hang on a level which only the whole video tells: beats the best constant on unseen videos."""
+    """Labels that depend on a level which only the whole video tells: beats the best constant on unseen videos."""
     generator = torch.Generator().manual_seed(7)
 
     def sample(frames: int) -> tuple[Tensor, Tensor]:

@@ -260,7 +260,7 @@ def test_a_replica_repeats_itself_and_its_generator_decides() -> None:
 
 
 def planted(number: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """Clips with a visible impulse each; the label is their fading sum, of which a clip tells only the last part."""
+    """Clips with a visible impulse each; the label is their fading sum; a clip tells only the last part."""
     made = []
     for _ in range(number):
         impulse = torch.randn(30, generator=generator)

@@ -167,7 +167,7 @@ RUN = "{model: et, treatment: cwl}"
         ("- {id: a, title: A}\n- {id: a, title: B}", "the id 'a' stands twice", 2),
         ("- {id: a}", "a row needs a `title`, or `keys`", 1),
         ("- {id: a, title: A, columns: [u]}", "there is no column 'u'", 1),
-        ("- {id: a, title: A, group: g}\n- {id: b, title: B}", "either all rows stand in groups", 2),
+        ("- {id: a, title: A, group: g}\n- {id: b, title: B}", "either all rows are in groups", 2),
         (
             "- {id: a, title: A, group: g}\n- {id: b, title: B, group: h}\n- {id: c, title: C, group: g}",
             "the rows of the group 'g' do not stand together",

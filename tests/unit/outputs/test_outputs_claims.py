@@ -23,7 +23,7 @@ from utopia.outputs.results import Measurement, Results
 TABLES = catalog.tables()
 CLAIMS: dict[str, Claim] = {row.id: row.claim for row in TABLES["paper_claims"].rows if row.claim is not None}
 ODDITIES = {"u.intro.datasets", "u.t6.all", "u.t7.cwl", "u.t7.tns"}
-"""Statements that the printed tables do not bear out, as `resources/published/README.md` lists them."""
+"""Statements that the printed tables do not support, as `resources/published/README.md` lists them."""
 
 
 def printed(name: str) -> dict[tuple[str, str], float]:
@@ -223,7 +223,7 @@ def test_a_claim_with_a_hole_or_other_data_says_so(tmp_path: Path) -> None:
         ("{section: s, said: x}", "name exactly one of"),
         ("{section: s, said: x, value: a/b/c, rows_of: t}", "name exactly one of"),
         ("{section: s, said: x, best: {tables: [], rows: [a]}}", "best"),
-        ("{section: s, said: x, rows_of: t}\n  published: {v: 1.0}", "stands in it, not in `published`"),
+        ("{section: s, said: x, rows_of: t}\n  published: {v: 1.0}", "is in it, not in `published`"),
     ],
 )
 def test_faults_of_a_claim_are_refused_with_their_line(tmp_path: Path, claim: str, said: str) -> None:

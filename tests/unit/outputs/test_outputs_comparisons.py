@@ -65,9 +65,9 @@ def test_the_probability_of_improvement_by_hand() -> None:
 
 
 def test_what_cannot_be_compared_says_why() -> None:
-    assert compared("this metric is not one of single items", items([[1.0, 2.0]]), "higher", 1).startswith(
-        "this metric"
-    )
+    assert compared(
+        "this metric has no value per video, so there is no interval", items([[1.0, 2.0]]), "higher", 1
+    ).startswith("this metric")
     assert compared(items([[1.0]]), items([[2.0]]), "higher", 1) == "one test item"
     alone = compared(items([[1.0, 2.0, 4.0]]), items([[2.0, 1.0, 3.0]]), "higher", 1)
     assert not isinstance(alone, str) and alone.value("p") is None and alone.value("permuted") == alone.permuted

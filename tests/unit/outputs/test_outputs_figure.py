@@ -1,4 +1,4 @@
-"""Figures drawn on small real inputs: what stands in them, that nothing is cut off, that bytes repeat."""
+"""Figures drawn on small real inputs: what is in them, that nothing is cut off, that bytes repeat."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ def test_the_correlations_are_means_over_videos_and_seeds(eev: Path, tmp_path: P
         assert not isinstance(items, str)
         around = interval(items)
         told = (float(own["mean of all"]["low"]), float(own["mean of all"]["high"]))
-        assert told == (around.low, around.high), "the very interval that the tables print"
+        assert told == (around.low, around.high), "exactly the interval that the tables print"
     shown = [line["series"] for line in found if line["panel"] == "l1" and line["low"]]
     first = {line["series"]: float(line["x"]) for line in found if line["panel"] == "l1" and line["low"]}
     assert shown == ["mean of all", *sorted(EXPRESSIONS, key=lambda name: -first[name])]

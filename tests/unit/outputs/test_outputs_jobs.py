@@ -1,4 +1,4 @@
-"""What a job reads, makes and is given stands in one place, and Snakemake is told the same."""
+"""What a job reads, makes and is given is in one place, and Snakemake is told the same."""
 
 from __future__ import annotations
 

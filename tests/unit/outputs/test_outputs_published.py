@@ -20,7 +20,7 @@ TABLES = {name: table for name, table in PRINTED.items() if not name.startswith(
 
 
 class Printed(NamedTuple):
-    """One printed cell: a measured value or a key, as it stands in the paper."""
+    """One printed cell: a measured value or a key, as it is in the paper."""
 
     row: str
     group: str

@@ -102,9 +102,15 @@ def test_metrics_over_frames_and_over_items(movies: Path, metric: str, mean: flo
 def test_no_interval_without_a_ground(movies: Path) -> None:
     assert read_items(movies, "r", "valence", "mse") == "the number of frames of each item is not at hand"
     assert read_items(movies, "r", "valence", "mse", {"m": 10}) == "the number of frames of each item is not at hand"
-    assert read_items(movies, "r", "valence", "pcc_pooled", FRAMES) == "this metric is not one of single items"
+    assert (
+        read_items(movies, "r", "valence", "pcc_pooled", FRAMES)
+        == "this metric has no value per video, so there is no interval"
+    )
     assert read_items(movies, "r", "valence", "pcc", FRAMES) == "the items' own metrics do not add up to this one"
-    assert read_items(movies, "r", "arousal", "mse", FRAMES) == "this metric is not one of single items"
+    assert (
+        read_items(movies, "r", "arousal", "mse", FRAMES)
+        == "this metric has no value per video, so there is no interval"
+    )
 
 
 def test_a_reference_has_the_frames_that_other_runs_of_its_data_set_name(movies: Path) -> None:

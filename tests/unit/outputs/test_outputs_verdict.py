@@ -101,7 +101,7 @@ def compared(p: float, text: str = verdict.BETTER, identity: object = None) -> v
 
 
 def test_a_family_of_differences_by_hand() -> None:
-    """.001 * 4 and .02 * 3 of four different comparisons; one of them stands in two tables."""
+    """.001 * 4 and .02 * 3 of four different comparisons; one of them is in two tables."""
     family = verdict.judge_family(
         {
             "a": compared(0.001),

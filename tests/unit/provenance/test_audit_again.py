@@ -67,7 +67,7 @@ def test_a_run_trained_again_gives_the_same_bytes_and_a_forged_one_is_told(
 
 
 def forge_labels(study: Small) -> None:
-    """Other labels, of which nothing that was made of them knows."""
+    """Other labels that nothing made of them knows."""
     path = study.path("labels/pmemo/labels.safetensors")
     stored = arrays.load(path)
     arrays.save(path, {name: np.array(stored[name]) / 2 for name in stored}, stored.meta)

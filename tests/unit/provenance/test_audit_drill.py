@@ -54,7 +54,7 @@ ROWS = {
     "pgl_sum.ulda": ("pgl_sum.tns_cwl", "pgl_sum.baseline"), "rmn.baseline": ("rmn.baseline",),
     "rmn.ulda": ("rmn.cwl", "rmn.baseline"), "rmn_ulda_ours": ("rmn.cwl", "rmn.baseline"),
 }  # fmt: skip
-"""The runs that each row of the table stands on: its own, and the one that its differences are taken to."""
+"""The runs behind each row of the table: its own, and the one that its differences are taken to."""
 QUOTED = ("zhang_et_al", "rmn_original")
 BOTH = (LABELS_ONLY, RUNS)
 
@@ -64,7 +64,7 @@ def rows(*names: str) -> set[str]:
 
 
 def of(*runs: str) -> set[str]:
-    """The cells that stand on some runs."""
+    """The cells computed from some runs."""
     return rows(*(row for row, behind in ROWS.items() if set(behind) & set(runs)))
 
 

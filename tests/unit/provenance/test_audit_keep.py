@@ -42,7 +42,7 @@ def test_it_holds_what_is_shown_and_the_records_of_all_jobs_behind_it(small: Sma
     assert {name for name in files if name.endswith(".record.json")} == records
     ledger = Ledger.read(kept)
     assert not ledger.damaged and all(record.is_intact for record in ledger.records)
-    # the hash of every table stands in a record that is kept
+    # the hash of every table is in a record that is kept
     stated = {entry["path"]: entry["sha256"] for record in ledger.records for entry in record.outputs}
     table = (kept / "tables" / "ulda_table_7.csv").read_bytes()
     assert stated[f"{ROOT}/tables/ulda_table_7.csv"] == hashlib.sha256(table).hexdigest()

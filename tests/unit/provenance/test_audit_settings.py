@@ -119,7 +119,7 @@ def outcome(before: Plan, after: Plan) -> tuple[set[str], set[str]]:
 
 
 def others(kind: Any, value: Any) -> Iterator[Any]:
-    """Values that may stand in the place of one."""
+    """Values that may take the place of one."""
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         for each in get_args(kind):
             yield from others(each, value)

@@ -47,7 +47,7 @@ def failed() -> dict[str, Any]:
 
 
 def fails() -> None:
-    raise UtopiaError("the labels are damaged", where="labels.bin", why="no training", remedy="make them anew")
+    raise UtopiaError("the labels are damaged", where="labels.bin", why="no training", remedy="regenerate them")
 
 
 def breaks() -> None:

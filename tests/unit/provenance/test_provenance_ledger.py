@@ -128,7 +128,7 @@ def test_nothing_is_stale_after_a_run(study: Path) -> None:
 
 def test_an_input_made_anew_makes_its_consumer_stale(study: Path) -> None:
     make("results/mini/a.txt", text="second")
-    assert reasons(study) == {"b": ["input: results/mini/a.txt was made anew"]}
+    assert reasons(study) == {"b": ["input: results/mini/a.txt was regenerated"]}
 
 
 def test_a_missing_or_resized_output_is_stale(study: Path) -> None:

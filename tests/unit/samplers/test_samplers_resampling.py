@@ -152,7 +152,7 @@ def test_a_bag_stays_and_follows_the_features() -> None:
     assert not torch.equal(first.count_R, sampler.draw(features, random).count_R)
     sampler.settle(0, 0)
     assert torch.equal(first.count_R, sampler.draw(features, random).count_R)
-    # 22 samples: 11 rare, 5 of which are there, and 11 normal
+    # 22 samples: 11 rare, 5 of them there, and 11 normal
     assert len(first.target_Q) == round(2 * 1.2) + round(3 * 1.2) and first.count_R[2:19].sum() == 11
 
 

@@ -190,7 +190,7 @@ def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch)
 def test_a_half_trained_replica_goes_on(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, chosen: str
 ) -> None:
-    """Stopped in an epoch, gone on from the last one kept: the same bytes as without a stop."""
+    """Stopped in an epoch, continued from the last one kept: the same bytes as without a stop."""
     monkeypatch.setattr(store, "KEEP_EVERY", 0.0)
     monkeypatch.setattr(store.Keeper.__init__, "__defaults__", (0.0,))
     changes: dict[str, Any] = {"engine": {"strategy": chosen}, "repeats": 1, "loss": "bmc"}

@@ -54,7 +54,7 @@ class StatusFile:
         try:
             found = {} if self.path is None or not self.path.is_file() else files.read_json(self.path)
         except UtopiaError:
-            return {}  # it is written anew
+            return {}  # it is rewritten
         return found if isinstance(found, dict) else {}
 
     def former_seconds(self) -> dict[str, float]:

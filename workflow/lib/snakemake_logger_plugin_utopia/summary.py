@@ -25,7 +25,7 @@ _REASONS = (
     ("missing output", "output is missing"),
     ("incomplete output", "output is incomplete"),
     ("updated input files", "input is newer"),
-    ("input files updated by another", "input will be made anew"),
+    ("input files updated by another", "input will be regenerated"),
     ("set of input files has changed", "other input files"),
     ("code has changed", "code has changed"),
     ("params have changed", "settings or code have changed"),

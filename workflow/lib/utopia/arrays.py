@@ -151,7 +151,7 @@ class Arrays(Mapping[str, np.ndarray]):
                 f"not a readable arrays file ({error})",
                 where=path,
                 why="a job that was to read it cannot go on",
-                remedy="delete the file and run the same command again: it will be made anew",
+                remedy="delete the file and run the same command again: it will be regenerated",
             ) from error
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ What is proven gets the present time and Snakemake's notes, upstream first, and 
 is set back, so that the next run regenerates it, and named with the reason.
 
 Keys of `--json`: `study`, `adopted` (first outputs of the jobs), `refused` ({first output: why}), `following` (first
-outputs of jobs that stand on a refused one), `future` (inputs outside of the study with a time in the future).
+outputs of jobs that depend on a refused one), `future` (inputs outside of the study with a time in the future).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def in_words(answer: dict[str, Any], set_back: int) -> list[str]:
     lines += [f"  and {len(adopted) - _SHOWN} more (--json names all)"] * (len(adopted) > _SHOWN)
     if refused:
         stand = len(answer["following"])
-        lines.append(f"{len(refused)} jobs are not, and {stand} stand on them; the next run does them again")
+        lines.append(f"{len(refused)} jobs are not, and {stand} depend on them; the next run does them again")
         lines += [f"  {path}: {why}" for path, why in list(refused.items())[:_SHOWN]]
         lines += [f"  and {len(refused) - _SHOWN} more (--json names all)"] * (len(refused) > _SHOWN)
         lines += [f"  {set_back} files were set back to the oldest time, so that Snakemake sees it"] * bool(set_back)

@@ -82,7 +82,7 @@ def _refuse(chosen: argparse.Namespace) -> NoReturn:
 
 
 def graph(study: Study, subject: str | None = None) -> Graph:
-    """The lineage of a study, or as much of it as one subject stands on.
+    """The lineage of a study, or as much of it as one subject needs.
 
     Args:
         study: which study.

@@ -331,7 +331,7 @@ def _verdict(cell: dict[str, Any]) -> str:
 
 
 def _absences(table: dict[str, Any]) -> list[str]:
-    """The reasons of absent cells of which nothing is published; the others have a line of their own."""
+    """The reasons of absent cells without a published value; the others have a line of their own."""
     absent = [cell for cell in table["cells"] if cell["status"] == "absent" and cell["published"] is None]
     return [f"absent ({count}): {reason}" for reason, count in Counter(cell["reason"] for cell in absent).most_common()]
 

@@ -1,7 +1,7 @@
 """`utopia diff A [B]`: two result trees, cell by cell, and the first thing upstream that differs.
 
 Keys of `--json`: `a`, `b`, `summary` (number of cells by verdict: `identical`, `within rounding`, `within the
-interval`, `different`, `only in A`, `only in B`), `claims` (number of cells of which the tables conclude something
+interval`, `different`, `only in A`, `only in B`), `claims` (number of cells from which the tables conclude something
 else), `cells` (list of {cell, a, b, verdict, claim, cause}).
 """
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print the comparison; 1 if a cell is different, or says something else, or stands in one tree only."""
+    """Print the comparison; 1 if a cell is different, or says something else, or is in one tree only."""
     from utopia.provenance.comparison import DIFFERENT, IDENTICAL, ONLY_A, ONLY_B, VERDICTS, Tree, compare
 
     chosen.b = chosen.b or str(_made_here(Path(chosen.a)))

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     audit.add(parser)
     options.add_json(parser)
     parser.add_argument("--full", action="store_true", help="every file, setting, module and version")
-    parser.add_argument("--inputs", action="store_true", help="only the raw files that it stands on")
+    parser.add_argument("--inputs", action="store_true", help="only the raw files that it is computed from")
     parser.add_argument("--code", action="store_true", help="only configuration, code and software")
     parser.add_argument("--hardware", action="store_true", help="only machines and jobs")
 

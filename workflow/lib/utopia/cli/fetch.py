@@ -1,4 +1,4 @@
-"""`utopia fetch`: get the data and weights that may be got. No other command uses the network.
+"""`utopia fetch`: get the data and weights that can be downloaded. No other command uses the network.
 
 Keys of `--json`: `data` (the data folder), `coverage` (its table, null in a dry run), `transferred` (bytes), `rows`
 (list of {dataset, subject, expected, obtained, missing: {reason: list of names}, transferred, failed}).
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Fetch, print the coverage; 1 if something failed that another try or the user could mend."""
+    """Fetch, print the coverage; 1 if something failed that another try or the user could repair."""
     from utopia.fetch import coverage
     from utopia.fetch.obtain import total
 

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[4]
 COMMANDS = {
     "run": "make all tables and figures of a study",
     "resume": "go on with a run that was killed; what it left on a cluster is waited for, and no job runs twice",
-    "fetch": "get the data and weights that may be got; no other command uses the network",
+    "fetch": "get the data and weights that can be downloaded; no other command uses the network",
     "adopt": "take results as done where their records prove it, whatever the times of the files say",
     "plan": "what a run would do, and what will be absent and why",
     "status": "done, running and failed jobs, and the next step",

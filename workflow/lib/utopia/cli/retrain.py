@@ -124,7 +124,7 @@ def _reextract(
     store, start = f"{graph.root}/features/store/", f"{graph.root}/features/"
     indexes = sorted(path for path in above if path.startswith(start) and not path.startswith(store))
     if not indexes:
-        raise UtopiaError("these cells stand on no features", remedy="name a cell that a trained run is behind")
+        raise UtopiaError("these cells use no features", remedy="name a cell that belongs to a trained run")
     link(study.folder / _RAW, scratch / study.folder / _RAW)
     _make(chosen, study, scratch, indexes, [])
     return compare_features(graph, indexes, scratch)

@@ -148,7 +148,7 @@ def _is_a_link(path: Path) -> UtopiaError:
 def end_orphans(former: Owner) -> list[int]:
     """End the jobs of a killed run that are still at work on this machine, and give their process ids.
 
-    Their results would be thrown away, because Snakemake runs jobs anew whose end it has not seen.
+    Their results would be thrown away, because Snakemake repeats jobs whose end it has not seen.
     """
     import psutil
 

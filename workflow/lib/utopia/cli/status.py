@@ -225,7 +225,7 @@ def _of_times(stamps: dict[str, list[str]]) -> list[str]:
     lines = []
     if future := stamps["future"]:
         lines.append(f"  times    {len(future)} files have a time in the future, such as {future[0]}")
-        lines.append("           whatever is made from them is refused and removed; `utopia adopt` mends it")
+        lines.append("           whatever is made from them is refused and removed; `utopia adopt` repairs it")
     if late := stamps["late"]:
         lines.append(f"  times    {len(late)} outputs are older than what they are made from, such as {late[0]}")
         lines.append("           a run may make them again; `utopia adopt` proves by their records what need not be")

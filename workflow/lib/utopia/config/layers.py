@@ -27,7 +27,7 @@ class Layer:
     node: Node | None = field(default=None, compare=False)
 
     def line(self, path: Sequence[str | int]) -> int | None:
-        """The 1-based line of the deepest part of `path` that stands in this layer; None if its first part does not."""
+        """The 1-based line of the deepest part of `path` that is in this layer; None if its first part does not."""
         node, found = self.node, None
         for part in path:
             child = _child(node, part)
@@ -46,7 +46,7 @@ class Layer:
         return node.value if isinstance(node, ScalarNode) else None
 
     def holds(self, path: Sequence[str | int]) -> bool:
-        """Whether the whole path stands in this layer."""
+        """Whether the whole path is in this layer."""
         value: Any = self.data
         for part in path:
             in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)

@@ -119,7 +119,8 @@ class FromFile(Strict):
     normalise: Literal["none", "l2", "standardise"] = "none"
     """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
-    """Why results on these features are not comparable with print; empty: they are the published features."""
+    """Why results on these features are not comparable with the published value; empty: they are the published
+    features."""
 
 
 class Precomputed(FromFile):
@@ -158,7 +159,8 @@ class ExtractedFeature(Strict):
     normalise: Literal["none", "l2", "standardise"] = "none"
     """`l2`: rows of unit norm; `standardise`: each dimension by mean and deviation of the fold's training videos."""
     note: str = ""
-    """Why results on these features are not comparable with print; empty: they are the published features."""
+    """Why results on these features are not comparable with the published value; empty: they are the published
+    features."""
 
     @model_validator(mode="after")
     def _is_trained(self) -> ExtractedFeature:
@@ -189,8 +191,8 @@ class DatasetSettings(Strict):
     """Sets of features (rows concatenated), best first: the first set that is available is used. Empty: nothing is
     trained on it, only its labels are studied."""
     published_features: list[list[str]] = Field(default_factory=list)
-    """Sets of features that published values stand on: values on any other are not comparable with print. Empty: the
-    paper does not say."""
+    """Sets of features that published values are computed from: results on any other are not
+    comparable with them. Empty: the paper does not say."""
     shard: int = Field(16, ge=1, le=100_000)
     """Videos per extraction job."""
     models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)
@@ -275,8 +277,8 @@ class StudyBase(Strict):
     """Figures to make: `all`, or ids of workflow/resources/figures/."""
 
     without_data: Literal["hole", "leave_out"] = "hole"
-    """What becomes of a table or figure none of whose data sets is there: it is made of holes with their reason, or it
-    is left out, and `utopia plan` says so."""
+    """What to do with a table or figure none of whose data sets is there: `hole` makes it with empty cells,
+    each with its reason; `leave_out` leaves it out, and `utopia plan` says so."""
 
     def dataset(self, name: str) -> Any:
         """The settings of a data set."""

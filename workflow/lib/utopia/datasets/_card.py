@@ -49,7 +49,7 @@ class CardFile(Strict):
 
 
 class CardPart(Strict):
-    """What is published of a part of a data set whose official list stands in its own files."""
+    """What is published of a part of a data set whose official list is in its own files."""
 
     listed: int
     """Items on the official list."""
@@ -93,7 +93,7 @@ class Card(Strict):
     notes: list[str] = Field(default_factory=list)
     known_defects: list[Defect] = Field(default_factory=list)
     items: list[CardItem] = Field(default_factory=list)
-    """Empty where the official list stands in the published files; then `parts` tells how long it is."""
+    """Empty where the official list is in the published files; then `parts` tells how long it is."""
     parts: dict[str, CardPart] = Field(default_factory=dict)
     """The parts of a data set without `items`, by the name that its items give as theirs."""
     folds: list[CardFold] = Field(default_factory=list)
@@ -101,7 +101,7 @@ class Card(Strict):
     @model_validator(mode="after")
     def _listed(self) -> Card:
         if bool(self.items) == bool(self.parts):
-            raise ValueError("give `items`, or `parts` where the official list stands in the published files")
+            raise ValueError("give `items`, or `parts` where the official list is in the published files")
         return self
 
 

@@ -73,7 +73,7 @@ class Item:
     facts: dict[str, Any] = field(default_factory=dict)
     """What the manifest knows of it (`duration_s`, `frames`, ...); empty before there is a manifest."""
     part: str = ""
-    """The part of the data set that lists it, where the list stands in the published files."""
+    """The part of the data set that lists it, where the list is in the published files."""
     hint: str = ""
     """What is there in the place of a video (a song) that is missing; see `_names.media_of`."""
 
@@ -253,7 +253,7 @@ def assemble(
 
 
 def not_published(name: str) -> str:
-    """What every value says that stands on such a file."""
+    """What every value says that is computed from such a file."""
     return f"{name} is not the published file"
 
 
@@ -309,7 +309,7 @@ def refuse_bad_values(values: np.ndarray, limits: Limits, target: str, where: Ca
             f"the {target} label is not a number ({holes.size} of {values.size} rows)",
             where=where(int(holes[0])),
             why="a model cannot be trained or judged on it",
-            remedy="get the file anew; do not fill the hole by hand",
+            remedy="get the file again; do not fill the hole by hand",
         )
     outside = np.flatnonzero((values < limits.low - _ROUNDING) | (values > limits.high + _ROUNDING))
     if outside.size:

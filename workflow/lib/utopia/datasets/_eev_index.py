@@ -117,7 +117,7 @@ def _columns(path: Path, line: bytes) -> Columns:
             where=f"{path}:1",
             why=_WHY,
             remedy="expected are a video id, a timestamp in microseconds and the fifteen expressions (or none of "
-            "them); get the file anew",
+            "them); get the file again",
         )
     return Columns(ids[0], times[0], tuple(known[name] for name in EXPRESSIONS) if known else (), len(names))
 
@@ -171,7 +171,7 @@ def kept_at(path: Path) -> tuple[Path, Path]:
 
 
 def _kept(place: Path, key: dict[str, int]) -> Index | None:
-    """The index in a file, if it is one and was made of the very file that the key tells."""
+    """The index in a file, if it is one and was made of exactly the file that the key tells."""
     if not place.is_file():
         return None
     try:
@@ -182,7 +182,7 @@ def _kept(place: Path, key: dict[str, int]) -> Index | None:
         videos = {video: [Run(*run) for run in content["videos"][video]] for video in content["order"]}
         return Index(columns, videos, bool(content["cut"]))
     except (UtopiaError, LookupError, TypeError, ValueError):
-        return None  # damaged: it is only a copy of what the file says, and made anew
+        return None  # damaged: it is only a copy of what the file says, and regenerated
 
 
 def build(path: Path, block: int = _BLOCK) -> Index:

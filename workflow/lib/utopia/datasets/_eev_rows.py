@@ -23,7 +23,7 @@ _PAIRS = np.uint64(0x000000FF000000FF)
 _BELOW = np.array([(1 << 8 * (8 - digits)) - 1 for digits in range(9)], dtype=np.uint64)
 """What lies before the last 0 to 8 bytes of a word."""
 _EXACT = 1 << 53
-_REMEDY = "get the file anew; do not fill the hole by hand"
+_REMEDY = "get the file again; do not fill the hole by hand"
 _TENS = 10 ** np.arange(16)
 
 

@@ -77,7 +77,7 @@ def media_of(
     taken off, if only one file is so. Unfinished downloads are never used.
 
     Args:
-        files: nearest first: of several with the very key the first is used.
+        files: nearest first: of several with exactly the key the first is used.
         keys: of the items.
         suffixes: endings of the medium.
         same: brings a stem to the form in which stems are compared.

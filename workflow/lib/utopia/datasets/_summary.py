@@ -19,7 +19,7 @@ from utopia.errors import InputError
 STEP = 15
 """Labels stand at every 15th frame, whatever the frame rate (the `picks` of the field's HDF5 files)."""
 _WHOLE = ("picks", "n_frames", "change_points")
-_HDF5_REMEDY = "get the file anew (its card names where), or remove it"
+_HDF5_REMEDY = "get the file again (its card names where), or remove it"
 
 
 @contextmanager

@@ -34,7 +34,7 @@ GRID = (0, 166_666, 333_333, 500_000, 666_666, 833_333)
 """Microseconds of the six rows of a second."""
 _SECOND = 1_000_000
 _ID = "[A-Za-z0-9_-]+"
-_REMEDY = "get the file anew; do not mend it by hand"
+_REMEDY = "get the file again; do not correct it by hand"
 
 
 class Config(Strict):
@@ -137,7 +137,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
     if options.label_gap == "reference":
         leaked = _leaked(located, item, path, limits)
         if len(leaked):
-            # On the grid after its own last row, since their own times begin anew.
+            # On the grid after its own last row, since their own times start from 0 again.
             after = _on_grid(rows.times[-1:])[0] + 1 + np.arange(len(leaked))
             times = np.concatenate([times, (after // 6 * _SECOND + np.array(GRID)[after % 6]) / _SECOND])
             values = np.concatenate([values, leaked])
@@ -198,7 +198,7 @@ def _read(located: Located, item: Item, limits: Limits) -> tuple[Path, Rows, lis
     notes = _check_times(path, rows)
     _check_values(path, rows, limits)
     if len(index.videos[item.id]) > 1:
-        notes.append(f"its rows stand in {len(index.videos[item.id])} places of {path.name}")
+        notes.append(f"its rows are in {len(index.videos[item.id])} places of {path.name}")
     if index.cut and max(run.end for run in index.videos[item.id]) == path.stat().st_size:
         notes.append(f"{path.name} ends without an end of line: its last row may be cut")
     if item.part == UNLABELLED and index.columns.expressions:

@@ -30,7 +30,7 @@ PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
 _ENDING = "_Valence-Arousal"
 _STEP = 1.0
-_REMEDY = "get the file anew from the LIRIS-ACCEDE site, or remove it: the movie is then a declared absence"
+_REMEDY = "get the file again from the LIRIS-ACCEDE site, or remove it: the movie is then a declared absence"
 
 
 class Config(Strict):

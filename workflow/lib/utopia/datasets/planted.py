@@ -25,7 +25,7 @@ _REMEDY = "set `generated.items.planted` in a study's overlay: the series are ge
 
 
 class Config(Strict):
-    """Planted series: labels that hang on a cue far back."""
+    """Planted series: labels that depend on a cue far back."""
 
 
 def locate(folder: Path, options: Config) -> Located:

@@ -37,7 +37,7 @@ _ANNOTATIONS = "dynamic_annotations.csv"
 _DEVIATIONS = "dynamic_annotations_std.csv"
 _INFORMATION = "metadata.csv"
 _SPLIT = {"split_train": "train.txt", "split_validation": "validation.txt", "split_test": "test.txt"}
-_REMEDY = "get the file anew from the PMEmo archive"
+_REMEDY = "get the file again from the PMEmo archive"
 
 
 class Config(Strict):
@@ -46,7 +46,7 @@ class Config(Strict):
     split: Literal["random", "files"] = "random"
     """`random`: `test_share` of the songs, drawn by `split_seed`, test. `files`: split/{train,validation,test}.txt."""
     split_seed: int = Field(3, ge=0, le=2**63 - 1)
-    """Seed of that draw. With 3 and a share of 0.1 it gives the very 77 songs of the authors' own notebook."""
+    """Seed of that draw. With 3 and a share of 0.1 it gives exactly the 77 songs of the authors' own notebook."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Share of the songs that test; RMN's and ULDA's own split is documented nowhere [U]."""
     twins: Literal["leave_out", "keep"] = "leave_out"
@@ -125,7 +125,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
     settled = times > options.settle_s
     if not settled.any():
         raise InputError(
-            f"all labels of song {item.key} stand in its first {options.settle_s:g} s",
+            f"all labels of song {item.key} are in its first {options.settle_s:g} s",
             where=f"{path}:{lines[0]}",
             why="annotators need that long to settle; nothing is left to train or judge on",
         )
@@ -178,7 +178,7 @@ def _read_split(located: Located) -> list[str]:
             if not key:
                 continue
             if key not in by_key or key in seen:
-                what = f"song {key!r} stands in {seen[key]} too" if key in seen else f"there is no song {key!r}"
+                what = f"song {key!r} is in {seen[key]} too" if key in seen else f"there is no song {key!r}"
                 raise InputError(what, where=f"{path}:{number}", remedy=f"{_REMEDY}, or set `split: random`")
             seen[key] = name
             if role == "split_test":

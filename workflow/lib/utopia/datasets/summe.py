@@ -24,7 +24,7 @@ from utopia.errors import InputError
 PROTOCOL = "summary"
 TARGETS = ("importance",)
 _SHOTS = ("eccv16_dataset_summe_google_pool5.h5", "summe_labels.h5")
-_REMEDY = "get the file anew from the SumMe site, or remove it: the video is then a declared absence"
+_REMEDY = "get the file again from the SumMe site, or remove it: the video is then a declared absence"
 
 
 class Config(Strict):
@@ -52,7 +52,7 @@ def locate(folder: Path, options: Config) -> Located:
     def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
         shots = _summary.one_file(files, _SHOTS)
         return {
-            # The HDF5 file repeats the votes, so it can stand in for .mat files that are not there.
+            # The HDF5 file repeats the votes, so it can replace .mat files that are not there.
             "annotations": tuple(_summary.videos_of(files, items, (".mat",)).values()) or shots,
             "shots": shots,
             "videos": tuple(media_of(files, [item.key for item in items]).files.values()),
@@ -187,5 +187,5 @@ def _refuse_disagreement(item: Item, votes: _Votes, shots: dict[str, np.ndarray]
         what,
         where=item.files["annotations"],
         why=f"one of this file and {item.files['shots'].name} is not the published one",
-        remedy="get both anew; their cards name where",
+        remedy="get both again; their cards name where",
     )

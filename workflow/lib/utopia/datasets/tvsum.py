@@ -180,7 +180,7 @@ def _read(located: Located, item: Item) -> tuple[_Votes, dict[str, np.ndarray]]:
             f"{int(shots['n_frames'][0])}",
             where=item.files["annotations"],
             why=f"one of this file and {item.files['shots'].name} is not the published one",
-            remedy="get both anew; their cards name where",
+            remedy="get both again; their cards name where",
         )
     return votes, shots
 
@@ -213,6 +213,6 @@ def _read_mat(path: Path, item: Item, position: int) -> _Votes:
         faults.append(f"{key} has {frames:g} frames in {duration:g} s")
     if faults:
         raise InputError(
-            "; ".join(faults), where=path, remedy="get the file anew from the TVSum repository, folder matlab"
+            "; ".join(faults), where=path, remedy="get the file again from the TVSum repository, folder matlab"
         )
     return _Votes(scores, frames / duration)

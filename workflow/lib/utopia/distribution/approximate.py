@@ -48,7 +48,7 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
             raise InputError(
                 f"announces the item {item!r} but has no {target!r} labels of it",
                 where=labels,
-                remedy="delete the file and run the same command again: it is made anew",
+                remedy="delete the file and run the same command again: it is regenerated",
             ) from error
 
     def utopia(item: str, target: str) -> NDArray[np.float64] | None:

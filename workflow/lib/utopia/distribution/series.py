@@ -1,4 +1,4 @@
-"""Everything that ULDA derives from the labels of one series, as it stands in the distribution file."""
+"""Everything that ULDA derives from the labels of one series, as it is in the distribution file."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def describe_series(
 
 
 def prefix(scope: str, item: str, target: str, fold: str) -> str:
-    """Where a series stands in a distribution file: `<id>/<target>`, with pooled counts `<id>/<target>/<fold>`."""
+    """Where a series is in a distribution file: `<id>/<target>`, with pooled counts `<id>/<target>/<fold>`."""
     return f"{item}/{target}" if scope == "video" else f"{item}/{target}/{fold}"
 
 
@@ -117,6 +117,6 @@ def read_series(file: Arrays, item: str, target: str, fold: str) -> Series:
             f"has no {place}/{missing[0]}",
             where=file.path,
             why="the loss weights and the samples to add of this series are not known",
-            remedy="delete the file and run the same command again: it is made anew from the labels",
+            remedy="delete the file and run the same command again: it is regenerated from the labels",
         )
     return Series(**{field.name: arrays[field.name] for field in fields(Series)})

@@ -35,9 +35,9 @@ PUBLISHED = (1, 1.0)
 """The published setting on every data set: three taps, sigma one bin."""
 ESTIMATORS = ("as_is", "ulda", "ulda_best", "kde", "calibrated", "calibrated_others")
 """`as_is`: the histogram of the label. `ulda`: its convolution at the published setting. `ulda_best`: at the setting
-that turns out best against the utopia distribution, which nobody can know before. `kde`: a Gaussian kernel density with
-the bandwidth of Scott's rule. `calibrated`: ours, aimed at infinitely many annotators, or (`calibrated_others`) at as
-many as the others are."""
+that is best in hindsight against the utopia distribution, which nobody can know before. `kde`: a Gaussian kernel
+density with the bandwidth of Scott's rule. `calibrated`: ours, aimed at infinitely many annotators, or
+(`calibrated_others`) at as many as the others are."""
 MEASURES = ("pcc", "w1")
 """Correlation between two distributions over bins (the papers'), and their Wasserstein-1 distance in label units."""
 POOLED_DRAWS = 500
@@ -47,7 +47,7 @@ FEWEST = 2
 
 
 class Series(NamedTuple):
-    """A series' votes, none of which is missing.
+    """A series' votes, none missing.
 
     item: its id. votes: in label units [A, T]. order: for each draw of each repeat in turn, the annotators in random
     order [D, A].

@@ -19,7 +19,7 @@ from utopia.evaluation.rows import Row
 from utopia.labels.filters import Filter
 from utopia.labels.read import Labels
 
-_AGAIN = "delete the predictions and run the same command again: they will be made anew"
+_AGAIN = "delete the predictions and run the same command again: they will be regenerated"
 
 
 def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, output: Path) -> None:

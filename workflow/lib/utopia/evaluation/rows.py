@@ -30,12 +30,12 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def hole(target: str, metric: str, reason: str) -> Row:
-    """A row that declares that a metric cannot be had, and why: no seed, no number, the reason for an item."""
+    """A row that declares that a metric is not available, and why: no seed, no number, the reason for an item."""
     return Row(target, "", "", reason, metric, math.nan)
 
 
 def is_hole(row: Row) -> bool:
-    """Whether a row declares that its metric cannot be had."""
+    """Whether a row declares that its metric is not available."""
     return not row.seed and bool(row.item) and math.isnan(row.value)
 
 
@@ -94,7 +94,7 @@ def _read(path: str, changed: int, size: int) -> tuple[Row, ...]:
         raise InputError(
             f"not a metrics file: its columns are not {','.join(COLUMNS)}",
             where=path,
-            remedy="delete it and run the same command again: it will be made anew",
+            remedy="delete it and run the same command again: it will be regenerated",
         )
     rows = []
     for number, line in enumerate(lines[1:], start=2):

@@ -44,6 +44,6 @@ def build(config: Config, weights_path: Path | None, seed: int, device: str) -> 
     network = googlenet(weights=None, transform_input=True, aux_logits=False, init_weights=False)
     network.fc = nn.Identity()
     fill(network, weights_path, seed, unused=("aux1.", "aux2.", "fc."))
-    # The published size: the shorter side to 256, of which the central 224; other sizes keep this ratio.
+    # The published size: the shorter side to 256, then the central 224; other sizes keep this ratio.
     prepare = Preprocessing(resize=round(config.size * 256 / 224), crop=config.size)
     return FrameEncoder(network, prepare, config.batch, device_of(device), channels_last=True)

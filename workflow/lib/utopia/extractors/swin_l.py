@@ -107,7 +107,7 @@ def _tiny() -> SwinTransformer:
 def build(config: Config, weights_path: Path | None, seed: int, device: str) -> FrameNetwork:
     """The network up to its global average pooling, in evaluation mode.
 
-    Preprocessing is that of the published evaluation at 224: bicubic, of which the central 90 % are kept.
+    Preprocessing is that of the published evaluation at 224: bicubic; the central 90 % are kept.
 
     Raises:
         InputError: the file of weights does not fit.

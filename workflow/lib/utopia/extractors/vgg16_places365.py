@@ -34,7 +34,7 @@ class Config(Strict):
     size: int = Field(224, ge=32, le=8192)
     """Side of the square that the network sees, in pixels; 224 is the published one."""
     geometry: Literal["crop", "squash"] = "crop"
-    """`crop`: resized to 256 x 256 whatever its shape, of which the central 224 x 224 are seen, as in training;
+    """`crop`: resized to 256 x 256 whatever its shape; the central 224 x 224 are seen, as in training;
     `squash`: resized to 224 x 224, as in the examples of the Keras conversion."""
     mean: Literal["places365", "imagenet", "none"] = "places365"
     """What is subtracted from blue, green, red in 0 to 255 **[U]**: the mean of each channel of the training set's mean
@@ -51,7 +51,7 @@ _MEANS = {
     "none": (0.0, 0.0, 0.0),
 }
 _CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""Per block, each of which ends with a pooling."""
+"""Per block, each ends with a pooling."""
 
 
 def build(config: Config, weights_path: Path | None, seed: int, device: str) -> FrameNetwork:

@@ -59,7 +59,7 @@ class Whitening:
                 f"not VGGish's PCA: it holds {shapes}",
                 where=path,
                 why="pca_eigen_vectors [128, 128] and pca_means [128, 1] are needed",
-                remedy="get the file anew: utopia fetch --weights",
+                remedy="get the file again: utopia fetch --weights",
             )
         self.vectors = state["pca_eigen_vectors"].double().numpy()
         self.means = state["pca_means"].double().numpy().reshape(-1)

@@ -1,8 +1,8 @@
 """Extracting the features of some videos: each video is decoded once for all networks that look at it at the same rate.
 
-Every result is stored as soon as it is there, so a job that was killed goes on with the next video. What cannot be had
-(a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason; what the
-file itself cannot give is noted in the store as well, under the name that its features would have.
+Every result is stored as soon as it is there, so a job that was killed goes on with the next video. What is not
+available (a damaged video, a video without sound, weights that are not there) is recorded as absent, with the reason;
+what the file itself cannot give is noted in the store as well, under the name that its features would have.
 
 Videos are decoded in threads (`features.pipeline`), each by a process of its own (`media.worker`), beside the networks,
 which run in the calling thread and see the same batches whatever the number of threads (`features.rows`). What is held
@@ -65,7 +65,7 @@ def extract_shard(
         output: the index to write.
         seed: the study's root seed.
         device: "auto", "cpu" or "cuda".
-        threads: threads to use, of which one runs the networks and the others decode; 1: decoding and networks in turn.
+        threads: threads to use: one runs the networks and the others decode; 1: decoding and networks in turn.
             The numbers do not depend on it.
 
     Returns:
@@ -83,7 +83,7 @@ def extract_shard(
     index: dict[str, dict[str, Any]] = {item: {} for item in items}
     work = [_Source(entries[item], makers, root, store, manifest, index[item]) for item in items]
     needed = [source for source in work if source.tasks]
-    _log.info("%d videos, of which %d have nothing left to be made", len(work), len(work) - len(needed))
+    _log.info("%d videos; %d of them have nothing left to be made", len(work), len(work) - len(needed))
     try:
         _extract(needed, makers, store, threads - 1)
     finally:
@@ -308,7 +308,7 @@ def refuse_changed(source: Path, expected: str, manifest: Path) -> None:
             f"its sha256 is {digest}, but the manifest lists {expected}",
             where=source,
             why="the file was changed after the manifest was made",
-            remedy=f"list the inputs anew: `snakemake --force {manifest}`, then run again",
+            remedy=f"list the inputs again: `snakemake --force {manifest}`, then run again",
         )
 
 

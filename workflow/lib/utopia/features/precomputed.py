@@ -43,8 +43,8 @@ def import_features(
 ) -> list[Path]:
     """Bring the features of a file into the store and write their index.
 
-    A group of an HDF5 file belongs to the item whose id or key it bears, or else whose name it holds; its rows stand at
-    `picks` / frame rate seconds. A row of a table belongs to the item whose key or id it bears. An item that is not in
+    A group of an HDF5 file belongs to the item whose id or key it has, or else whose name it holds; its rows stand at
+    `picks` / frame rate seconds. A row of a table belongs to the item whose key or id it has. An item that is not in
     the file, or not usably, is recorded as absent with the reason.
 
     Args:
@@ -152,7 +152,7 @@ def _refuse_other(source: Path, digest: str, published: str | None) -> None:
             f"its sha256 is {digest}, but the published one is {published}",
             where=source,
             why="it is damaged, or another version, and results on it are not comparable",
-            remedy="get the file anew; to use this one all the same, set the feature's `sha256: null` (it is recorded)",
+            remedy="get the file again; to use this one, set the feature's `sha256: null` (it is recorded)",
         )
 
 

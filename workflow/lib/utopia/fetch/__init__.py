@@ -1,1 +1,1 @@
-"""Getting what may be got: published files over HTTP(S), web videos by id, data under a signed agreement."""
+"""Downloading what can be downloaded: published files over HTTP(S), web videos by id, data under a signed agreement."""

@@ -26,7 +26,7 @@ class Seen:
     items: Mapping[str, Mapping[str, Path]]
     """Every expected item -> role -> its file; an item without files has none."""
     missing: Mapping[str, str]
-    """Roles of which nothing is there -> what to do."""
+    """Roles without any file -> what to do."""
 
 
 Look = Callable[[Path], Seen]

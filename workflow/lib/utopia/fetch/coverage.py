@@ -31,7 +31,7 @@ class Outcome:
     came: int = 0
     """Bytes that were transferred now."""
     failed: bool = False
-    """Whether another try, or the user, could mend it (a video that is gone is no failure)."""
+    """Whether another try, or the user, could repair it (a video that is gone is no failure)."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per reason; one row if nothing is missing."""

@@ -256,7 +256,7 @@ def _once(http: requests.Session, url: str, wanted: Wanted, part: Part, policy: 
 
 
 def _resume(url: str, wanted: Wanted, part: Part) -> dict[str, str]:
-    """Headers that ask for the rest of the part file; none where its bytes cannot be gone on with."""
+    """Headers that ask for the rest of the part file; none where its bytes cannot be continued."""
     told = part.told()
     same_file = bool(wanted.sha256) and told.get("sha256") == wanted.sha256
     validator = _validator(told) if told.get("source") == url else ""

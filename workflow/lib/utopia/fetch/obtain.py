@@ -96,7 +96,8 @@ class _Run:
         )
 
     def fault(self, path: Path, wanted: Wanted) -> str:
-        """How a file that is there differs from the wanted one; one of which nothing is known is recorded as it is."""
+        """How a file that is there differs from the wanted one; one about which nothing is known is recorded as it
+        is."""
         current: Entry | None = None if self.manner.verify else self.record.current(path)
         if current is not None and current.sha256 == wanted.sha256:
             return ""
@@ -229,7 +230,7 @@ class _Run:
             self.manner.told(
                 self.dataset,
                 f"{path.name} came over plain http and no sha256 of it is published: anybody on the way could have "
-                f"changed it; compare {fetched.sha256} with what others got",
+                f"changed it; compare {fetched.sha256} with what others have",
             )
 
     def get(self, file: FetchFile, wanted: Wanted) -> Fetched:
@@ -304,7 +305,7 @@ class _Run:
                 rows = csv.reader(file)
                 header = next(rows, [])
                 if videos.ids.column and videos.ids.column not in header:
-                    raise InputError(f"has no column {videos.ids.column!r}", where=path, remedy="fetch it anew")
+                    raise InputError(f"has no column {videos.ids.column!r}", where=path, remedy="fetch it again")
                 at = header.index(videos.ids.column) if videos.ids.column else 0
                 last = ""
                 for row in rows:
@@ -349,7 +350,7 @@ def obtain(
     manner: Manner | None = None,
     look: agreement.Look | None = None,
 ) -> list[Outcome]:
-    """Fetch what a recipe names into a data set's folder; what cannot be had is an outcome with its reason.
+    """Fetch what a recipe names into a data set's folder; what is not available is an outcome with its reason.
 
     Args:
         folder: `<data>/<data set>`.

@@ -1,8 +1,8 @@
 """Recipes: what can be fetched of a data set, from where, and what it gives (`workflow/resources/fetch/*.yaml`).
 
-They stand apart from the cards because the manifest depends on a card: a new mirror must not make anything anew. What
-is known of a file (sha256, size) stands on the card alone, and a recipe's file of the same name takes it from there.
-"""
+They stand apart from the cards because the manifest depends on a card: a new mirror must not cause anything to be
+regenerated. What is known of a file (sha256, size) stands on the card alone, and a recipe's file of the same name takes
+it from there."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class FetchFile(Strict):
     """Folder below the data set's."""
     extract: Extract | None = None
     gives: list[Product] = Field(default_factory=list)
-    """What an archive gives. Of several entries that give the same, the first that can be had is fetched."""
+    """What an archive gives. Of several entries that give the same, the first that is available is fetched."""
     note: str = ""
 
     @model_validator(mode="after")

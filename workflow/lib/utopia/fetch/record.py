@@ -124,7 +124,7 @@ class Record:
             "is not a record of fetched files",
             where=self.path,
             why="it says which bytes were trusted when they first came; without it a changed file would not be noticed",
-            remedy="restore it from a copy; or delete it, and the files that are there are hashed and recorded anew",
+            remedy="restore it from a copy; or delete it, and the files that are there are hashed and recorded again",
         )
 
 

@@ -66,7 +66,7 @@ class Policy:
     """A number in [0, 1) for each wait, so that many clients do not come back at once."""
 
     def wait(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row: exponential, of which the jitter takes up to half."""
+        """Seconds to wait after so many failures in a row: exponential; the jitter takes up to half."""
         return min(self.longest_wait, self.first_wait * 2 ** (failures - 1)) * (1 - self.jitter() / 2)
 
 
@@ -106,7 +106,7 @@ class Part:
         return self.path.with_name(self.path.name + ".json")
 
     def clear(self) -> None:
-        """Start anew."""
+        """Start again."""
         self.path.unlink(missing_ok=True)
         self.sidecar.unlink(missing_ok=True)
         self.size, self.hash, self.resumed = 0, hashlib.sha256(), False

@@ -68,7 +68,7 @@ def fetch_videos(
 ) -> dict[str, Try]:
     """Fetch the videos that are not there, as `<id>.<suffix>` in `folder`, and give the last try of each id.
 
-    A video that is there is not asked for. Partial downloads are gone on with.
+    A video that is there is not asked for. Partial downloads are continued.
 
     Args:
         address: of a video, with `{id}`.

@@ -22,7 +22,7 @@ def report_coverage(
     """Write the coverage table: per data set and subject one row per reason, or one row if nothing is missing.
 
     Subjects are `annotations`, `videos` (`songs`, of a data set of sound) and `feature:<name>`; of a data set whose
-    list stands in its own files also `annotations:<part>` and `videos:<part>`, of which the card may expect more than
+    list is in its own files also `annotations:<part>` and `videos:<part>`; of these the card may expect more than
     the files list. `unlisted videos` are there and in no list. `missing` counts the items of that row's reason, `items`
     names them (separated by spaces); in a reason, the item's own name and path are written `<item>`, so that equal
     causes count together.
@@ -31,7 +31,7 @@ def report_coverage(
         manifests: manifests of the data sets that are there.
         indexes: feature indexes of these data sets.
         output: the CSV file.
-        absent: data sets of which nothing is there, with the reason.
+        absent: data sets without any file, with the reason.
     """
     rows: list[dict[str, Any]] = []
     features = _features(indexes)

@@ -217,7 +217,7 @@ class _Files:
                 f"its sha256 is {digest}, but the card names {published.sha256}",
                 where=path,
                 why="it is damaged, or another version than the published one, and results on it are not comparable",
-                remedy="get the file anew (the card names where); to use this one all the same, set "
+                remedy="get the file again (the card names where); to use this one, set "
                 "`checksums: record` in the data set's options",
             )
         return {"published": digest == published.sha256}

@@ -104,7 +104,7 @@ def build_labels(
 
 
 def _other_versions(listed: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What the labels and shots stand on that has another checksum than the published file of its name."""
+    """What the labels and shots are computed from that has another checksum than the published file of its name."""
     files = (file for entry in listed for file in entry["files"].values())
     return sorted({not_published(Path(file["path"]).name) for file in files if file.get("published") is False})
 

@@ -263,7 +263,7 @@ def _mixed(values: np.ndarray, form: str, channels: int) -> np.ndarray:
 
 
 def _lead_s(path: Path, container: Any, frame: Any, base: float) -> float:
-    """Seconds by which the sound, of which `frame` is the first, starts after the video (negative: before)."""
+    """Seconds by which the sound (`frame` is its first) starts after the video (negative: before)."""
     video = video_stream(container)
     start = None if video is None else _start_s(path, video, container.format.name)
     return 0.0 if start is None or frame.pts is None else float(frame.pts * base) - start

@@ -95,7 +95,7 @@ def timeline_of(path: Path) -> tuple[Timeline, str]:
 def counted(
     path: Path, samples: Iterable[Sample], times: Timeline, fps: float | None, every: int | None
 ) -> Iterator[Sample]:
-    """The samples, of which there must be as many as the video's times demand.
+    """The samples; there must be as many as the video's times demand.
 
     Raises:
         InputError: there are fewer, or more.

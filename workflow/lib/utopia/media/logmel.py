@@ -29,7 +29,7 @@ def log_mel(samples: np.ndarray, patch: Patch = "whole") -> np.ndarray:
 
     Args:
         samples: float [n] at 16 kHz.
-        patch: `whole` transforms the whole sound and cuts the result: 96 rows, the last of which reach 15 ms into the
+        patch: `whole` transforms the whole sound and cuts the result: 96 rows, the last ones reach 15 ms into the
             next patch. `per_second` cuts the sound into pieces of 0.96 s first: 94 rows (EEV 2021 sec. 2.2).
 
     Returns:

@@ -1,7 +1,7 @@
 """Windowed-sinc filters between two sample rates: torchaudio's, and for odd rates the same ones without their zeros.
 
 With the rates in lowest terms, `old` samples become `new`, each by a filter of its own. torchaudio holds these as a
-matrix [new, old + twice the window's reach], of which nearly all is zero where the rates have no common divisor: from
+matrix [new, old + twice the window's reach], nearly all of it zero where the rates have no common divisor: from
 44,099 Hz to 16 kHz it would have 2.8 GB. Here such filters are kept without the zeros, in 20 MB.
 """
 

@@ -157,7 +157,7 @@ def _tells_length(mp3: Path) -> bool:
     with mp3.open("rb") as file:
         head = file.read(10)
         start = 0
-        if head[:3] == b"ID3" and len(head) == 10:  # its length in four bytes, of which seven bits count
+        if head[:3] == b"ID3" and len(head) == 10:  # its length in four bytes; seven bits of each count
             start = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         file.seek(start)
         frame = file.read(200)

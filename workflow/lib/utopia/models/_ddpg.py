@@ -1,9 +1,9 @@
 """Learning of the memory network: the prediction from labels, the choice of rows by DDPG.
 
-Deep deterministic policy gradient (Lillicrap et al., 2016) for a choice among N + 1 candidates, of which one is dropped
-(`_bank`). The action is the policy's softmax over the candidates; what is carried out is one candidate, drawn from it
-by Gumbel noise. The value of an action is the sum of the values q of the candidates that it keeps, so that the critic
-sees every row, and it is linear in the action: its gradient with respect to the action is exact.
+Deep deterministic policy gradient (Lillicrap et al., 2016) for a choice among N + 1 candidates, one of them to be
+dropped (`_bank`). The action is the policy's softmax over the candidates; what is carried out is one candidate, drawn
+from it by Gumbel noise. The value of an action is the sum of the values q of the candidates that it keeps, so that the
+critic sees every row, and it is linear in the action: its gradient with respect to the action is exact.
 
     reward   of a row at clip t: how much larger the error is where that row is not read (`MemoryNetwork.gains`)
     critic   (q(row, h_t) - reward_{t+1}(row) - discount (1 - mu'_{t+1}(row)) q'(row, h_{t+1}))^2 for each row kept at
@@ -61,7 +61,7 @@ class Choices:
 
 
 class Replay:
-    """The latest rolls of K replicas, of which each draws one.
+    """The latest rolls of K replicas; each draws one.
 
     Every part of `Choices` is a buffer [K, slots, V, C, ...], as large as the largest roll so far.
     """

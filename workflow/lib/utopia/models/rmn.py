@@ -69,7 +69,7 @@ class Config(Strict):
         """The same in the last epoch; linear in between."""
 
     reading: Literal["bank", "soft"] = "bank"
-    """`bank`: rows hold clips, of which the policy drops one. `soft`: the earlier reading of this project, a bank of
+    """`bank`: rows hold clips, and the policy drops one. `soft`: the earlier reading of this project, a bank of
     moving averages, so that its results can be repeated [U]."""
     d_model: int = Field(128, ge=1, le=4096)
     """Width d of clip features and of the memory's rows."""

@@ -37,7 +37,7 @@ class FoldPlan:
     test_listed: int
 
     def obstacle(self, fewest: int) -> str:
-        """Why it cannot be trained and tested; empty if nothing is known to stand in the way.
+        """Why it cannot be trained and tested; empty if nothing is known to prevent it.
 
         Args:
             fewest: training items that it needs.
@@ -58,7 +58,7 @@ class DatasetPlan:
     folder: Path
     generated: bool
     inputs: tuple[Path, ...]
-    """Files (or the generated folder) whose change makes the manifest anew."""
+    """Files (or the generated folder) whose change regenerates the manifest."""
     reason: str
     """Why there is nothing to work on; empty if there is."""
     item_ids: tuple[str, ...]
@@ -70,7 +70,7 @@ class DatasetPlan:
     feature_reason: str
     """Why no set of features is available; empty if one is."""
     notes: tuple[str, ...] = ()
-    """Why results on these features cannot be compared with print."""
+    """Why results on these features cannot be compared with published values."""
     shots: str = ""
     """The file whose shots the F-score goes by; empty where there is none."""
     protocol_notes: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ def leave_out(tables: dict[str, Table], figures: dict[str, Figure], datasets: Ma
 
 
 def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
-    """Why a run cannot be made on the data that are there; empty if nothing stands in the way that names can tell.
+    """Why a run cannot be made on the data that are there; empty if nothing prevents it that names can tell.
 
     Args:
         run: the run.
@@ -256,7 +256,7 @@ def _absent(name: str, folder: Path, reason: str) -> DatasetPlan:
 def _choose(
     study: StudyBase, settings: Any, folder: Path, videos: bool, no_videos: str
 ) -> tuple[tuple[str, ...], str, dict[str, Path]]:
-    """The first set of features all of whose members can be had; else why none can."""
+    """The first set of features all of whose members are available; else why none can."""
     if not settings.features:
         return (), "it has labels only: no features are named for it (setting `features` of the data set)", {}
     reasons = []

@@ -166,7 +166,7 @@ class Row(Strict):
         if sum(part is not None for part in (self.run, self.change, self.claim)) > 1:
             raise ValueError("name either `run` or `change` or `claim`")
         if self.claim is not None and self.published:
-            raise ValueError("what a claim says stands in it, not in `published`")
+            raise ValueError("what a claim says is in it, not in `published`")
         if self.against is not None and self.run is None:
             raise ValueError("`against` compares runs, and this row has none")
         if not self.title and not self.keys:
@@ -360,7 +360,7 @@ def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:
 
 
 def _printing_faults(table: Table, row: Row, layer: layers.Layer, at: Place) -> Iterator[Fault]:
-    """What a row says of print that cannot be so, and what it leaves out."""
+    """What a row says of the printed table that cannot be so, and what it leaves out."""
     for column in table.columns:
         if not column.printed and column.id in row.published:
             yield (*at, "published", column.id), "the paper has no such column (it is marked `printed: false`)"
@@ -383,7 +383,7 @@ def _group_faults(table: Table) -> Iterator[Fault]:
     ended: set[str] = set()
     for place, (before, row) in enumerate(pairwise([*table.rows[:1], *table.rows])):
         if bool(row.group) != bool(table.rows[0].group):
-            yield ("rows", place, "group"), "either all rows stand in groups or none does"
+            yield ("rows", place, "group"), "either all rows are in groups or none is"
         if row.group != before.group:
             ended.add(before.group)
             if row.group in ended:

@@ -112,7 +112,7 @@ def measured(
 def runs_behind(table: Mapping[str, Any], row: Mapping[str, Any], column: str) -> list[str]:
     """The runs that a cell is computed from, each once; none of one that is only quoted.
 
-    What is adjusted among all rows of a table hangs on the runs of all of them, after its own.
+    What is adjusted among all rows of a table depends on the runs of all of them, after its own.
     """
     if next(each for each in table["columns"] if each["id"] == column).get("statistic") == "adjusted":
         return list(dict.fromkeys(run for one in (row, *table["rows"]) for run in _own_runs(one, column)))

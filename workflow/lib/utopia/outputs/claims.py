@@ -75,7 +75,7 @@ class Claim(Strict):
     share: float = Field(1.0, gt=0, le=1)
     """The share of tests that must pass for what is said: our reading of words such as `almost all`."""
     oddity: str = ""
-    """Where the printed tables do not bear the claim out: how."""
+    """Where the printed tables do not support the claim: how."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Claim:
@@ -209,7 +209,7 @@ class Stated(NamedTuple):
     stands: bool
     """On the means over the seeds."""
     alike: list[bool]
-    """Whether it stands on each seed alone."""
+    """Whether it holds on each seed alone."""
 
 
 def put(given: Sequence[Mapping[str, Any]], share: float, values: Mapping[str, NDArray[np.float64]]) -> Stated:

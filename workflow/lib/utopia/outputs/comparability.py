@@ -1,4 +1,5 @@
-"""Why a run's values cannot be compared with print, from what was planned and from what training could really use."""
+"""Why a run's values cannot be compared with published values, from what was planned and from what training could
+really use."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from utopia.files import read_json
 
 
 def of_features(study: StudyBase, dataset: str, chosen: Sequence[str]) -> tuple[str, ...]:
-    """Why values on a set of features cannot be compared with print; empty if they are what the paper names.
+    """Why values on a set of features cannot be compared with published values; empty if they are what the paper names.
 
     Args:
         study: the study.
         dataset: its data set.
-        chosen: names of the features; none where nothing was to be had.
+        chosen: names of the features; none where nothing was available.
     """
     from utopia.features import cards, weights
 
@@ -54,7 +55,7 @@ def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> di
 
 
 def untrained(summaries: Sequence[Path]) -> dict[str, str]:
-    """Why a run has no predictions, by run id, of those of which no fold could be trained."""
+    """Why a run has no predictions, by run id, of those without a fold that could be trained."""
     found = {}
     for summary in map(read_json, summaries):
         if not summary["folds"]:

@@ -138,7 +138,7 @@ def render_figure(
 def _made(
     files: Mapping[str, Path] | None, runs: Mapping[str, str] | None, holes: Mapping[str, str]
 ) -> dict[str, Path]:
-    """The files by role, without those of runs of which no fold could be trained."""
+    """The files by role, without those of runs without a fold that could be trained."""
     return {role: path for role, path in _by_role(files, runs).items() if role not in holes}
 
 

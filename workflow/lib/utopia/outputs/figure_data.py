@@ -27,7 +27,7 @@ _MARK = "drawn from numbers with sha256 "
 
 @dataclass(frozen=True)
 class Point:
-    """One plotted number, or one that stands in the text of a panel."""
+    """One plotted number, or one that is in the text of a panel."""
 
     panel: str
     series: str

@@ -1,4 +1,4 @@
-"""How well variants of RMN answer what hangs on a cue far back, and how they use their memory (`docs/rmn.md`)."""
+"""How well variants of RMN answer what depends on a cue far back, and how they use their memory (`docs/rmn.md`)."""
 
 from __future__ import annotations
 

@@ -364,7 +364,7 @@ class Plan:
         return found
 
     def not_comparable(self, run: Run) -> list[str]:
-        """Why a run's values cannot be compared with print; what is known before the run."""
+        """Why a run's values cannot be compared with published values; what is known before the run."""
         there = self.datasets[run.dataset]
         if there.generated:
             return ["generated miniature data"]

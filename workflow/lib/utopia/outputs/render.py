@@ -39,11 +39,9 @@ def render_table(
             treatment, "published": {column: number | "-" | None}, "note"}], "published_repeats": how many repeats
             published values are means of}. A row without runs is quoted; `-` is a
             printed dash, None (or nothing) a value that the paper has not.
-        runs: run id -> its metrics.csv.
-        absent: run id -> why it was not made.
-        not_comparable: why our values cannot be compared with print: one reason for all, or run id -> reason.
-        outputs: "csv", "md", "tex", "html" (any of them) -> path.
-        promised: run id -> number of replicas of each target, to refuse a mean over fewer.
+        runs: run id -> its metrics.csv. absent: run id -> why it was not made. not_comparable: why our values cannot be
+        compared with published values: one reason for all, or run id -> reason. outputs: "csv", "md", "tex", "html"
+        (any of them) -> path. promised: run id -> number of replicas of each target, to refuse a mean over fewer.
         frames: run id -> frames of each item, for intervals of metrics over all frames.
 
     Raises:

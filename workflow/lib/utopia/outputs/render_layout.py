@@ -178,7 +178,7 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
 
 def _remarks(cell: Cell) -> Iterator[str]:
     if cell.verdict == NOT_COMPARABLE:
-        yield f"Not comparable with print: {cell.verdict_reason}"
+        yield f"Not comparable with the published value: {cell.verdict_reason}"
     if cell.low is None and cell.interval:
         yield f"No interval: {cell.interval}"
 

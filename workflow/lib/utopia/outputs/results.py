@@ -19,7 +19,7 @@ from utopia.outputs.uncertainty import Items, read_items
 
 
 class HoleError(ComputeError):
-    """A metric that cannot be had, as its file declares; `what` says why."""
+    """A metric that is not available, as its file declares; `what` says why."""
 
 
 class Measurement(NamedTuple):
@@ -95,9 +95,8 @@ class Results:
     """What has been made for a table: where a run's metrics are, and what else is known about runs.
 
     metrics: run id -> its metrics file. absent: run id -> why it could not be made. not_comparable: why measured cells
-    cannot be compared with print: one reason for all, or run id -> reason. promised: run id -> replicas that each of
-    its targets promises. frames: run id -> frames of each of its items.
-    """
+    cannot be compared with published values: one reason for all, or run id -> reason. promised: run id -> replicas that
+    each of its targets promises. frames: run id -> frames of each of its items."""
 
     metrics: Mapping[str, Path]
     absent: Mapping[str, str]
@@ -108,7 +107,7 @@ class Results:
     """Comparisons that were made."""
 
     def ground(self, runs: Iterable[str]) -> str:
-        """Why none of these runs can be compared with print; empty if all can."""
+        """Why none of these runs can be compared with published values; empty if all can."""
         if isinstance(self.not_comparable, str):
             return self.not_comparable
         every = (why for run in runs if (why := self.not_comparable.get(run, "")))

@@ -226,7 +226,7 @@ def _asked(plan: Plan) -> dict[str, DatasetPlan]:
 
 
 def _coverage_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    """Of data sets of which no run and no figure reads features, nothing is extracted only to be counted."""
+    """Where no run and no figure reads features of a data set, nothing is extracted only to be counted."""
     asked, figures = _asked(plan), plan.figures.values()
     read = {run.dataset for run in plan.runs.values() if run.features}
     read |= {figure.dataset for figure in figures if "features" in catalog.DRAWINGS[figure.draw].reads}

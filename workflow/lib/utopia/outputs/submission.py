@@ -28,8 +28,8 @@ _ROW = ",".join(["%s,%d", *[f"%.{DECIMALS}f"] * len(EXPRESSIONS)]) + "\n"
 _SECOND = 1_000_000
 _NAMED = 20
 """Most videos that the log names; the report names all."""
-_AGAIN = "delete the run's predictions and the labels file, and run the same command again: they will be made anew"
-_ANEW = "get test.csv anew; do not mend it by hand"
+_AGAIN = "delete the run's predictions and the labels file, and run the same command again: they will be regenerated"
+_FETCH_AGAIN = "get test.csv again; do not correct it by hand"
 
 
 @dataclass
@@ -164,7 +164,7 @@ def check_submission(path: Path, table: Path, zero: set[str] | None = None) -> i
         How many rows it has.
 
     Raises:
-        ComputeError: rows are missing or too many, stand in another order, have another video or time, or numbers are
+        ComputeError: rows are missing or too many, are in another order, have another video or time, or numbers are
             missing, not finite or outside [0, 1]; with the line.
     """
     made = build(path)
@@ -221,16 +221,16 @@ def _in_order(index: Index) -> list[tuple[str, Run]]:
 
 
 def _asked(table: Path) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """The videos of test.csv in its order, as often as they stand in it, with the times [T] of their rows."""
+    """The videos of test.csv in its order, as often as they are in it, with the times [T] of their rows."""
     index = index_of(table)
     for video, run in _in_order(index):
         if video == NO_ID:
-            raise InputError("a row names no video", where=f"{table}:{run.line}", remedy=_ANEW)
+            raise InputError("a row names no video", where=f"{table}:{run.line}", remedy=_FETCH_AGAIN)
         yield video, read_rows(table, [run], index.columns, ()).times
 
 
 def _write(path: Path, table: Path, known: Predictions) -> _Count:
-    """Write all rows of test.csv; a video whose rows stand in several places goes on where it stopped."""
+    """Write all rows of test.csv; a video whose rows are in several places goes on where it stopped."""
     count, done = _Count(), dict[str, int]()
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(_header(table))

@@ -177,7 +177,7 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
         if row.item and row.metric == source and not metrics.is_hole(row):
             found.setdefault(row.fold, {}).setdefault(row.seed, {})[row.item] = row.value
     if not found:
-        return "this metric is not one of single items"
+        return "this metric has no value per video, so there is no interval"
     numbers = tuple(sorted({seed for by_seed in found.values() for seed in by_seed}))
     names = {fold: tuple(next(iter(by_seed.values()))) for fold, by_seed in sorted(found.items())}
     if any(set(by_seed.get(seed, ())) != set(names[fold]) for fold, by_seed in found.items() for seed in numbers):

@@ -199,13 +199,13 @@ def judge_claim(verdict: Verdict, difference: str, low: float | None, high: floa
 
 
 def judge_statement(stands: bool, passed: int, total: int, repeats: Sequence[bool], not_comparable: str) -> Verdict:
-    """Whether a claim that compares values stands on ours.
+    """Whether a claim that compares values holds for ours.
 
     Args:
         stands: whether it does on the means over the repeats.
         passed: tests that pass on them.
         total: all tests.
-        repeats: whether it stands on each repeat alone.
+        repeats: whether it holds on each repeat alone.
         not_comparable: why ours cannot be compared with what the paper says; empty if they can.
     """
     if not_comparable:

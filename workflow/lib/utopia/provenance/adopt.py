@@ -74,11 +74,11 @@ class Proof:
     """Today's jobs, sorted by whether records prove that nothing changed since they were done."""
 
     proven: list[Job] = field(default_factory=list)
-    """Upstream first. Everything that they stand on is proven too."""
+    """Upstream first. Everything that they depend on is proven too."""
     refused: dict[str, str] = field(default_factory=dict)
     """First output -> why its job is not proven; those that only follow another one that is not are left out."""
     following: list[str] = field(default_factory=list)
-    """First outputs of jobs that are whole themselves, but stand on one that is not proven."""
+    """First outputs of jobs that are whole themselves, but depend on one that is not proven."""
 
 
 def prove(graph: Graph, current: Current) -> Proof:
@@ -146,7 +146,7 @@ def _against(graph: Graph, current: Current, job: Job, wrong: dict[str, str]) ->
 
 
 def ends(jobs: Iterable[Job]) -> list[str]:
-    """The first outputs of the jobs that no other one of them stands on."""
+    """The first outputs of the jobs that no other one of them depends on."""
     chosen = list(jobs)
     read = {path for job in chosen for path in job.read()}
     return [job.made()[0] for job in chosen if read.isdisjoint(job.made())]

@@ -23,7 +23,7 @@ ONLY_A, ONLY_B = "only in A", "only in B"
 VERDICTS = (IDENTICAL, ROUNDING, INTERVAL, DIFFERENT, ONLY_A, ONLY_B)
 _MOST = 5
 _ANONYMOUS = re.compile(r"host-\d+")
-"""A machine in a record that is kept or published; it says nothing of which one that was."""
+"""A machine in a record that is kept or published; it does not tell which one that was."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _verdict(one: Mapping[str, str], other: Mapping[str, str]) -> str:
 
 
 def _claim(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """How two tables differ in what they conclude: a gain or not, in agreement with print or not (not: by how much)."""
+    """How two tables differ in what they conclude: a gain or not, in agreement with the published value or not (not: by
+    how much)."""
     first, second = (
         "; ".join(filter(None, (row.get("difference_verdict", ""), row.get("verdict", "").split(" by ")[0])))
         for row in (one, other)

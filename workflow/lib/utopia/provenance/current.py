@@ -1,6 +1,6 @@
 """The jobs that today's configuration asks for, to compare with those that records describe.
 
-What a job is given stands in one place, `utopia.outputs.rules`: the rules in workflow/rules ask there too.
+What a job is given is in one place, `utopia.outputs.rules`: the rules in workflow/rules ask there too.
 """
 
 from __future__ import annotations

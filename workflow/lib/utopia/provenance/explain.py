@@ -47,7 +47,7 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
         return _answer(graph, subject, study, current)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UtopiaError(
-            f"what {subject.name} stands on cannot be read as what jobs write ({in_words(error)})",
+            f"what {subject.name} is computed from cannot be read as what jobs write ({in_words(error)})",
             where=subject.files[0],
             why="a file or a record was edited",
             remedy="run: utopia verify",
@@ -341,7 +341,7 @@ def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
 
 
 def warnings(graph: Graph, jobs: Sequence[Record], current: Current | None) -> list[str]:
-    """What speaks against an answer that stands on some jobs; `utopia verify` looks much closer."""
+    """What speaks against an answer that some jobs contribute to; `utopia verify` looks much closer."""
     from utopia.provenance import opened, staleness
 
     found = []

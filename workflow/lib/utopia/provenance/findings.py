@@ -18,7 +18,7 @@ KINDS = {
     "not made": "the study is asked for a result that is not there",
     "link": "a link lies in place of a file: what it leads to can change without a trace",
     "unrecorded": "a file among the results that no record names",
-    "made anew": "an input was made anew, with other content, after a job had read it",
+    "regenerated": "an input was regenerated, with other content, after a job had read it",
     "stale code": "the code has changed since",
     "stale setting": "the configuration has changed since",
     "stale lock": "the lock file has changed since",
@@ -26,7 +26,7 @@ KINDS = {
     "undeclared read": "a job read a file that is no declared ancestor of its results",
     "never read": "a job never opened a declared input",
     "inconsistent": "two files of the study contradict each other",
-    "fewer replicas": "a value stands on fewer replicas than promised",
+    "fewer replicas": "a value is computed from fewer replicas than promised",
     "not reproduced": "doing the job again from what is stored gives something else",
     "seal": "the records are not those that the seal was taken of",
 }

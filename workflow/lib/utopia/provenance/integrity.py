@@ -137,7 +137,7 @@ class Bytes:
         return {self._places[path]: found.sha256 for path, found in self.found.items() if found.sha256}
 
     def findings(self) -> list[Finding]:
-        """Files that are missing or have changed, and inputs that were made anew after they were read."""
+        """Files that are missing or have changed, and inputs that were regenerated after they were read."""
         return self._findings
 
     def _compared(self) -> Iterator[Finding]:
@@ -155,7 +155,7 @@ class Bytes:
                 read = graph.entries(record, "inputs")[path]["sha256"]
                 if read != expected and read != now.sha256:
                     what = f"{record.rule} read it with the sha256 {short(read)}; now it has {short(expected)}"
-                    yield Finding("made anew", path, what, tuple(graph.made(record)))
+                    yield Finding("regenerated", path, what, tuple(graph.made(record)))
 
 
 def _how(then: Mapping[str, Any], now: Found, *, is_input: bool) -> str:

@@ -39,7 +39,7 @@ class Kept(NamedTuple):
 
 
 def keep(graph: Graph, folder: Path, target: Path) -> Kept:
-    """Copy the part of a study that `SHOWN` names, with its records, in place of what stands in `target`.
+    """Copy the part of a study that `SHOWN` names, with its records, in place of what is in `target`.
 
     Args:
         graph: the study's lineage.
@@ -114,8 +114,8 @@ labels, trained networks, the page) is made again by `make results STUDY=<study>
     make reference STUDY=<study>              # takes the new results as the reference, and writes this page
 
 Values that differ within half the width of their interval over repeats count as the same; a verdict (better, worse, not
-distinguishable; in agreement with print or not) must be the same. Records name machines as host-1, host-2. This page is
-written from them."""
+distinguishable; in agreement with the published value or not) must be the same. Records name machines as host-1,
+host-2. This page is written from them."""
 
 
 def _section(folder: Path) -> Iterator[str]:

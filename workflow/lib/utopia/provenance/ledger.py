@@ -212,12 +212,12 @@ class Ledger:
     def contradictions(self, record: Record) -> Iterator[str]:
         """What of a job's files is not as its record says, by signs that cost no hashing.
 
-        The signs: an input was made anew since, with other content; an output is missing or has another size.
+        The signs: an input was regenerated since, with other content; an output is missing or has another size.
         """
         for entry in record.inputs:
             made = self._makers.get(entry["path"])
             if made is not None and made[1] != entry["sha256"]:
-                yield f"input: {entry['path']} was made anew"
+                yield f"input: {entry['path']} was regenerated"
         for entry in _with_members(record.outputs):
             try:
                 status = self.portable.read(entry["path"]).stat()

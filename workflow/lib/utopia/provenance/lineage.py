@@ -300,7 +300,7 @@ class _Job:
 def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
     """The cells of a table from its settings, as a rendering job is given them."""
     rows = {row["id"]: row for row in table["rows"]}
-    # what is adjusted among all rows hangs on all their runs
+    # what is adjusted among all rows depends on all their runs
     among = {
         column["id"]: [run for row in table["rows"] for pair in row["changes"][column["id"]] for run in pair]
         for column in table["columns"]

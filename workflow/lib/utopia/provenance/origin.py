@@ -66,7 +66,7 @@ def _datasets(graph: Graph) -> dict[str, str]:
 
 
 def _fetched(graph: Graph) -> dict[str, str]:
-    """Path as records write it -> address, of what `utopia fetch` got."""
+    """Path as records write it -> address, of what `utopia fetch` downloaded."""
     try:
         file = graph.ledger.portable.read("<data>/fetched.json")
     except KeyError:

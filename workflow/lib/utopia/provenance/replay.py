@@ -72,7 +72,7 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
         raise UtopiaError("the record does not say how the job was called", where=record.path)
     made: dict[str, Path] = {}
 
-    def anew(path: str) -> str:
+    def new_path(path: str) -> str:
         made[path] = below(folder, path)
         return str(made[path])
 
@@ -86,7 +86,7 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
         wildcards=SimpleNamespace(**record.wildcards),
         params=_Params({name: placed(name, value) for name, value in record.facts["params"].items()}),
         input=_Named(_mapped(roles["inputs"], lambda path: here(portable, path))),
-        output=_Named(_mapped(_wanted(roles["outputs"], suffixes), anew)),
+        output=_Named(_mapped(_wanted(roles["outputs"], suffixes), new_path)),
         threads=record.facts.get("threads", 1),
         log=[],
         config={name: str(path) for name, path in portable.roots.items() if name == "data"},

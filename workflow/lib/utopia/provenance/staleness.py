@@ -35,7 +35,7 @@ def _closure(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] |
     try:
         return fingerprint.closure(*roots, files=[fingerprint.file_of(name) for name in files])
     except UtopiaError as error:
-        # Its name only: this text also stands in the report, which tells nothing of the machine.
+        # Its name only: this text also is in the report, which tells nothing of the machine.
         return f"{Path(error.where).name}: {error.what}" if error.where else error.what
 
 

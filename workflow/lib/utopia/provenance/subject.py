@@ -36,7 +36,7 @@ def starts(text: str, root: str, made: Iterable[str]) -> list[str]:
 
 
 def beside(path: str, root: str) -> tuple[str, ...]:
-    """What an answer tells of a run whose files it stands on: metrics and training, also where a figure reads neither.
+    """What an answer tells of a run whose files it is computed from: its metrics and training.
 
     Args:
         path: a file, as records write it.

@@ -45,7 +45,7 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Settles(Protocol):
-    """A sampler that draws something once and keeps it: from seeds of its own, because streams start anew in every
+    """A sampler that draws something once and keeps it: from seeds of its own, because streams start again in every
     epoch, so that a training that was stopped finds the same again.
     """
 

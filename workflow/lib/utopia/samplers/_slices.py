@@ -61,7 +61,7 @@ class SliceBases:
         self._first_Q, self._size_Q = tensor(first), tensor(size)
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """The row that each sample starts from [Q], anew in each pass."""
+        """The row that each sample starts from [Q], drawn again in each pass."""
         chance_Q = torch.rand(len(self._size_Q), generator=generator, device=self._size_Q.device, dtype=torch.float64)
         return self._frame_F[self._first_Q + pick(chance_Q, self._size_Q)]
 

@@ -1,7 +1,7 @@
 """REBAGG: each member of an ensemble is trained on a bag with more rare labels; this makes one member's bag.
 
 Branco et al. (2018, "REBAGG: resampled bagging for imbalanced regression"), cited by ULDA (sec. 2.2). A bag has `size`
-times as many samples as there are frames, of which a share is rare; rare ones that are missing are made up. It is drawn
+times as many samples as there are frames, a share of them rare; rare ones that are missing are made up. It is drawn
 once and stays. The ensemble is the mean prediction of members that differ in nothing but their seed.
 """
 

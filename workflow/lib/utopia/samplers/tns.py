@@ -33,7 +33,7 @@ class Config(Strict):
     window: int = Field(10, ge=1, le=1_000_000)
     """T: slices shorter than this are extended to a window of T frames."""
     rounding: Literal["half_even", "floor", "ceil", "stochastic"] = "half_even"
-    """How n~ - n becomes a number of samples; `stochastic` rounds anew in each pass, right on average [U]."""
+    """How n~ - n becomes a number of samples; `stochastic` rounds again in each pass, right on average [U]."""
     gradient: Literal["detach", "reparam"] = "detach"
     """Whether a new sample is data (`detach`) or passes gradients on to the features it was drawn from [U]."""
     similarity: Literal["euclidean", "cosine"] = "euclidean"
@@ -45,7 +45,7 @@ class Config(Strict):
     jitter: float = Field(1e-6, gt=0)
     """Variance added with `covariance: jitter`."""
     allocation: Literal["every_pass", "frozen"] = "every_pass"
-    """Whether slices are picked anew in each forward pass or once [U]."""
+    """Whether slices are picked again in each forward pass or once [U]."""
 
 
 class TimeSliceSampler:

@@ -119,7 +119,7 @@ def _stride(time_T: np.ndarray, clips: Clips, run: Run) -> tuple[int, int]:
         raise ConfigError(
             f"the labels come {rate:.3g} times per second, which {clips.rate:g} steps per second do not divide",
             where=f"model {run.model}, training.clips.rate",
-            remedy="use a rate of which the labels' is a whole multiple",
+            remedy="use a rate that divides the labels' rate",
         )
     return every, max(1, round(rate))
 

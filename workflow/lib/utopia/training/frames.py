@@ -153,8 +153,8 @@ def _video(
         raise InputError(
             f"{len(label_T)} labels, {len(x_TD)} rows of features, {len(series.bin) if series else 'no'} bins",
             where=f"{item}/{target}",
-            why="they must stand on one time grid",
-            remedy="delete the labels and distribution files of this data set and run again: they are made anew",
+            why="they must be on one time grid",
+            remedy="delete the labels and distribution files of this data set and run again: they are regenerated",
         )
     return Video(item, x_TD, torch.as_tensor(label_T, dtype=torch.float32), series, number)
 

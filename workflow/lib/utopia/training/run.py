@@ -65,7 +65,7 @@ def train_runs(
 ) -> list[Path]:
     """Train all replicas (targets x folds x repeats) of some runs and predict their test items.
 
-    The runs stand on the same data and the same model; they differ in treatment. A replica whose checkpoint is already
+    The runs use the same data and the same model; they differ in treatment. A replica whose checkpoint is already
     there, made by the same settings, inputs and code, is not trained again; one that is half trained goes on. A
     replica's numbers depend on its identity alone: trained one after another it is the same to the bit as by itself (on
     one kind of device and library version), stacked with others up to the rounding of sums. Where no fold can be

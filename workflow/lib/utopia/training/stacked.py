@@ -40,7 +40,7 @@ PAIRS = 2**24
 
 @dataclass
 class Place:
-    """A replica in training and where it stands in its epoch."""
+    """A replica in training and where it is in its epoch."""
 
     trainee: Trainee
     keeper: Keeper | None
@@ -139,7 +139,7 @@ class StackedTraining:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Put the places' data together, anew whenever one has changed hands."""
+        """Put the places' data together, again whenever one has changed hands."""
         self._total_K = torch.zeros(len(self._places), dtype=torch.float64, device=self._device)
         network = self._stack.network
         # compiled per stack: views of its buffers are part of what is compiled

@@ -143,7 +143,7 @@ class Trainee(ABC):
         return model
 
     def begin_epoch(self) -> list[int]:
-        """The order of the chunks. Every random stream starts anew, from replica and epoch."""
+        """The order of the chunks. Every random stream starts again, from replica and epoch."""
         replica, run, epoch = self.job.replica, self.job.run, self.standing.epoch
         self.epoch_seed = seeds.derive(replica.stream(run, "dropout"), epoch)
         self.samples.manual_seed(seeds.derive(replica.stream(run, "samples"), epoch))

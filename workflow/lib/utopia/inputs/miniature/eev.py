@@ -2,7 +2,7 @@
 
 An expression is a fixed mixture of what is seen and heard (hue, brightness, motion, loudness, pitch) under noise that
 is faster than the labels, and in 3 % of the seconds no face is seen: all fifteen are zero. The last video, of the test
-table, cannot be had any more, as the log of fetching says.
+table, are no longer available, as the log of fetching says.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def field_group(shots: np.ndarray, summary: np.ndarray, score: np.ndarray) -> di
     Args:
         shots: [shots, 2] first and last frame, inclusive.
         summary: [users, frames] 0/1.
-        score: [frames], of which the label grid takes every 15th.
+        score: [frames]; the label grid takes every 15th.
     """
     picks = np.arange(0, summary.shape[1], STEP, dtype=np.int64)
     return {

@@ -1,7 +1,7 @@
-"""Series whose labels hang on a cue that lies far back: features drawn directly, without any video.
+"""Series whose labels depend on a cue far back: features drawn directly, without any video.
 
 Every clip of 10 s shows a value of +1 or -1. In two of the first clips that value is a cue, and a mark says so; half of
-the other clips bear a false mark. Later clips ask for one of the cues. Nothing else of a video tells the answer, so a
+the other clips have a false mark. Later clips ask for one of the cues. Nothing else of a video tells the answer, so a
 model answers only what it has kept.
 
     one_cue      from 90 s on the label is the first cue's value, which was shown in the first 20 s

@@ -93,7 +93,7 @@ def build(graph: Graph, folder: Path, study: str, target: Path, checkout: Path, 
                 f"the study contradicts its records in {len(faults)} places, first:\n{lines}",
                 where=folder,
                 why="a crate is evidence only if everything in it agrees",
-                remedy="`utopia verify` tells what is touched; `utopia run` makes anew what is not up to date",
+                remedy="`utopia verify` tells what is touched; `utopia run` regenerates what is not up to date",
             )
         if target.suffix == ".zip":
             with files.atomic(target) as temporary:
@@ -138,7 +138,7 @@ def _stage(content: Content, graph: Graph, checkout: Path, staged: Path, anonymo
         raise UtopiaError(
             f"{len(telling)} files name folders of this machine, first:\n{lines}",
             why="a crate is published, and such paths tell about people and machines",
-            remedy="--anonymous takes them out of records and configuration; of results, make them anew elsewhere",
+            remedy="--anonymous takes them out of records and configuration; of results, regenerate them elsewhere",
         )
 
 

@@ -1,6 +1,6 @@
 """The metadata of a crate: a Provenance Run Crate 0.5, made from the records alone.
 
-The profile stands on Workflow Run Crate 0.5, Process Run Crate 0.5, Workflow RO-Crate 1.0 and RO-Crate 1.1. Every job
+The profile extends Workflow Run Crate 0.5, Process Run Crate 0.5, Workflow RO-Crate 1.0 and RO-Crate 1.1. Every job
 is a CreateAction (instrument: its script), started by a ControlAction (instrument: its rule, a HowToStep); one
 OrganizeAction is the run of the engine, and one CreateAction the run of the workflow.
 """
