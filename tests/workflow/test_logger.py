@@ -247,10 +247,26 @@ def test_ctrl_c_is_an_interruption_that_can_be_resumed(workflow: Workflow) -> No
     os.killpg(process.pid, signal.SIGINT)
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert "interrupted: 0 done, 7 not run" in text
+    assert "stopped by you: 0 done, 7 not run" in text
     assert "What is done stays done" in text
-    assert workflow.state()["state"] == "interrupted"
+    assert (workflow.state()["state"], workflow.state()["stopped_by"]) == ("interrupted", "you")
     assert "done: 7 jobs" in workflow.run()
+
+
+def test_a_run_ends_with_the_path_of_its_page(workflow: Workflow) -> None:
+    study = workflow.folder / "results" / "mini"
+    assert "page:" not in workflow.run(UTOPIA_STUDY_FOLDER="results/mini"), "there is none"
+    page = study / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("")
+    said = workflow.run(UTOPIA_STUDY_FOLDER="results/mini")
+    assert said.splitlines()[-1].split() == ["page:", str(page), "(utopia", "open)"], (
+        "also where there is nothing to do"
+    )
+    (study / "tables" / "ulda_table_0.csv").unlink()
+    said = workflow.run(UTOPIA_STUDY_FOLDER="results/mini")
+    assert said.splitlines()[0] == "1 job to run for results/mini"
+    assert said.splitlines()[-1].split() == ["page:", str(page), "(utopia", "open)"]
 
 
 def test_faulty_snakefiles_and_other_commands_speak_as_ever(workflow: Workflow) -> None:

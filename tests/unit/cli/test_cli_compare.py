@@ -10,8 +10,10 @@ import pytest
 
 from utopia.cli import compare as command
 from utopia.cli.compare import compare
+from utopia.config.load import load
 from utopia.errors import UtopiaError
 from utopia.outputs import catalog, render, verdict
+from utopia.outputs.plan import Plan
 
 COLUMNS = list(render.COLUMNS)
 
@@ -203,6 +205,23 @@ def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folde
     for name in ("ulda_table_4: ", "ulda_claims: "):
         assert name in text
     json.dumps(found, allow_nan=False)
+
+
+def test_a_part_of_a_study_is_compared(folder: Path) -> None:
+    """Only the tables and data sets that are asked about; verdicts that stand among all differences stay the same."""
+    known = {name: catalog.tables()[name] for name in ("ulda_table_2", "ulda_table_7")}
+    whole = compare(folder, "tiny", known)
+    assert {table["table"] for table in whole["tables"]} >= {*known, "t1"}, "what is there, and what the study has"
+    part = compare(folder, "tiny", known, {"ulda_table_2"}, lambda name: name == "summe")
+    (table,) = part["tables"]
+    assert {cell["column"] for cell in table["cells"]} == {"summe.f_score"}
+    assert part["comparisons"] == whole["comparisons"]
+
+
+def test_a_study_is_compared_in_its_own_tables() -> None:
+    """The study `open` has seven tables; those of EEV are none of its business."""
+    plan = Plan(load({"study": "open"}))
+    assert set(plan.tables) < set(catalog.tables()) and not [name for name in plan.tables if name.startswith("eev_")]
 
 
 def test_a_row_with_one_value_out_is_not_reproduced(tmp_path: Path) -> None:

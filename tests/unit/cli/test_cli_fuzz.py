@@ -235,12 +235,24 @@ WORDS = st.sampled_from(
 ) | st.text(max_size=12).filter(lambda word: word != "--debug")  # fmt: skip
 # Hypothesis also draws what the code under test spells out, and with --debug a traceback is what is asked for.
 OPTIONS = {
-    "run": ["--study", "--data", "--cores", "--profile", "--dry-run"],
+    "run": ["--study", "--data", "--configfile", "--cores", "--profile", "--dry-run", "--tables", "--datasets"],
     "resume": ["--study", "--data", "--cancel"],
     "fetch": ["--study", "--data", "--only", "--from", "--mirror", "--pause", "--format", "--tries", "--weights"],
-    "plan": ["--study", "--data", "--json", "--videos", "--dataset", "--seconds", "--nodes", "--node-cores"],
-    "status": ["--study", "--data", "--json"],
-    "compare": ["--study", "--data", "--json", "--markdown"],
+    "open": ["--study", "--configfile", "--json", "--print"],
+    "plan": [
+        "--study",
+        "--data",
+        "--tables",
+        "--datasets",
+        "--json",
+        "--videos",
+        "--dataset",
+        "--seconds",
+        "--nodes",
+        "--node-cores",
+    ],
+    "status": ["--study", "--data", "--tables", "--datasets", "--json"],
+    "compare": ["--study", "--data", "--tables", "--datasets", "--json", "--markdown"],
     "explain": ["--study", "--data", "--configfile", "--json", "--full", "--inputs", "--code", "--hardware"],
     "why": ["--study", "--data", "--configfile", "--json", "--all"],
     "touched": ["--study", "--configfile", "--json", "--gpu", "--host", "--input", "--commit", "--all"],
@@ -250,7 +262,7 @@ OPTIONS = {
     "crate": ["--study", "--output", "--include", "--agent", "--orcid", "--check", "--seal", "--hash-only"],
 }
 FLAGS = {"--dry-run", "--cancel", "--weights", "--json", "--markdown", "--full", "--inputs", "--code", "--hardware",
-         "--all", "--hash-only", "--partial"}  # fmt: skip
+         "--all", "--hash-only", "--partial", "--print"}  # fmt: skip
 
 
 @st.composite

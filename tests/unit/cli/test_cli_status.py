@@ -18,8 +18,8 @@ from utopia.cli.status import in_words, status
 from utopia.errors import UtopiaError
 
 KEYS = {
-    "study", "state", "pid", "host", "started", "updated", "total", "done", "remaining_seconds", "running", "failed",
-    "records", "tables", "figures", "again", "times", "next",
+    "study", "state", "pid", "host", "started", "updated", "stopped_by", "total", "done", "remaining_seconds",
+    "running", "failed", "records", "tables", "figures", "again", "times", "next",
 }  # fmt: skip
 
 
@@ -82,7 +82,44 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path: Path) -> None:
     assert found["state"] == "interrupted"
     assert found["running"] == []
     assert found["remaining_seconds"] is None
-    assert found["next"].startswith("make results STUDY=tiny DATA='/my data'")
+    assert found["next"].startswith("run the same command to go on: make results STUDY=tiny DATA='/my data'")
+    assert found["stopped_by"] == "unknown"
+    assert in_words(found)[0].startswith("tiny: interrupted: the run was killed, or its machine went down, 4 of 9")
+
+
+def test_a_run_that_you_stopped_has_not_failed(tmp_path: Path) -> None:
+    """What Ctrl-C ends leaves failure files of its own; the next step is the same command, not a look at logs."""
+    log = tmp_path / "logs" / "train" / "a.log"
+    log.parent.mkdir(parents=True)
+    failure = {
+        "schema": 1, "rule": "train_a", "status": "interrupted", "error": "KeyboardInterrupt", "expected": False,
+        "what": "interrupted", "where": "", "why": "", "remedy": "", "message": "interrupted", "outputs": [],
+        "command": "", "ended": ago(minutes=1), "wildcards": {}, "log": str(log),
+    }  # fmt: skip
+    Path(f"{log}.failed.json").write_text(json.dumps(failure))
+    write(tmp_path, state="interrupted", stopped_by="you", pid=dead(), running=[])
+    found = status(tmp_path, "tiny")
+    assert (found["state"], found["stopped_by"], found["failed"]) == ("interrupted", "you", [])
+    text = "\n".join(in_words(found))
+    assert text.startswith("tiny: stopped by you, 4 of 9 jobs done")
+    assert text.endswith("next: run the same command to go on: make results STUDY=tiny  (what is done stays done)")
+    write(tmp_path, state="interrupted", stopped_by="SIGTERM", pid=dead(), running=[])
+    assert in_words(status(tmp_path, "tiny"))[0].startswith("tiny: stopped by a signal (SIGTERM), 4 of 9")
+
+
+def test_the_part_of_the_last_run_is_in_the_next_command(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom utopia.cli import runlock\n"
+        "part = {'tables': ['a', 'b'], 'figures': [], 'only_datasets': ['summe']}\n"
+        "runlock.take(Path(sys.argv[1]), '/a b', [], part)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    write(folder, state="interrupted", stopped_by="you", pid=dead())
+    command = "utopia run --study tiny --data '/a b' --tables a,b --datasets summe"
+    assert command in status(folder, "tiny")["next"]
+    other = status(folder, "tiny", None, {"only_datasets": ["tvsum"]})["next"]
+    assert "utopia run --study tiny --data '/a b' --datasets tvsum " in other
 
 
 def test_a_process_younger_than_the_run_is_another_one(tmp_path: Path) -> None:
@@ -125,7 +162,10 @@ def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path, link: Call
 def test_a_finished_run(tmp_path: Path) -> None:
     write(tmp_path, state="done", pid=dead(), running=[], done=9)
     found = status(tmp_path, "tiny")
-    assert (found["state"], found["next"]) == ("done", "utopia compare --study tiny")
+    assert (found["state"], found["next"]) == (
+        "done",
+        "utopia open --study tiny, or utopia compare --study tiny",
+    )
 
 
 def test_failures_are_grouped_and_the_remedy_comes_first(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_answer_needs_no_other_records(small: Small) -> None:
     graph, study = small.graph(), audit.Study("miniature", Path(ROOT), None)
     runs = {run for path in graph.makers if (run := graph.run_of(path))}
     current = Current(Plan(load(files=[small.folder / "tiny.yaml"])), graph)
-    for subject in [*list(graph.cells)[::5], *graph.figures, *runs, f"{ROOT}/{LABELS}", RAW]:
+    for subject in [*list(graph.cells)[::5], *graph.figures, *graph.tables, *runs, f"{ROOT}/{LABELS}", RAW]:
         less = audit.graph(study, subject)
         assert (len(less.ledger.records) < len(graph.ledger.records)) == (not subject.startswith(ROOT)), subject
         today = Current(current.plan, less)
@@ -111,6 +111,54 @@ def test_the_short_answer_fits_a_screen(small: Small) -> None:
         assert any(word in line for line in lines), word
     full = "\n".join(in_full(found, []))
     assert all(file["sha256"] in full for file in found["inputs"]) and "utopia.samplers.tns" in full
+
+
+def test_a_table_and_its_rows_can_be_asked_for_by_id_and_as_printed(small: Small) -> None:
+    from utopia.cli.explain import in_full, in_short
+
+    with small.path("tables/ulda_table_7.csv").open(newline="") as file:
+        lines = {line["cell"]: line for line in csv.DictReader(file)}
+    whole = answer(small, "ulda_table_7")
+    assert (whole["kind"], whole["subject"], whole["value"]) == ("table", "ulda_table_7", None)
+    assert [cell["cell"] for cell in whole["cells"]] == list(lines), "every cell, in the table's order"
+    for cell in whole["cells"]:
+        assert cell["value"] == (float(lines[cell["cell"]]["value"]) if lines[cell["cell"]]["value"] else None)
+        assert cell["published"] == (
+            float(lines[cell["cell"]]["published"]) if lines[cell["cell"]]["published"] else None
+        )
+    runs = {run for line in lines.values() for run in line["runs"].split()}
+    assert {replica["run"] for replica in whole["replicas"]} == runs
+    one = answer(small, CELL)
+    assert {file["path"] for file in one["inputs"]} <= {file["path"] for file in whole["inputs"]}
+    assert whole["warnings"] == []
+    for name in ("Table 7", "ULDA Table 7", "ULDA, Table 7", "ulda table 7"):
+        assert answer(small, name) == whole, name
+    text = "\n".join(in_short(whole, []))
+    assert "Valence and arousal of music on PMEmo (ULDA, Table 7)" in text and f"utopia explain {CELL[:12]}" in text
+    assert "et.ulda" in text and in_full(whole, [])
+
+    row = answer(small, "ulda_table_7/et.ulda")
+    assert (row["kind"], [cell["cell"] for cell in row["cells"]]) == (
+        "row", [cell for cell in lines if cell.startswith("ulda_table_7/et.ulda/")],
+    )  # fmt: skip
+    assert {replica["run"] for replica in row["replicas"]} == {RUN}
+    shown, title = row["cells"][0]["name"], one["value"]["column"]
+    assert answer(small, f"Table 7/{shown}")["cells"] == row["cells"]
+    assert answer(small, f"Table 7 / {shown} / {title}")["subject"] in {cell["cell"] for cell in row["cells"]}
+
+
+def test_a_table_that_is_not_there_names_the_nearest_that_is(small: Small) -> None:
+    for name in ("ulda_tabel_7", "Table 8", "ulda_table_7/et.uldaa", "ulda_table_7/et.ulda/x", "a/b/c/d"):
+        with pytest.raises(UtopiaError, match="nothing in this study is called") as error:
+            answer(small, name)
+        suggested = str(error.value).partition("did you mean ")[2].split("?")[0]
+        assert suggested != repr(name)
+
+
+def test_a_changed_table_is_doubted(small: Small) -> None:
+    path = small.path("tables/ulda_table_7.csv")
+    path.write_text(path.read_text() + "\n")
+    assert any("is not the file" in text for text in answer(small, "Table 7")["warnings"])
 
 
 @pytest.mark.parametrize("subject", [RUN, "beyond_error_by_label_pmemo", f"{ROOT}/labels/pmemo/labels.safetensors"])

@@ -54,6 +54,8 @@ class Run:
         self.failed: dict[int, Failure] = {}
         self.former_seconds: dict[str, float] = {}
         """Mean seconds by rule in an earlier run: all that is known before the first job of a rule has ended."""
+        self.stopped_by = ""
+        """Who ended it before its end: `you` (Ctrl-C) or `SIGTERM`; empty where nobody did."""
         self.slurm = ""
         """The name of its jobs on SLURM; empty where it has none."""
         self._said: list[str] = []

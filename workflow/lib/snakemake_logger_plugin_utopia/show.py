@@ -101,7 +101,7 @@ class Show:
         run = self._run
         if not run.failed and not self._error and not self._interrupted:
             run.finish_all()
-            self._lines(summary.made(run, self._screen.style))
+            self._lines(summary.made(run, self._screen.style, self._status.page))
             self._status.write(run, "done", now=True)
             return
         lines = 200 if self._settings.show_failed_logs else 6
@@ -187,6 +187,7 @@ class Show:
                 self._screen.line(f"trying again: {failure.name}")
         elif text.startswith(_INTERRUPTS):
             # Snakemake repeats it whenever a job ends.
+            self._run.stopped_by = self._run.stopped_by or ("you" if text.startswith(_INTERRUPTS[0]) else "SIGTERM")
             if not self._interrupted:
                 self._screen.line(text.strip())
             self._interrupted = True
@@ -202,6 +203,7 @@ class Show:
         if self._settings.dryrun:
             return
         self._status.find()
+        self._lines(summary.page_line(self._status.page))
         self._run.former_seconds = self._status.former_seconds()
         self._status.nothing_to_do(self._run)
 

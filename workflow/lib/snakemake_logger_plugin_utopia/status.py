@@ -49,6 +49,11 @@ class StatusFile:
         """The file; None while the study is not known."""
         return None if self.folder is None else self.folder / "audit" / "run.json"
 
+    @property
+    def page(self) -> Path | None:
+        """The page with all results, which need not be there; None while the study is not known."""
+        return None if self.folder is None else self.folder / "report" / "index.html"
+
     def former(self) -> dict[str, Any]:
         """What the run before this one has left; nothing where it left nothing that can be read."""
         try:
@@ -104,6 +109,7 @@ def _facts(run: Run, state: str) -> dict[str, Any]:
         "slurm": run.slurm,
         "started": _text(run.started),
         "updated": _text(time.time()),
+        "stopped_by": run.stopped_by or None,
         "ended": None if state == "running" else _text(time.time()),
         "total": run.total,
         "done": run.done,

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from snakemake_logger_plugin_utopia.run import JobState, Run
 from utopia.provenance import failures
@@ -66,15 +66,20 @@ def progress_line(run: Run, bar: bool) -> str:
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {text}" if bar else text
 
 
-def made(run: Run, style: Style) -> list[str]:
-    """What a run has made: jobs by rule, tables, figures, time."""
+def made(run: Run, style: Style, page: Path | None = None) -> list[str]:
+    """What a run has made: jobs by rule, tables, figures, time; last the page with all results, where there is one."""
     rules = Counter(job.rule for job in run.finished)
     lines = [style(f"done: {jobs(len(run.finished))} in {duration(run.elapsed)}", "bold", "green")]
     if rules:
         lines += _wrapped("jobs", [f"{rule} {count}" for rule, count in sorted(rules.items())])
     for kind in ("tables", "figures"):
         lines += _listed(kind, run.finished)
-    return lines
+    return lines + page_line(page)
+
+
+def page_line(page: Path | None) -> list[str]:
+    """Where the page with all results is; nothing where it has not been made."""
+    return [f"  {'page:':<9} {page}   (utopia open)"] if page is not None and page.is_file() else []
 
 
 def _listed(kind: str, finished: Iterable[JobState]) -> list[str]:
@@ -109,7 +114,7 @@ def failed(run: Run, style: Style, interrupted: bool, log_lines: int = _SHOWN_LI
         why = "" if len(causes) == 1 else f" for {len(causes)} reasons"
         lines.append(style(f"failed: {count} of {jobs(run.total)}{why} ({rest})", "bold", "red"))
     elif interrupted:
-        lines.append(style(f"interrupted: {rest}", "bold", "yellow"))
+        lines.append(style(f"stopped{' by you' if run.stopped_by == 'you' else ''}: {rest}", "bold", "yellow"))
     else:
         lines.append(style(f"stopped: {rest}", "bold", "red"))
     for number, cause in enumerate(causes, 1):

@@ -50,7 +50,7 @@ def run(chosen: argparse.Namespace) -> int:
             remedy=f"wait for it: utopia status --study {study.name}",
         )
     graph = audit.graph(study)
-    current = audit.current(chosen, graph)
+    current = audit.current(study, graph)
     if current is None:
         raise UtopiaError("the data folder of this study is not known", where=study.folder, remedy="name it: --data")
     outside = [path for path in times(current.plan, Path.cwd()).future if not path.is_relative_to(study.folder)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from utopia.cli import options
-from utopia.errors import ConfigError
+from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
     from utopia.provenance.current import Current
     from utopia.provenance.lineage import Graph
 
@@ -24,6 +24,8 @@ class Study:
     name: str
     folder: Path
     data: Path | None
+    settings: StudyBase | None = None
+    """Its configuration."""
 
     @property
     def roots(self) -> dict[str, Path]:
@@ -34,51 +36,16 @@ class Study:
 def add(parser: argparse.ArgumentParser) -> None:
     """`--study`, `--data` and `--configfile`."""
     options.add_study(parser)
-    parser.add_argument(
-        "--configfile", metavar="FILE", action="append", default=[], help="configuration files that the run was given"
-    )
 
 
 def locate(chosen: argparse.Namespace) -> Study:
-    """The study that the options mean, without the validation of its configuration, which takes longer than all else.
-
-    From here on the repository is the working directory.
+    """The study that the options mean. From here on the repository is the working directory.
 
     Raises:
-        ConfigError: a file of the configuration cannot be read, it names no study, or folders that cannot be.
+        ConfigError: listing every fault of the configuration, before any record is read.
     """
-    from utopia.config import places, yaml_file
-    from utopia.provenance.fingerprint import file_of
-
-    repository = file_of(".")
-    chosen.configfile = [str(Path(file).absolute()) for file in chosen.configfile]
-    chosen.data = str(places.absolute(chosen.data, Path.cwd())) if chosen.data else None
-    os.chdir(repository)
-    config, studies = repository / "config.yaml", repository / "workflow" / "resources" / "studies"
-    first = yaml_file.read(config).data
-    name = chosen.study or first.get("study", "miniature")
-    overlay = places.overlay_of(name, studies, "command line (--study)" if chosen.study else config)
-    facts: dict[str, Any] = dict(first)
-    for file in (overlay, *map(Path, chosen.configfile)):
-        facts |= yaml_file.read(file).data
-    data, results = chosen.data or facts.get("data"), facts.get("results", "results")
-    if (
-        not isinstance(results, str)
-        or places.fault_of_results(results, repository)
-        or not isinstance(data, str | None)
-        or (data and places.fault_of_text(data))
-    ):
-        _refuse(chosen)
-    folder = places.results(str(results), repository) / name
-    return Study(name, folder, places.absolute(str(data), repository) if data else None)
-
-
-def _refuse(chosen: argparse.Namespace) -> NoReturn:
-    """Say, with file and line, what is wrong with a configuration in which something was seen to be wrong."""
-    from utopia.config.load import load
-
-    load(options.overrides(chosen), chosen.configfile)
-    raise ConfigError("`results` and `data` must name folders", where="config.yaml")
+    study = options.load_study(chosen)
+    return Study(study.study, study.root, study.data, study)
 
 
 def graph(study: Study, subject: str | None = None) -> Graph:
@@ -96,6 +63,10 @@ def graph(study: Study, subject: str | None = None) -> Graph:
     from utopia.provenance.subject import beside, starts
 
     root = study.folder.as_posix()
+    if not study.folder.is_dir():
+        raise UtopiaError(
+            "the study has no results yet", where=study.folder, remedy=f"make them: make results STUDY={study.name}"
+        )
     if subject is None:
         ledger = Ledger.read(study.folder, roots=study.roots)
     else:
@@ -111,17 +82,15 @@ def graph(study: Study, subject: str | None = None) -> Graph:
     return Graph(ledger, root)
 
 
-def current(chosen: argparse.Namespace, found: Graph) -> Current | None:
+def current(study: Study, found: Graph) -> Current | None:
     """Today's jobs; None where the study was made from a data folder that was not named: its plan would be another.
 
     Raises:
-        ConfigError: listing every fault of the configuration.
+        ConfigError: the configuration names a table or figure that is not there.
     """
-    from utopia.config.load import load
     from utopia.outputs.plan import Plan
     from utopia.provenance.current import Current
 
-    study = load(options.overrides(chosen), chosen.configfile)
-    if study.data is None and found.ledger.reads("data"):
+    if study.settings is None or (study.data is None and found.ledger.reads("data")):
         return None
-    return Current(Plan(study), found)
+    return Current(Plan(study.settings), found)

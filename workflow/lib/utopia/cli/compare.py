@@ -20,7 +20,7 @@ import argparse
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ _NOT_MADE = "this table has not been made; run: make results STUDY={study}"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
+    options.add_selection(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON; its keys are stable")
     shape.add_argument("--markdown", action="store_true", help="print Markdown tables")
@@ -65,10 +66,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the comparison."""
-    from utopia.outputs import catalog
+    from utopia.outputs.plan import Plan
 
     study = options.load_study(chosen)
-    found = compare(study.root / "tables", study.study, catalog.tables())
+    plan = Plan(study)
+    known = {name: plan.catalog[name] for name in plan.tables}
+    only = {*known} if chosen.tables or chosen.datasets else None
+    found = compare(study.root / "tables", study.study, known, only, study.is_asked)
     found["warnings"] = doubts(study.root / "tables", {"data": study.data} if study.data else {})
     if chosen.json:
         show.print_json(found)
@@ -94,13 +98,21 @@ def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
     return found
 
 
-def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) -> dict[str, Any]:
-    """Read all tables below `folder` (the keys are those of `--json`).
+def compare(
+    folder: Path,
+    study: str,
+    known: Mapping[str, Table] | None = None,
+    only: Collection[str] | None = None,
+    is_asked: Callable[[str], bool] = lambda _: True,
+) -> dict[str, Any]:
+    """Read the tables below `folder` (the keys are those of `--json`).
 
     Args:
         folder: where the tables' csv files are.
         study: the study's name.
-        known: tables of the catalogue, by id. The published values of those that have not been made are listed too.
+        known: the study's tables, by id. The published values of those that have not been made are listed too.
+        only: the tables that are asked about; None: all.
+        is_asked: whether a data set is asked about; columns of the others are left out.
 
     Raises:
         UtopiaError: there are none yet, or one of them is not a table of ours.
@@ -109,9 +121,21 @@ def compare(folder: Path, study: str, known: Mapping[str, Table] | None = None) 
     if not paths:
         raise UtopiaError("there are no tables yet", where=folder, remedy=f"run: make results STUDY={study}")
     cells = {path.stem: [_cell(path, line, row) for line, row in _rows(path)] for path in paths}
+    # what is judged together is the whole study, whatever part of it is shown
     comparisons = _judge_together([cell for own in cells.values() for cell in own])
     known = known or {}
     cells |= {name: _not_made(name, table, study) for name, table in known.items() if name not in cells}
+    away = {
+        (name, column.id)
+        for name, table in known.items()
+        for column in table.columns
+        if column.dataset and not is_asked(column.dataset)
+    }
+    cells = {
+        name: [cell for cell in own if (name, cell["column"]) not in away]
+        for name, own in cells.items()
+        if only is None or name in only
+    }
     every = [cell for found in cells.values() for cell in found]
     counts = Counter(kind(cell) for cell in every)
     printed = [cell for cell in every if cell["published"] is not None]

@@ -104,7 +104,7 @@ def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> li
     """
     from utopia.provenance.verify import verify
 
-    current = audit.current(chosen, graph)
+    current = audit.current(study, graph)
     report = verify(graph, study.folder, study.name, current=current, partial=chosen.partial)
     found = [f"{one.finding.kind}: {one.finding.where}: {one.finding.what}" for one in report.findings]
     if found and not chosen.unsound:

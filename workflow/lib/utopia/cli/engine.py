@@ -48,19 +48,23 @@ def executable() -> str:
     return str(path)
 
 
-def command(settings: Mapping[str, str], *more: str, extra: Sequence[str] = ()) -> list[str]:
+def command(settings: Mapping[str, Any], *more: str, extra: Sequence[str] = ()) -> list[str]:
     """The command line of Snakemake.
 
     Args:
-        settings: values for `--config`.
+        settings: values for `--config`: texts, and lists of names.
         more: our own options.
         extra: options of the user; the values of a `--config` among them are joined to ours, because Snakemake heeds
             the last one only.
     """
     values, rest = _take_config(extra)
-    values = [*(f"{name}={quoted(value)}" for name, value in settings.items()), *values]
+    values = [*(f"{name}={_written(value)}" for name, value in settings.items()), *values]
     # An option must follow: `--config` takes every word up to the next one, targets too.
     return [executable(), *(["--config", *values] if values else []), *more, *rest]
+
+
+def _written(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def quoted(text: str) -> str:
@@ -89,7 +93,7 @@ def _take_config(extra: Sequence[str]) -> tuple[list[str], list[str]]:
     return values, rest
 
 
-def dry_run(settings: Mapping[str, str], repository: Path, files: Sequence[str] = ()) -> list[RuleJobs]:
+def dry_run(settings: Mapping[str, Any], repository: Path, files: Sequence[str] = ()) -> list[RuleJobs]:
     """The jobs that a run would do, by rule; the rule `all` is left out.
 
     They are what Snakemake tells the logger plugin, which writes them down: nothing is read from printed text.

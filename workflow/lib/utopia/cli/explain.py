@@ -1,6 +1,8 @@
-"""`utopia explain`: where a value, a figure, a run or a file comes from.
+"""`utopia explain`: where a table, a value, a figure, a run or a file comes from.
 
-Keys of `--json`: `subject`, `kind` (`cell`, `figure`, `run`, `file`), `value` (of a cell: `shown`, `value`, `std`, `n`,
+Keys of `--json`: `subject`, `kind` (`cell`, `table`, `row`, `figure`, `run`, `file`), `others` (what else the name may
+mean), `cells` (of a table or a row: list of {cell, row, name, column, title, shown, value, std, published, decimals,
+status, verdict, reason, source}; else none), `value` (of a cell: `shown`, `value`, `std`, `n`,
 `low`, `high`, `published`, `verdict`, ...; else null), `replicas` (list of {run, target, fold, repeat, metrics,
 trainings: list of {member, seed, selected_epoch, epochs, seconds (null: found stored), checkpoint, sha256}}),
 `files` (the chain, nearest first: {path, sha256, bytes, rule}), `inputs` (raw files: {path, sha256, bytes, dataset,
@@ -40,7 +42,10 @@ _WIDTH = 110
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("subject", help="a cell (table/row/column), a figure, a run or a file")
+    parser.add_argument(
+        "subject",
+        help="a table (ulda_table_1, or 'Table 1'), a row or cell of it (table/row/column), a figure, a run or a file",
+    )
     audit.add(parser)
     options.add_json(parser)
     parser.add_argument("--full", action="store_true", help="every file, setting, module and version")
@@ -56,7 +61,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = audit.locate(chosen)
     graph = audit.graph(study, chosen.subject)
-    answer = explain(graph, find(graph, chosen.subject), study.name, _current(chosen, graph))
+    answer = explain(graph, find(graph, chosen.subject), study.name, _current(study, graph))
     asked = [name for name in FILTERS if getattr(chosen, name)]
     if chosen.json:
         keys = {"subject", "kind", *(key for name in asked for key in FILTERS[name])}
@@ -68,10 +73,10 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _current(chosen: argparse.Namespace, graph: Graph) -> Current | None:
-    """Today's jobs; None where the configuration cannot be read: the lineage can be told without it."""
+def _current(study: audit.Study, graph: Graph) -> Current | None:
+    """Today's jobs; None where there is no plan of them: the lineage can be told without it."""
     try:
-        return audit.current(chosen, graph)
+        return audit.current(study, graph)
     except UtopiaError:
         return None
 
@@ -80,7 +85,7 @@ def in_short(answer: Mapping[str, Any], asked: list[str]) -> list[str]:
     """The answer on one screen."""
     lines = _head(answer)
     if not asked:
-        lines += _chain(answer)
+        lines += _grid(answer) if answer["cells"] else _chain(answer)
     if not asked or "inputs" in asked:
         lines += _inputs(answer, listed=bool(asked))
     if not asked or "code" in asked:
@@ -137,8 +142,16 @@ _STATISTICS = {
 
 def _head(answer: Mapping[str, Any]) -> list[str]:
     value = answer["value"]
+    others = [f"  {'also':<13}{', '.join(answer['others'])}: other tables of that name"] if answer["others"] else []
+    if answer["cells"]:
+        return [f"{answer['subject']} ({answer['kind']}): {answer['cells'][0]['source']}", *others]
     if value is None:
-        return [f"{answer['subject']} ({answer['kind']})"]
+        return [f"{answer['subject']} ({answer['kind']})", *others]
+    return [*_head_of_cell(answer, value), *others]
+
+
+def _head_of_cell(answer: Mapping[str, Any], value: Mapping[str, Any]) -> list[str]:
+    """A cell's value, how it came about, and what is published."""
     if value["shown"] is None:
         return [f"{answer['subject']}: {value['status']}", *_item("why", value["reason"])]
     spread = "" if value["std"] is None else f" ± {value['std']:.{value['decimals']}f}"
@@ -160,6 +173,35 @@ def _head(answer: Mapping[str, Any]) -> list[str]:
     if value["low"] is not None:
         lines += _item("interval", f"{value['low']:.4g} to {value['high']:.4g}: {value['interval']}")
     return lines
+
+
+def _grid(answer: Mapping[str, Any]) -> list[str]:
+    """The cells of a table: measured value, and the published one in brackets; then how to ask for one of them."""
+    cells = answer["cells"]
+    columns = list(dict.fromkeys(cell["column"] for cell in cells))
+    rows = {cell["row"]: cell["name"] for cell in cells}
+    at = {(cell["row"], cell["column"]): cell for cell in cells}
+    lines = show.columns(
+        [
+            ["row", *columns, "in words"],
+            *([row, *(_entry(at.get((row, column))) for column in columns), name] for row, name in rows.items()),
+        ]
+    )
+    counts = Counter(cell["status"] for cell in cells)
+    lines += ["  measured value (published value); " + ", ".join(f"{count} {name}" for name, count in counts.items())]
+    for reason, count in Counter(cell["reason"] for cell in cells if cell["reason"]).most_common(3):
+        lines += _item("why absent", f"{count} cells: {reason}")
+    measured = next((cell for cell in cells if cell["shown"] is not None), cells[0])
+    replicas = answer["replicas"]
+    lines += _item("runs", f"{len(_by_run(answer))}, with {len(replicas)} replicas")
+    return [*lines, *_item("one cell", f"utopia explain {measured['cell']}")]
+
+
+def _entry(cell: Mapping[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    published = "" if cell["published"] is None else f" ({cell['published']:.{cell['decimals']}f})"
+    return f"{cell['shown'] or '-'}{published}"
 
 
 def _chain(answer: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
     study = audit.locate(chosen)
     graph = audit.graph(study)
     if not chosen.partial:
-        _refuse_unfinished(chosen, graph)
+        _refuse_unfinished(study, graph)
     reference = study.folder.parent / FOLDER
     kept = keep(graph, study.folder, reference / study.name)
     readme = write_readme(reference)
@@ -41,7 +41,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_unfinished(chosen: argparse.Namespace, graph: Graph) -> None:
+def _refuse_unfinished(study: audit.Study, graph: Graph) -> None:
     """Refuse a study in which a table or figure of today's plan was not made.
 
     Raises:
@@ -49,7 +49,8 @@ def _refuse_unfinished(chosen: argparse.Namespace, graph: Graph) -> None:
     """
     from utopia.outputs.plan import Plan
 
-    plan = Plan(options.load_study(chosen))
+    assert study.settings is not None
+    plan = Plan(study.settings)
     missing = [name for name in (*plan.tables, *plan.figures) if name not in graph.tables | graph.figures]
     if missing:
         raise UtopiaError(

@@ -5,18 +5,42 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """`--study` and `--data`."""
+    """`--study`, `--data` and `--configfile`."""
     parser.add_argument("--study", metavar="NAME", type=filled, help="the study (default: what config.yaml says)")
     parser.add_argument(
         "--data", metavar="FOLDER", type=filled, help="the folder with the data you have (default: as in config.yaml)"
+    )
+    parser.add_argument(
+        "--configfile",
+        metavar="FILE",
+        type=filled,
+        action="append",
+        default=[],
+        help="more settings, laid over config.yaml and the study",
+    )
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """`--tables` and `--datasets`: a part of a study."""
+    group = parser.add_argument_group("a part of the study (names separated by commas)")
+    group.add_argument(
+        "--tables",
+        metavar="NAMES",
+        type=names,
+        action="extend",
+        help="only these tables, and the figures drawn from them: ulda_table_1, or 'ULDA Table 1' as printed",
+    )
+    group.add_argument(
+        "--datasets", metavar="NAMES", type=names, action="extend", help="only these data sets: summe,tvsum"
     )
 
 
@@ -25,6 +49,11 @@ def filled(text: str) -> str:
     if not text.strip() or any(ord(letter) < 32 for letter in text):
         raise argparse.ArgumentTypeError("must not be empty" if not text.strip() else f"must be one line, not {text!r}")
     return text
+
+
+def names(text: str) -> list[str]:
+    """The type of an option that names several things, separated by commas."""
+    return [filled(name).strip() for name in filled(text).split(",")]
 
 
 def say_notes(chosen: argparse.Namespace) -> None:
@@ -38,15 +67,46 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON; its keys are stable")
 
 
-def overrides(chosen: argparse.Namespace) -> dict[str, str]:
-    """What the options change in the configuration."""
-    return {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
+def overrides(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What the options change in the configuration.
+
+    Raises:
+        ConfigError: there is no table of a name that was given.
+    """
+    settings: dict[str, Any] = {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
+    if getattr(chosen, "tables", None):
+        from utopia.outputs import naming
+
+        settings["tables"] = naming.ids_of_tables(chosen.tables)
+        settings["figures"] = naming.figures_of(settings["tables"])
+    if getattr(chosen, "datasets", None):
+        settings["only_datasets"] = list(chosen.datasets)
+    return settings
+
+
+def part_in_words(settings: Mapping[str, Any]) -> list[str]:
+    """The options that choose the same part of a study again: what `overrides` made of them, as words of a command."""
+    words = []
+    for option, name in (("--tables", "tables"), ("--datasets", "only_datasets")):
+        if settings.get(name):
+            words += [option, ",".join(settings[name])]
+    return words
+
+
+def configfiles(chosen: argparse.Namespace) -> list[str]:
+    """The configuration files that were named, as absolute paths."""
+    return [str(Path(file).absolute()) for file in getattr(chosen, "configfile", ())]
+
+
+def of_snakemake(files: Sequence[str]) -> list[str]:
+    """Snakemake's options for configuration files."""
+    return ["--configfile", *files] if files else []
 
 
 def load_study(chosen: argparse.Namespace) -> StudyBase:
     """The study that the options mean.
 
-    From here on the repository is the working directory, as it is for Snakemake, and `--data` is an absolute path.
+    From here on the repository is the working directory, as it is for Snakemake, and paths in `chosen` are absolute.
 
     Raises:
         ConfigError: listing every fault of the configuration.
@@ -56,7 +116,7 @@ def load_study(chosen: argparse.Namespace) -> StudyBase:
 
     if chosen.data:
         chosen.data = str(places.absolute(chosen.data, Path.cwd()))
-    files = [str(Path(file).absolute()) for file in getattr(chosen, "configfile", ())]
-    study = load(overrides(chosen), files)
+    chosen.configfile = configfiles(chosen)
+    study = load(overrides(chosen), chosen.configfile)
     os.chdir(REPOSITORY)
     return study

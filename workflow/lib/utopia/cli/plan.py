@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utopia.cli import audit, engine, options, show
+from utopia.cli import engine, options, show
 
 if TYPE_CHECKING:
     from utopia.outputs.plan import Cell, Plan
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    audit.add(parser)
+    options.add_study(parser)
+    options.add_selection(parser)
     options.add_json(parser)
     size = parser.add_argument_group("the price of another size")
     size.add_argument("--videos", type=_positive, metavar="N", help="price a study whose data set has N videos")
@@ -53,11 +54,10 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.config.load import REPOSITORY
     from utopia.outputs.plan import Plan
 
-    files = [str(Path(file).absolute()) for file in chosen.configfile]
     study = options.load_study(chosen)
     if chosen.videos:
         return _price(chosen, Plan(study))
-    jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, files)
+    jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, chosen.configfile)
     found = describe(Plan(study), jobs)
     if chosen.json:
         show.print_json(found)

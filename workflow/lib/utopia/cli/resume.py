@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from utopia.cli import options, runlock, slurm
 from utopia.cli import run as running
@@ -38,11 +39,13 @@ def run(chosen: argparse.Namespace) -> int:
         raise UtopiaError(
             "there is no run to go on with", where=folder, remedy=f"start one: make results STUDY={study.study}"
         )
-    settings = {"study": study.study, **({"data": former.data} if former.data else {}), **options.overrides(chosen)}
+    settings: dict[str, Any] = {"study": study.study, **({"data": former.data} if former.data else {}), **former.part}
+    settings |= options.overrides(chosen)
+    settings |= options.overrides(chosen)
     arguments = list(chosen.passed_on or former.arguments)
     slurm.require(running.executor(arguments, REPOSITORY))
     options.say_notes(chosen)
-    runlock.take(folder, settings.get("data"), arguments)
+    runlock.take(folder, settings.get("data"), arguments, former.part)
     jobs = slurm.left(folder)
     slurm.cancel(folder, ended := [job for job in jobs if chosen.cancel or not job.at_work])
     if ended:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, runlock, slurm
 from utopia.errors import UtopiaError
@@ -26,6 +26,7 @@ DEFAULT = "default"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
+    options.add_selection(parser)
     parser.add_argument("--cores", metavar="N", type=_cores, help="jobs at once (default: all cores)")
     parser.add_argument(
         "--profile", metavar="NAME", default=DEFAULT, help="a folder in profiles/: `slurm` runs the study on a cluster"
@@ -48,7 +49,9 @@ def run(chosen: argparse.Namespace) -> int:
     options.say_notes(chosen)
     refuse_future(study)
     settings = options.overrides(chosen)
-    more = [*where(chosen.profile, chosen.cores, REPOSITORY), *(["--dry-run"] if chosen.dry_run else [])]
+    # an option must follow: `--configfile` takes every word up to the next one, targets too
+    more = options.of_snakemake(chosen.configfile) + where(chosen.profile, chosen.cores, REPOSITORY)
+    more += ["--dry-run"] if chosen.dry_run else []
     execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
     raise AssertionError("unreachable: exec does not return")
 
@@ -105,7 +108,7 @@ def executor(words: Sequence[str], repository: Path) -> str:
 
 
 def execute(
-    repository: Path, folder: Path, settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str] = ()
+    repository: Path, folder: Path, settings: Mapping[str, Any], more: Sequence[str], passed_on: Sequence[str] = ()
 ) -> None:
     """Become Snakemake in `repository`, holding the lock of the study whose folder is `folder`.
 
@@ -117,12 +120,17 @@ def execute(
     os.chdir(repository)
     if not {"--dry-run", "--dryrun", "-n"} & {*more, *passed_on}:
         slurm.require(executor([*more, *passed_on], repository))
-        former = runlock.take(folder, settings.get("data"), [*more, *passed_on])
+        former = runlock.take(folder, settings.get("data"), [*more, *passed_on], part(settings))
         clear_up(repository, folder, settings, former)
     become_snakemake(settings, more, passed_on)
 
 
-def become_snakemake(settings: Mapping[str, str], more: Sequence[str], passed_on: Sequence[str]) -> None:
+def part(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Of settings, those that choose a part of the study."""
+    return {name: settings[name] for name in runlock.PART if name in settings}
+
+
+def become_snakemake(settings: Mapping[str, Any], more: Sequence[str], passed_on: Sequence[str]) -> None:
     """Put Snakemake in the place of this process, in the working directory."""
     command = engine.command(settings, *more, extra=passed_on)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *stand_ins(command)])
@@ -137,7 +145,7 @@ def stand_ins(command: Sequence[str]) -> list[str]:
     return [str(folder) for folder in (*named[-1:], Path("profiles", DEFAULT, "bin").resolve()) if folder.is_dir()]
 
 
-def clear_up(repository: Path, folder: Path, settings: Mapping[str, str], former: runlock.Owner | None) -> None:
+def clear_up(repository: Path, folder: Path, settings: Mapping[str, Any], former: runlock.Owner | None) -> None:
     """Remove what a killed run has left: jobs at work, half-written files, Snakemake's lock. Needs the study's lock.
 
     Raises:

@@ -14,8 +14,8 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from utopia.files import try_lock
 NAME = ".run.lock"
 VARIABLE = "UTOPIA_RUN_ID"
 """Set in the environment of a run, so that the jobs of a killed one can be found."""
+PART = ("tables", "figures", "only_datasets")
+"""Settings that choose a part of a study."""
 _PATIENCE = 5.0
 _SIGN_OF_LIFE = 600.0
 """Seconds after which a run on another machine that writes nothing is taken for dead, where there are no locks."""
@@ -40,13 +42,25 @@ class Owner:
     started: str
     data: str | None = None
     arguments: list[str] = field(default_factory=list)
-    """Snakemake's options, those for the study and its data left out."""
+    """Snakemake's options, those for the study, its data and its part left out."""
+    part: dict[str, list[str]] = field(default_factory=dict)
+    """The part of the study that was asked for, by the settings of `PART`."""
 
     @classmethod
-    def me(cls, data: str | None, arguments: Sequence[str] = ()) -> Owner:
+    def me(
+        cls, data: str | None, arguments: Sequence[str] = (), part: Mapping[str, Sequence[str]] | None = None
+    ) -> Owner:
         """This process, for a new run."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return cls(uuid.uuid4().hex, os.getpid(), socket.gethostname(), now, data, list(arguments))
+        return cls(
+            uuid.uuid4().hex,
+            os.getpid(),
+            socket.gethostname(),
+            now,
+            data,
+            list(arguments),
+            {name: list(names) for name, names in (part or {}).items()},
+        )
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.started}"
@@ -55,7 +69,8 @@ class Owner:
 def owner(folder: Path) -> Owner | None:
     """Who holds the lock of a study, or held it last; None if that is not known."""
     try:
-        return Owner(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+        found = Owner(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+        return replace(found, part={name: list(found.part[name]) for name in PART if name in found.part})
     except (OSError, ValueError, TypeError):
         return None
 
@@ -93,7 +108,12 @@ def _is_alive(folder: Path) -> bool:
         return False
 
 
-def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner | None:
+def take(
+    folder: Path,
+    data: str | None,
+    arguments: Sequence[str] = (),
+    part: Mapping[str, Sequence[str]] | None = None,
+) -> Owner | None:
     """Take the lock of a study for as long as this process lives, `exec` included, and say who held it before.
 
     Raises:
@@ -127,7 +147,7 @@ def take(folder: Path, data: str | None, arguments: Sequence[str] = ()) -> Owner
         raise _is_a_link(path)
     if taken is None:
         print(f"{folder}: this file system has no locks; start no second run of the study elsewhere", file=sys.stderr)
-    former, mine = owner(folder), Owner.me(data, arguments)
+    former, mine = owner(folder), Owner.me(data, arguments, part)
     text = (json.dumps(asdict(mine)) + "\n").encode()
     os.pwrite(descriptor, text, 0)
     os.ftruncate(descriptor, len(text))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia.cli import audit, options, show
-from utopia.errors import UtopiaError
+from utopia.errors import ConfigError, UtopiaError
 from utopia.files import read_json, write_json
 
 NAMESPACE = "utopia-seal"
@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.provenance.verify import verify
 
     if chosen.check == bool(chosen.key):
-        raise UtopiaError("name a key to sign with (--key FILE), or ask to check a signature (--check)")
+        raise ConfigError("name a key to sign with (--key FILE), or ask to check a signature (--check)")
     named = {name: getattr(chosen, name) for name in ("key", "signers")}
     given = {name: Path(value).expanduser().absolute() for name, value in named.items() if value}
     study = audit.locate(chosen)

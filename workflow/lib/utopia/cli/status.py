@@ -1,11 +1,12 @@
 """`utopia status`: how far a study is and what to do next; readable while a run is going on.
 
 Keys of `--json`: `study`, `state` (`never run`, `running`, `interrupted`, `failed`, `done`), `pid`, `host`, `started`,
-`updated`, `total`, `done`, `remaining_seconds`, `running` (list of {rule, wildcards, seconds, log}), `failed` (list of
-{cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `again` (of a study whose
-last run is done, what a run would do again today: {jobs, reasons: list of {job, kind, what, diff}}, else null), `times`
-({future: files with a time in the future, late: outputs that are older than what they are made from}; null while a run
-is going on), `next`.
+`updated`, `stopped_by` (what ended a run before its end: `you` (Ctrl-C), `SIGTERM`, `unknown` (it was killed); null
+where nothing did), `total`, `done`, `remaining_seconds`, `running` (list of {rule, wildcards, seconds, log}), `failed`
+(list of {cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `again` (of a
+study whose last run is done, what a run would do again today: {jobs, reasons: list of {job, kind, what, diff}}, else
+null), `times` ({future: files with a time in the future, late: outputs that are older than what they are made from};
+null while a run is going on), `next`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import argparse
 import shlex
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utopia.cli import audit, options, runlock, show
+from utopia.cli import options, runlock, show
 from utopia.files import read_json
 
 if TYPE_CHECKING:
@@ -31,18 +33,27 @@ _SILENCE = 60.0
 """Seconds without a sign of life after which a run on another machine is called silent."""
 
 
+_STOPPED = {
+    "you": "stopped by you",
+    "SIGTERM": "stopped by a signal (SIGTERM)",
+    "unknown": "interrupted: the run was killed, or its machine went down",
+}
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    audit.add(parser)
+    options.add_study(parser)
+    options.add_selection(parser)
     options.add_json(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Print how the study stands; 1 if its last run failed or was interrupted."""
     study = options.load_study(chosen)
-    found = status(study.root, study.study, chosen.data)
+    part = {name: value for name, value in options.overrides(chosen).items() if name in runlock.PART}
+    found = status(study.root, study.study, chosen.data, part)
     if found["state"] not in ("running", "never run"):
-        found |= _today(study, found, chosen.data)
+        found |= _today(study, found, chosen.data, part)
     if chosen.json:
         show.print_json(found)
     else:
@@ -50,8 +61,16 @@ def run(chosen: argparse.Namespace) -> int:
     return 1 if found["state"] in ("failed", "interrupted") else 0
 
 
-def status(folder: Path, study: str, data: str | None = None) -> dict[str, Any]:
+def status(
+    folder: Path, study: str, data: str | None = None, part: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """How the study whose folder is `folder` stands (the keys are those of `--json`).
+
+    Args:
+        folder: the study's folder.
+        study: its name.
+        data: the data folder that was named; None: that of the last run.
+        part: the part of the study that is asked about, by settings; none: that of the last run.
 
     Raises:
         UtopiaError: `audit/run.json` cannot be read.
@@ -64,6 +83,7 @@ def status(folder: Path, study: str, data: str | None = None) -> dict[str, Any]:
         facts = {}  # what the run before this one has left; this one has not begun to write
     state = _state(facts, held)
     now = time.time()
+    told = facts.get("stopped_by") if facts.get("state") == "interrupted" else "unknown"
     running = [
         {key: job.get(key) for key in ("rule", "wildcards", "log")}
         | {"seconds": round(_since(job.get("started"), now))}
@@ -76,19 +96,23 @@ def status(folder: Path, study: str, data: str | None = None) -> dict[str, Any]:
         "host": facts.get("host") or (owner.host if held and owner else None),
         "started": facts.get("started"),
         "updated": facts.get("updated"),
+        "stopped_by": (told or "unknown") if state == "interrupted" else None,
         "total": facts.get("total", 0),
         "done": facts.get("done", 0),
         "remaining_seconds": facts.get("remaining_seconds") if state == "running" else None,
         "running": running if state == "running" else [],
-        "failed": _failed(folder, facts),
+        "failed": _failed(folder, facts, state),
         "records": sum(1 for _ in folder.rglob("*.record.json")),
         "tables": _names(folder / "tables", "csv"),
         "figures": _names(folder / "figures", "png"),
     }
-    return found | {"again": None, "times": None, "next": _next(found, data or (owner.data if owner else None), now)}
+    command = _command(study, data or (owner.data if owner else None), part or (owner.part if owner else {}))
+    return found | {"again": None, "times": None, "next": _next(found, command, now)}
 
 
-def _today(study: StudyBase, found: dict[str, Any], data: str | None) -> dict[str, Any]:
+def _today(
+    study: StudyBase, found: dict[str, Any], data: str | None, part: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """What a run would do again today: because of settings and code, and because of the times of files."""
     from utopia.outputs.plan import Plan
     from utopia.provenance.adopt import times
@@ -100,6 +124,8 @@ def _today(study: StudyBase, found: dict[str, Any], data: str | None) -> dict[st
     owner = runlock.owner(study.root)
     if study.data is None and owner and owner.data:  # the last run was given it
         data, study = owner.data, study.model_copy(update={"data": Path(owner.data)})
+    if not part and owner and owner.part:
+        part, study = owner.part, study.model_copy(update=dict(owner.part))
     roots = {"data": study.data} if study.data else {}
     graph = Graph(Ledger.read(study.root, roots=roots), study.root.as_posix())
     plan = Plan(study)
@@ -109,7 +135,7 @@ def _today(study: StudyBase, found: dict[str, Any], data: str | None) -> dict[st
         jobs = again(graph, Current(plan, graph))
         reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
         answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
-        answer |= {"next": _command(study.study, data)} if jobs else {}
+        answer |= {"next": _command(study.study, data, part)} if jobs else {}
     return answer | ({"next": f"utopia adopt --study {study.study}"} if stamps.future else {})
 
 
@@ -143,8 +169,11 @@ def _since(moment: Any, now: float) -> float:
         return 0.0
 
 
-def _failed(folder: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Failures by cause: what jobs have left written, and what only the run has seen."""
+def _failed(folder: Path, facts: dict[str, Any], state: str) -> list[dict[str, Any]]:
+    """Failures by cause: what jobs have left written, and what only the run has seen.
+
+    A job that ended because the whole run was stopped has not failed.
+    """
     from utopia.provenance import failures
 
     found = failures.below(folder / "logs") if (folder / "logs").is_dir() else []
@@ -153,6 +182,8 @@ def _failed(folder: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
         if failures.job_name(seen["rule"], seen["wildcards"]) not in known:
             fields = {key: seen.get(key) for key in ("rule", "wildcards", "log", "status", "message")}
             found.append(failures.Failure(**fields, what=seen.get("message", "")))
+    if state == "interrupted":
+        found = [failure for failure in found if failure.status != "interrupted"]
     return [
         {
             "cause": cause.headline,
@@ -168,12 +199,14 @@ def _names(folder: Path, suffix: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
 
 
-def _command(study: str, data: str | None) -> str:
+def _command(study: str, data: str | None, part: Mapping[str, Sequence[str]]) -> str:
+    chosen = options.part_in_words(part)
+    if chosen:
+        return shlex.join(["utopia", "run", "--study", study, *(["--data", data] if data else []), *chosen])
     return f"make results STUDY={study}" + (f" DATA={shlex.quote(data)}" if data else "")
 
 
-def _next(found: dict[str, Any], data: str | None, now: float) -> str:
-    command = _command(found["study"], data)
+def _next(found: dict[str, Any], command: str, now: float) -> str:
     if found["state"] == "running":
         silent = _since(found["updated"], now)
         if silent > _SILENCE and found["host"] != socket.gethostname():
@@ -184,8 +217,10 @@ def _next(found: dict[str, Any], data: str | None, now: float) -> str:
         remedy = cause["remedy"] or (f"read {cause['log']}" if cause["log"] else "see the failures above")
         return f"{remedy}; then: {command}"
     if found["state"] == "interrupted":
-        return f"{command}  (what is done stays done)"
-    return command if found["state"] == "never run" else f"utopia compare --study {found['study']}"
+        return f"run the same command to go on: {command}  (what is done stays done)"
+    if found["state"] == "never run":
+        return command
+    return f"utopia open --study {found['study']}, or utopia compare --study {found['study']}"
 
 
 def in_words(found: dict[str, Any]) -> list[str]:
@@ -193,7 +228,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
     from snakemake_logger_plugin_utopia.summary import duration, jobs
 
     now = time.time()
-    words = [f"{found['study']}: {found['state']}"]
+    words = [f"{found['study']}: {_STOPPED.get(found['stopped_by'], found['state'])}"]
     if found["total"]:
         words.append(f"{found['done']} of {found['total']} jobs done")
     if found["remaining_seconds"] is not None:

@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
         graph,
         study.folder,
         study.name,
-        current=audit.current(chosen, graph),
+        current=audit.current(study, graph),
         expected_seal=chosen.seal,
         recompute=not chosen.hash_only,
         partial=chosen.partial,

@@ -36,7 +36,7 @@ def run(chosen: argparse.Namespace) -> int:
             raise
         text = "it is there, but no record says what made it" if Path(chosen.file).exists() else "it was never made"
         raise UtopiaError(text, where=chosen.file, remedy="run: utopia plan") from error
-    current = audit.current(chosen, graph)
+    current = audit.current(study, graph)
     found = list(dict.fromkeys(reasons(graph, path, current)))
     asked = current is None or path not in graph.makers or current.is_planned(graph.makers[path])
     instead = None if current is None or asked else current.instead.get(path)

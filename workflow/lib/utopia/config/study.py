@@ -275,10 +275,27 @@ class StudyBase(Strict):
     """Tables to make: `all`, or ids of workflow/resources/tables/."""
     figures: Literal["all"] | list[str] = "all"
     """Figures to make: `all`, or ids of workflow/resources/figures/."""
-
+    only_datasets: Literal["all"] | list[str] = "all"
+    """Data sets to work on: `all`, or names. Cells of the others say so; tables and figures of the others alone are
+    left out. `utopia run --datasets summe` sets it."""
     without_data: Literal["hole", "leave_out"] = "hole"
     """What to do with a table or figure none of whose data sets is there: `hole` makes it with empty cells,
     each with its reason; `leave_out` leaves it out, and `utopia plan` says so."""
+
+    @field_validator("only_datasets")
+    @classmethod
+    def _known_data_sets(cls, given: Any) -> Any:
+        known = registry.names("datasets")
+        for name in given if isinstance(given, list) else ():
+            if name not in known:
+                raise ValueError(f"{name!r} is not a data set: {', '.join(known)}{nearest(name, known)}")
+        if given == []:
+            raise ValueError("names no data set: there would be nothing to do")
+        return given
+
+    def is_asked(self, dataset: str) -> bool:
+        """Whether a data set is one of those to work on."""
+        return self.only_datasets == "all" or dataset in self.only_datasets
 
     def dataset(self, name: str) -> Any:
         """The settings of a data set."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
 
 
+NOT_ASKED = "not asked for: `only_datasets` (--datasets) leaves this data set out"
+"""The reason of a data set that is there, or not, and that nobody looks at."""
 _FEWEST = 2
 """Items with labels that a data set needs: one to train on and one to test on."""
 
@@ -113,13 +115,13 @@ def survey(study: StudyBase, name: str) -> DatasetPlan:
 
 def _remedied(reason: str, name: str, role: str = "") -> str:
     """The reason of an absence with the command that gets what is missing, where there is one."""
-    command = recipe.command(name, role) if reason else ""
+    command = recipe.command(name, role) if reason and reason != NOT_ASKED else ""
     return reason if not command or command in reason else f"{reason} (to get it: {command})"
 
 
-def leave_out(tables: dict[str, Table], figures: dict[str, Figure], datasets: Mapping[str, DatasetPlan]) -> list[str]:
-    """Take out of both the entries none of whose data sets is there. Returns their names."""
-    there = {"", *(name for name, found in datasets.items() if found.available)}
+def leave_out(tables: dict[str, Table], figures: dict[str, Figure], kept: Iterable[str]) -> list[str]:
+    """Take out of both the entries none of whose data sets is kept. Returns their names."""
+    there = {"", *kept}
     away = [name for name, table in tables.items() if not {column.dataset for column in table.columns} & there]
     away += [name for name, figure in figures.items() if figure.datasets and there.isdisjoint(figure.datasets)]
     for name in away:
@@ -175,6 +177,8 @@ def _untrainable(run: Run, there: DatasetPlan) -> str:
 
 def _survey(study: StudyBase, name: str) -> DatasetPlan:
     settings = study.dataset(name)
+    if not study.is_asked(name):
+        return _absent(name, Path(settings.folder), NOT_ASKED)
     if study.generated is not None:
         return _generated(study, name, settings)
     module = registry.load("datasets", name)
@@ -310,6 +314,8 @@ def _nothing_to_tune_on(study: StudyBase, how: FineTune | None, folder: Path) ->
             return ""
         return f"needs labelled frames to fine-tune on, and <data>/{how.frames}/ is not there (docs/fine_tuning.md)"
     other = study.dataset(str(how.dataset))
+    if not study.is_asked(str(how.dataset)):
+        return f"needs {how.dataset} to fine-tune on, which was not asked for"
     if study.generated is not None:
         there = bool(study.generated.items.get(str(how.dataset), 0))
     else:

@@ -68,7 +68,7 @@ class Plan:
         # series that are drawn for a question are nobody's missing data where it is not asked
         known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
-        self.left_out = leave_out(self.tables, self.figures, self.datasets) if study.without_data == "leave_out" else []
+        self.left_out = leave_out(self.tables, self.figures, filter(self._is_kept, self.datasets))
         self.runs: dict[str, Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
@@ -83,6 +83,11 @@ class Plan:
             for name, figure in self.figures.items()
         }
         self.packs: dict[str, list[Run]] = packs(self.runs.values(), study.engine.runs)
+
+    def _is_kept(self, dataset: str) -> bool:
+        """Whether the tables and figures of a data set alone are made."""
+        asked = self.study.is_asked(dataset)
+        return asked and (self.study.without_data == "hole" or self.datasets[dataset].available)
 
     def _cells(self, name: str, table: Table) -> list[Cell]:
         cells = []

@@ -10,6 +10,8 @@ import csv
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
@@ -40,8 +42,9 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
         current: today's jobs; without them settings are not compared.
 
     Returns:
-        `subject`, `kind`, `value` (of a cell), `replicas`, `files` (the chain, nearest first), `inputs`, `settings`,
-        `code`, `software`, `hardware`, `last_run`, `jobs`, `again`, `warnings`; see `utopia.cli.explain`.
+        `subject`, `kind`, `others`, `value` (of a cell), `cells` (of a table or a row), `replicas`, `files` (the
+        chain, nearest first), `inputs`, `settings`, `code`, `software`, `hardware`, `last_run`, `jobs`, `again`,
+        `warnings`; see `utopia.cli.explain`.
     """
     try:
         return _answer(graph, subject, study, current)
@@ -55,15 +58,20 @@ def explain(graph: Graph, subject: Subject, study: str, current: Current | None 
 
 
 def _answer(graph: Graph, subject: Subject, study: str, current: Current | None) -> dict[str, Any]:
-    files = [*subject.files] if subject.cell is None else [subject.files[0], *_value_files(graph, subject.cell)]
-    chain = [*files, *_ancestors(graph, subject, files)]
+    asked = _cells(subject)
+    # A table's own ancestors are those of all its cells.
+    behind = [path for cell in asked for path in graph.files_of(cell, value_only=True)]
+    files = list(dict.fromkeys([subject.files[0], *behind] if asked else subject.files))
+    chain = [*files, *graph.ancestors(files[1:] if asked else files)]
     jobs = graph.jobs(chain)
     runs = _runs(graph, subject, chain)
     last_run = _last_run(graph)
     return {
         "subject": subject.name,
         "kind": subject.kind,
+        "others": list(subject.others),
         "value": None if subject.cell is None else _value(graph, subject.cell),
+        "cells": [_shown(graph, cell) for cell in subject.cells],
         "replicas": [each for run in runs for each in _replicas(graph, run, subject.cell)],
         "files": [_file(graph, path) for path in chain if path in graph.makers],
         "inputs": origin.inputs(
@@ -80,13 +88,9 @@ def _answer(graph: Graph, subject: Subject, study: str, current: Current | None)
     }
 
 
-def _value_files(graph: Graph, cell: Cell) -> list[str]:
-    return graph.files_of(cell, value_only=True)
-
-
-def _ancestors(graph: Graph, subject: Subject, files: Sequence[str]) -> Iterable[str]:
-    # A table's own ancestors are those of all its cells.
-    return graph.ancestors(files[1:] if subject.cell is not None else files)
+def _cells(subject: Subject) -> tuple[Cell, ...]:
+    """The cells that were asked about: one, those of a table or a row, or none."""
+    return subject.cells if subject.cell is None else (subject.cell,)
 
 
 def _is_generated(graph: Graph, path: str) -> bool:
@@ -132,6 +136,21 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
     }
 
 
+def _shown(graph: Graph, cell: Cell) -> dict[str, Any]:
+    """A cell of a table that was asked about: how it is shown, and what is published."""
+    value = _value(graph, cell)
+    kept = ("shown", "value", "std", "published", "decimals", "status", "verdict", "reason")
+    return {
+        "cell": cell.id,
+        "row": cell.row,
+        "name": value["row"],
+        "column": cell.column,
+        "title": value["column"],
+        **{name: value[name] for name in kept},
+        "source": f"{value['table']} ({value['source']})",
+    }
+
+
 def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
     """The table of a cell, its row, and its column as the row has it: some rows bring their own target and metric."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
@@ -143,17 +162,23 @@ def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, An
 def _line(graph: Graph, cell: Cell) -> dict[str, str]:
     path = graph.ledger.portable.read(f"{graph.root}/tables/{cell.table}.csv")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(row for row in csv.DictReader(file) if row["cell"] == cell.id)
-    except (OSError, StopIteration, KeyError) as error:
+        return _lines(path, path.stat().st_mtime_ns)[cell.id]
+    except (OSError, KeyError) as error:
         raise UtopiaError(
             f"the cell {cell.id} cannot be read ({type(error).__name__})", where=path, remedy="run: utopia verify"
         ) from error
 
 
+@lru_cache(maxsize=1)
+def _lines(path: Path, changed: int) -> dict[str, dict[str, str]]:
+    """The lines of a table's csv by cell; read once for all cells of a table that are asked about."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["cell"]: row for row in csv.DictReader(file)}
+
+
 def _runs(graph: Graph, subject: Subject, chain: Iterable[str]) -> list[str]:
-    if subject.cell is not None:
-        return list(subject.cell.runs)
+    if asked := _cells(subject):
+        return list(dict.fromkeys(run for cell in asked for run in cell.runs))
     return list(dict.fromkeys(run for path in chain if (run := graph.run_of(path))))
 
 
@@ -330,8 +355,8 @@ def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
     from utopia.provenance.hashing import hash_all
 
     portable = graph.ledger.portable
-    if subject.cell is not None:
-        yield from doubts(graph.tables[subject.cell.table], portable, {subject.name})
+    if asked := _cells(subject):
+        yield from doubts(graph.tables[asked[0].table], portable, {cell.id for cell in asked})
         return
     places = {path: portable.read(path) for path in subject.files if "files" not in (graph.entry(path) or {})}
     now = hash_all(places.values())
