@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import latex
 import pytest
 import yaml
 from whole import Checkout
@@ -56,6 +57,13 @@ def test_every_cell_of_every_table_is_measured_or_printed_or_says_why_not(finish
         assert row["verdict"] == "not comparable" and "miniature" in row["verdict_reason"]
     quoted = [row for row in table if row["status"] == "quoted"]
     assert quoted and all(row["value"] == "" and row["published"] for row in quoted)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["compact", "full"])
+def test_every_table_fits_a_page_of_latex(finished: Checkout, tmp_path: Path, full: bool) -> None:
+    latex.needs_latex()
+    tables = {path.stem.replace("_", "-"): path.read_text() for path in finished.results.glob("tables/*.tex")}
+    assert len(tables) > 15 and latex.faults(tables, tmp_path, full=full) == []
 
 
 def test_rmn_has_a_memory_on_every_data_set(finished: Checkout) -> None:

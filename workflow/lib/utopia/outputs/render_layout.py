@@ -95,6 +95,10 @@ class Layout:
     notes: tuple[str, ...]
     """Numbered from 1."""
     legend: tuple[str, ...] = field(default=())
+    general: tuple[str, ...] = ()
+    """Notes on all values, without a number; see `utopia.outputs.render_notes`."""
+    head_notes: tuple[tuple[int, ...], ...] = ()
+    """Notes on all values of a column, by column; empty where notes stand at cells only."""
 
 
 class _Notes:
@@ -132,7 +136,7 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
         heads=tuple(f"{column['title']} {_arrow(table, column)}".strip() for column in table["columns"]),
         lines=tuple(lines),
         notes=tuple(notes.texts),
-        legend=tuple(_legend(every, _against(table, cells))),
+        legend=tuple(_legend(every, _against(table, cells), any(_is_fixed(cell) for cell in cells))),
     )
 
 
@@ -165,7 +169,7 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
         "measured",
         minus(rounded(cell.value, cell.decimals)),
         unit=cell.unit,
-        spread="" if cell.std is None else rounded(cell.std, cell.decimals),
+        spread="" if cell.std is None or _is_fixed(cell) else rounded(cell.std, cell.decimals),
         published=published,
         sign=verdict.sign,
         interval="" if cell.low is None or cell.high is None else _ends(cell.low, cell.high, cell.decimals),
@@ -174,6 +178,11 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
         verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED, HOLDS, FAILS) else cell.verdict,
         notes=tuple(number for text in _remarks(cell) for number in notes.number(text)),
     )
+
+
+def _is_fixed(cell: Cell) -> bool:
+    """Whether all repeats gave the same value: nothing in them is drawn, so ± 0.00 would mislead."""
+    return cell.n > 1 and cell.value is not None and cell.std is not None and cell.std <= 1e-12 * (1 + abs(cell.value))
 
 
 def _remarks(cell: Cell) -> Iterator[str]:
@@ -226,10 +235,12 @@ def _model(run: str) -> str:
     return run.partition(".")[2].partition(".")[0]
 
 
-def _legend(every: Sequence[Shown], against: str) -> list[str]:
+def _legend(every: Sequence[Shown], against: str, any_fixed: bool) -> list[str]:
     legend = []
     if any(shown.spread for shown in every):
         legend.append("value ± standard deviation over the seeds")
+    if any_fixed:
+        legend.append("without ±: every repeat gives the same value")
     if any(shown.interval for shown in every):
         legend.append("[95 % interval over the test items and the seeds]")
     if any(shown.published for shown in every):
