@@ -36,6 +36,7 @@ COMMANDS = {
     "sign": "sign the seal of a finished study with a key of yours; --check checks a signature",
     "keep": "a study's tables, figures and records as the repository keeps them, in results/reference",
     "crate": "a finished study as a Workflow Run RO-Crate; --check checks one on any machine",
+    "new": "start a loss of your own: its file, its treatment and its row in a table",
     "doctor": "whether this machine, its environment and its data are fit for a run",
 }
 
