@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     done = utopia(command, "--help")
     assert done.returncode == 0
-    assert ("--study NAME" in done.stdout) == (command != "diff")  # which names two folders
+    assert ("--study NAME" in done.stdout) == (command not in ("diff", "new"))  # two folders; no study
     assert "--debug" in done.stdout
     assert ("--json" in done.stdout) == (command not in ("run", "resume"))
 

@@ -99,8 +99,8 @@ def run(chosen: argparse.Namespace) -> int:
     print(f"         {written[1]}: the treatment {chosen.name}")
     print(f"         {written[2]}: the row {row}")
     print(f"         {len(generated)} generated files: schemas and pages of settings")
-    print(f"next:    python -m pytest -q tests/contract -k {chosen.name}   # does it keep what losses promise?")
-    print(f'         utopia run -- --config "tables=[\'{chosen.table}\']" "figures=[]"   # its row, in the miniature')
+    print(f"next:    python -m pytest -q tests/contract -k {chosen.name}   # what every loss must keep")
+    print(f"         utopia run --tables {chosen.table}   # its row, in the miniature")
     return 0
 
 
