@@ -140,7 +140,7 @@ def test_latex_is_escaped_and_balanced(made: dict[str, str]) -> None:
     text = made["tex"]
     assert r"A \& B\_\{1\} \textless{}b\textgreater{}100 \%" in text
     full, compact = text.split(r"\else")
-    assert r"\raggedright ET & $0.073$ & {\scriptsize$\,\pm\,$0.004}~$\approx$ & --- & $^{1}$ \\" in compact
+    assert r"\raggedright ET & $0.073$ & {\scriptsize$\,\pm\,$0.004}\,$\approx$ & --- & $^{1}$ \\" in compact
     assert r"$0.073$ & {\scriptsize$\,\pm\,$0.004} & $0.079$ & $\approx$ \\*" in full and "$0.079$" not in compact
     assert r"$0.068$ & $^\dagger$" in compact
     body = text.replace(r"\{", "").replace(r"\}", "")

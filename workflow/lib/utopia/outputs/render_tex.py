@@ -69,9 +69,10 @@ def _caption(layout: Layout) -> str:
     return " ".join(part for part in (f"{layout.title}.", layout.caption, layout.source) if part)
 
 
-def _below(layout: Layout, *, full: bool) -> list[tuple[str, str]]:
+def _below(layout: Layout) -> list[tuple[str, str]]:
     """Paragraphs under the table as `(mark, text)`: the legend, notes on all values, numbered notes."""
-    legend = [text for text in layout.legend if full or not text.startswith(("[", "("))]
+    # Interval and published value have columns with heads of their own, or none.
+    legend = [text for text in layout.legend if not text.startswith(("[", "("))]
     found = [("", "; ".join(legend) + ".")] if legend else []
     found += [("", text) for text in layout.general]
     return found + [(str(number), text) for number, text in enumerate(layout.notes, start=1)]
@@ -210,9 +211,25 @@ def _panel(layout: Layout, columns: Sequence[_Column], keys: Sequence[_Key], tit
     end = [r"  \bottomrule", r"\end{tabular}\par\medskip"]
     taken = 3 * _RULE + max((column.head_lines for column in columns), default=1) * _SMALL.leading + 10.0
     taken += _SMALL.leading * any(key.kind != "r" for key in keys)
-    for page in _pages(rows, PAGE - taken - 4 * Size.NORMAL.leading):
-        lines = [f"  {line}" for row in page for line in row.lines if not (row is page[0] and line == r"\addlinespace")]
-        yield _Part((*start, *lines, *end), taken + sum(row.points for row in page))
+    for page in _pages(_kept_together(layout, rows), PAGE - taken - 4 * Size.NORMAL.leading):
+        lines = [line for part in page for line in part.lines]
+        space = lines[0] == r"\addlinespace"
+        yield _Part((*start, *(f"  {line}" for line in lines[space:]), *end), taken + sum(part.points for part in page))
+
+
+def _kept_together(layout: Layout, rows: Sequence[_Part]) -> list[_Part]:
+    """The rows of each group as one part, where they are few: a heading does not stay behind alone."""
+    groups: list[list[_Part]] = []
+    for line, row in zip(layout.lines, rows, strict=True):
+        if line.heading or not groups:
+            groups.append([])
+        groups[-1].append(row)
+    parts = []
+    for group in groups:
+        points = sum(row.points for row in group)
+        whole = _Part(tuple(line for row in group for line in row.lines), points)
+        parts += [whole] if points < 0.25 * PAGE else group
+    return parts
 
 
 def _compact_row(
@@ -242,7 +259,7 @@ def _foot(layout: Layout, line: float) -> list[_Part]:
     """The paragraphs below the table, each a part."""
     return [
         _Part((_paragraph(mark, words),), height(f"{mark} {words}", line, _SMALL) + 1.0)
-        for mark, words in _below(layout, full=False)
+        for mark, words in _below(layout)
     ]
 
 
@@ -301,7 +318,7 @@ def _facts(layout: Layout, size: Size, *, broken: bool) -> list[_Fact]:
         fact("", "@{}l", [marked(spread_piece(shown, size), notes_piece(shown.notes)) for shown in every]),
     ]
     if any(shown.published for shown in every):
-        facts.append(fact("published", "r", [number_piece(shown.published, size) for shown in every]))
+        facts.append(fact("paper", "r", [number_piece(shown.published, size) for shown in every]))
     if any(shown.interval for shown in every):
         whole = [_unbroken(shown.interval) for shown in every]
         facts.append(fact("95 % interval", "l", [Piece(escape(text), width(text, size)) for text in whole]))
@@ -351,7 +368,7 @@ def _longtable(layout: Layout, size: Size, title: float, facts: Sequence[_Fact])
             column_name = rf"\hspace*{{1em}}{escape(layout.heads[column])}{_head_marks(layout, column)}"
             texts = [escape(name) + marks if alone else column_name, *(fact.pieces[cell].tex for fact in facts)]
             lines.append(rf"  \raggedright {' & '.join(texts)} \\" + "*" * (at < len(rows)))
-    return [*lines, r"\end{longtable}", *(_paragraph(*each) for each in _below(layout, full=True)), r"\endgroup"]
+    return [*lines, r"\end{longtable}", *(_paragraph(*each) for each in _below(layout)), r"\endgroup"]
 
 
 def _head_marks(layout: Layout, column: int) -> str:

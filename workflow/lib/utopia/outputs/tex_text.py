@@ -63,13 +63,14 @@ LINE = 340.0
 """Points of a line of LaTeX's `article` on A4 paper at 10 pt (345), less what an estimate may be wrong by."""
 COLUMN = 240.0
 """Points of a column that is common in journals and proceedings of two columns."""
-PAGE = 520.0
+PAGE = 540.0
 """Points of height that a table may take: a page of `article` less a margin, on A4 or letter paper."""
 
 # Thousandths of the size, of cmr10; what is not named is as wide as a capital.
 _WIDTHS = {
     **dict.fromkeys("!',.:;[]_`il\u00a0", 278),
-    **dict.fromkeys("fj\u202f", 306),
+    **dict.fromkeys("fj", 306),
+    "\u202f": 167,
     **dict.fromkeys("-()t ", 389),
     **dict.fromkeys("rs", 394),
     **dict.fromkeys("cez", 445),
@@ -152,11 +153,11 @@ def notes_piece(numbers: tuple[int, ...]) -> Piece:
     return Piece(f"$^{{{marks}}}$", width(marks, Size.SCRIPT)) if numbers else Piece()
 
 
-def joined(pieces: Sequence[Piece], size: Size, between: str = "~") -> Piece:
-    """Pieces that are there, with blanks between them that do not break."""
+def joined(pieces: Sequence[Piece], size: Size) -> Piece:
+    """Pieces that are there, with thin blanks between them that do not break."""
     there = [piece for piece in pieces if piece.tex]
-    blanks = max(0, len(there) - 1) * width(" ", size)
-    return Piece(between.join(piece.tex for piece in there), sum(piece.points for piece in there) + blanks)
+    blanks = max(0, len(there) - 1) * width("\u202f", size)
+    return Piece(r"\,".join(piece.tex for piece in there), sum(piece.points for piece in there) + blanks)
 
 
 def value_piece(shown: Shown, size: Size) -> Piece:
@@ -169,7 +170,7 @@ def spread_piece(shown: Shown, size: Size) -> Piece:
     """Deviation and unit, in small type but for the unit; the dagger of what is quoted."""
     if shown.status == "quoted":
         return Piece(r"$^\dagger$", width("†", Size.SCRIPT))
-    deviation = Piece(rf"{{\scriptsize$\,\pm\,${shown.spread}}}", width(f"  ±{shown.spread}", Size.SCRIPT))
+    deviation = Piece(rf"{{\scriptsize$\,\pm\,${shown.spread}}}", width(f"\u202f\u202f±{shown.spread}", Size.SCRIPT))
     unit = Piece(escape(shown.unit), width(shown.unit, size))
     return joined([deviation if shown.spread else Piece(), unit], size)
 
