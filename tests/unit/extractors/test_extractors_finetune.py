@@ -52,6 +52,21 @@ def state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+def test_cudnn_is_left_on_and_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.backends.cudnn.flags` turns it off, and tf32 on, where it is not told otherwise."""
+    cudnn, seen = torch.backends.cudnn, []
+
+    def watch(self: _Work, ordered: object) -> float:
+        seen.append((cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark))
+        return 0.0
+
+    monkeypatch.setattr(_Work, "train", watch)
+    before = cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    tune(draw_frames(tmp_path / "frames"), tmp_path / "tuned.safetensors", settings(epochs=1))
+    assert seen == [(True, False, True, False)]
+    assert (cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == before
+
+
 def test_classes_are_learned_and_the_file_gives_the_tuned_features(tmp_path: Path) -> None:
     folder = draw_frames(tmp_path / "frames")
     network, output = tunable(), tmp_path / "openpose_action.safetensors"

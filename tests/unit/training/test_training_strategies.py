@@ -278,3 +278,46 @@ def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy, model: str) -
         jobs = [(Job(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas]
         found[number] = operations(frames.stacked(iter(jobs), Engine(places=number), torch.device("cpu")))
     assert found[16] < 1.2 * found[1]
+
+
+# What uses memory: a replica's own tensors, the stack's, a round, an epoch's end, the last predictions.
+MEMORY = ["FrameTrainee.__init__", "Stack.__init__", "_add_gradients", "_predict", "Trainee.result", "Stack.put"]
+
+
+@pytest.mark.parametrize("spot", MEMORY)
+def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytest.MonkeyPatch, spot: str) -> None:
+    """Wherever it is that more than two replicas at once are too many: all are trained, with the same numbers."""
+    recipe = {"epochs": 3}
+    changes: dict[str, Any] = {"repeats": 3, "loss": "cwl", "sampler": "tns", "training": recipe}
+    whole, one, _ = toy.train("whole", engine={"strategy": "stacked", "places": 4}, **changes)
+    kind, _, name = spot.rpartition(".")
+    owners: dict[str, Any] = {"FrameTrainee": FrameTrainee, "Trainee": Trainee, "Stack": stacked.Stack}
+    owner = owners.get(kind, stacked.StackedTraining)
+    original, places, calls = getattr(owner, name), [4], [0]
+    watched = stacked.StackedTraining._open
+
+    def count(self: stacked.StackedTraining) -> None:
+        places[0] = self._most
+        watched(self)
+
+    def capped(self: Any, *rest: Any, **more: Any) -> Any:
+        calls[0] += 1
+        if places[0] > 2 and (calls[0] > 1 or spot == "Stack.__init__"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
+        return original(self, *rest, **more)
+
+    monkeypatch.setattr(stacked.StackedTraining, "_open", count)
+    monkeypatch.setattr(owner, name, capped)
+    halved, two, _ = toy.train("halved", engine={"strategy": "stacked", "places": 4}, **changes)
+    assert places[0] in (1, 2) and len(two["replicas"]) == len(one["replicas"]) == 6
+    close(whole, halved, 1e-6)
+
+
+@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+def test_one_replica_that_does_not_fit_is_an_error(toy: Toy, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Trainee, "begin_epoch", full)
+    with pytest.raises(ComputeError, match=r"run toy\.et\.baseline, replica .*memory.*\(CUDA out of memory\.\)"):
+        toy.train(engine={"strategy": chosen, "places": 4})

@@ -25,6 +25,7 @@ from torchvision.io import ImageReadMode, decode_image
 from utopia import arrays, seeds
 from utopia.config.extraction import FineTune
 from utopia.errors import InputError
+from utopia.extractors._precision import precision
 from utopia.files import digest, sha256
 
 _IMAGES = (".jpg", ".jpeg", ".png")
@@ -206,7 +207,7 @@ def finetune(
     while len(work.losses) < how.epochs:
         epoch = len(work.losses)
         random = np.random.Generator(np.random.Philox(seeds.derive(seed, "order", epoch)))
-        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with precision("float32", tunable.device.type):
             loss = work.train([training[index] for index in random.permutation(len(training))])
             work.note(loss, work.score(held_out))
         work.keep(half, key)

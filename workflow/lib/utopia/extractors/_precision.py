@@ -18,11 +18,16 @@ def one_thread() -> None:
 
 @contextmanager
 def precision(name: Literal["float32", "tf32", "bfloat16"], device: str) -> Iterator[None]:
-    """Compute in a precision. `float32` is meant: PyTorch's own default for convolutions on a GPU is `tf32`."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name != "float32"
+    """Compute in a precision, and the same each time. `float32` is meant: PyTorch's own default for convolutions on a
+    GPU is `tf32`.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    # one by one: `cudnn.flags` turns cuDNN off and tf32 on where it is not told otherwise
+    cudnn.allow_tf32 = matmul.allow_tf32 = name != "float32"
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
         with torch.autocast(device_of(device).type, torch.bfloat16, enabled=name == "bfloat16"):
             yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark = before

@@ -80,7 +80,7 @@ class SliceMixup:
         row_QL = torch.minimum(first_Q1 + self._column_L, last_Q1 - 1)
         distance_QL = (self.target_R[row_QL] - self.target_R[i_Q][:, None]).double() / self._h
         weight_QL = torch.exp(-distance_QL.square() / 2) * (first_Q1 + self._column_L < last_Q1)
-        below_QL = weight_QL.cumsum(dim=1)
+        below_QL = running_sums(weight_QL)
         place_Q1 = torch.searchsorted(below_QL, chance_Q1 * below_QL[:, -1:], right=True)
         return torch.minimum(first_Q1 + place_Q1, last_Q1 - 1).squeeze(1)
 
@@ -90,6 +90,22 @@ class SliceMixup:
         drawn = self._videos if self.config.mixing == "per_video" else len(bases.video_Q)
         share = symmetric_beta(self.config.a, drawn, generator, bases.video_Q.device)
         return share[bases.video_Q] if self.config.mixing == "per_video" else share
+
+
+def running_sums(x: Tensor) -> Tensor:
+    """Sums of all elements up to each, along the last axis: on a GPU by a way of its own, because torch's there adds
+    floats up in another order each time, and refuses to where the same bytes are wanted.
+    """
+    return x.cumsum(dim=-1) if x.device.type == "cpu" else in_steps(x)
+
+
+def in_steps(x: Tensor) -> Tensor:
+    """The same by sums over 1, 2, 4, ... elements."""
+    step = 1
+    while step < x.shape[-1]:
+        x = torch.cat([x[..., :step], x[..., step:] + x[..., :-step]], dim=-1)
+        step *= 2
+    return x
 
 
 def symmetric_beta(a: float, number: int, generator: torch.Generator, device: torch.device) -> Tensor:

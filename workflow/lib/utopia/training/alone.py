@@ -30,6 +30,9 @@ def each_alone(
             yield job, train_alone(job, make, device, keeper)
         except ComputeError as error:
             yield job, error
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0]
+            yield job, ComputeError(f"the {device.type}'s memory does not suffice ({reason})", where=job.where)
 
 
 def train_alone(job: Job, make: Make, device: torch.device, keeper: Keeper | None = None) -> Fitted:

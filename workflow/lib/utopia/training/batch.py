@@ -102,7 +102,7 @@ class PaddedBatch:
         """The rows of a replica's frames, in packed order."""
         starts = [video * self.rows.longest() for video in range(len(self.frames[place]))]
         pieces = [torch.arange(s, s + n) for s, n in zip(starts, self.frames[place], strict=True) if n]
-        return torch.cat(pieces).to(self.index_KP.device) if pieces else torch.zeros(0, dtype=torch.long)
+        return torch.cat([torch.zeros(0, dtype=torch.long), *pieces]).to(self.index_KP.device)
 
     def _gathered(self, values: Tensor) -> Tensor:
         taken = values.index_select(0, self.index_KP.flatten())

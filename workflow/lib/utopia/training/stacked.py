@@ -3,15 +3,18 @@ kernels decides.
 
 Each of K places holds a replica. In every round each place takes one optimiser step, of its own video or of all its
 videos; places need not be in the same epoch. A replica that is over leaves its place to the next one that waits, or the
-stack shrinks. Nothing of a replica's numbers depends on the others: they share kernels, not values.
+stack shrinks. Nothing of a replica's numbers depends on the others: they share kernels, not values. So where memory is
+used up, half as many go on.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -30,36 +33,15 @@ from utopia.training.alone import Make
 from utopia.training.batch import PaddedBatch, Store
 from utopia.training.chunks import Video, labelled, new_keys
 from utopia.training.own_way import OwnWayStacked
+from utopia.training.place import Place
 from utopia.training.stack import Stack
 from utopia.training.store import Keeper
 from utopia.training.trainee import Fitted, Job, Trainee
 
+Outcome = TypeVar("Outcome")
+
 PAIRS = 2**24
 """Most pairs of frames, V T^2, of a replica's padded batch: bounds the memory that attention takes."""
-
-
-@dataclass
-class Place:
-    """A replica in training and where it is in its epoch."""
-
-    trainee: Trainee
-    keeper: Keeper | None
-    of_loss: Adam
-    order: list[int] = field(default_factory=list)
-    """Chunks that are left in this epoch."""
-    failed: ComputeError | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left to do here."""
-        return self.failed is not None or self.trainee.is_over
-
-    def outcome(self) -> Fitted | ComputeError:
-        """The trained replica, or why there is none."""
-        try:
-            return self.failed or self.trainee.result()
-        except ComputeError as error:
-            return error
 
 
 def by_length(videos: Sequence[Video]) -> list[list[Video]]:
@@ -93,9 +75,9 @@ class StackedTraining:
         self._own_way: OwnWayStacked | None = None
         if engine.precision == "bfloat16" and device.type == "cuda":
             self._autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16)
-        self._places = [place for place in (self._next() for _ in range(engine.places)) if place is not None]
-        if self._places:
-            self._fill()
+        self._most, self._opening = engine.places, 0
+        self._places: list[Place] = []
+        self._within_memory(self._open)
 
     def _group(self, videos: Sequence[Video]) -> list[list[Video]]:
         """Videos that are predicted together."""
@@ -105,26 +87,95 @@ class StackedTraining:
         """Train all; each replica as it is done, or why it could not be trained."""
         while self._places:
             if done := [k for k, place in enumerate(self._places) if place.is_over]:
-                for k in done:
-                    yield self._places[k].trainee.job, self._places[k].outcome()
-                self._replace(done)
-                continue
-            for k, place in enumerate(self._places):
-                if not place.order:
-                    place.order = place.trainee.begin_epoch()
-                    self._total_K[k] = 0
-            self._round()
-            if ended := [k for k, place in enumerate(self._places) if not place.order]:
-                self._end_epochs(ended)
+                for place in [self._places[k] for k in done]:
+                    if (outcome := self._within_memory(place.outcome)) is None:
+                        break
+                    place.told = True
+                    yield place.trainee.job, outcome
+                else:
+                    self._within_memory(partial(self._replace, done))
+            else:
+                self._within_memory(self._advance)
+
+    def _advance(self) -> None:
+        """A round, and the ends of epochs that it leads to."""
+        for k, place in enumerate(self._places):
+            if not place.order:
+                place.order = place.trainee.begin_epoch()
+                self._total_K[k] = 0
+        self._round()
+        if ended := [k for k, place in enumerate(self._places) if not place.order]:
+            self._end_epochs(ended)
+
+    # -- memory
+
+    def _within_memory(self, work: Callable[[], Outcome]) -> Outcome | None:
+        """Do something; where the device's memory is used up by it, go on with half as many replicas at once instead.
+
+        These begin again, from what their keepers hold or from nothing, with the same numbers: their random streams
+        are functions of replica and epoch.
+
+        Raises:
+            ComputeError: one replica alone needs more.
+        """
+        try:
+            return work()
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0]
+        # after the handler: what was raised holds the tensors of the calls that it left
+        while True:
+            self._most = self._halved(reason)
+            try:
+                self._open()
+                return None
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition("\n")[0]
+
+    def _halved(self, reason: str) -> int:
+        """Give up all places and what is on the device for them; how many there may be."""
+        left = [place for place in self._places if not place.told]
+        tried = max(len(self._places), self._opening)
+        most = tried // 2
+        if not most:
+            raise ComputeError(
+                f"one replica needs more memory than the {self._device.type} has free ({reason})",
+                where=left[0].trainee.job.where if left else None,
+                why="fewer than one cannot be trained at once",
+                remedy="use a device with more memory or a smaller model, or see what else runs on it (`nvidia-smi`)",
+            )
+        print(f"{tried} replicas at once need too much memory ({reason}): {most} from now on", flush=True)
+        self._waiting = chain([(place.trainee.job, place.keeper) for place in left], self._waiting)
+        self._places, self._own_way = [], None
+        for name in ("_stack", "_store", "_batches", "_encode", "_head", "_total_K"):
+            self.__dict__.pop(name, None)
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return most
 
     # -- places
+
+    def _open(self) -> None:
+        """Fill the places with those that wait."""
+        while len(self._places) < self._most:
+            self._opening = len(self._places) + 1
+            if (place := self._next()) is None:
+                break
+            self._places.append(place)
+        self._opening = 0
+        if self._places:
+            self._fill()
 
     def _next(self) -> Place | None:
         job_keeper = next(self._waiting, None)
         if job_keeper is None:
             return None
         job, keeper = job_keeper
-        trainee = self._make(job)
+        try:
+            trainee = self._make(job)
+        except torch.OutOfMemoryError:
+            self._waiting = chain([job_keeper], self._waiting)
+            raise
         learning_rate = trainee.loss.learning_rate or trainee.recipe.learning_rate
         return Place(trainee, keeper, Adam(list(trainee.loss.parameters()), learning_rate))
 
