@@ -411,12 +411,3 @@ def test_features_that_do_not_vary(component: Any) -> None:
     features = torch.full((len(SHORT), D), 0.3)
     new = built(component, videos, target_R).draw(features, generator())
     assert (new.feature_Qd == 0.3).all() and new.target_Q.isfinite().all() and len(new.target_Q)
-
-
-@pytest.mark.parametrize("width", [0, 1, 2, 7, 64, 65])
-def test_running_sums_in_steps_are_torch_s_own(width: int) -> None:
-    """A GPU takes the steps; `meta` tells the way, the CPU has the numbers."""
-    x = torch.rand(3, width, dtype=torch.float64, generator=generator(2))
-    assert torch.allclose(c_mixup.in_steps(x), x.cumsum(dim=-1), rtol=1e-14, atol=0)
-    assert torch.equal(c_mixup.running_sums(x), x.cumsum(dim=-1))
-    assert c_mixup.running_sums(x.to("meta")).shape == x.shape

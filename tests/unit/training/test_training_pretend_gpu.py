@@ -13,6 +13,7 @@ from conftest import make_toy
 from pretend_gpu import DEVICE, Generator, pretend
 
 from utopia import arrays, registry
+from utopia.samplers import c_mixup
 from utopia.training import run as engine
 from utopia.training import stacked
 
@@ -114,3 +115,10 @@ def test_the_device_keeps_a_gpu_s_rules(monkeypatch: pytest.MonkeyPatch) -> None
             torch.rand(2, generator=Generator("cpu"), device=DEVICE)
         drawn = torch.rand(2, generator=Generator(DEVICE).manual_seed(3), device=DEVICE)
         assert torch.equal(drawn.cpu(), torch.rand(2, generator=Generator("cpu").manual_seed(3)))
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 7, 64, 65])
+def test_running_sums_in_steps_are_torch_s_own(width: int) -> None:
+    x = torch.rand(3, width, dtype=torch.float64)
+    assert torch.allclose(c_mixup.in_steps(x), x.cumsum(dim=-1), rtol=1e-14, atol=0)
+    assert torch.equal(c_mixup.running_sums(x), x.cumsum(dim=-1))
