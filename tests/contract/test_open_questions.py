@@ -11,6 +11,7 @@ import yaml
 
 from utopia.config.load import load
 from utopia.errors import ConfigError
+from utopia.outputs.catalog import tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "open_questions.md"
@@ -87,6 +88,27 @@ def test_what_is_marked_as_undocumented_is_a_question_here() -> None:
     assert len(marked) > 30
     missing = {path for path in marked if path not in named | of_features and not path.startswith(MODEL_OF_ITS_OWN)}
     assert missing == set()
+
+
+def test_what_is_tried_one_at_a_time_is_a_question_here() -> None:
+    """Every row of `beyond_sensitivity` takes another value of a switch of the question that it names."""
+    sections = {"distribution": r"datasets\.\w+\.distribution", "model": r"models\.\w+"}
+    sections |= {"sampler": r"samplers\.tns", "loss": r"losses\.cwl"}
+    table = tables()["beyond_sensitivity"]
+    base = table.rows[0]
+    assert base.run is not None and not base.run.set and len(table.rows) > 25
+    for row in table.rows[1:]:
+        assert row.run is not None and row.run.set and row.against == base.id
+        assert (row.run.model, row.run.treatment) == (base.run.model, base.run.treatment)
+        of_question = [switch for switch in SWITCHES if switch.question == row.keys["question"]]
+        tried = [
+            switch
+            for dotted, value in row.run.set.items()
+            for switch in of_question
+            for section, _, rest in [dotted.partition(".")]
+            if re.fullmatch(rf"{sections[section]}\.{re.escape(rest)}", switch.path) and value != switch.default
+        ]
+        assert tried, row.id
 
 
 def test_a_switch_that_is_gone_would_be_found() -> None:

@@ -14,10 +14,12 @@ import pytest
 from utopia.config.load import load
 from utopia.evaluation.interval import holm
 from utopia.evaluation.rows import Row, write
-from utopia.outputs.cells import build, measured, runs_behind
-from utopia.outputs.comparisons import compared
+from utopia.outputs import render_markdown, render_tex
+from utopia.outputs.cells import Cell, build, measured, runs_behind
+from utopia.outputs.comparisons import WORDS, compared
 from utopia.outputs.plan import Plan
 from utopia.outputs.render import render_table
+from utopia.outputs.render_layout import lay_out, p_value
 from utopia.outputs.results import Results
 from utopia.outputs.uncertainty import Items
 from utopia.provenance.explain import explain
@@ -92,6 +94,15 @@ def test_the_plan_compares_what_differs_in_treatment_only_and_each_once() -> Non
     )
 
 
+def test_names_are_those_of_the_papers_tables() -> None:
+    study = load({"study": "miniature"})
+    assert set(study.treatments) - {"baseline"} <= set(WORDS), "name it as its table does"
+    rows = Plan(study).table_settings("beyond_table_3")["table"]["rows"]
+    (row,) = (row for row in rows if row["id"] == "liris.pgl_sum.tns_cwl.valence.mse")
+    assert row["title"] == "TNS + CWL" and row["keys"]["treatment"] == "tns_cwl"
+    assert row["name"] == "TNS + CWL against baseline, PGL-SUM on LIRIS-ACCEDE: valence MSE"
+
+
 # -- the table
 
 
@@ -132,6 +143,18 @@ def table(*names: str) -> dict[str, Any]:
         for name in names
     ]  # fmt: skip
     return {"id": "t", "title": "T", "seed": 1, "columns": columns, "rows": rows}
+
+
+def test_no_p_value_is_printed_as_nothing() -> None:
+    assert [p_value(p, 4) for p in (0.0, 4.9e-5, 5.1e-5, 0.00012, 0.5)] == [
+        "< 0.0001", "< 0.0001", "0.0001", "0.0001", "0.5000"
+    ]  # fmt: skip
+    given = table("clear")
+    cells = [Cell("t", "clear", column["id"], 1e-7, None, 3, "measured", "", None, 4) for column in given["columns"]]
+    layout = lay_out(given, cells)
+    texts = [shown.main for shown in layout.lines[0].cells]
+    assert texts == ["0.0000", "< 0.0001", "< 0.0001", "< 0.0001", "0.0000"], "p-values alone"
+    assert "&lt; 0.0001" in render_markdown.text(layout) and r"\textless{} 0.0001" in render_tex.text(layout)
 
 
 def test_the_table_of_comparisons(tmp_path: Path, runs: dict[str, Path]) -> None:

@@ -73,12 +73,12 @@ def test_the_diagram_and_its_numbers(tmp_path: Path, readable: Callable[[Figure]
         first = made
     lines = list(csv.DictReader(outputs["csv"].read_text().splitlines()))
     told = {(line["panel"], line["series"]): float(line["x"]) for line in lines}
-    mean = {name: told["", name] for name in ("cwl", "tns", "baseline")}
-    assert mean == pytest.approx({"cwl": (1.5 + 1.5 + 1) / 3, "tns": (1.5 + 3 + 2) / 3, "baseline": (3 + 1.5 + 3) / 3})
+    mean = {name: told["", name] for name in ("CWL", "tns", "baseline")}
+    assert mean == pytest.approx({"CWL": (1.5 + 1.5 + 1) / 3, "tns": (1.5 + 3 + 2) / 3, "baseline": (3 + 1.5 + 3) / 3})
     # Demsar (2006), table 5: q = 2.343 for three classifiers
     assert told["", "critical difference"] == pytest.approx(2.343 * (3 * 4 / (6 * 3)) ** 0.5, abs=1e-3)
-    far = abs(mean["baseline"] - mean["cwl"]) > told["", "critical difference"]
-    assert (told["p", "baseline against cwl"] < 0.05) is far is False
+    far = abs(mean["baseline"] - mean["CWL"]) > told["", "critical difference"]
+    assert (told["p", "baseline against CWL"] < 0.05) is far is False
     with figure_style.styled():
         readable(draw(source)[0])
 
@@ -86,8 +86,8 @@ def test_the_diagram_and_its_numbers(tmp_path: Path, readable: Callable[[Figure]
 def test_what_is_clear_is_told_apart(tmp_path: Path) -> None:
     clear = {(f"set {n}", "et", "mse"): {"cwl": 0.2, "tns": 0.1} for n in range(12)}
     points = {point.series: point for point in draw(table(tmp_path / "t.csv", clear))[1] if point.panel in ("", "p")}
-    assert points["baseline against cwl"].x is not None and float(points["baseline against cwl"].x) < 0.001
-    assert (points["cwl"].x, points["tns"].x, points["baseline"].x) == (1.0, 2.0, 3.0)
+    assert points["baseline against CWL"].x is not None and float(points["baseline against CWL"].x) < 0.001
+    assert (points["CWL"].x, points["tns"].x, points["baseline"].x) == (1.0, 2.0, 3.0)
 
 
 @pytest.mark.parametrize("some", [{}, {place: own for place, own in GAINS.items() if place[0] == "films"}])

@@ -122,6 +122,27 @@ def test_a_family_of_differences_by_hand() -> None:
     }  # fmt: skip
 
 
+def test_settings_are_judged_apart_from_treatments() -> None:
+    """Two treatments (p .02, .04, twice themselves) and two settings of one (p .01, .03) beside a label study."""
+
+    def cell(row: str, run: str, against: str = "", p: float | None = None) -> verdict.Compared:
+        difference = None if p is None else p + 0.1
+        return verdict.Compared(f"t/{row}/c", [run], against, difference, p, "" if p is None else verdict.BETTER)
+
+    family = verdict.judge_study(
+        [
+            cell("base", "d.et.baseline"),
+            cell("cwl", "d.et.cwl", "base", 0.02),
+            cell("tns", "d.et.tns_cwl@sigma=0.04", "base", 0.04),
+            cell("a", "d.et.cwl@boundary=reflect", "cwl", 0.01),
+            cell("b", "d.et.cwl@scope=train_set,heads=1", "cwl", 0.03),
+            cell("c", "d.reference.label_study", "base", 0.001),
+        ]
+    )
+    assert family.adjusted == pytest.approx({"t/cwl/c": 0.04, "t/tns/c": 0.04, "t/a/c": 0.02, "t/b/c": 0.03})
+    assert family.verdicts["t/b/c"] == verdict.BETTER and family.comparisons == 2
+
+
 def test_one_comparison_alone_and_none() -> None:
     assert verdict.judge_family({"a": compared(0.04)}).verdicts == {"a": verdict.BETTER}
     nothing = verdict.judge_family({})

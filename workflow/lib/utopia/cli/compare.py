@@ -170,9 +170,9 @@ def _judge_together(cells: list[dict[str, Any]]) -> dict[str, float]:
     """Give the cells that have a difference the verdict that stands among all of them, and count."""
     from utopia.outputs import verdict
 
-    names = ("difference", "difference_p", "difference_verdict")
+    names = ("against", "difference", "difference_p", "difference_verdict")
     family = verdict.judge_study(
-        (cell["cell"], cell["runs"].split(), *(cell[name] for name in names)) for cell in cells
+        verdict.Compared(cell["cell"], cell["runs"].split(), *(cell[name] for name in names)) for cell in cells
     )
     for cell in cells:
         if cell["cell"] in family.adjusted:

@@ -52,6 +52,7 @@ DRAWINGS: Mapping[str, Drawing] = {
     "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),
     "reaction_correlation": Drawing(reads=frozenset({"summaries", "metrics"})),
     "critical_difference": Drawing(reads=frozenset({"table"})),
+    "sensitivity": Drawing(reads=frozenset({"table"})),
 }
 """Every drawing of `outputs.figure`, by name."""
 BEYOND = "beyond_"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from utopia.outputs.catalog import Column, Row, Table
+from utopia.outputs.comparisons import WORDS
 
 if TYPE_CHECKING:
     from utopia.outputs.plan import Cell
@@ -49,6 +50,11 @@ def row_id(names: Mapping[str, str]) -> str:
     return ".".join(names[part] for part in ("dataset", "model", "treatment", "target", "metric"))
 
 
+def in_words(names: Mapping[str, str]) -> dict[str, str]:
+    """The names of a comparison as tables print them."""
+    return {part: WORDS.get(name, name) for part, name in names.items()}
+
+
 def filled(table: Table, comparisons: Sequence[Compared]) -> Table:
     """A table of comparisons with its rows; any other as it is."""
     rows = [_row(names) for names, _, _ in comparisons]
@@ -56,7 +62,7 @@ def filled(table: Table, comparisons: Sequence[Compared]) -> Table:
 
 
 def _row(names: Mapping[str, str]) -> Row:
-    return Row(id=row_id(names), title=names["treatment"])
+    return Row(id=row_id(names), title=in_words(names)["treatment"])
 
 
 def cells(tables: Mapping[str, Table], comparisons: Sequence[Compared]) -> Iterator[Cell]:
@@ -79,12 +85,13 @@ def _settings(names: Mapping[str, str], cell: Cell, other: Cell, columns: Sequen
     better = cell.column.better
     measure = {name: names[name] for name in ("dataset", "target", "metric")} | {"better": better}
     decimals = {column.id: column.decimals if column.statistic else cell.column.decimals + 1 for column in columns}
+    words = in_words(names)
     return {
         "id": row_id(names),
-        "title": names["treatment"],
-        "name": f"{names['treatment']} against {names['against']}, {names['model']} on {names['dataset']}:"
-        f" {names['target']} {names['metric']}",
-        "group": f"{names['dataset']}, {names['model']}: {names['target']} {names['metric']}, {better} is better",
+        "title": words["treatment"],
+        "name": f"{words['treatment']} against {words['against']}, {words['model']} on {words['dataset']}:"
+        f" {words['target']} {words['metric']}",
+        "group": f"{words['dataset']}, {words['model']}: {words['target']} {words['metric']}, {better} is better",
         "keys": dict(names),
         "note": "",
         "against": None,

@@ -27,6 +27,7 @@ from utopia.outputs import (
     figure_reaction_sampling,
     figure_reaction_series,
     figure_required_change,
+    figure_sensitivity,
     figure_style,
     figure_tns_example,
     figure_votes,
@@ -52,6 +53,7 @@ DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
 """The function of each drawing of `catalog.DRAWINGS` of a data set."""
 DRAW_TABLE: Mapping[str, Callable[[Path], tuple[Figure, list[Point]]]] = {
     "critical_difference": figure_critical_difference.draw,
+    "sensitivity": figure_sensitivity.draw,
 }
 """Of each that draws a table's csv."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utopia.outputs import figure_style as style
+from utopia.outputs.comparisons import WORDS
 from utopia.outputs.figure_data import Point
 from utopia.outputs.verdict import LEVEL
 
@@ -28,6 +29,9 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
     """
     gains = read(table)
     by_dataset = ranks(gains)
+    by_dataset = {
+        dataset: {WORDS.get(name, name): rank for name, rank in own.items()} for dataset, own in by_dataset.items()
+    }
     treatments = list(next(iter(by_dataset.values()), {}))
     if len(by_dataset) < 2 or len(treatments) < 3:
         reason = (

@@ -110,7 +110,9 @@ def read_cells(path: Path) -> list[Cell]:
 def judged_together(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list[Cell]], verdict.Family]:
     """The cells of all tables with the verdicts on differences that stand among all of them, and these verdicts."""
     family = verdict.judge_study(
-        (cell.cell, cell.runs, cell.difference, cell.difference_p, cell.difference_verdict)
+        verdict.Compared(
+            cell.cell, cell.runs, cell.against, cell.difference, cell.difference_p, cell.difference_verdict
+        )
         for own in cells.values()
         for cell in own
     )

@@ -122,7 +122,10 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
     lines, group = [], ""
     for row in table["rows"]:
         own = notes.number(row.get("note") or "")
-        shown = tuple(_show(found[row["id"], column["id"]], notes) for column in table["columns"])
+        shown = tuple(
+            _show(found[row["id"], column["id"]], notes, is_p=column.get("statistic") in P_VALUES)
+            for column in table["columns"]
+        )
         values = tuple((row.get("keys") or {}).get(key["id"], "") for key in keys)
         before, group = group, row.get("group") or ""
         lines.append(Line(row["title"], own, shown, values, heading="" if group == before else group))
@@ -155,7 +158,7 @@ def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:
     return _ARROWS.get("higher" if gains else column.get("better", ""), "")
 
 
-def _show(cell: Cell, notes: _Notes) -> Shown:
+def _show(cell: Cell, notes: _Notes, *, is_p: bool = False) -> Shown:
     published = "" if cell.published is None else minus(rounded(cell.published, cell.decimals))
     if cell.status == "quoted":
         return Shown("quoted", published)
@@ -167,7 +170,7 @@ def _show(cell: Cell, notes: _Notes) -> Shown:
     verdict = Verdict(cell.verdict, cell.verdict_reason)
     return Shown(
         "measured",
-        minus(rounded(cell.value, cell.decimals)),
+        p_value(cell.value, cell.decimals) if is_p else minus(rounded(cell.value, cell.decimals)),
         unit=cell.unit,
         spread="" if cell.std is None or _is_fixed(cell) else rounded(cell.std, cell.decimals),
         published=published,
@@ -211,6 +214,12 @@ def signed(value: float, decimals: int) -> str:
     """A rounded number with its sign, which 0 has not."""
     text = rounded(value, decimals)
     return minus(text) if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def p_value(value: float, decimals: int) -> str:
+    """A rounded p-value; one that would print as 0, which none is, as below the least that has these decimals."""
+    least = 10.0**-decimals
+    return f"< {least:.{decimals}f}" if value < least / 2 else rounded(value, decimals)
 
 
 def minus(text: str) -> str:

@@ -30,7 +30,7 @@ def text(layout: Layout) -> str:
 
 
 def _cell(shown: Shown) -> str:
-    words = [shown.main + ("†" if shown.status == "quoted" else "")]
+    words = [escape(shown.main) + ("†" if shown.status == "quoted" else "")]
     if shown.unit:
         words.append(shown.unit)
     if shown.spread:

@@ -213,7 +213,7 @@ def _panel(layout: Layout, columns: Sequence[_Column], keys: Sequence[_Key], tit
     taken += _SMALL.leading * any(key.kind != "r" for key in keys)
     for page in _pages(_kept_together(layout, rows), PAGE - taken - 4 * Size.NORMAL.leading):
         lines = [line for part in page for line in part.lines]
-        space = lines[0] == r"\addlinespace"
+        space = lines[:1] == [r"\addlinespace"]
         yield _Part((*start, *(f"  {line}" for line in lines[space:]), *end), taken + sum(part.points for part in page))
 
 

@@ -162,22 +162,49 @@ def judge_family(differences: Mapping[str, Difference]) -> Family:
     return Family(adjusted, verdicts, counts)
 
 
-def judge_study(compared: Iterable[tuple[str, Sequence[str], float | None, float | None, str]]) -> Family:
+class Compared(NamedTuple):
+    """A cell of a study's tables, as far as its comparison goes."""
+
+    cell: str
+    """`table/row/column`."""
+    runs: Sequence[str]
+    against: str
+    """The row that it is compared with; empty of a cell that shows a comparison itself."""
+    difference: float | None
+    p: float | None
+    verdict: str
+
+
+def judge_study(cells: Iterable[Compared]) -> Family:
     """Judge the differences of all tables of a study together.
 
     Left out are cells without a p-value and those of studies of labels: these compare estimates and not treatments, and
-    would drown the few comparisons of trainings.
+    would drown the few comparisons of trainings. For the same reason two runs with one treatment that differ in
+    settings alone are judged among their like: they have adjusted p-values and verdicts, and are in no count.
 
     Args:
-        compared: of each cell its id, its runs, the difference, its p-value and its verdict by itself.
+        cells: all cells, also those without a comparison, whose runs are looked up here.
     """
-    return judge_family(
-        {
-            cell: Difference((tuple(runs), difference, p), p, text)
-            for cell, runs, difference, p, text in compared
-            if p is not None and not any(run.endswith(".reference.label_study") for run in runs)
-        }
+    known = {each.cell: each for each in cells}
+    of_treatments: dict[str, Difference] = {}
+    of_settings: dict[str, Difference] = {}
+    for each in known.values():
+        if each.p is None or any(run.endswith(".reference.label_study") for run in each.runs):
+            continue
+        table, column = each.cell.partition("/")[0], each.cell.rpartition("/")[2]
+        other = known.get(f"{table}/{each.against}/{column}")
+        alike = other is not None and _without_settings(each.runs) == _without_settings(other.runs)
+        family = of_settings if alike else of_treatments
+        family[each.cell] = Difference((tuple(each.runs), each.difference, each.p), each.p, each.verdict)
+    treatments, settings = judge_family(of_treatments), judge_family(of_settings)
+    return Family(
+        {**treatments.adjusted, **settings.adjusted}, {**treatments.verdicts, **settings.verdicts}, treatments.counts
     )
+
+
+def _without_settings(runs: Iterable[str]) -> list[str]:
+    """Runs as data set, model and treatment."""
+    return [run.partition("@")[0] for run in runs]
 
 
 def judge_claim(verdict: Verdict, difference: str, low: float | None, high: float | None) -> Verdict:
