@@ -60,11 +60,11 @@ def test_every_cell_is_counted_once(folder: Path) -> None:
     found = compare(folder, "tiny")
     assert found["summary"] == {
         "same": 1, "inside": 1, "outside": 1, "not distinguishable": 1, "holds": 1, "does not hold": 1,
-        "not comparable": 1, "not printed": 2,
+        "not comparable": 1, "not printed": 2, "passes": 0, "fails": 0,
         "absent": 2, "quoted": 1, "dash": 1, "blank": 1,
     }  # fmt: skip
     assert sum(found["summary"].values()) == len(CELLS)
-    assert set(found) == {"study", "tables", "summary", "published", "rows", "comparisons"}
+    assert set(found) == {"study", "tables", "summary", "published", "rows", "comparisons", "planted"}
     assert found["published"] == {"values": 8, "dashes": 1, "text": 0, "measured": 5}
     assert found["tables"][0]["table"] == "t1"
     json.dumps(found, allow_nan=False)

@@ -223,9 +223,9 @@ def test_one_annotator_is_nobody_to_agree_with(summaries: Path, tmp_path: Path) 
 def test_random_scores_are_seeded_and_uniform(affect: Path, tmp_path: Path) -> None:
     run = RUN | {"id": "liris.reference.random"}
     for name in ("one.csv", "two.csv"):
-        evaluate_reference(reference="random", run=run, labels=affect, output=tmp_path / name, draws=400)
+        evaluate_reference(reference="random", run=run | {"random_draws": 400}, labels=affect, output=tmp_path / name)
     evaluate_reference(
-        reference="random", run=run | {"seed": 4}, labels=affect, output=tmp_path / "other.csv", draws=400
+        reference="random", run=run | {"seed": 4, "random_draws": 400}, labels=affect, output=tmp_path / "other.csv"
     )
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     found = values(tmp_path / "one.csv")

@@ -60,7 +60,9 @@ def test_random_and_human_on_summe(
 ) -> None:
     run = RUN | {"id": f"summe.reference.{reference}"}
     output = tmp_path / "metrics.csv"
-    evaluate_reference(reference=reference, labels=summe / f"{folds}.safetensors", run=run, output=output, draws=30)  # type: ignore[arg-type]
+    evaluate_reference(
+        reference=reference, labels=summe / f"{folds}.safetensors", run=run | {"random_draws": 30}, output=output
+    )  # type: ignore[arg-type]
     found = measure([output], "importance", "f_score")
     assert found.value == pytest.approx(expected, abs=tolerance)
     assert found.n == (3 if reference == "random" else 1)

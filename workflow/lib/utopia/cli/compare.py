@@ -11,7 +11,8 @@ there, `text`: numbers that the running texts derive from them, `measured`: all 
 `rows` ({`published`: rows of ours with published values, `reproduced`: those in which every one of them rounds to the
 same or lies inside our interval}), `comparisons` ({`tests`: different ones between treatments, `better`, `worse`: those
 that stand among all, `better_alone`, `worse_alone`: those that would by themselves, `by_chance`: how many gains, and as
-many losses, chance alone would give at most if each were taken by itself}).
+many losses, chance alone would give at most if each were taken by itself}), `planted` ({`passed`: cells of planted
+effects that were found, `missed`: {cell: why not}}). It ends with 1 if a planted effect was not found.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "same", "inside", "outside", "not distinguishable", "holds", "does not hold", "not comparable", "not printed",
-    "absent", "quoted", "dash", "blank",
+    "passes", "fails", "absent", "quoted", "dash", "blank",
 )  # fmt: skip
 _WORDS = {
     "same": "round to the same",
@@ -43,6 +44,8 @@ _WORDS = {
     "holds": "claims hold",
     "does not hold": "claims do not",
     "not printed": "not in the paper",
+    "passes": "planted effects found",
+    "fails": "planted effects not found",
     "quoted": "only quoted",
 }
 _UNMEASURED = ("absent", "quoted", "dash", "blank")
@@ -79,7 +82,7 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         print("\n".join(_markdown(found) if chosen.markdown else _plain(found)))
         print("\n".join(f"warning: {text}" for text in found["warnings"]), end="\n" if found["warnings"] else "")
-    return 0
+    return 1 if found["planted"]["missed"] else 0
 
 
 def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
@@ -117,6 +120,8 @@ def compare(
     Raises:
         UtopiaError: there are none yet, or one of them is not a table of ours.
     """
+    from utopia.outputs.expectations import outcome
+
     paths = sorted(folder.glob("*.csv"))
     if not paths:
         raise UtopiaError("there are no tables yet", where=folder, remedy=f"run: make results STUDY={study}")
@@ -163,6 +168,7 @@ def compare(
         },
         "rows": _reproduced(printed),
         "comparisons": comparisons,
+        "planted": outcome(folder)._asdict(),
     }
 
 
@@ -258,6 +264,8 @@ def kind(cell: dict[str, Any]) -> str:
         (verdict.NOT_PRINTED, "not printed"),
         (verdict.HOLDS, "holds"),
         (verdict.FAILS, "does not hold"),
+        (verdict.PASSES, "passes"),
+        (verdict.MISSES, "fails"),
     ):
         if cell["verdict"].startswith(text):
             return name
@@ -350,7 +358,8 @@ def _verdict(cell: dict[str, Any]) -> str:
         return "only quoted: no run of ours is behind this row"
     if name == "absent":
         return f"absent: {cell['reason']}"
-    reason = cell["verdict_reason"] if name in ("not comparable", "not distinguishable", "not printed") else ""
+    explained = ("not comparable", "not distinguishable", "not printed", "fails")
+    reason = cell["verdict_reason"] if name in explained else ""
     return f"{cell['verdict']}: {reason}" if reason else str(cell["verdict"])
 
 
@@ -375,7 +384,14 @@ def _plain(found: dict[str, Any]) -> list[str]:
         shown = _lines(table)
         lines += show.columns([_STATEMENTS if _states(table) else _HEAD, *shown]) if shown else ["  nothing measured"]
         lines += [f"  {text}" for text in _absences(table)] + [""]
-    return [*lines, *_chance(found), _summary(found)]
+    return [*lines, *_planted(found), *_chance(found), _summary(found)]
+
+
+def _planted(found: dict[str, Any]) -> list[str]:
+    """What the planted effects came to; nothing where none was planted."""
+    from utopia.outputs.expectations import Outcome
+
+    return Outcome(**found["planted"]).lines()
 
 
 def _markdown(found: dict[str, Any]) -> list[str]:
@@ -388,4 +404,4 @@ def _markdown(found: dict[str, Any]) -> list[str]:
             rows = [head, ["---"] * len(head), *shown]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
         lines += [f"- {text}" for text in _absences(table)] + [""]
-    return [*lines, *_chance(found), _summary(found)]
+    return [*lines, *_planted(found), *_chance(found), _summary(found)]

@@ -6,7 +6,8 @@ where nothing did), `total`, `done`, `remaining_seconds`, `running` (list of {ru
 (list of {cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `again` (of a
 study whose last run is done, what a run would do again today: {jobs, reasons: list of {job, kind, what, diff}}, else
 null), `times` ({future: files with a time in the future, late: outputs that are older than what they are made from};
-null while a run is going on), `next`.
+null while a run is going on), `planted` ({passed: cells of planted effects that were found, missed: {cell: why not}}),
+`next`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print how the study stands; 1 if its last run failed or was interrupted."""
+    """Print how the study stands; 1 if its last run failed or was interrupted, or a planted effect was not found."""
     study = options.load_study(chosen)
     part = {name: value for name, value in options.overrides(chosen).items() if name in runlock.PART}
     found = status(study.root, study.study, chosen.data, part)
@@ -58,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
         show.print_json(found)
     else:
         print("\n".join(in_words(found)))
-    return 1 if found["state"] in ("failed", "interrupted") else 0
+    return 1 if found["state"] in ("failed", "interrupted") or found["planted"]["missed"] else 0
 
 
 def status(
@@ -75,6 +76,8 @@ def status(
     Raises:
         UtopiaError: `audit/run.json` cannot be read.
     """
+    from utopia.outputs.expectations import outcome
+
     path = folder / "audit" / "run.json"
     facts = read_json(path) if path.is_file() else {}
     owner = runlock.owner(folder)
@@ -105,6 +108,7 @@ def status(
         "records": sum(1 for _ in folder.rglob("*.record.json")),
         "tables": _names(folder / "tables", "csv"),
         "figures": _names(folder / "figures", "png"),
+        "planted": outcome(folder / "tables")._asdict(),
     }
     command = _command(study, data or (owner.data if owner else None), part or (owner.part if owner else {}))
     return found | {"again": None, "times": None, "next": _next(found, command, now)}
@@ -253,7 +257,14 @@ def in_words(found: dict[str, Any]) -> list[str]:
     lines += _of_times(found["times"] or {"future": [], "late": []})
     there = [f"{len(found[kind])} {kind}" for kind in ("tables", "figures")] + [f"{found['records']} job records"]
     lines.append(f"  there    {', '.join(there)}")
+    lines += [f"  {'planted' if not number else '':8} {text}" for number, text in enumerate(_planted(found))]
     return [*lines, f"next: {found['next']}"]
+
+
+def _planted(found: dict[str, Any]) -> list[str]:
+    from utopia.outputs.expectations import Outcome
+
+    return Outcome(**found["planted"]).lines()
 
 
 def _of_times(stamps: dict[str, list[str]]) -> list[str]:

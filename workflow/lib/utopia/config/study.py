@@ -244,6 +244,8 @@ class Evaluation(Strict):
     code do; false: round once, at the end."""
     constant: Literal["zero", "minus_one", "skip"] = "zero"
     """The correlation of reactions with a constant series: 0 (EEV's reference code), -1, or left out of means [U]."""
+    random_draws: int = Field(100, ge=1, le=10_000)
+    """How often each repeat of the reference `random` draws scores."""
     label_draws: int = Field(7, ge=1, le=10_000)
     """How often each repeat of a study of labels draws the annotators behind a video's label."""
 

@@ -21,9 +21,6 @@ from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
 _log = logging.getLogger(__name__)
-DRAWS = 100
-"""Random scorings per item, fold and repeat."""
-
 Reference = Literal["random", "human", "oracle", "ridge"]
 
 
@@ -34,12 +31,11 @@ def evaluate_reference(
     run: Mapping[str, Any],
     output: Path,
     features: Sequence[Path] = (),
-    draws: int = DRAWS,
 ) -> None:
     """Write metrics.csv of a reference, over the test items of every fold.
 
-    `random`: uniform scores at every step, each metric averaged over `draws` seeded draws; one replica per fold and
-    repeat. `human`: leave one out. Each annotator against the others: for summaries the F-score against each other
+    `random`: uniform scores at every step, each metric averaged over `random_draws` seeded draws; one replica per fold
+    and repeat. `human`: leave one out. Each annotator against the others: for summaries the F-score against each other
     user (maximum or mean as the protocol says), for series the mean of the others' votes as the label, for rank
     correlations both that and each other annotator; then the mean over annotators. `oracle`: the training labels as
     predictions, the most that fitting them perfectly can give. These two do not depend on a seed and have one replica
@@ -50,11 +46,10 @@ def evaluate_reference(
     Args:
         reference: which.
         labels: the data set's labels file.
-        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`, `double_rounding`, `constant`; for `ridge` also
-            `features`, their names.
+        run: `id`, `targets`, `low`, `high`, `seed`, `repeats`, `double_rounding`, `constant`; for `random` also
+            `random_draws`, random scorings per item, fold and repeat; for `ridge` `features`, their names.
         output: where metrics.csv goes.
         features: feature indexes, which `ridge` reads.
-        draws: how often `random` draws.
 
     Raises:
         InputError: shots, user summaries, votes or features that the reference needs are missing.
@@ -73,7 +68,7 @@ def evaluate_reference(
         for fold in read.folds:
             if not fold["test"]:
                 raise InputError(f"fold {fold['name']} has no test item", where=labels)
-            for replica in makers[reference](read, {**run, "draws": draws}, target, fold):
+            for replica in makers[reference](read, run, target, fold):
                 made += replica
     if not made:
         raise InputError(
@@ -90,7 +85,7 @@ def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
 
 
 def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
-    items, draws = _items(labels, run, target, fold), int(run["draws"])
+    items, draws = _items(labels, run, target, fold), int(run["random_draws"])
     for seed in range(int(run["repeats"])):
         streams = {
             name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], seed, name))

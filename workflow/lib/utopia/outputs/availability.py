@@ -122,7 +122,7 @@ def _remedied(reason: str, name: str, role: str = "") -> str:
 def leave_out(tables: dict[str, Table], figures: dict[str, Figure], kept: Iterable[str]) -> list[str]:
     """Take out of both the entries none of whose data sets is kept. Returns their names."""
     there = {"", *kept}
-    away = [name for name, table in tables.items() if not {column.dataset for column in table.columns} & there]
+    away = [name for name, table in tables.items() if not table.datasets & there]
     away += [name for name, figure in figures.items() if figure.datasets and there.isdisjoint(figure.datasets)]
     for name in away:
         tables.pop(name, None)

@@ -16,6 +16,8 @@ from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.outputs.claims import KEYS, Claim
 from utopia.outputs.comparisons import Statistic
+from utopia.outputs.expectations import KEYS as EXPECTED_KEYS
+from utopia.outputs.expectations import Expectation
 from utopia.outputs.rounding import rounded
 
 Scalar = float | int | str | bool | None
@@ -56,7 +58,9 @@ DRAWINGS: Mapping[str, Drawing] = {
 }
 """Every drawing of `outputs.figure`, by name."""
 BEYOND = "beyond_"
-"""The ids of what no paper prints begin with this."""
+"""The ids of what no paper prints begin with this,"""
+PLANTED = "planted_"
+"""or, of what must come out of generated data, with this."""
 
 
 class RunChoice(Strict):
@@ -70,11 +74,15 @@ class RunChoice(Strict):
     """Instead of a model: a row that needs no network (`utopia.evaluation.references`)."""
     set: dict[str, Scalar] = Field(default_factory=dict)
     """Settings that differ from the configuration, by dotted name (`distribution.sigma`, `model.heads`)."""
+    targets: list[str] | None = Field(None, min_length=1)
+    """Targets of the data set that are trained; null: all."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> RunChoice:
         if (self.reference is None) == (self.model is None) or (self.model is None) != (self.treatment is None):
             raise ValueError("name either `reference`, or both `model` and `treatment`")
+        if self.reference and self.targets:
+            raise ValueError("a reference has all targets of its data set: leave `targets` out")
         return self
 
 
@@ -107,7 +115,8 @@ class Column(Strict):
     id: str
     title: str
     dataset: str = ""
-    """Only of a column of claims empty, as target and metric: its rows name cells of other tables."""
+    """Empty, as target and metric, where its rows bring their own measure: claims, which name cells of other tables,
+    and expectations."""
     target: str = ""
     metric: str = ""
     decimals: int = Field(..., ge=0, le=6)
@@ -137,6 +146,10 @@ class Row(Strict):
     """Instead of a run: cells derived from the runs of several models; positive is better."""
     claim: Claim | None = None
     """Instead of a run: what a text says of the tables."""
+    expect: Expectation | None = None
+    """What the row's run must show, because it was planted."""
+    over: RunChoice | None = None
+    """With `expect`: the run whose value must be surpassed; the cell is the gain over it."""
     measure: str = ""
     """What follows a column's metric in this row, after a dot: which of a run's many measures it shows."""
     against: str | None = None
@@ -168,6 +181,10 @@ class Row(Strict):
             raise ValueError("name either `run` or `change` or `claim`")
         if self.claim is not None and self.published:
             raise ValueError("what a claim says is in it, not in `published`")
+        if self.expect is not None and (self.run is None or self.against is not None or self.published):
+            raise ValueError("an expectation needs a `run`, and has neither `against` nor `published`")
+        if self.over is not None and (self.expect is None or self.expect.of != "value"):
+            raise ValueError("`over` needs an `expect` of a value")
         if self.against is not None and self.run is None:
             raise ValueError("`against` compares runs, and this row has none")
         if not self.title and not self.keys:
@@ -207,13 +224,25 @@ class Table(Strict):
         return any(row.claim is not None for row in self.rows)
 
     @property
+    def is_of_expectations(self) -> bool:
+        """Whether its rows say what must come out, because it was planted."""
+        return any(row.expect is not None for row in self.rows)
+
+    @property
+    def datasets(self) -> set[str]:
+        """Every data set that its columns or expectations name."""
+        return {column.dataset for column in self.columns} | {row.expect.dataset for row in self.rows if row.expect}
+
+    @property
     def is_of_text(self) -> bool:
         """Whether its published values are those of the running text, which derives them from printed tables."""
         return self.is_of_claims or any(row.change is not None for row in self.rows)
 
     @property
     def key_titles(self) -> dict[str, str]:
-        """The titles of the key columns, by id; a table of claims has its own."""
+        """The titles of the key columns, by id; tables of claims and of expectations have their own."""
+        if self.is_of_expectations:
+            return EXPECTED_KEYS
         return KEYS if self.is_of_claims else {key.id: key.title for key in self.keys}
 
     def choice(self, row: Row) -> RunChoice | None:
@@ -289,7 +318,9 @@ def figures() -> dict[str, Figure]:
 
 def _read(kind: str, model: Any) -> dict[str, Any]:
     # What the papers print comes first: readers look for that.
-    paths = sorted((RESOURCES / kind).glob("*.yaml"), key=lambda path: (path.stem.startswith(BEYOND), path.stem))
+    paths = sorted(
+        (RESOURCES / kind).glob("*.yaml"), key=lambda path: (path.stem.startswith((BEYOND, PLANTED)), path.stem)
+    )
     return {path.stem: read_one(path, model) for path in paths}
 
 
@@ -343,7 +374,7 @@ def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:
     with_run = [row.id for row in table.rows if row.run is not None]
     for place, column in enumerate(table.columns):
         for part in ("dataset", "target", "metric"):
-            if not getattr(column, part) and any(row.claim is None for row in table.rows):
+            if not getattr(column, part) and any(row.claim is None and row.expect is None for row in table.rows):
                 yield ("columns", place), f"a column needs a {part!r}"
     for place, row in enumerate(table.rows):
         at = ("rows", place)

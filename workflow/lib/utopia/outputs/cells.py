@@ -21,6 +21,7 @@ from utopia.outputs.verdict import (
     judge,
     judge_claim,
     judge_difference,
+    judge_expectation,
     judge_family,
     judge_statement,
 )
@@ -103,6 +104,8 @@ def measured(
         return Measurement(float(stated.passed), None, len(stated.alike))
     if pairs := (row.get("changes") or {}).get(name):
         return over_seeds(_gains(pairs, column, results))
+    if _of_spread(row, name):
+        return _spread(runs[0], column, results)
     try:
         return over_seeds(results.values(runs[0], column))
     except HoleError:
@@ -136,6 +139,17 @@ def _gains(pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: R
     """The mean over models of the change against a treatment, for each seed."""
     values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
     return mean_change(values, column["better"], column.get("change") or "relative")
+
+
+def _of_spread(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a cell is the deviation over the seeds."""
+    return ((row.get("expected") or {}).get(column) or {}).get("of") == "spread"
+
+
+def _spread(run: str, column: Mapping[str, Any], results: Results) -> Measurement:
+    """The deviation over the seeds; 0 of one seed."""
+    found = over_seeds(results.values(run, column))
+    return Measurement(found.std or 0.0, None, found.n)
 
 
 def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
@@ -174,7 +188,7 @@ def _cell(
     against: Mapping[str, Any] | None,
 ) -> Cell:
     name, column = column["id"], _column(row, column)
-    claim, pairs = ((row.get(kind) or {}).get(name) for kind in ("claims", "changes"))
+    claim, pairs, expected = ((row.get(kind) or {}).get(name) for kind in ("claims", "changes", "expected"))
     printed = (row.get("published") or {}).get(name)
     published = None if printed == DASH else printed
     own_runs = _own_runs(row, name)
@@ -219,6 +233,9 @@ def _cell(
         return replace(bare, **said._asdict(), status="measured", runs=behind)
     if pairs:
         found = _changed(bare, pairs, column, results)
+    elif _of_spread(row, name):
+        method = "a deviation over the seeds is no mean over items"
+        found = replace(bare, **_spread(bare.runs[0], column, results)._asdict(), status="measured", interval=method)
     else:
         try:
             found = _measured(bare, run := bare.runs[0], column, results)
@@ -229,6 +246,8 @@ def _cell(
             found = _compared(found, run, other, against, column, results)
     if found.value is None:
         return found
+    if expected:
+        return _with_expectation(found, expected)
     ground = results.ground(bare.runs)
     repeats = column.get("published_repeats", table.get("published_repeats"))
     verdict = judge(found.value, found.std, found.n, published, bare.decimals, ground, repeats)
@@ -236,6 +255,23 @@ def _cell(
         verdict = judge_claim(verdict, found.difference_verdict, found.low, found.high)
     why = verdict.reason or ("it prints a dash" if printed == DASH else "")
     return replace(found, verdict=verdict.text, verdict_reason=why)
+
+
+def _with_expectation(found: Cell, expected: Mapping[str, Any]) -> Cell:
+    """The cell judged by what was planted. It is no comparison of treatments, so it is not counted as one."""
+    assert found.value is not None
+    verdict = judge_expectation(found.value, found.difference_p, expected)
+    return replace(
+        found,
+        against="",
+        difference=None,
+        difference_low=None,
+        difference_high=None,
+        difference_p=None,
+        difference_verdict="",
+        verdict=verdict.text,
+        verdict_reason=verdict.reason,
+    )
 
 
 def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results) -> Cell:

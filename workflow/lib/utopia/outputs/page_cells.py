@@ -39,6 +39,8 @@ _STARTS = {
     verdict.NOT_COMPARABLE: "apart",
     verdict.HOLDS: "holds",
     verdict.FAILS: "fails",
+    verdict.PASSES: "holds",
+    verdict.MISSES: "fails",
 }
 _WORDS = (
     "table",

@@ -14,7 +14,7 @@ from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.features import cards
 from utopia.inputs.miniature import draws_features
-from utopia.outputs import catalog, claims, comparison_rows, jobs
+from utopia.outputs import catalog, claims, comparison_rows, expectations, jobs
 from utopia.outputs.availability import DatasetPlan, leave_out, obstacle, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
@@ -63,7 +63,7 @@ class Plan:
         self.catalog: dict[str, Table] = catalog.tables()
         self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
-        shown = {column.dataset for table in self.tables.values() for column in table.columns}
+        shown = {name for table in self.tables.values() for name in table.datasets}
         shown |= {name for figure in self.figures.values() for name in figure.datasets}
         # series that are drawn for a question are nobody's missing data where it is not asked
         known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
@@ -100,10 +100,20 @@ class Plan:
                         cell = self._claimed(cell, row.claim, where)
                     elif row.change is not None:
                         cell = replace(cell, pairs=self._pairs(row.change, column, where))
+                    elif row.expect is not None:
+                        cell = self._expected(cell, row.expect.dataset, where)
                     elif (choice := table.choice(row)) is not None:
                         cell = replace(cell, run=self._run(column.dataset, choice, column.set, where))
                 cells.append(cell)
         return cells
+
+    def _expected(self, cell: Cell, dataset: str, where: str) -> Cell:
+        """The cell of an expectation: a run, or a run and the one that it must surpass."""
+        assert cell.row.run is not None
+        run = self._run(dataset, cell.row.run, {}, where)
+        if cell.row.over is None:
+            return replace(cell, run=run)
+        return replace(cell, pairs=((run, self._run(dataset, cell.row.over, {}, where)),))
 
     def _pairs(self, change: Change, column: Column, where: str) -> tuple[tuple[Run, Run], ...]:
         def run(model: str, treatment: str) -> Run:
@@ -366,6 +376,8 @@ class Plan:
             runs = {column: {place: run.id for place, run in cell.compared} for column, cell in cells.items()}
             found |= claims.row_settings(row.claim, self.catalog, runs)
             found["note"] = f"{row.claim.oddity} {row.note}".strip()
+        if row.expect is not None:
+            found |= expectations.row_settings(row.expect, row.over, cells)
         return found
 
     def not_comparable(self, run: Run) -> list[str]:

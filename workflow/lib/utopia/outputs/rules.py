@@ -196,7 +196,7 @@ def _judged(plan: Plan, run: Run) -> dict[str, Any]:
 
 def _judging(plan: Plan) -> dict[str, Any]:
     """How predictions are judged."""
-    return plan.study.evaluation.model_dump(exclude={"label_draws"})
+    return plan.study.evaluation.model_dump(exclude={"label_draws", "random_draws"})
 
 
 def _reference(plan: Plan, names: Names) -> Run:
@@ -219,7 +219,7 @@ def _page_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
 
 def _asked(plan: Plan) -> dict[str, DatasetPlan]:
     """The data sets that the tables and figures ask for, whether they are there or not."""
-    columns = (column.dataset for table in plan.tables.values() for column in table.columns)
+    columns = (name for table in plan.tables.values() for name in table.datasets)
     runs = (run.split(".", 1)[0] for run in (*plan.runs, *plan.absent_runs))
     names = {*columns, *runs, *(name for figure in plan.figures.values() for name in figure.datasets)}
     return {name: survey for name, survey in plan.datasets.items() if name in names}

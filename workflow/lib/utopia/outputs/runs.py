@@ -19,6 +19,8 @@ from utopia.outputs.catalog import RunChoice, Scalar
 
 RIDGE = "ridge"
 """The reference that reads features."""
+RANDOM = "random"
+"""The reference that draws scores."""
 LABEL_STUDY = "label_study"
 """The reference that tests estimates of the utopia distribution on labels alone."""
 _SECTIONS = ("distribution", "model", "loss", "sampler")
@@ -80,9 +82,13 @@ def resolve(
     own = study.dataset(dataset)
     distribution = own.distribution
     low, high = label_limits(dataset, _settings(distribution))
+    for name in choice.targets or ():
+        if name not in module.TARGETS:
+            raise ConfigError(f"{dataset} has no target {name!r}{nearest(name, module.TARGETS)}", where=where)
+    targets = [name for name in module.TARGETS if choice.targets is None or name in choice.targets]
     common = {
         "dataset": dataset,
-        "targets": list(module.TARGETS),
+        "targets": targets,
         "low": low,
         "high": high,
         "seed": study.seed,
@@ -93,7 +99,8 @@ def resolve(
         run_id = f"{dataset}.reference.{choice.reference}"
         read = features if choice.reference == RIDGE else ()
         settings = {"id": run_id, "reference": choice.reference, **common} | ({"features": list(read)} if read else {})
-        settings |= {"label_draws": study.evaluation.label_draws} if choice.reference == LABEL_STUDY else {}
+        draws = {LABEL_STUDY: "label_draws", RANDOM: "random_draws"}.get(choice.reference)
+        settings |= {draws: getattr(study.evaluation, draws)} if draws else {}
         return Run(run_id, dataset, choice.reference, read, settings, _settings(distribution), window, module.PROTOCOL)
 
     if choice.treatment not in study.treatments:
@@ -114,6 +121,7 @@ def resolve(
     here = {f"model.{name}": value for name, value in own.models.get(str(choice.model), {}).items()}
     _apply(parts, here, f"datasets.{dataset}.models.{choice.model}")
     different = _apply(parts, overrides, where)
+    different += [f"targets={'+'.join(targets)}"] if len(targets) < len(module.TARGETS) else []
     sampler = parts["sampler"]
     window = getattr(sampler, "window", window)
     suffix = "@" + ",".join(different) if different else ""

@@ -179,7 +179,8 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
     if not found:
         return "this metric has no value per video, so there is no interval"
     numbers = tuple(sorted({seed for by_seed in found.values() for seed in by_seed}))
-    names = {fold: tuple(next(iter(by_seed.values()))) for fold, by_seed in sorted(found.items())}
+    # in one order: a reference has its items in that of the folds, a trained run in that of its predictions
+    names = {fold: tuple(sorted(next(iter(by_seed.values())))) for fold, by_seed in sorted(found.items())}
     if any(set(by_seed.get(seed, ())) != set(names[fold]) for fold, by_seed in found.items() for seed in numbers):
         return "seeds differ in their test items"
     if not all(np.isfinite(list(values.values())).all() for by_seed in found.values() for values in by_seed.values()):

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utopia.evaluation.interval import holm, t_half_width
 from utopia.outputs.rounding import rounded as rounded
@@ -19,6 +19,9 @@ NOT_COMPARABLE = "not comparable"
 NOT_PRINTED = "not in the paper"
 HOLDS = "holds"
 FAILS = "does not hold"
+PASSES = "passes"
+MISSES = "fails"
+"""Of what was planted: whether what must come out has."""
 BETTER = "better"
 WORSE = "worse"
 
@@ -240,6 +243,27 @@ def judge_statement(stands: bool, passed: int, total: int, repeats: Sequence[boo
     alike = sum(each == stands for each in repeats)
     ground = f"{passed} of {total} comparisons, and so in {alike} of {len(repeats)} repeats"
     return Verdict(HOLDS if stands else FAILS, ground)
+
+
+def judge_expectation(value: float, p: float | None, expected: Mapping[str, Any]) -> Verdict:
+    """Whether what was planted has come out.
+
+    Args:
+        value: a value, a gain or a spread.
+        p: of a gain, how often chance alone would give one as large.
+        expected: `at_least` and `at_most` (None: no such bound); `sure`: whether `p` must be below .05 too.
+    """
+    low, high = expected["at_least"], expected["at_most"]
+    if low is not None and value < low:
+        return Verdict(MISSES, f"{_two_digits(value)} is below {low:g}")
+    if high is not None and value > high:
+        return Verdict(MISSES, f"{_two_digits(value)} is above {high:g}")
+    if not expected["sure"]:
+        return Verdict(PASSES, "within the bounds")
+    chance = "one seed tells nothing of other trainings" if p is None else f"p = {p:.2g}"
+    if p is None or p >= LEVEL:
+        return Verdict(MISSES, f"within the bounds, but not more than chance gives ({chance})")
+    return Verdict(PASSES, f"within the bounds, and more than chance gives ({chance})")
 
 
 def _two_digits(value: float) -> str:

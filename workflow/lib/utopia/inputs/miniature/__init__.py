@@ -26,7 +26,7 @@ FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
 _MOST = 999
 _MOST_OF = {"liris": 48}
-_DRAWN = frozenset({"planted"})
+_DRAWN = frozenset({"planted", "planted_effects", "planted_reactions"})
 _LABELS_ONLY = frozenset({"case"})
 
 

@@ -1,0 +1,99 @@
+"""Series with planted effects: features and votes drawn from known rules (`inputs/miniature/planted_effects.py`).
+
+Layout: `votes.safetensors` with `<item>/<target>.votes` [annotators, T] at one step per second, for `cue` also
+`<item>/cue.judged` [T] (which labels count), and in its metadata `label`, the annotators behind the training label;
+`features.h5`, a group of each series. A study with `generated.items.planted_effects` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from utopia import arrays
+from utopia.config.base import Strict
+from utopia.datasets import _card, _common
+from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.errors import InputError
+
+PROTOCOL = "affect"
+TARGETS = ("signal", "linear", "biased", "unbiased", "cue", "luck")
+_VOTES = "votes.safetensors"
+_REMEDY = "set `generated.items.planted_effects` in a study's overlay: the series are generated, nobody publishes them"
+
+
+class Config(Strict):
+    """Series with planted effects: what is learnt from the votes of few, judged by those of others."""
+
+    label_annotators: int = Field(3, ge=1, le=8)
+    """Make the training label from this many annotators, the first ones; predictions are judged by the others."""
+
+
+def locate(folder: Path, options: Config) -> Located:
+    """The file of votes below the folder; there are no videos."""
+
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
+        return {"annotations": tuple(path for path in files if path.name == _VOTES)}
+
+    remedies = {
+        "annotations": f"no {_VOTES} below {folder}: {_REMEDY}",
+        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
+    }
+    return _common.assemble("planted_effects", folder, choose, remedies)
+
+
+def items(located: Located, options: Config) -> list[Item]:
+    """All series, by their number."""
+    files = {role: paths[0] for role, paths in located.files.items()}
+    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+
+
+def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
+    """Steps and steps per second.
+
+    Raises:
+        InputError: the file cannot be read, or has no votes on this series.
+    """
+    return {"frames": _votes(item, TARGETS[0]).shape[1], "fps": 1.0}
+
+
+def read_labels(located: Located, item: Item, options: Config, limits: Limits) -> LabelledItem:
+    """The mean vote of few annotators at one step per second; judged by that of all others.
+
+    Raises:
+        InputError: the file is damaged, or a vote is not a number within the limits.
+    """
+    votes = {target: _votes(item, target) for target in TARGETS}
+    for target, vote_AT in votes.items():
+        where = f"{item.files['annotations']}:{item.id}/{target}"
+        _common.refuse_bad_values(vote_AT.ravel(), limits, target, lambda place, where=where: f"{where}[{place}]")  # type: ignore[misc]
+    few = options.label_annotators
+    times = np.arange(votes[TARGETS[0]].shape[1], dtype=np.float64)
+    return LabelledItem(
+        item.id,
+        times,
+        {target: vote_AT[:few].mean(axis=0) for target, vote_AT in votes.items()},
+        evaluation={target: vote_AT[few:].mean(axis=0) for target, vote_AT in votes.items()},
+        votes=votes,
+        judged={"cue": arrays.load(item.files["annotations"])[f"{item.id}/cue.judged"] > 0},
+        annotators=range(few),
+    )
+
+
+def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
+    """One fold: every third series tests."""
+    return _common.restricted_folds(located, ids)
+
+
+def _votes(item: Item, target: str) -> np.ndarray:
+    if "annotations" not in item.files:
+        raise InputError(f"no {_VOTES}", remedy=_REMEDY)
+    file = arrays.load(item.files["annotations"])
+    name = f"{item.id}/{target}.votes"
+    if name not in file or file[name].ndim != 2 or len(file[name]) < 2:
+        raise InputError(f"it has no votes {name} of at least two annotators", where=file.path, remedy=_REMEDY)
+    return file[name].astype(np.float64)

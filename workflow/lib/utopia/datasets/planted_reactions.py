@@ -1,0 +1,90 @@
+"""Planted reactions: features and labels drawn from known rules (`inputs/miniature/planted_reactions.py`).
+
+Layout: `labels.safetensors` with `<item>/reactions` [T, 2] six times per second; `features.h5`, a group of each series.
+A study with `generated.items.planted_reactions` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utopia import arrays
+from utopia.config.base import Strict
+from utopia.datasets import _card, _common
+from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.errors import InputError
+
+PROTOCOL = "reactions"
+TARGETS = ("reactions",)
+COLUMNS = {"reactions": ("late", "quick")}
+RATE = 6
+_LABELS = "labels.safetensors"
+_REMEDY = (
+    "set `generated.items.planted_reactions` in a study's overlay: the series are generated, nobody publishes them"
+)
+
+
+class Config(Strict):
+    """Planted reactions: one that comes late, one that is quick."""
+
+
+def locate(folder: Path, options: Config) -> Located:
+    """The labels file below the folder; there are no videos."""
+
+    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
+        return {"annotations": tuple(path for path in files if path.name == _LABELS)}
+
+    remedies = {
+        "annotations": f"no {_LABELS} below {folder}: {_REMEDY}",
+        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
+    }
+    return _common.assemble("planted_reactions", folder, choose, remedies)
+
+
+def items(located: Located, options: Config) -> list[Item]:
+    """All series, by their number."""
+    files = {role: paths[0] for role, paths in located.files.items()}
+    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+
+
+def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
+    """Steps and steps per second.
+
+    Raises:
+        InputError: the file cannot be read, or has no labels of this series.
+    """
+    return {"frames": len(_series(item)), "fps": float(RATE)}
+
+
+def read_labels(located: Located, item: Item, options: Config, limits: Limits) -> LabelledItem:
+    """Both reactions, six times per second.
+
+    Raises:
+        InputError: the file is damaged, or a label is not a number within the limits.
+    """
+    y_TC = _series(item)
+    for column, name in enumerate(COLUMNS["reactions"]):
+        where = f"{item.files['annotations']}:{item.id}/{name}"
+        _common.refuse_bad_values(y_TC[:, column], limits, name, lambda row, where=where: f"{where}[{row}]")  # type: ignore[misc]
+    return LabelledItem(item.id, np.arange(len(y_TC)) / RATE, {"reactions": y_TC})
+
+
+def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
+    """One fold: every third series tests."""
+    return _common.restricted_folds(located, ids)
+
+
+def _series(item: Item) -> np.ndarray:
+    if "annotations" not in item.files:
+        raise InputError(f"no {_LABELS}", remedy=_REMEDY)
+    file = arrays.load(item.files["annotations"])
+    name = f"{item.id}/reactions"
+    if name not in file or file[name].ndim != 2 or file[name].shape[1] != len(COLUMNS["reactions"]):
+        raise InputError(
+            f"it has no labels {name} of {len(COLUMNS['reactions'])} reactions", where=file.path, remedy=_REMEDY
+        )
+    return file[name].astype(np.float32)
