@@ -133,7 +133,9 @@ def main() -> int:
     """Try the bugs and print what came of each; 1 if fewer than nine in ten are found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="bugs to try: the beginning of their names (default: all)")
-    parser.add_argument("--base", type=Path, help="the folder of a finished study miniature (default: make one)")
+    parser.add_argument(
+        "--base", type=Path, help="results/miniature of a finished run: what of it is up to date is not made again"
+    )
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(REPOSITORY)}")
     parser.add_argument("--jobs", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -141,10 +143,11 @@ def main() -> int:
         print(json.dumps(run_jobs()))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        base = chosen.base or Path(folder, "base", "results", "miniature")
+        base = Path(folder, "base", "results", "miniature")
         clean = tried(None, Path(folder, "base"), chosen.base)
-        if clean["missed"]:
-            print(f"without any bug these rows fail: {', '.join(clean['missed'])}", file=sys.stderr)
+        if clean["missed"] or clean["error"]:
+            what = clean["error"] or f"these rows fail: {', '.join(clean['missed'])}"
+            print(f"without any bug: {what}", file=sys.stderr)
             return 1
         bugs = [bug for bug in BUGS if not chosen.names or bug.name.startswith(tuple(chosen.names))]
         lines = ["| planted bug | found | rows that fail | CPU s |", "|---|---|---|---|"]

@@ -14,7 +14,9 @@ CONFIG = "tiny.yaml"
 TINY = """\
 repeats: 2
 generated:
-  {seconds: 20, seconds_of: {eev: 20, pmemo: 8, tvsum: 20}, items: {eev: 7, liris: 6, pmemo: 6, summe: 6, tvsum: 6}}
+  seconds: 20
+  seconds_of: {eev: 20, pmemo: 8, tvsum: 20}
+  items: {eev: 7, liris: 6, planted_effects: 9, planted_reactions: 6, pmemo: 6, summe: 6, tvsum: 6}
 datasets: {liris: {shard: 2}, summe: {shard: 3}}
 features: {googlenet: {options: {size: 64}}}
 models:

@@ -70,6 +70,8 @@ def test_rmn_has_a_memory_on_every_data_set(finished: Checkout) -> None:
     """Rows differ, reads depend on queries, and writing is neither always nor never: what its replicas say."""
     said: dict[str, list[dict[str, float | None]]] = {}
     for path in sorted((finished.results / "runs").glob("*.rmn.*/training.json")):
+        if path.parent.name.startswith("planted_"):  # one of its runs has no memory, on purpose
+            continue
         replicas = json.loads(path.read_text())["replicas"]
         said.setdefault(path.parent.name.split(".")[0], []).extend(replica["diagnostics"] for replica in replicas)
     assert set(said) == {"liris", "pmemo", "summe", "tvsum"}
