@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from utopia.files import sha256
+from utopia.outputs import does_it_work
 from utopia.provenance.comparison import Tree, compare
 from utopia.provenance.keep import FOLDER, README, SHOWN, readme
 from utopia.provenance.ledger import Ledger
@@ -57,3 +58,10 @@ def test_the_page_is_the_one_that_the_records_give() -> None:
     if not KEPT:
         pytest.skip("no study is kept in results/reference")
     assert (RESULTS / README).read_text(encoding="utf-8") == readme(RESULTS / FOLDER), "run: make reference"
+
+
+def test_the_answer_is_the_one_that_the_results_give() -> None:
+    """docs/does_it_work.md is what the kept tables of the study `open` give; without them it says so."""
+    written = (RESULTS.parent / does_it_work.PAGE).read_text(encoding="utf-8")
+    assert written == does_it_work.page(RESULTS / FOLDER / does_it_work.STUDY), "run: make reference STUDY=open"
+    assert len(written.splitlines()) < 70, "one screen"

@@ -6,10 +6,12 @@ Keys of `--json`: `folder`, `files`, `records`, `bytes`, `readme`.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, options, show
 from utopia.errors import UtopiaError
+from utopia.files import write_text
 
 if TYPE_CHECKING:
     from utopia.provenance.lineage import Graph
@@ -23,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Copy what is kept to results/reference/<study>, and write results/README.md."""
+    """Copy what is kept to results/reference/<study>, and write the pages that are made of it."""
+    from utopia.outputs import does_it_work
     from utopia.provenance.keep import FOLDER, keep, write_readme
 
     study = audit.locate(chosen)
@@ -33,6 +36,8 @@ def run(chosen: argparse.Namespace) -> int:
     reference = study.folder.parent / FOLDER
     kept = keep(graph, study.folder, reference / study.name)
     readme = write_readme(reference)
+    if study.name == does_it_work.STUDY and reference.parent == Path("results"):
+        write_text(does_it_work.PAGE, does_it_work.page(kept.folder))
     if chosen.json:
         show.print_json({**kept._asdict(), "folder": str(kept.folder), "readme": str(readme)})
         return 0

@@ -57,15 +57,15 @@ def read(table: Path) -> list[Choice]:
                 low, high, p = (float(text) if (text := line[f"difference_{part}"]) else None for part in _PARTS)
                 own = effects.setdefault(line["row"], {})
                 own[line["column"]] = Effect(float(line["difference"]), low, high, p)
-                names[line["row"]] = _name(line["name"], json.loads(line["keys"] or "{}"))
+                names[line["row"]] = in_words(line["name"], json.loads(line["keys"] or "{}"))
     tested = [(row, column) for row, own in effects.items() for column, effect in own.items() if effect.p is not None]
     for (row, column), p in zip(tested, holm([effects[row][column].p or 0.0 for row, column in tested]), strict=True):
         effects[row][column] = effects[row][column]._replace(adjusted=p)
     return [Choice(names[row], effects[row]) for row in _ordered(effects)]
 
 
-def _name(name: str, keys: Mapping[str, str]) -> str:
-    """`TNS: T = 20, question = 24` as `TNS: T = 20 (24)`."""
+def in_words(name: str, keys: Mapping[str, str]) -> str:
+    """The name of a row, its keys in brackets: `TNS: T = 20, question = 24` as `TNS: T = 20 (24)`."""
     for key, text in keys.items():
         name = name.replace(f", {key} = {text}", f" ({text})")
     return name
