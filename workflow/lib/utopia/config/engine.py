@@ -23,7 +23,8 @@ class Engine(Strict):
 
     strategy: Literal["auto", "alone", "stacked"] = "auto"
     """`alone`: one replica after another on packed rows, the fastest on a CPU; `stacked`: as many replicas at once as
-    there are places, padded, in one network, the fastest on a GPU. `auto` chooses by the device."""
+    there are places, padded, in one network, the fastest on a GPU, and on a CPU where networks are tiny. `auto` chooses
+    by the device."""
     places: int = Field(16, ge=1, le=10_000)
     """Replicas that are trained at once by `stacked`."""
     runs: int = Field(12, ge=1, le=10_000)
