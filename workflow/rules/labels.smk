@@ -19,6 +19,27 @@ rule build_labels:
         "../scripts/build_labels.py"
 
 
+rule choose_annotators:
+    input:
+        read("choose_annotators"),
+    output:
+        f"{ROOT}/labels/{{dataset}}/labels.{{choice}}.safetensors",
+    log:
+        f"{ROOT}/logs/choose_annotators/{{dataset}}-{{choice}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/choose_annotators/{{dataset}}-{{choice}}.jsonl"
+    group:
+        "prepare"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(30),
+    params:
+        **given("choose_annotators", "choice", "seed", "code"),
+    script:
+        "../scripts/choose_annotators.py"
+
+
 rule approximate_distribution:
     input:
         read("approximate_distribution"),

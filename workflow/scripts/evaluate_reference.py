@@ -6,7 +6,7 @@ from utopia.provenance.job import record
 
 with record(snakemake) as job:
     labels, output = Path(snakemake.input.labels), Path(snakemake.output[0])
-    if snakemake.wildcards.reference == "label_study":
+    if snakemake.params.run["reference"] == "label_study":
         from utopia.evaluation.label_study import study_labels
 
         study_labels(run=snakemake.params.run, labels=labels, output=output)
@@ -14,7 +14,7 @@ with record(snakemake) as job:
         from utopia.evaluation.references import evaluate_reference
 
         evaluate_reference(
-            reference=snakemake.wildcards.reference,
+            reference=snakemake.params.run["reference"],
             run=snakemake.params.run,
             labels=labels,
             features=[Path(path) for path in snakemake.input.get("features", [])],

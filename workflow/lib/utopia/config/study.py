@@ -49,8 +49,9 @@ class Distribution(Strict):
     """What lies beyond the label range: nothing (to the letter), the mirror image, or kernel taps renormalised [U]."""
     estimator: Literal["convolution", "calibrated", "oracle"] = "convolution"
     """How the distribution of the utopia labels is had: `convolution` is ULDA (Eq. 2); `calibrated` (ours) shrinks and
-    smooths by the variance that the annotators' votes show; `oracle` is that of the annotators who are not behind the
-    label, a control. The last two need single votes and leave delta, sigma, kernel and boundary out."""
+    smooths by the variance that the annotators' votes show; `oracle` is the true one, a control: of the planted utopia
+    labels where they are known, else of the annotators held out to judge, or not behind the label. The last two need
+    single votes and leave delta, sigma, kernel and boundary out."""
     scope: Literal["video", "train_set"] = "video"
     """Counts per video (ULDA 3.2: "on each time-series data") or pooled over the training videos of a fold."""
     extension: Literal["alternate", "right", "none"] = "alternate"

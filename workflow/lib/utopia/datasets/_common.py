@@ -84,8 +84,9 @@ class LabelledItem:
 
     times: [T] seconds. labels: target -> [T] training label, or [T, C] where a target has the columns that `COLUMNS`
     names; empty of an item whose labels are not published. evaluation: target -> like labels, only where predictions
-    are judged by another label. votes: target -> [annotators, T], in label units, so that their mean is the label of
-    all annotators.
+    are judged by another label. utopia: target -> [2, T] mean and deviation of the law that
+    the label of infinitely many annotators was drawn from, only where it is planted.
+    votes: target -> [annotators, T], in label units, so that their mean is the label of all annotators.
     shots: for the summary protocol `picks` [T], `n_frames` [1], and, where they are known, `change_points` [shots, 2]
     (inclusive frames) and `user_summary` [users, frames] of 0/1. judged: target -> [T] bool, the labels that metrics
     count, only where that is not all. annotators: the annotators behind the training label.
@@ -96,6 +97,7 @@ class LabelledItem:
     times: np.ndarray
     labels: Mapping[str, np.ndarray]
     evaluation: Mapping[str, np.ndarray] = field(default_factory=dict)
+    utopia: Mapping[str, np.ndarray] = field(default_factory=dict)
     votes: Mapping[str, np.ndarray] = field(default_factory=dict)
     shots: Mapping[str, np.ndarray] = field(default_factory=dict)
     judged: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from utopia import arrays
 from utopia.config.study import Distribution
 from utopia.distribution.calibrated import calibrate
 from utopia.distribution.histogram import bin_index, bin_total, count_bins
-from utopia.distribution.oracle import held_out_counts
+from utopia.distribution.oracle import held_out_counts, planted_counts
 from utopia.distribution.series import describe_series, prefix
 from utopia.errors import InputError
 
@@ -66,7 +66,11 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
             )
         behind = np.isin(np.arange(len(votes_AT)), file.meta["annotators"].get(item, range(len(votes_AT))))
         if chosen.estimator == "oracle":
-            return held_out_counts(votes_AT[~behind], chosen, where=where)
+            law_2T = file.get(f"{item}/{target}.utopia")
+            if law_2T is not None:
+                return planted_counts(law_2T, chosen, where=where)
+            judges = file.meta.get("judges", {}).get(item)
+            return held_out_counts(votes_AT[~behind if judges is None else judges], chosen, where=where)
         return calibrate(label(item, target), votes_AT[behind], chosen, where=where)
 
     for target in targets:

@@ -22,8 +22,9 @@ OVER: Mapping[str, summary.Over] = {"summe": "max"}
 class Judged:
     """One item under one target: `label` [T] (of reactions [T, C]) judges, the rest serves single protocols.
 
-    consensus: [T], the mean of all annotators' votes (the label where single votes are not known), and votes [U, T],
-    the single ones where they are known, for rank correlations and the distance of distributions. columns: names of
+    consensus: [T], the mean vote of all annotators, or of those held out to judge (the label where single votes are not
+    known), and votes [U, T], the single ones where they are known, for rank correlations and the distance of
+    distributions. columns: names of
     the C reactions. constant: the correlation with a constant series. counted: [T], which labels of the `affect`
     protocol count; None: all.
     """
@@ -53,7 +54,7 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> 
     label = labels.evaluation(item, target).astype(np.float64)
     if labels.protocol == "reactions":
         return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
-    stored = labels.votes(item, target)
+    stored = labels.judging_votes(item, target)
     votes = None if stored is None else stored.astype(np.float64)
     if labels.protocol != "summary":
         return Judged(labels.protocol, label, votes=votes, counted=labels.judged(item, target))

@@ -21,6 +21,13 @@ from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
 _log = logging.getLogger(__name__)
+METRICS = {
+    "affect": ("mse", "mse_item", "rmse", "rmse_item", "pcc", "pcc_pooled", "wasserstein"),
+    "summary": ("f_score", "kendall", "spearman", "kendall_users", "spearman_users", "wasserstein"),
+    "reactions": ("correlation",),
+}
+"""What is declared not to be had, by protocol, where no item can be tested."""
+
 Reference = Literal["random", "human", "oracle", "ridge"]
 
 
@@ -42,6 +49,7 @@ def evaluate_reference(
     per fold. `ridge`: a linear map from the features, fitted to the training items of the fold (`utopia.evaluation.
     ridge`). It does not depend on a seed either; each repeat has the same numbers, so that networks can be compared
     with it in pairs. Items without features are left out, and so are folds in which fewer than two train or none tests.
+    Where the labels file has no fold, every metric is declared as one that cannot be had, with the reason.
 
     Args:
         reference: which.
@@ -64,6 +72,11 @@ def evaluate_reference(
         raise InputError(f"there is no reference {reference!r}", remedy=f"use one of {', '.join(makers)}")
     read = Labels(labels)
     made: list[Row] = []
+    if not read.folds:  # as a run that cannot be trained is, so is this one declared
+        dropped = "; ".join(fold["reason"] for fold in read.meta.get("dropped_folds", [])) or "there is no fold"
+        names = METRICS[read.protocol]
+        metrics_file.write(output, [metrics_file.hole(t, name, dropped) for t in run["targets"] for name in names])
+        return
     for target in run["targets"]:
         for fold in read.folds:
             if not fold["test"]:

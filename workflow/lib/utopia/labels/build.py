@@ -146,7 +146,8 @@ def _split(folds: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict
 def _arrays(item: LabelledItem) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of an item. Labels that are vectors are as numerous as features, and so no wider than these."""
     yield f"{item.id}/times", np.asarray(item.times, dtype=np.float64)
-    for suffix, series in (("", item.labels), (".evaluation", item.evaluation), (".votes", item.votes)):
+    numbers = (("", item.labels), (".evaluation", item.evaluation), (".utopia", item.utopia), (".votes", item.votes))
+    for suffix, series in numbers:
         for target, values in series.items():
             vector = suffix != ".votes" and np.ndim(values) == 2
             yield f"{item.id}/{target}{suffix}", np.asarray(values, dtype=np.float32 if vector else np.float64)

@@ -98,6 +98,12 @@ class Labels:
         """All annotators' votes in label units, [annotators, T]; None where the data set gives only their mean."""
         return self.arrays.get(f"{item}/{target}.votes")
 
+    def judging_votes(self, item: str, target: str) -> np.ndarray | None:
+        """The votes of those who judge, [annotators, T]: of all, where nobody is held out to judge."""
+        votes = self.votes(item, target)
+        judges = self.meta.get("judges", {}).get(item)
+        return votes if votes is None or judges is None else votes[judges]
+
     def has_shots(self, item: str) -> bool:
         """Whether shots and user summaries are known."""
         return f"{item}/change_points" in self.arrays

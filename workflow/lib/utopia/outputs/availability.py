@@ -10,9 +10,10 @@ from typing import Any
 from utopia import registry
 from utopia.config.extraction import FineTune
 from utopia.config.load import RESOURCES
-from utopia.config.study import PRECOMPUTED, StudyBase
+from utopia.config.study import PRECOMPUTED, Generated, StudyBase
+from utopia.config.suggest import nearest
 from utopia.datasets import _common
-from utopia.errors import InputError
+from utopia.errors import ConfigError, InputError
 from utopia.fetch import recipe
 from utopia.outputs import comparability
 from utopia.outputs.catalog import Figure, Table
@@ -119,6 +120,24 @@ def _remedied(reason: str, name: str, role: str = "") -> str:
     return reason if not command or command in reason else f"{reason} (to get it: {command})"
 
 
+def selected(kind: str, known: dict[str, Any], wanted: Any, study: str) -> dict[str, Any]:
+    """The entries of the catalogue that a study makes.
+
+    Raises:
+        ConfigError: it names one that there is not.
+    """
+    if wanted == "all":
+        return {name: entry for name, entry in known.items() if not entry.studies or study in entry.studies}
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"there is no entry {name!r} in the {kind}{nearest(name, known)}",
+                where=kind,
+                remedy=f"use: {', '.join(known)}",
+            )
+    return {name: known[name] for name in known if name in wanted}
+
+
 def leave_out(tables: dict[str, Table], figures: dict[str, Figure], kept: Iterable[str]) -> list[str]:
     """Take out of both the entries none of whose data sets is kept. Returns their names."""
     there = {"", *kept}
@@ -145,19 +164,25 @@ def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
     if run.reference == RIDGE and run.protocol == "reactions":
         return "a label of reactions is no single number, and the linear map predicts one"
     if run.reference not in (None, RIDGE):
-        return ""
+        return _voteless(run, options) if run.labels_key else ""
     return there.feature_reason or _voteless(run, options) or _untrainable(run, there)
 
 
 def _voteless(run: Run, options: Any) -> str:
-    """Why the estimator of a run's utopia distribution has no votes to work on; empty if it has, or needs none."""
+    """Why a run has no votes to choose annotators or estimate its utopia distribution from; empty if it needs none."""
+    if run.labels_key and (reason := _without_votes("a choice of annotators", run, options)):
+        return reason
     estimator = run.distribution.get("estimator", "convolution")
     if estimator == "convolution":
         return ""
     if reason := _without_votes(f"the estimator {estimator!r}", run, options):
         return reason
-    if estimator == "oracle" and options.label_annotators is None:
-        return "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`"
+    held_out = options.label_annotators or run.labelling.annotators or run.labelling.judges
+    if estimator == "oracle" and not held_out and not registry.sets("datasets", run.dataset, "UTOPIA_IS_KNOWN"):
+        return (
+            "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`, or "
+            "`labels.judges` of the row"
+        )
     return ""
 
 
@@ -179,8 +204,9 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     settings = study.dataset(name)
     if not study.is_asked(name):
         return _absent(name, Path(settings.folder), NOT_ASKED)
-    if study.generated is not None:
-        return _generated(study, name, settings)
+    how = generation(study, name)
+    if how is not None:
+        return _generated(study, name, settings, how)
     module = registry.load("datasets", name)
     folder = study.data / settings.folder if study.data is not None else EMBEDDED / name
     if not folder.is_dir() and (EMBEDDED / name).is_dir():
@@ -225,12 +251,21 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
     )
 
 
-def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
-    from utopia.inputs.miniature import item_ids, video_ids
+def generation(study: StudyBase, name: str) -> Generated | None:
+    """What a data set is generated from; None where it is read."""
+    from utopia.inputs.miniature import always_generated
 
-    assert study.generated is not None
+    if not always_generated(name):
+        return study.generated
+    own = study.dataset(name).options
+    return Generated(items={name: own.series}, seconds=own.seconds, annotators=own.annotators, label_annotators=1)
+
+
+def _generated(study: StudyBase, name: str, settings: Any, how: Generated) -> DatasetPlan:
+    from utopia.inputs.miniature import always_generated, item_ids, video_ids
+
     folder = study.root / "inputs" / "raw" / name
-    count = study.generated.items.get(name, 0)
+    count = how.items.get(name, 0)
     if not count:
         return _absent(name, folder, "the miniature does not generate this data set")
     with_video = tuple(video_ids(name, count))
@@ -247,7 +282,7 @@ def _generated(study: StudyBase, name: str, settings: Any) -> DatasetPlan:
         with_video=with_video,
         features=features,
         feature_reason=why,
-        notes=("generated miniature data",),
+        notes=("generated data" if always_generated(name) else "generated miniature data",),
         shards=_shards(study, with_video, features, settings.shard),
         precomputed=drawn,
     )
@@ -281,7 +316,7 @@ def _choose(
 def _feature(study: StudyBase, feature: str, folder: Path, videos: bool, no_videos: str) -> tuple[str, Path | None]:
     settings = study.features[feature]  # type: ignore[attr-defined]
     if settings.extractor in PRECOMPUTED:
-        if study.generated is not None:
+        if generation(study, folder.name) is not None:
             from utopia.inputs.miniature import draws_features
 
             # the file is not there yet when the first run is planned, so the whole folder is what the job reads

@@ -123,6 +123,8 @@ def _candidates(plan: Plan) -> Iterator[tuple[str, Names]]:
             yield "extract_features", {"dataset": name, "shard": f"{number:04d}"}
         for feature in survey.precomputed:
             yield "import_features", {"dataset": name, "feature": feature}
+    for dataset, choice in plan.labellings():
+        yield "choose_annotators", {"dataset": dataset, "choice": choice}
     for path in plan.distributions():
         folder, name = path.split("/")[-2:]
         key = name.removeprefix("distribution.").removesuffix(".safetensors")
@@ -132,7 +134,8 @@ def _candidates(plan: Plan) -> Iterator[tuple[str, Names]]:
             yield rule, {"batch": batch}
     for run in plan.runs.values():
         if run.reference is not None:
-            yield "evaluate_reference", {"dataset": run.dataset, "reference": run.reference}
+            name = run.id.removeprefix(f"{run.dataset}.reference.")
+            yield "evaluate_reference", {"dataset": run.dataset, "reference": name}
     for run_id in plan.submissions():
         yield "write_submission", {"run": run_id}
     for table in plan.tables:

@@ -1,4 +1,4 @@
-"""Which runs share a training job: those on the same data with the same model, that differ in treatment only."""
+"""Which runs share a training job: those on the same labels with the same model, that differ in treatment only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def packs(runs: Iterable[Run], most: int) -> dict[str, list[Run]]:
     for run in runs:
         if run.reference is None:
             shared = {name: value for name, value in run.settings.items() if name not in TREATMENT}
-            groups[run.dataset, str(run.settings["model"])][files.digest([shared])].append(run)
+            groups[run.dataset, str(run.settings["model"])][files.digest([shared, run.labels_key])].append(run)
     found: dict[str, list[Run]] = {}
     for (dataset, model), by_settings in groups.items():
         pieces = [piece for group in by_settings.values() for piece in _split(group, most)]

@@ -15,7 +15,7 @@ from utopia.errors import ConfigError
 from utopia.features import cards
 from utopia.inputs.miniature import draws_features
 from utopia.outputs import catalog, claims, comparison_rows, expectations, jobs
-from utopia.outputs.availability import DatasetPlan, leave_out, obstacle, survey
+from utopia.outputs.availability import DatasetPlan, generation, leave_out, obstacle, selected, survey
 from utopia.outputs.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.outputs.claims import Claim
 from utopia.outputs.jobs import Job
@@ -61,8 +61,8 @@ class Plan:
         self.study = study
         self.root = study.root
         self.catalog: dict[str, Table] = catalog.tables()
-        self.tables: dict[str, Table] = _selected("tables", self.catalog, study.tables, study.study)
-        self.figures: dict[str, Figure] = _selected("figures", catalog.figures(), study.figures, study.study)
+        self.tables: dict[str, Table] = selected("tables", self.catalog, study.tables, study.study)
+        self.figures: dict[str, Figure] = selected("figures", catalog.figures(), study.figures, study.study)
         shown = {name for table in self.tables.values() for name in table.datasets}
         shown |= {name for figure in self.figures.values() for name in figure.datasets}
         # series that are drawn for a question are nobody's missing data where it is not asked
@@ -156,9 +156,14 @@ class Plan:
         """The manifest of a data set."""
         return f"{self.root}/inputs/{dataset}.json"
 
-    def labels(self, dataset: str) -> str:
-        """The labels file of a data set."""
-        return f"{self.root}/labels/{dataset}/labels.safetensors"
+    def labels(self, dataset: str, choice: str = "") -> str:
+        """The labels file of a data set, or one of some of its annotators (`Run.labels_key`)."""
+        return f"{self.root}/labels/{dataset}/{'.'.join(filter(None, ['labels', choice]))}.safetensors"
+
+    def labellings(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Every choice of annotators of a run: its data set and name, and its settings."""
+        chosen = (run for run in self.runs.values() if run.labels_key)
+        return {(run.dataset, run.labels_key): run.labelling.model_dump(mode="json") for run in chosen}
 
     def distribution(self, dataset: str, key: str) -> str:
         """A distribution file of a data set."""
@@ -183,7 +188,7 @@ class Plan:
             if there.available and self.study.dataset(name).distribution is not None:
                 settings, window = self._default_distribution(name)
                 found[self.default_distribution(name)] = {"settings": settings, "window": window}
-        for run in (run for run in self.runs.values() if run.distribution):
+        for run in (run for run in self.runs.values() if run.distribution and run.reference is None):
             path = self.distribution(run.dataset, run.distribution_key)
             found[path] = {"settings": dict(run.distribution), "window": run.window}
         return found
@@ -326,10 +331,9 @@ class Plan:
         Raises:
             KeyError: the study generates no such data set.
         """
-        if self.study.generated is None:
+        if (how := generation(self.study, dataset)) is None:
             raise KeyError(dataset)
-        count, size = self.study.generated.items[dataset], self.study.generated.size(dataset)
-        return {"count": count, "settings": size, "seed": self.study.seed}
+        return {"count": how.items[dataset], "settings": how.size(dataset), "seed": self.study.seed}
 
     def table_settings(self, name: str) -> dict[str, Any]:
         """A table as the rendering job needs it (JSON-able)."""
@@ -383,9 +387,7 @@ class Plan:
     def not_comparable(self, run: Run) -> list[str]:
         """Why a run's values cannot be compared with published values; what is known before the run."""
         there = self.datasets[run.dataset]
-        if there.generated:
-            return ["generated miniature data"]
-        return [*there.protocol_notes, *(there.notes if run.features else ())]
+        return [*there.protocol_notes, *(there.notes if run.features or there.generated else ())]
 
     def figure_reason(self, name: str) -> str:
         """Why a figure cannot be drawn; empty where it can."""
@@ -413,17 +415,3 @@ class Plan:
             "feature_names": list(there.features) if there else [],
             "feature_reason": there.feature_reason if there else "",
         }
-
-
-def _selected(kind: str, known: dict[str, Any], wanted: Any, study: str) -> dict[str, Any]:
-    """The entries of the catalogue that a study makes."""
-    if wanted == "all":
-        return {name: entry for name, entry in known.items() if not entry.studies or study in entry.studies}
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(
-                f"there is no entry {name!r} in the {kind}{nearest(name, known)}",
-                where=kind,
-                remedy=f"use: {', '.join(known)}",
-            )
-    return {name: known[name] for name in known if name in wanted}

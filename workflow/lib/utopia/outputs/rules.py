@@ -163,6 +163,11 @@ def _training_modules(run: Run) -> list[str]:
     return [f"utopia.training.{training_mode([run])}", "utopia.training.run", *components]
 
 
+def _labels(plan: Plan, run: Run) -> str:
+    """The labels file of a run."""
+    return plan.labels(run.dataset, run.labels_key)
+
+
 def _training(plan: Plan, names: Names) -> dict[str, Any]:
     runs = plan.packs[names["batch"]]
     return {
@@ -182,7 +187,7 @@ def _training_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     runs = plan.packs[names["batch"]]
     dataset = runs[0].dataset
     return {
-        "labels": plan.labels(dataset),
+        "labels": _labels(plan, runs[0]),
         "features": plan.feature_indexes(dataset),
         "distributions": [plan.distribution(dataset, run.distribution_key) for run in runs if run.distribution],
     }
@@ -267,11 +272,21 @@ RULES: dict[str, Rule] = {
         inputs=lambda plan, w: {"manifest": plan.manifest(w["dataset"]), "card": _card(w["dataset"])},
         outputs=lambda plan, w: {"": [plan.labels(w["dataset"])]},
     ),
+    "choose_annotators": Rule(
+        script="choose_annotators",
+        modules=lambda plan, w: ["utopia.labels.choose"],
+        settings=lambda plan, w: {
+            "choice": plan.labellings()[w["dataset"], w["choice"]],
+            "seed": plan.study.seed,
+        },
+        inputs=lambda plan, w: {"labels": plan.labels(w["dataset"])},
+        outputs=lambda plan, w: {"": [plan.labels(w["dataset"], w["choice"])]},
+    ),
     "approximate_distribution": Rule(
         script="approximate_distribution",
         modules=lambda plan, w: ["utopia.distribution.approximate"],
         settings=lambda plan, w: {"settings": plan.distributions()[plan.distribution(w["dataset"], w["key"])]},
-        inputs=lambda plan, w: {"labels": plan.labels(w["dataset"])},
+        inputs=lambda plan, w: {"labels": plan.labels(w["dataset"], w["key"].partition("@")[2])},
         outputs=lambda plan, w: {"": [plan.distribution(w["dataset"], w["key"])]},
     ),
     "fine_tune": Rule(
@@ -319,7 +334,7 @@ RULES: dict[str, Rule] = {
         modules=lambda plan, w: ["utopia.evaluation.protocols"],
         settings=lambda plan, w: {"runs": [_judged(plan, run) for run in plan.packs[w["batch"]]]},
         inputs=lambda plan, w: {
-            "labels": plan.labels(plan.packs[w["batch"]][0].dataset),
+            "labels": _labels(plan, plan.packs[w["batch"]][0]),
             "predictions": [plan.run_file(run.id, "predictions.safetensors") for run in plan.packs[w["batch"]]],
         },
         outputs=lambda plan, w: {"": [plan.run_file(run.id, "metrics.csv") for run in plan.packs[w["batch"]]]},
@@ -327,11 +342,11 @@ RULES: dict[str, Rule] = {
     "evaluate_reference": Rule(
         script="evaluate_reference",
         modules=lambda plan, w: [
-            f"utopia.evaluation.{'label_study' if w['reference'] == LABEL_STUDY else 'references'}"
+            f"utopia.evaluation.{'label_study' if _reference(plan, w).reference == LABEL_STUDY else 'references'}"
         ],
         settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **_judging(plan)}},
         inputs=lambda plan, w: {
-            "labels": plan.labels(w["dataset"]),
+            "labels": _labels(plan, _reference(plan, w)),
             **({"features": plan.feature_indexes(w["dataset"])} if _reference(plan, w).features else {}),
         },
         outputs=lambda plan, w: {"": [plan.run_file(_reference(plan, w).id, "metrics.csv")]},

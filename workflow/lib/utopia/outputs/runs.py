@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from utopia import registry
 from utopia.config.base import UnknownSettingError, changed
 from utopia.config.faults import of_change
+from utopia.config.labelling import Labelling
 from utopia.config.study import Distribution, StudyBase
 from utopia.config.suggest import nearest
 from utopia.datasets._common import label_limits
@@ -23,7 +24,7 @@ RANDOM = "random"
 """The reference that draws scores."""
 LABEL_STUDY = "label_study"
 """The reference that tests estimates of the utopia distribution on labels alone."""
-_SECTIONS = ("distribution", "model", "loss", "sampler")
+_SECTIONS = ("distribution", "labels", "model", "loss", "sampler")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,25 @@ class Run:
     """Window T of the TNS plan in that file."""
     protocol: str
     """How it is judged: `affect`, `summary` or `reactions`."""
+    labelling: Labelling = field(default_factory=Labelling)
+    """Whose votes label and judge."""
 
     @property
     def distribution_key(self) -> str:
         """Names the distribution file."""
-        return distribution_key(self.distribution, self.window)
+        key, labels = distribution_key(self.distribution, self.window), self.labels_key
+        return f"{key}@{labels}" if labels else key
+
+    @property
+    def labels_key(self) -> str:
+        """Names the labels file; empty: the data set's own."""
+        return labels_key(self.labelling)
+
+
+def labels_key(labelling: Labelling) -> str:
+    """A readable name for who labels and judges; empty where the data set's own options say it."""
+    given = labelling.model_dump(exclude_defaults=True)
+    return ",".join(f"{name}={value}" for name, value in sorted(given.items()))
 
 
 def distribution_key(settings: Mapping[str, Any], window: int) -> str:
@@ -96,12 +111,14 @@ def resolve(
     }
     window = int(study.samplers.tns.window)  # type: ignore[attr-defined]
     if choice.reference:
-        run_id = f"{dataset}.reference.{choice.reference}"
+        labelling, suffix = _labelling(overrides, where)
+        run_id = f"{dataset}.reference.{choice.reference}{suffix}"
         read = features if choice.reference == RIDGE else ()
         settings = {"id": run_id, "reference": choice.reference, **common} | ({"features": list(read)} if read else {})
         draws = {LABEL_STUDY: "label_draws", RANDOM: "random_draws"}.get(choice.reference)
         settings |= {draws: getattr(study.evaluation, draws)} if draws else {}
-        return Run(run_id, dataset, choice.reference, read, settings, _settings(distribution), window, module.PROTOCOL)
+        spread = _settings(distribution)
+        return Run(run_id, dataset, choice.reference, read, settings, spread, window, module.PROTOCOL, labelling)
 
     if choice.treatment not in study.treatments:
         raise ConfigError(
@@ -111,6 +128,7 @@ def resolve(
     treatment = study.treatments[str(choice.treatment)]
     parts: dict[str, Any] = {
         "distribution": distribution,
+        "labels": Labelling(),
         "model": getattr(study.models, str(choice.model)),  # type: ignore[attr-defined]
         "loss": getattr(study.losses, treatment.loss),  # type: ignore[attr-defined]
         "sampler": getattr(study.samplers, treatment.sampler) if treatment.sampler else None,  # type: ignore[attr-defined]
@@ -155,7 +173,15 @@ def resolve(
         _settings(parts["distribution"]),
         window,
         module.PROTOCOL,
+        parts["labels"],
     )
+
+
+def _labelling(overrides: Mapping[str, Scalar], where: str) -> tuple[Labelling, str]:
+    """Who labels and judges in a row that trains nothing, which no other setting concerns; and the end of its id."""
+    parts = {"labels": Labelling()}
+    different = _apply(parts, {name: value for name, value in overrides.items() if name.startswith("labels.")}, where)
+    return parts["labels"], "@" + ",".join(different) if different else ""
 
 
 def _settings(distribution: Distribution | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from utopia import registry
 from utopia.config.study import PRECOMPUTED
 from utopia.errors import ConfigError
 from utopia.files import read_json
-from utopia.outputs import cost
+from utopia.outputs import availability, cost
 from utopia.outputs.packs import packs
 from utopia.outputs.plan import Plan
 from utopia.outputs.runs import Run
@@ -144,8 +144,9 @@ def _mean_length(plan: Plan, dataset: str) -> float:
         known = [float(length) for length in lengths if length]
         if known:
             return sum(known) / len(known)
-    if plan.study.generated is not None:
-        return float(plan.study.generated.size(dataset)["seconds"])
+    how = availability.generation(plan.study, dataset)
+    if how is not None:
+        return float(how.size(dataset)["seconds"])
     if dataset not in SECONDS_OF_A_VIDEO:
         raise ConfigError(
             f"the length of {dataset}'s videos is not known before they are listed",

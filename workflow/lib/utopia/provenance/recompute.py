@@ -35,6 +35,7 @@ TRAINING = "workflow/scripts/train_runs.py"
 FROM_RAW = tuple(f"workflow/scripts/{name}.py" for name in ("list_inputs", "build_labels", "import_features"))
 EVALUATIONS = ("workflow/scripts/evaluate_runs.py", "workflow/scripts/evaluate_reference.py")
 DERIVED = (
+    "workflow/scripts/choose_annotators.py",
     "workflow/scripts/approximate_distribution.py",
     *EVALUATIONS,
     "workflow/scripts/write_submission.py",

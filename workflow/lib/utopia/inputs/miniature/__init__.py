@@ -26,7 +26,8 @@ FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
 _MOST = 999
 _MOST_OF = {"liris": 48}
-_DRAWN = frozenset({"planted", "planted_effects", "planted_reactions"})
+_DRAWN = frozenset({"planted", "planted_effects", "planted_reactions", "planted_votes"})
+_ALWAYS = frozenset({"planted_votes"})
 _LABELS_ONLY = frozenset({"case"})
 
 
@@ -94,6 +95,12 @@ def draws_features(dataset: str) -> bool:
     """Whether a data set is generated as features, without videos: its generator writes the file that its feature
     names (`extractor: hdf5`)."""
     return dataset in _DRAWN
+
+
+def always_generated(dataset: str) -> bool:
+    """Whether a data set is generated in every study that shows it, also where the others are real data. Its own
+    options give its size."""
+    return dataset in _ALWAYS
 
 
 def damaged_id(dataset: str, count: int) -> str:
