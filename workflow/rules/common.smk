@@ -3,6 +3,9 @@ import shlex
 import sys
 from functools import cache
 
+from snakemake_logger_plugin_utopia.run import EXPECTED
+
+from utopia.outputs.price import price
 from utopia.provenance import environment
 
 # Snakemake starts scripts by the path of Python, and does not quote it: from a folder with a blank in its name that fails.
@@ -11,6 +14,11 @@ if shlex.quote(sys.executable) != sys.executable:
 
 # The logger plugin and jobs learn from it where the study's own folder is.
 os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root)
+
+# The time left is judged by what each job is expected to cost.
+if workflow.is_main_process:
+    EXPECTED.seconds = price(PLAN).seconds_by_rule()
+    EXPECTED.cores = int(workflow.nodes or workflow.cores or 0)
 
 
 def scaled(amount, most=None):

@@ -77,6 +77,30 @@ def test_a_configuration_error_exits_with_2_and_without_a_traceback() -> None:
     assert done.stdout == ""
 
 
+ASKED = {  # of each command that reads a configuration: what else it must be given
+    "explain": ["x"], "why": ["x"], "touched": ["--host", "x"], "sign": ["--check"], "fetch": ["--dry-run"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(set(cli.COMMANDS) - {"diff"}))
+def test_a_fault_of_the_configuration_ends_every_command_alike(command: str, tmp_path: Path) -> None:
+    """The same code, the same message with every fault, and before any other work, whatever is there of the study."""
+    settings = tmp_path / "bad.yaml"
+    settings.write_text("repeets: 3\nengine: {runs: 0}\nonly_datasets: [summmme]\ntables: [ulda_tabel_1]\n")
+    begun = os.times()
+    done = utopia(command, "--configfile", str(settings), *ASKED.get(command, []))
+    ended = os.times()
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    assert "the configuration has 4 faults" in done.stderr
+    for place, words in (
+        ("bad.yaml:1", "repeats"), ("bad.yaml:2", "runs"), ("bad.yaml:3", "'summe'"), ("bad.yaml:4", "'ulda_table_1'"),
+    ):  # fmt: skip
+        assert any(place in line and words in line for line in done.stderr.splitlines()), place
+    spent = ended.children_user + ended.children_system - begun.children_user - begun.children_system
+    assert spent < 4, "no Snakemake, no records, no trials of the machine"
+
+
 def test_debug_shows_the_traceback() -> None:
     done = utopia("plan", "--study", "papper", "--debug")
     assert done.returncode != 0

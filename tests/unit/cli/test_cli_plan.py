@@ -15,7 +15,7 @@ from utopia.config.load import REPOSITORY, load
 from utopia.outputs.plan import Plan
 
 UTOPIA = str(Path(sys.executable).parent / "utopia")
-KEYS = {"study", "jobs", "runs", "datasets", "tables", "figures", "absent_runs", "left_out"}
+KEYS = {"study", "jobs", "runs", "datasets", "tables", "figures", "absent_runs", "left_out", "asked", "price"}
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_without_data_everything_is_absent_with_its_reason(without_data: Plan) -
     drawn = {figure["figure"] for figure in found["figures"] if not figure["reason"]}
     assert drawn == {"beyond_figure_1", "beyond_figure_2"}
     text = "\n".join(in_words(found, []))
-    assert "no data folder was given" in text
+    assert text.count("no data folder was given") == 1, "a reason is said once"
     assert "nothing to do" in text
     json.dumps(found, allow_nan=False)
 
@@ -54,6 +54,12 @@ def test_jobs_are_shown_with_their_reasons(without_data: Plan) -> None:
         "rules": [{"rule": "train_run", "count": 2, "reasons": {"missing output files": 1, "forced execution": 1}}],
     }
     assert any("train_run" in line and " 2 " in line for line in in_words(found, jobs))
+
+
+def test_batches_of_runs_share_a_line(without_data: Plan) -> None:
+    jobs = [engine.RuleJobs(f"train_liris_et_{number}", 1, ["Missing output files: a"]) for number in range(1, 4)]
+    lines = [line.split() for line in in_words(describe(without_data, jobs), jobs)]
+    assert ["train_*", "3", "output", "is", "missing"] in lines
 
 
 def test_the_command_on_the_miniature() -> None:

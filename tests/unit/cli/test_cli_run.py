@@ -198,3 +198,46 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch, capsys) -> Non
     assert runlock.is_held(tmp_path)
     os.utime(tmp_path / "audit" / "run.json", (0, 0))
     assert not runlock.is_held(tmp_path)
+
+
+def test_a_study_whose_tables_would_all_be_empty_is_refused(capsys) -> None:
+    from utopia.cli.run import refuse_empty
+    from utopia.config.load import load
+    from utopia.outputs.plan import Plan
+
+    with pytest.raises(UtopiaError) as refused:
+        refuse_empty(Plan(load({"study": "paper"})), insist=False)
+    said = str(refused.value)
+    assert "all 13 tables of the papers would be empty" in said and "no data folder was given" in said
+    assert "DATA=<folder>" in said and "--allow-empty" in said and "STUDY=open" in said
+    refuse_empty(Plan(load({"study": "paper"})), insist=True)
+    assert "13 of 13 tables of the papers will be empty" in capsys.readouterr().err
+    for study in ("miniature", "open"):
+        refuse_empty(Plan(load({"study": study})), insist=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_data_of_one_table_are_enough_to_run(shared_data: Path, tmp_path: Path, capsys) -> None:
+    from utopia.cli.run import refuse_empty
+    from utopia.config.load import load
+    from utopia.outputs.plan import Plan
+
+    (tmp_path / "summe").symlink_to(shared_data / "summe")
+    refuse_empty(Plan(load({"study": "paper", "data": str(tmp_path)})), insist=False)
+    assert "to make only what has data: --datasets studyforrest,summe" in capsys.readouterr().err
+    refuse_empty(Plan(load({"study": "paper", "data": str(tmp_path), "only_datasets": ["summe"]})), insist=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_program_refuses_and_a_dry_run_does_not(tmp_path: Path) -> None:
+    utopia = str(Path(sys.executable).parent / "utopia")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"results: {tmp_path / 'results'}\n")
+    words = [utopia, "run", "--study", "paper", "--configfile", str(settings), "--cores", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "tables of the papers would be empty" in done.stderr
+    assert not (tmp_path / "results").exists()
+    words += ["--dry-run", "--tables", "Table 2", "--datasets", "studyforrest,summe"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines() if "render_table" in line] == [["render_table", "1"]]

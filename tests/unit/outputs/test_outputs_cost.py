@@ -19,12 +19,12 @@ def plan() -> Plan:
 
 
 def test_cost_of_the_miniature(plan: Plan, tmp_path: Path) -> None:
-    """Clips of 60 s: 2 frames a second of GoogLeNet and a patch of VGGish every 0.96 s."""
+    """Clips of 60 s: 2 frames a second of GoogLeNet at half its side, and a patch of VGGish every 0.96 s."""
     clips = len(plan.datasets["liris"].with_video)
     found = cost.extraction(plan.study, plan.datasets["liris"], tmp_path / "none.json")
     assert clips and found is not None and (found.videos, found.seconds) == (clips, clips * 60)
     assert found.rows == clips * (120 + 63)
-    expected = clips * (60 * 0.03 + 120 * 0.055 + 63 * 0.037)
+    expected = clips * (60 * 0.03 + 120 * 0.055 / 4 + 63 * 0.037)
     assert found.cpu_seconds == pytest.approx(expected, abs=0.5)
     assert found.gpu_seconds is None and not found.unknown
     assert f"{clips} videos" in cost.in_words(found)

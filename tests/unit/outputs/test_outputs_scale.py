@@ -6,7 +6,7 @@ import pytest
 
 from utopia.config.load import load
 from utopia.errors import ConfigError
-from utopia.outputs import cost, scale
+from utopia.outputs import cost, rates, scale
 from utopia.outputs.plan import Plan
 
 
@@ -33,11 +33,11 @@ def test_training_counts_every_replica_and_epoch_at_the_rate_of_its_model(paper:
     by_model = {"et": 3, "pgl_sum": 3, "rmn": 2}  # ULDA Table 7: baseline, CWL and, but for RMN, TNS + CWL
     frames = 100 * 40.0 * 2.0 * 0.8
     settings = {run.settings["model"]: run.settings for run in _runs(paper, "pmemo")}
+    rates = {"et": 4.1e-4, "pgl_sum": 6.0e-5, "rmn": 7.0e-5}  # benchmarks/rates.py; PGL-SUM is 128 wide on PMEmo
     expected = sum(
-        count * 2 * 3 * settings[model]["model_config"]["training"]["epochs"] * frames
-        * scale.TRAINING_CPU_SECONDS[model]
+        count * 2 * 3 * settings[model]["model_config"]["training"]["epochs"] * frames * rates[model]
         for model, count in by_model.items()
-    )  # fmt: skip
+    )
     assert stages(found)["training"].core_seconds == pytest.approx(expected)
     assert stages(found)["training"].gpu_seconds is None and found.as_dict()["gpu_hours"] is None
 
@@ -66,13 +66,20 @@ def test_what_was_never_measured_is_named_and_not_guessed(paper: Plan) -> None:
         scale.price(paper, "x", 10)
 
 
+def test_an_epoch_of_clips_takes_one_of_every_video_however_long_it_is(paper: Plan) -> None:
+    short, long = (stages(scale.price(paper, "eev", 1000, seconds=each))["training"] for each in (100.0, 400.0))
+    assert short.core_seconds == pytest.approx(long.core_seconds)
+
+
 def test_the_study_s_own_trainings_give_the_rate() -> None:
     replica = {"seconds": 6.0, "epochs": 10, "fitted": ["a", "b"]}
     summary = {
-        "settings": {"model": "et"},
+        "settings": {"model": "et", "dataset": "liris"},
         "device": "cuda",
         "items": {"a": 100, "b": 200, "c": 900},
         "replicas": [replica, {**replica, "seconds": None}],
     }
-    rate, where = scale._measured([summary])["et"]
-    assert rate == pytest.approx(6.0 / 3000) and where.startswith("cuda")
+    found = rates.of_trainings([summary])
+    for key in (("liris", "et"), ("", "et")):
+        assert found[key].per_frame == pytest.approx(6.0 / 3000) and found[key].on_gpu
+        assert found[key].source.startswith("measured here: this study's own trainings")

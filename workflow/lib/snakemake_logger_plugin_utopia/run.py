@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +17,29 @@ from utopia.provenance import cluster, failures
 from utopia.provenance.failures import Failure
 
 _CLOCK_SECONDS = 0.02  # by which a file system's clock may be behind
+_PRIOR = 5.0
+"""Seconds of work that what was expected counts for, beside what is seen."""
+_HALF_LIFE = 180.0
+"""Seconds after which what a job has told of the machine's speed counts half."""
+_SETTLED = 30.0
+"""Seconds after which the jobs that have run at once tell how many will."""
+_BY_BATCH = re.compile(r"(train|evaluate)_.+_\d+")
 TARGET = "all"
 """The rule that only asks for the others' outputs."""
+
+
+@dataclass
+class Expectation:
+    """What is expected of a run before it begins."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of a job by rule, as the plan prices it."""
+    cores: int = 0
+    """Jobs that can run at once; 0: not known."""
+
+
+EXPECTED = Expectation()
+"""Of this process's run: the Snakefile, which runs in this process too, fills it."""
 
 
 @dataclass
@@ -53,7 +75,8 @@ class Run:
         self.finished: list[JobState] = []
         self.failed: dict[int, Failure] = {}
         self.former_seconds: dict[str, float] = {}
-        """Mean seconds by rule in an earlier run: all that is known before the first job of a rule has ended."""
+        """Mean seconds by rule in an earlier run: what is known best before the first job of a rule has ended."""
+        self.expected = EXPECTED
         self.stopped_by = ""
         """Who ended it before its end: `you` (Ctrl-C) or `SIGTERM`; empty where nobody did."""
         self.slurm = ""
@@ -191,21 +214,61 @@ class Run:
 
     def seconds_by_rule(self) -> dict[str, float]:
         """Mean seconds of a job by rule, from this run where it has any, else from an earlier one."""
+        return {**self.former_seconds, **self._means()}
+
+    def _means(self) -> dict[str, float]:
         taken: dict[str, list[float]] = {}
         for job in self.finished:
             taken.setdefault(job.rule, []).append(job.seconds or 0.0)
-        return {**self.former_seconds, **{rule: sum(each) / len(each) for rule, each in taken.items()}}
+        return {rule: sum(each) / len(each) for rule, each in taken.items()}
+
+    def _known(self) -> dict[str, float]:
+        return {**self.expected.seconds, **self.former_seconds}
+
+    def _weights(self) -> dict[str, float]:
+        """Seconds of a job of each planned rule, as far as they are known before it has run: by an earlier run, else by
+        the plan's price; of a rule that neither knows, like the others."""
+        known = self._known()
+        named = [known[rule] for rule in self.planned if rule in known]
+        typical = sum(named) / len(named) if named else 0.0
+        return {rule: known.get(rule, typical) for rule in self.planned}
+
+    def _estimates(self, now: float) -> dict[str, float]:
+        """Seconds of a job of each planned rule: its own mean, else its weight times how much longer than their weights
+        the jobs of its kind, or else all jobs, have taken so far. A job at work counts once it has overrun its weight.
+        """
+        means, weights, known = self._means(), self._weights(), self._known()
+        seen = [(job.rule, job.seconds or 0.0, job.started + (job.seconds or 0.0)) for job in self.finished]
+        seen += [
+            (job.rule, now - job.started, now)
+            for job in self.running.values()
+            if now - job.started > known.get(job.rule, math.inf)
+        ]
+        # other load on the machine comes and goes: what ended lately tells more
+        pairs = [
+            (kind(rule), taken * (weight := 0.5 ** ((now - ended) / _HALF_LIFE)), known[rule] * weight)
+            for rule, taken, ended in seen
+            if rule in known
+        ]
+        usual = _factor([pair[1:] for pair in pairs], 1.0)
+        found = {}
+        for rule in self.planned:
+            same = [pair[1:] for pair in pairs if pair[0] == kind(rule)]
+            found[rule] = means[rule] if rule in means else weights[rule] * _factor(same, usual)
+        if not any(weights.values()):
+            typical = sum(means.values()) / len(means) if means else 0.0
+            found = {rule: means.get(rule, typical) for rule in self.planned}
+        return found
 
     def remaining_seconds(self) -> float | None:
         """An estimate of the time left: the work left by rule, over how many jobs have run at once so far.
 
-        None before the first job of all has ended.
+        None while nothing is known: before the first job of all has ended, where no earlier run and no price tells.
         """
-        means = self.seconds_by_rule()
-        if not means or not self.total:
+        if not self.total or not (self.finished or any(self._weights().values())):
             return None
-        typical = sum(means.values()) / len(means)
         now = time.time()
+        estimates = self._estimates(now)
         known = [*self.finished, *self.running.values()]
         busy = sum(job.seconds or now - job.started for job in known)
         span = now - min((job.started for job in known), default=now)
@@ -213,14 +276,27 @@ class Run:
         left = 0.0
         longest = 0.0
         for rule, count in self.planned.items():
-            left += max(0, count - settled[rule]) * means.get(rule, typical)
+            left += max(0, count - settled[rule]) * estimates[rule]
         for job in self.running.values():
-            mean = means.get(job.rule, typical)
+            mean = estimates.get(job.rule, 0.0)
             rest = max(mean - (now - job.started), 0.1 * mean)
             left -= mean - rest
             longest = max(longest, rest)
         at_once = max(1.0, busy / span if span > 0 else 1.0)
+        if span < _SETTLED and self.expected.cores:  # too short to tell how many run at once
+            at_once = max(at_once, float(min(self.expected.cores, self.total - self.done)))
         return max(longest, left / at_once, 0.0)
+
+
+def kind(rule: str) -> str:
+    """What rules share that differ in a batch of runs only: `train_liris_et_1` is a `train`."""
+    return rule.partition("_")[0] if _BY_BATCH.fullmatch(rule) else rule
+
+
+def _factor(pairs: Sequence[tuple[float, float]], before: float) -> float:
+    """How much longer than expected jobs have taken, drawn towards `before` while little has been seen."""
+    taken, expected = (sum(each) for each in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+    return (taken + _PRIOR * before) / (expected + _PRIOR)
 
 
 def _plain(path: Any) -> str:

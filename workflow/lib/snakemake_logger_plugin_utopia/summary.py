@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from snakemake_logger_plugin_utopia.run import JobState, Run
+from snakemake_logger_plugin_utopia.run import JobState, Run, kind
 from utopia.provenance import failures
 from utopia.provenance.failures import Cause, Failure
 
@@ -72,8 +72,8 @@ def made(run: Run, style: Style, page: Path | None = None) -> list[str]:
     lines = [style(f"done: {jobs(len(run.finished))} in {duration(run.elapsed)}", "bold", "green")]
     if rules:
         lines += _wrapped("jobs", [f"{rule} {count}" for rule, count in sorted(rules.items())])
-    for kind in ("tables", "figures"):
-        lines += _listed(kind, run.finished)
+    for folder in ("tables", "figures"):
+        lines += _listed(folder, run.finished)
     return lines + page_line(page)
 
 
@@ -82,17 +82,17 @@ def page_line(page: Path | None) -> list[str]:
     return [f"  {'page:':<9} {page}   (utopia open)"] if page is not None and page.is_file() else []
 
 
-def _listed(kind: str, finished: Iterable[JobState]) -> list[str]:
+def _listed(name: str, finished: Iterable[JobState]) -> list[str]:
     """The tables (or figures) that jobs have made: where they are, which, in which formats."""
     formats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for job in finished:
         for output in map(PurePath, job.outputs):
-            if output.parent.name == kind:
+            if output.parent.name == name:
                 formats[str(output.parent)][output.name.split(".")[0]].append(output.suffix.removeprefix("."))
     lines = []
     for folder, found in sorted(formats.items()):
         suffixes = sorted({suffix for each in found.values() for suffix in each})
-        lines += _wrapped(kind, sorted(found), after=f"in {folder} ({', '.join(suffixes)})")
+        lines += _wrapped(name, sorted(found), after=f"in {folder} ({', '.join(suffixes)})")
     return lines
 
 
@@ -167,6 +167,7 @@ def dry_run(stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]) -> l
         stats: the number of jobs by rule.
         reasons: for each rule, what Snakemake gives as the reason of each of its jobs.
     """
+    stats, reasons = _by_kind(stats, reasons)
     width = max([len(rule) for rule in stats] + [4])
     lines = [f"{jobs(sum(stats.values()))} would run (dry run: nothing is changed)", f"  {'rule':<{width}}  jobs  why"]
     for rule, count in sorted(stats.items()):
@@ -174,6 +175,19 @@ def dry_run(stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]) -> l
         words = ", ".join(word if number == count else f"{word} ({number})" for word, number in why.most_common())
         lines.append(f"  {rule:<{width}}  {count:>4}  {words}".rstrip())
     return lines
+
+
+def _by_kind(
+    stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Rules of one batch of runs each in one line: `train_*`."""
+    counts: Counter[str] = Counter()
+    texts: dict[str, list[str]] = defaultdict(list)
+    for rule, count in stats.items():
+        name = rule if kind(rule) == rule else f"{kind(rule)}_*"
+        counts[name] += count
+        texts[name] += reasons.get(rule, ())
+    return dict(counts), texts
 
 
 def _reasons(text: str) -> list[str]:

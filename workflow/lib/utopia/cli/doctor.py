@@ -1,6 +1,8 @@
 """`utopia doctor`: whether this machine, its environment and its data are fit for a run.
 
-Keys of `--json`: `study` (null if the configuration is not valid), `state` (the worst of the checks), `checks` (list of
+A fault of the configuration ends it as it ends every command. Warnings are about what the study at hand needs.
+
+Keys of `--json`: `study`, `state` (the worst of the checks), `checks` (list of
 {check, state: `ok`, `warn` or `fail`, found, remedy}).
 """
 
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from utopia.cli import fitness, options, show
 from utopia.cli.fitness import Check, State
-from utopia.errors import ConfigError, UtopiaError
+from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
@@ -39,19 +41,14 @@ def run(chosen: argparse.Namespace) -> int:
     """Print what was found; 1 if anything fails."""
     from utopia.config.load import REPOSITORY
 
-    study, checks = None, [*fitness.surroundings(getattr(chosen, "notes", ())), *machine()]
+    study = options.load_study(chosen)
+    checks = [*fitness.surroundings(getattr(chosen, "notes", ())), *machine()]
     if chosen.profile:
         checks += fitness.profile(chosen.profile, REPOSITORY)
-    try:
-        study = options.load_study(chosen)
-    except ConfigError as error:
-        checks.append(Check("configuration", "fail", str(error)))
-    else:
-        checks += [Check("configuration", "ok", f"study {study.study}"), *of_study(study)]
+    checks += [Check("configuration", "ok", f"study {study.study}"), *of_study(study)]
     worst = max((check.state for check in checks), key=_LEVELS.index)
     if chosen.json:
-        name = study.study if study else None
-        show.print_json({"study": name, "state": worst, "checks": [asdict(check) for check in checks]})
+        show.print_json({"study": study.study, "state": worst, "checks": [asdict(check) for check in checks]})
     else:
         print("\n".join(in_words(checks)))
     return 1 if worst == "fail" else 0
@@ -70,10 +67,18 @@ def machine() -> Iterator[Check]:
 
 def of_study(study: StudyBase) -> Iterator[Check]:
     """What depends on the study. The repository must be the working directory."""
+    from utopia.outputs.plan import Plan
+    from utopia.outputs.price import price
+
     yield gpu(study.device)
     yield from fitness.folder(study.root)
-    yield fitness.disk(study.root)
-    yield from data(study)
+    try:
+        plan = Plan(study)
+    except (UtopiaError, OSError) as error:
+        yield Check("data", "fail", str(error), "" if isinstance(error, UtopiaError) else "make it readable (`ls -ld`)")
+        return
+    yield fitness.disk(study.root, sum(stage.disk_bytes for stage in price(plan).stages))
+    yield from data(plan)
 
 
 def python() -> Check:
@@ -167,18 +172,15 @@ def gpu(device: str) -> Check:
     return Check("gpu", "ok", "none; networks run on the CPU")
 
 
-def data(study: StudyBase) -> Iterator[Check]:
-    """What data the study finds, and which weights."""
-    from utopia.outputs.plan import Plan
-
-    try:
-        plan = Plan(study)
-    except (UtopiaError, OSError) as error:
-        yield Check("data", "fail", str(error), "" if isinstance(error, UtopiaError) else "make it readable (`ls -ld`)")
-        return
+def data(plan: Plan) -> Iterator[Check]:
+    """What data the study finds of what its tables and figures show, and which weights it extracts with."""
+    study = plan.study
     yield file_times(plan)
-    for name, there in plan.datasets.items():
-        state: State = "ok" if there.generated else "warn"
+    for name in plan.asked:
+        there = plan.datasets[name]
+        # a study that generates its data, or leaves out what is not there, needs no more than it finds
+        content = study.generated is not None or study.without_data == "leave_out"
+        state: State = "ok" if content else "warn"
         remedy = "its cells will be absent; docs/data.md says where the data come from"
         if not there.available:
             yield Check(f"data {name}", state, f"absent: {there.reason}", remedy)
@@ -190,14 +192,19 @@ def data(study: StudyBase) -> Iterator[Check]:
             notes = "".join(f"; {note}" for note in (*there.notes, *there.protocol_notes))
             notes += f"; shots: {there.shots}" if there.shots else ""
             yield Check(f"data {name}", "ok", f"{there.items} items, features {'+'.join(there.features)}{notes}")
-    yield from _weights(study)
+    yield from _weights(plan)
 
 
-def _weights(study: StudyBase) -> Iterator[Check]:
+def _weights(plan: Plan) -> Iterator[Check]:
+    """The weights of the features that were chosen; what another set of features needs stands in a data set's line."""
     from utopia.features import cards
     from utopia.features.weights import find
 
+    study = plan.study
+    chosen = {feature for name in plan.asked for feature in plan.datasets[name].features}
     for name, settings in cards.extracted(study).items():
+        if name not in chosen:
+            continue
         for setting, card in cards.chosen(settings.options).items():
             check = name if setting == "weights" else f"{name} ({setting.removesuffix('_weights')})"
             if card == cards.RANDOM:

@@ -104,8 +104,13 @@ def _clock(where: Path, ahead: float) -> Check:
     return Check("clock", "fail" if abs(ahead) > 60 else "warn", found, remedy)
 
 
-def disk(results: Path) -> Check:
-    """Room where results go: bytes, and names of files."""
+def disk(results: Path, needed: float = 0.0) -> Check:
+    """Room where results go: bytes, and names of files.
+
+    Args:
+        results: the folder of the study.
+        needed: bytes that the study is expected to write.
+    """
     from utopia.files import free_names
 
     where = existing(results)
@@ -116,8 +121,8 @@ def disk(results: Path) -> Check:
         return Check("disk", "fail" if names < 2000 else "warn", few, f"remove small files there, or {_ELSEWHERE}")
     if free < _GIGABYTE // 2:
         return Check("disk", "fail", found, f"free some space, or {_ELSEWHERE}")
-    if free < 5 * _GIGABYTE:
-        return Check("disk", "warn", found, "the published study needs about 5 GB")
+    if free < max(_GIGABYTE, 1.5 * needed):
+        return Check("disk", "warn", f"{found}; the study needs about {show.bytes_in_words(needed)}", _ELSEWHERE)
     return Check("disk", "ok", found)
 
 

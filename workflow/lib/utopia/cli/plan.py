@@ -6,9 +6,14 @@ shots: the file whose shots the F-score goes by, folds: list of {name, train, te
 test_listed},
 extraction: {videos, seconds, rows, cpu_seconds, gpu_seconds, unknown, source}, what extraction from nothing costs, null
 where nothing is extracted}),
-`left_out` (tables and figures that are not made because none of their data sets is there),
+`left_out` (tables and figures that are not made because none of their data sets is there or asked for),
+`asked` (the data sets that the tables and figures show),
 `tables` (list of {table, measured, quoted, absent}: number of cells), `figures` (list of {figure, reason}; the reason
-is null if it will be drawn), `absent_runs` ({run id: reason}).
+is null if it will be drawn), `absent_runs` ({run id: reason}), `price` (of the whole study from nothing: {core_hours,
+gpu_hours (null: no rate was measured on a GPU), disk_gigabytes, wall_hours (on `nodes` of `cores`), nodes, cores,
+stages: list of {stage, jobs, core_seconds, gpu_seconds, longest_seconds (of its longest job), disk_bytes},
+units: list of {unit, count, seconds, source, on_gpu}, tables: {table: core-hours of it alone},
+unknown: what has no measured rate and is in no sum}).
 
 With `--videos N` instead: `dataset`, `videos`, `seconds` (of a video), `nodes`, `cores` (of a node), `stages` (list of
 {stage, jobs, threads, core_seconds, gpu_seconds, disk_bytes}), `jobs`, `core_hours`, `gpu_hours` (null: no rate was
@@ -19,7 +24,10 @@ is not counted) and `source`.
 from __future__ import annotations
 
 import argparse
+import os
+import textwrap
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--videos", type=_positive, metavar="N", help="price a study whose data set has N videos")
     size.add_argument("--dataset", metavar="NAME", help="which data set (default: the one with most videos)")
     size.add_argument("--seconds", type=_positive, metavar="S", help="mean length of a video (default: as it is)")
-    size.add_argument("--nodes", type=_positive, metavar="K", default=1, help="machines at work at once (default: 1)")
-    size.add_argument("--node-cores", type=_positive, metavar="C", default=16, help="cores of each (default: 16)")
+    where = parser.add_argument_group("where it would run, for the time that it takes")
+    where.add_argument("--nodes", type=_positive, metavar="K", default=1, help="machines at work at once (default: 1)")
+    where.add_argument("--node-cores", type=_positive, metavar="C", help="cores of each (default: as this machine has)")
 
 
 def _positive(text: str) -> int:
@@ -55,10 +64,11 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.outputs.plan import Plan
 
     study = options.load_study(chosen)
+    chosen.node_cores = chosen.node_cores or len(os.sched_getaffinity(0))
     if chosen.videos:
         return _price(chosen, Plan(study))
     jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, chosen.configfile)
-    found = describe(Plan(study), jobs)
+    found = describe(Plan(study), jobs, chosen.nodes, chosen.node_cores)
     if chosen.json:
         show.print_json(found)
     else:
@@ -75,9 +85,16 @@ def _price(chosen: argparse.Namespace, plan: Plan) -> int:
     return 0
 
 
-def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
-    """The plan of a study and the jobs of its dry run (the keys are those of `--json`)."""
-    from utopia.outputs import cost
+def describe(plan: Plan, jobs: list[engine.RuleJobs], nodes: int = 1, cores: int = 1) -> dict[str, Any]:
+    """The plan of a study and the jobs of its dry run (the keys are those of `--json`).
+
+    Args:
+        plan: the study's plan.
+        jobs: what a run would do.
+        nodes: machines that the study would have.
+        cores: of each of them.
+    """
+    from utopia.outputs import cost, price
 
     costs: dict[str, Any] = {
         name: cost.extraction(plan.study, there, Path(plan.manifest(name))) for name, there in plan.datasets.items()
@@ -108,6 +125,8 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs]) -> dict[str, Any]:
         "figures": [{"figure": name, "reason": plan.figure_reason(name) or None} for name in plan.figures],
         "absent_runs": dict(sorted(plan.absent_runs.items())),
         "left_out": plan.left_out,
+        "asked": plan.asked,
+        "price": price.price(plan).as_dict(nodes, cores),
     }
 
 
@@ -125,44 +144,76 @@ def _kind(plan: Plan, cell: Cell) -> str:
 def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
+    from utopia.outputs import price
+
+    lines = [f"study {found['study']}", "", "data sets", *_datasets(found), "", "cells of the tables, and core time"]
+    alone = found["price"]["tables"]
+    lines += show.columns(
+        [
+            ["table", "measured", "quoted", "absent", "if it alone is made"],
+            *(
+                [
+                    table["table"],
+                    *(str(table[kind]) for kind in ("measured", "quoted", "absent")),
+                    price.duration(alone[table["table"]] * 3600) if table["measured"] else "-",
+                ]
+                for table in found["tables"]
+            ),
+        ]
+    )
+    absent = {figure["figure"]: figure["reason"] for figure in found["figures"] if figure["reason"]}
+    lines += ["", f"figures: {len(found['figures']) - len(absent)} of {len(found['figures'])}"]
+    known = {each["reason"] for each in found["datasets"] if not each["available"]}
+    lines += _by_reason(absent, known)
+    if found["left_out"]:
+        lines += ["", *_wrapped("left out, because none of their data is there or asked for: ", found["left_out"])]
+    if found["absent_runs"]:
+        lines += ["", f"runs: {found['runs']} of {found['runs'] + len(found['absent_runs'])}"]
+        lines += _by_reason(found["absent_runs"], known)
+    else:
+        lines += ["", f"runs: {found['runs']}, none absent"]
+    lines += ["", *price.in_words(found["price"])]
+    if jobs:
+        return [*lines, "", *dry_run({job.rule: job.count for job in jobs}, {job.rule: job.reasons for job in jobs})]
+    return [*lines, "", "nothing to do: everything asked for is there and up to date"]
+
+
+def _datasets(found: dict[str, Any]) -> list[str]:
+    """Those that the study shows: what is there of each; the absent ones by their reason."""
     from utopia.outputs import cost
     from utopia.outputs.availability import FoldPlan
 
-    lines = [f"study {found['study']}", "", "data sets"]
-    for dataset in found["datasets"]:
-        words = f"{dataset['items']} items; " if dataset["available"] else f"absent: {dataset['reason']}"
-        if dataset["available"]:
-            words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")
-            words += "".join(f" ({note})" for note in dataset["notes"])
-            words += f"; shots: {dataset['shots']}" if dataset["shots"] else ""
+    lines = []
+    asked = [dataset for dataset in found["datasets"] if dataset["name"] in found["asked"]]
+    for dataset in (each for each in asked if each["available"]):
+        words = f"{dataset['items']} items; "
+        words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")
+        words += "".join(f" ({note})" for note in dataset["notes"])
+        words += f"; shots: {dataset['shots']}" if dataset["shots"] else ""
         lines.append(f"  {dataset['name']}: {words}")
         if dataset["extraction"]:
             values = {key: value for key, value in dataset["extraction"].items() if key != "source"}
             lines.append(f"    {cost.in_words(cost.ExtractionCost(**values))}")
         folds = [FoldPlan(**fold) for fold in dataset["folds"]] if dataset["features"] else []
         lines += [f"    cannot be trained: {why}" for fold in folds if (why := fold.obstacle(1))]
-    lines += ["", "cells of the tables"]
-    lines += show.columns(
-        [
-            ["table", "measured", "quoted", "absent"],
-            *(
-                [table["table"], *(str(table[kind]) for kind in ("measured", "quoted", "absent"))]
-                for table in found["tables"]
-            ),
-        ]
-    )
-    absent = [figure for figure in found["figures"] if figure["reason"]]
-    lines += ["", f"figures: {len(found['figures']) - len(absent)} of {len(found['figures'])}"]
-    lines += [f"  {figure['figure']}: absent: {figure['reason']}" for figure in absent]
-    if found["left_out"]:
-        lines += ["", f"left out, because none of their data is there: {', '.join(found['left_out'])}"]
-    if found["absent_runs"]:
-        lines += ["", f"runs: {found['runs']} of {found['runs'] + len(found['absent_runs'])}; absent are"]
-        for reason, count in Counter(found["absent_runs"].values()).most_common():
-            names = [name for name, why in found["absent_runs"].items() if why == reason]
-            lines.append(f"  {', '.join(names[:3])}{f' and {count - 3} more' if count > 3 else ''}: {reason}")
-    else:
-        lines += ["", f"runs: {found['runs']}, none absent"]
-    if jobs:
-        return [*lines, "", *dry_run({job.rule: job.count for job in jobs}, {job.rule: job.reasons for job in jobs})]
-    return [*lines, "", "nothing to do: everything asked for is there and up to date"]
+    return lines + _by_reason({each["name"]: each["reason"] for each in asked if not each["available"]})
+
+
+_NAMED = 6
+"""Names that are listed beside a reason."""
+
+
+def _by_reason(absent: dict[str, str], said: Collection[str] = ()) -> list[str]:
+    """What is absent, each reason once; of one that was said of a data set, only that."""
+    lines = []
+    shown = {name: "" if why in said else why for name, why in absent.items()}
+    for reason, count in Counter(shown.values()).most_common():
+        named = [name for name, why in shown.items() if why == reason]
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        words = reason or "the data set is absent, as said above"
+        lines.append(f"  absent: {', '.join(named[:_NAMED])}{more}: {words}")
+    return lines
+
+
+def _wrapped(title: str, names: list[str]) -> list[str]:
+    return textwrap.wrap(title + ", ".join(names), 118, subsequent_indent="  ", break_on_hyphens=False)

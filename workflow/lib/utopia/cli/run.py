@@ -17,7 +17,7 @@ from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
 
 if TYPE_CHECKING:
-    from utopia.config.study import StudyBase
+    from utopia.outputs.plan import Plan
 
 DEFAULT = "default"
 """The profile that Snakemake reads by itself: jobs run on this machine."""
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--profile", metavar="NAME", default=DEFAULT, help="a folder in profiles/: `slurm` runs the study on a cluster"
     )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.add_argument("--allow-empty", action="store_true", help="run even if every table of the papers stays empty")
     parser.epilog = "What stands after `--` is passed on to Snakemake: utopia run -- --forcerun render_table"
 
 
@@ -44,10 +45,14 @@ def _cores(text: str) -> str:
 def run(chosen: argparse.Namespace) -> int:
     """Check the configuration and run the study. Does not return: Snakemake takes this process over."""
     from utopia.config.load import REPOSITORY
+    from utopia.outputs.plan import Plan
 
     study = options.load_study(chosen)
     options.say_notes(chosen)
-    refuse_future(study)
+    plan = Plan(study)
+    if not chosen.dry_run and not chosen.passed_on:
+        refuse_empty(plan, insist=chosen.allow_empty)
+    refuse_future(plan)
     settings = options.overrides(chosen)
     # an option must follow: `--configfile` takes every word up to the next one, targets too
     more = options.of_snakemake(chosen.configfile) + where(chosen.profile, chosen.cores, REPOSITORY)
@@ -56,24 +61,55 @@ def run(chosen: argparse.Namespace) -> int:
     raise AssertionError("unreachable: exec does not return")
 
 
-def refuse_future(study: StudyBase) -> None:
+def refuse_empty(plan: Plan, *, insist: bool) -> None:
+    """Say which of the papers' tables stay empty, and refuse a run in which all of them do.
+
+    Raises:
+        UtopiaError: no table with published values gets one of ours, because the data are not there.
+    """
+    published = [name for name, table in plan.tables.items() if any(row.published for row in table.rows)]
+    empty = [name for name in published if not plan.table_runs(name)]
+    missing = [name for name in plan.asked if not plan.datasets[name].available]
+    if not empty:
+        return
+    reasons = list(dict.fromkeys(plan.datasets[name].reason for name in missing))
+    study = plan.study.study
+    if len(empty) < len(published) or insist:
+        there = ",".join(name for name in plan.asked if plan.datasets[name].available)
+        print(
+            f"{len(empty)} of {len(published)} tables of the papers will be empty (`utopia plan` says why); "
+            f"to make only what has data: --datasets {there}",
+            file=sys.stderr,
+        )
+        return
+    raise UtopiaError(
+        f"all {len(empty)} tables of the papers would be empty: there are no data for {', '.join(missing)}"
+        if missing
+        else f"all {len(empty)} tables of the papers would be empty: no run behind them can be made",
+        why="; ".join(reasons[:3]),
+        remedy=f"name your data folder: make results STUDY={study} DATA=<folder> (docs/data.md says what goes where, "
+        "`utopia fetch` downloads what can be downloaded); without any data: make results, or make results "
+        f"STUDY=open; to make the empty tables all the same: utopia run --study {study} --allow-empty",
+    )
+
+
+def refuse_future(plan: Plan) -> None:
     """Look at the times of the study's files before anything is done.
 
     Raises:
         UtopiaError: one lies in the future. Snakemake would do the jobs that read it, refuse what they have made
             because it is older than that, and remove it; every later run would end the same way.
     """
-    from utopia.outputs.plan import Plan
     from utopia.provenance.adopt import times
 
-    future = times(Plan(study), Path.cwd()).future
+    future = times(plan, Path.cwd()).future
     if future:
         more = f", and so have {len(future) - 1} more files" if len(future) > 1 else ""
         raise UtopiaError(
             f"it has a time in the future{more}",
             where=future[0],
             why="whatever is made from it seems older than it, and Snakemake refuses and removes that",
-            remedy=f"correct the machine's clock, then: utopia adopt --study {study.study} --inputs",
+            remedy=f"correct the machine's clock, then: utopia adopt --study {plan.study.study} --inputs",
         )
 
 

@@ -65,6 +65,7 @@ def validate(stack: Sequence[Layer], base: Path = REPOSITORY) -> StudyBase:
     """
     merged = layers.merge(stack)
     study, faults = None, [*_unknown_features(merged), *_data_folder(merged, base), *_results_folder(merged, base)]
+    faults += [fault for kind in ("tables", "figures") for fault in _unknown_entries(kind, merged.get(kind))]
     try:
         study = study_model().model_validate(merged)
         faults += _models_of_data_sets(study)
@@ -96,6 +97,16 @@ def _unknown_features(merged: Mapping[str, Any]) -> list[Fault]:
         for i, choice in _enumerated(settings.get(part) if isinstance(settings, Mapping) else None)
         for j, feature in _enumerated(choice)
         if isinstance(feature, str) and feature not in known
+    ]
+
+
+def _unknown_entries(kind: str, wanted: Any) -> list[Fault]:
+    """Tables or figures that are asked for and that the catalogue does not have: it has a file of each."""
+    known = [path.stem for path in (RESOURCES / kind).glob("*.yaml")]
+    return [
+        Fault((kind, i), f"found {name!r}: there is no file {kind}/{name}.yaml", "", nearest(name, known))
+        for i, name in _enumerated(wanted)
+        if isinstance(name, str) and name not in known
     ]
 
 

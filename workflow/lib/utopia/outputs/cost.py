@@ -25,9 +25,29 @@ CPU_SECONDS_PER_ROW = {
     "xception_face": 0.38,
 }
 """Of the network, per frame or per 0.96 s of sound; a face costs Xception 0.25 and MTCNN 0.13."""
+CPU_SECONDS_OF_SMALL = {("swin_l", "tiny"): 0.012}
+"""Of networks that only the miniature has, by extractor and `options.random`."""
 ROWS_PER_SECOND_OF_SOUND = 1 / 0.96
 DECODE_CPU_SECONDS_PER_SECOND = 0.03
 """Decoding a second of 640x360 H.264 at 25 frames per second and 3.7 Mbit/s, with skipping; of 1080p: 0.14."""
+
+
+def seconds_per_row(extractor: str, options: Any) -> float | None:
+    """CPU seconds of an extractor's network per row; of pictures of another size than its own, by their pixels.
+
+    None: it was never measured.
+    """
+    rate = CPU_SECONDS_OF_SMALL.get(
+        (extractor, str(getattr(options, "random", ""))), CPU_SECONDS_PER_ROW.get(extractor)
+    )
+    return None if rate is None else rate * relative_pixels(options)
+
+
+def relative_pixels(options: Any) -> float:
+    """How many pixels the network sees, as a share of those at its own size."""
+    field = type(options).model_fields.get("size")
+    usual = None if field is None else field.default
+    return (options.size / usual) ** 2 if isinstance(usual, int) else 1.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ def extraction(study: StudyBase, there: DatasetPlan, manifest: Path) -> Extracti
     features = [feature for feature in features if feature.extractor not in PRECOMPUTED]
     if not features or not there.with_video:
         return None
-    lengths = _lengths(study, there, manifest)
+    lengths = lengths_of(study, there, manifest)
     unknown = tuple(sorted({one.extractor for one in features if one.extractor not in CPU_SECONDS_PER_ROW}))
     if lengths is None:
         return ExtractionCost(len(there.with_video), None, None, None, None, unknown)
@@ -66,11 +86,11 @@ def extraction(study: StudyBase, there: DatasetPlan, manifest: Path) -> Extracti
         rate = feature.options.fps if frames else ROWS_PER_SECOND_OF_SOUND
         own = sum(math.ceil(length * rate) for length in lengths)
         rows += own
-        cpu += own * CPU_SECONDS_PER_ROW.get(feature.extractor, 0.0)
+        cpu += own * (seconds_per_row(feature.extractor, feature.options) or 0.0)
     return ExtractionCost(len(lengths), round(total, 1), rows, round(cpu, 1), None, unknown)
 
 
-def _lengths(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[float] | None:
+def lengths_of(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[float] | None:
     """Seconds per video: of the manifest where there is one, else of what will be generated."""
     if manifest.is_file():
         items = [item for item in read_json(manifest)["items"] if item["id"] in set(there.with_video)]

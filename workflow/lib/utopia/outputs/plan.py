@@ -84,6 +84,13 @@ class Plan:
         }
         self.packs: dict[str, list[Run]] = packs(self.runs.values(), study.engine.runs)
 
+    @cached_property
+    def asked(self) -> list[str]:
+        """The data sets that the study's tables and figures show; the others are nobody's concern here."""
+        shown = {column.dataset for table in self.tables.values() for column in table.columns}
+        shown |= {name for figure in self.figures.values() for name in figure.datasets}
+        return [name for name in self.datasets if name in shown and self.study.is_asked(name)]
+
     def _is_kept(self, dataset: str) -> bool:
         """Whether the tables and figures of a data set alone are made."""
         asked = self.study.is_asked(dataset)

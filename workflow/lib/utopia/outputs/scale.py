@@ -7,8 +7,7 @@ published size by `benchmarks/rates.py`. Every epoch that a recipe allows is cou
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,16 @@ from utopia.files import read_json
 from utopia.outputs import availability, cost
 from utopia.outputs.packs import packs
 from utopia.outputs.plan import Plan
+from utopia.outputs.rates import Rates
 from utopia.outputs.runs import Run
 
 SOURCE = "x86-64, torch 2.11, one thread: `benchmarks/rates.py`, `benchmarks/clips.py`, `benchmarks/extraction.py`"
-TRAINING_CPU_SECONDS = {"bi_gru": 1.0e-3, "et": 4.1e-4, "pgl_sum": 4.6e-4, "rmn": 7.0e-5}
-"""Per frame and epoch of a replica; features of 1024 values, videos of 120 to 480 frames; of bi_gru by clips of 60."""
 JOB_CPU_SECONDS = {"local": 3.0, "slurm": 13.0}
 """A job before it begins to work: Snakemake's share, Python, torch; on SLURM Snakemake starts twice more."""
-LABELS_PER_SECOND = {"eev": 6.0, "liris": 1.0, "pmemo": 2.0, "summe": 2.0, "tvsum": 2.0}
-SECONDS_OF_A_VIDEO = {"pmemo": 38.0, "summe": 160.0, "tvsum": 251.0}
+LABELS_PER_SECOND = {
+    "case": 20.0, "eev": 6.0, "liris": 1.0, "pmemo": 2.0, "studyforrest": 1.0, "summe": 2.0, "tvsum": 2.0,
+}  # fmt: skip
+SECONDS_OF_A_VIDEO = {"case": 159.0, "pmemo": 38.0, "studyforrest": 886.0, "summe": 160.0, "tvsum": 251.0}
 """Mean lengths of the official data sets, from their own tables; taken where no manifest tells."""
 LIST_CPU_SECONDS = 0.05
 """Probing and hashing a video of a few megabytes."""
@@ -174,11 +174,11 @@ def _extraction(plan: Plan, found: Price) -> Stage:
             stage.core_seconds += rows * cost.CPU_SECONDS_PER_ROW[extractor]
         else:
             found.unknown.append(f"extractor {extractor}")
-        stage.disk_bytes += rows * 4 * _width(extractor) + rows * 8
+        stage.disk_bytes += rows * 4 * width(extractor) + rows * 8
     return stage
 
 
-def _width(extractor: str) -> int:
+def width(extractor: str) -> int:
     try:
         return int(registry.constant("extractors", extractor, "WIDTH") or 1024)
     except (ConfigError, ValueError, SyntaxError):
@@ -187,57 +187,35 @@ def _width(extractor: str) -> int:
 
 def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
     stage = Stage("training", len(groups), 1)
-    folds = _folds(plan, found.dataset)
-    rates = _measured(_summaries(plan))
+    count = folds(plan, found.dataset)
+    share = 1 - 1 / count if count > 1 else 0.8
+    known = Rates(plan.root)
     for run in (run for group in groups.values() for run in group):
         settings, model = run.settings, str(run.settings["model"])
-        replicas = len(settings["targets"]) * folds * int(settings["repeats"]) * int(settings.get("members", 1))
-        training = settings["model_config"]["training"]
-        epochs = int(training["epochs"])
-        steps = found.videos * found.seconds * training["clips"]["rate"] if "clips" in training else frames
-        fitted = steps * (1 - 1 / folds if folds > 1 else 0.8)
-        stage.disk_bytes += replicas * frames / folds * 4 + replicas * 4_000_000
-        measured, where = rates.get(model, (TRAINING_CPU_SECONDS.get(model), SOURCE))
-        if measured is None:
+        replicas = len(settings["targets"]) * count * int(settings["repeats"]) * int(settings.get("members", 1))
+        stage.disk_bytes += replicas * frames / count * 4 + replicas * 4_000_000
+        rate = known.training(run)
+        if rate is None:
             found.unknown.append(f"training of {model}")
             continue
-        found.rates[model] = f"{measured:.1e} s per frame and epoch ({where})"
-        seconds = replicas * epochs * fitted * measured
-        if where.startswith("cuda"):
+        training = settings["model_config"]["training"]
+        # an epoch of clips takes one of every video, however long it is
+        own = found.videos * float(training["clips"]["steps"]) if "clips" in training else frames
+        found.rates[model] = f"{rate.per_frame:.1e} s per frame and epoch ({rate.source})"
+        seconds = replicas * int(training["epochs"]) * rate.seconds(own * share, found.videos * share)
+        if rate.on_gpu:
             stage.gpu_seconds = (stage.gpu_seconds or 0.0) + seconds
-        stage.core_seconds += seconds
+        else:
+            stage.core_seconds += seconds
     found.unknown = sorted(set(found.unknown))
     return stage
 
 
-def _folds(plan: Plan, dataset: str) -> int:
-    """Folds as its trained runs have them, else five of the summaries' data sets and one of the others."""
+def folds(plan: Plan, dataset: str) -> int:
+    """Folds of a data set as its trained runs have them, else as is published: five of the summaries, one of others."""
     for path in plan.root.glob(f"runs/{dataset}.*/training.json"):
         return max(1, len(read_json(path)["folds"]))
     return 5 if dataset in ("summe", "tvsum") else 1
-
-
-def _summaries(plan: Plan) -> list[dict[str, Any]]:
-    return [read_json(path) for path in sorted(plan.root.glob("runs/*/training.json"))]
-
-
-def _measured(summaries: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
-    """Seconds per frame and epoch, and where, by model, of the trainings that the study has already done."""
-    seconds: dict[str, float] = defaultdict(float)
-    frames: dict[str, float] = defaultdict(float)
-    devices: dict[str, str] = {}
-    for summary in summaries:
-        model, lengths = str(summary["settings"]["model"]), summary["items"]
-        for replica in summary["replicas"]:
-            if replica.get("seconds"):
-                seconds[model] += replica["seconds"]
-                frames[model] += replica["epochs"] * sum(lengths.get(item, 0) for item in replica["fitted"])
-                devices[model] = str(summary["device"])
-    return {
-        model: (seconds[model] / frames[model], f"{devices[model]}, this study's own trainings")
-        for model in seconds
-        if frames[model]
-    }
 
 
 def in_words(found: Price) -> list[str]:
