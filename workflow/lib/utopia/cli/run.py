@@ -69,7 +69,8 @@ def refuse_empty(plan: Plan, *, insist: bool) -> None:
     """
     published = [name for name, table in plan.tables.items() if any(row.published for row in table.rows)]
     empty = [name for name in published if not plan.table_runs(name)]
-    missing = [name for name in plan.asked if not plan.datasets[name].available]
+    needed = {column.dataset for name in empty for column in plan.tables[name].columns}
+    missing = [name for name in plan.asked if name in needed and not plan.datasets[name].available]
     if not empty:
         return
     reasons = list(dict.fromkeys(plan.datasets[name].reason for name in missing))
