@@ -39,6 +39,9 @@ test: setup ## all tests (ARGS: more options for pytest)
 drill: setup ## every fault of a cluster, tried on a real SLURM of our own (root on Debian; ARGS: names of faults)
 	@.venv/bin/python tests/slurm/drill.py $(ARGS)
 
+gpu-check: setup ## everything that a GPU must do, in eight minutes (without one: ARGS="--device cpu --tiny")
+	@.venv/bin/python benchmarks/gpu.py --out results/gpu-check.jsonl --keep $(ARGS)
+
 lint: lint-python lint-snakemake types schema ## every check that runs nothing
 
 lint-python: setup ## ruff: faults and formatting

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from utopia.training.trainee import Job
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from plain_pgl_sum import PlainPglSum, fast_absolute_positions
 
 
@@ -53,7 +53,7 @@ def plain_epoch(
     videos = [
         (
             job.data.features[item].to(device),
-            torch.as_tensor(job.data.labels.label(item, "importance")).float().to(device),
+            torch.as_tensor(job.data.labels.label(item, job.replica.target)).float().to(device),
         )
         for item in job.fold.train
     ]
