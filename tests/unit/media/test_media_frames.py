@@ -96,6 +96,23 @@ def test_what_is_not_known_falls_back(clips: dict[str, Path], name: str, monkeyp
     assert list(sample_frames(clips[name], fps=1)) and used
 
 
+@given(name=st.sampled_from([*SKIPPED]), fps=st.floats(0.2, 40).map(lambda rate: round(rate, 2)))
+@settings(max_examples=25)
+def test_skipping_is_plain_decoding_at_any_rate(clips: dict[str, Path], name: str, fps: float) -> None:
+    assert same(list(sample_frames(clips[name], fps=fps)), list(sample_frames(clips[name], fps=fps, skip=False)))
+
+
+@pytest.mark.parametrize("name", ["groups.mp4", "hevc.mp4"])
+def test_nothing_is_decoded_after_the_last_wanted_picture_of_a_group(clips: dict[str, Path], name: str) -> None:
+    """x265's groups are open: pictures shown before a key picture refer to the group before, and are not needed."""
+    times, _ = module.timeline_of(clips[name])
+    wanted = np.zeros(len(times.pts), dtype=bool)
+    chosen = np.flatnonzero(times.entry)[1:3]
+    wanted[chosen] = True
+    decoded = [frame.pts for frame in module._needed(clips[name], times, wanted)]
+    assert decoded == times.pts[chosen].tolist()
+
+
 def test_skipping_decodes_less(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen, needed = [], module._needed
     monkeypatch.setattr(module, "_needed", lambda *values: (seen.append(frame) or frame for frame in needed(*values)))

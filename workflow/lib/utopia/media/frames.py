@@ -16,6 +16,7 @@ mean that something was lost without the decoder's saying so, and every later ro
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -24,6 +25,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from utopia.errors import InputError
 from utopia.media import timeline
@@ -202,12 +204,12 @@ def _on_screen(shown: np.ndarray, end: int, period: Fraction, base: Fraction) ->
 
 def _needed(path: Path, times: Timeline, wanted: np.ndarray) -> Iterator[Any]:
     """Decode the wanted packets (a mask) and what they need; None where decoding fails."""
-    group = np.cumsum(_boundaries(times))
-    last = np.full(int(group[-1]) + 1, -1)
-    np.maximum.at(last, group[wanted], np.flatnonzero(wanted))
     with opened(path) as container:
         stream = _video(path, container)
         decoder = stream.codec_context
+        group = np.cumsum(_boundaries(times, wanted if decoder.name == "hevc" else np.ones_like(wanted)))
+        last = np.full(int(group[-1]) + 1, -1)
+        np.maximum.at(last, group[wanted], np.flatnonzero(wanted))
         drained = False
         try:
             at = -1
@@ -231,16 +233,19 @@ def _needed(path: Path, times: Timeline, wanted: np.ndarray) -> Iterator[Any]:
             yield None
 
 
-def _boundaries(times: Timeline) -> np.ndarray:
+def _boundaries(times: Timeline, needed: np.ndarray) -> np.ndarray:
     """[N] bool: packets where a group starts that shares nothing with what came before, in either order.
 
-    An entry whose leading pictures are shown before it (an open group) is none: those need the group before.
+    An entry whose leading pictures are shown before it (an open group) is one where none of these is needed (a mask):
+    they refer to the group before, and decoding that starts at the entry leaves them out. What follows them in display
+    order may not refer to them.
     """
     before = np.maximum.accumulate(times.pts)
-    after = np.minimum.accumulate(times.pts[::-1])[::-1]
     clean = times.entry.copy()
-    clean[1:] &= (before[:-1] < times.pts[1:]) & (after[1:] == times.pts[1:])
     clean[0] = False
+    clean[1:] &= before[:-1] < times.pts[1:]
+    for at in np.flatnonzero(clean):
+        clean[at] = not (needed[at:] & (times.pts[at:] < times.pts[at])).any()
     return clean
 
 
@@ -282,8 +287,21 @@ class _Picture:
         return self._pixels
 
 
+class _Converters(threading.local):
+    """Of each thread one: `frame.to_ndarray(format=...)` makes another for every frame, which takes four times as
+    long as the conversion.
+    """
+
+    def __init__(self) -> None:
+        self.converter = VideoReformatter()
+
+
+_converters = _Converters()
+
+
 def _pixels(frame: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), upright(frame)))
+    rgb = _converters.converter.reformat(frame, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(rgb, upright(frame)))
 
 
 def _floor(value: Fraction) -> int:
