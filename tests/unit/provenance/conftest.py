@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from checkout import copy_tracked, made_once
-from studies import TARGETS, TINY, Small
+from checkout import made_once
+from studies import Small, made
 
 
 @pytest.fixture(scope="session")
-def small_checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout in which PMEmo's table and two of its figures were made, from nothing, by Snakemake.
 
     Processes that test side by side make it once, and each has a copy of its own, because tests edit it.
     """
-    folder = made_once(tmp_path_factory, "a small study", lambda folder: _make(repository, folder))
+    folder = made_once(tmp_path_factory, "a small study", made)
     own = tmp_path_factory.mktemp("own") / folder.name
     shutil.copytree(folder, own, ignore=shutil.ignore_patterns(".snakemake"))
     return own
-
-
-def _make(repository: Path, folder: Path) -> None:
-    copy_tracked(repository, folder)
-    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml", "--", *TARGETS]
-    done = subprocess.run(
-        command, cwd=folder, env=Small(folder).environment, capture_output=True, text=True, timeout=900
-    )
-    if done.returncode:
-        pytest.fail(f"the small study cannot be made:\n{done.stdout}{done.stderr}")
 
 
 @pytest.fixture

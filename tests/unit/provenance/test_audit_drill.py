@@ -44,6 +44,7 @@ from forgeries import (
 from studies import ROOT, Small, flip
 
 from utopia import files
+from utopia.provenance import environment
 
 pytestmark = pytest.mark.workflow
 
@@ -300,6 +301,12 @@ def test_links_on_the_way_are_noted_and_followed(small: Small) -> None:
     report = small.verify(recompute=False)
     assert [(one.finding.kind, one.finding.where) for one in report.findings] == [("link", f"{ROOT}/features/gone")]
     assert [note for note in report.notes if note.startswith(f"{ROOT}/tables is a link")], report.notes
+
+
+def test_packages_installed_otherwise_than_locked_are_noted(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "packages", lambda: {"numpy": "0.1"})
+    report = small.verify(recompute=False)
+    assert report.is_sound and any("numpy 0.1, not " in note for note in report.notes)
 
 
 def test_what_people_read(small: Small) -> None:

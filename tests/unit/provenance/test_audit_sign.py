@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,3 +61,36 @@ def test_what_is_not_sound_is_not_signed(whole: Small, key: Path) -> None:
     status, answer = asked(whole, "--key", str(key))
     assert status == 1 and "1 findings contradict" in answer["error"]
     assert not list(whole.folder.glob("results/*.sig"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="OpenSSL is not installed")
+def test_the_time_stamp_that_is_made_by_hand(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of docs/auditing.md, with an authority of our own: it stamps the seal, and no other one."""
+    monkeypatch.chdir(tmp_path)
+    text = " ".join((repository / "docs" / "auditing.md").read_text(encoding="utf-8").split())
+    query, verify = re.findall(r"`(openssl ts [^`]+)`", text.replace("<study>", "study"))
+    seal = tmp_path / "results" / "study.seal.json"
+    seal.parent.mkdir()
+    seal.write_text('{"seal": "0"}')
+    certificate = "openssl req -newkey rsa:2048 -nodes -config request.cnf"
+    Path("request.cnf").write_text(
+        "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = test\n"
+        "[stamps]\nextendedKeyUsage = critical,timeStamping\nbasicConstraints = critical,CA:false\n"
+    )
+    Path("authority.cnf").write_text(
+        "[tsa]\ndefault_tsa = ours\n[ours]\nserial = serial\nsigner_cert = signer.pem\nsigner_key = signer.key\n"
+        "signer_digest = sha256\ndefault_policy = 1.2.3\ndigests = sha256\n"
+    )
+    Path("serial").write_text("01\n")
+    for command in (
+        f"{certificate} -x509 -days 2 -keyout tsa.key -out tsa.pem",
+        f"{certificate} -keyout signer.key -out signer.csr",
+        "openssl x509 -req -in signer.csr -CA tsa.pem -CAkey tsa.key -CAcreateserial -days 2 -out signer.pem "
+        "-extfile request.cnf -extensions stamps",
+        query,
+        "openssl ts -reply -config authority.cnf -queryfile seal.tsq -out seal.tsr",
+        verify,
+    ):
+        subprocess.run(command.split(), check=True, capture_output=True)
+    seal.write_text('{"seal": "1"}')
+    assert subprocess.run(verify.split(), capture_output=True).returncode != 0

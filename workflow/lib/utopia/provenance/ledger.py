@@ -106,10 +106,6 @@ class Ledger:
         Raises:
             UtopiaError: there is no such folder.
         """
-        if not Path(folder).is_dir():
-            raise UtopiaError(
-                "there is no such folder", where=folder, remedy="run the study first, or name the folder of its results"
-            )
         return cls._of(_record_files(Path(folder)), base, roots)
 
     @classmethod
@@ -139,6 +135,9 @@ class Ledger:
 
         Returns:
             The ledger of these records; the whole one where no job has made any of the files.
+
+        Raises:
+            UtopiaError: there is no such folder.
         """
         files = _record_files(Path(folder))
         makers, rooted = _mentions(files)
@@ -329,6 +328,15 @@ def is_followed(link: str | Path, folder: Path, seen: set[str]) -> bool:
 
 
 def _record_files(folder: Path) -> list[str]:
+    """The records below a study's folder.
+
+    Raises:
+        UtopiaError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UtopiaError(
+            "there is no such folder", where=folder, remedy="run the study first, or name the folder of its results"
+        )
     found = []
     waiting = [str(folder)]
     seen: set[str] = set()
