@@ -308,9 +308,9 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 
 def test_every_command_is_tried() -> None:
-    # `doctor` tries the machine for seconds; the options that it shares are tried elsewhere.
-    assert set(OPTIONS) | {"doctor"} == set(COMMANDS)
-    assert {words[0] for words in READERS} | {"diff", "doctor"} == set(COMMANDS), "diff reads no configuration"
+    # `doctor` tries the machine for seconds, and `new` writes into the checkout; both have tests of their own.
+    assert set(OPTIONS) | {"doctor", "new"} == set(COMMANDS)
+    assert {words[0] for words in READERS} | {"diff", "doctor", "new"} == set(COMMANDS), "diff reads no configuration"
     assert {option for known in OPTIONS.values() for option in known} >= FLAGS
 
 

@@ -7,10 +7,6 @@ signature. Those of C, input that must be refused, are in `drill_input`.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +14,20 @@ from unittest import mock
 
 import numpy as np
 from crates import add_a_person, agree, edit_metadata, write
+from drill_alarms import (
+    adopted,
+    adopted_though_changed,
+    future_mended,
+    future_refused,
+    future_seen,
+    other_data_sets,
+    seeds_unused,
+    signed,
+    signed_then_changed,
+    signed_unsound,
+    told,
+    without_reason,
+)
 from forgeries import (
     CELL,
     CSV,
@@ -27,9 +37,10 @@ from forgeries import (
     first,
     forge_labels,
     repaint,
+    rewrite_host,
     typed,
 )
-from studies import ROOT, TARGETS, Small, flip
+from studies import ROOT, Small, flip
 from test_audit_drill import DAMAGES, STORED
 
 from utopia import arrays, files
@@ -90,16 +101,6 @@ def predicted(study: Small) -> list[str]:
     return [one.name for one in looked_at if one.verdict == "different"]
 
 
-def told(study: Small, *words: str, files: tuple[str, ...] = ("tiny.yaml",)) -> dict[str, Any]:
-    """What a command of the copy's own package says, as JSON."""
-    given = [word for file in files for word in ("--configfile", file)]
-    done = study.utopia(*words[:1], *given, "--json", *words[1:])
-    if not done.stdout:
-        return {"error": done.stderr}
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def again(study: Small, *words: str) -> list[str]:
     """What `verify --retrain` or `--reextract` finds to be different."""
     answer = told(study, "verify", "--cores", "1", *words)
@@ -131,11 +132,6 @@ def missed(*patterns: str) -> Asked:
 # -- A. What must be found
 
 
-def rewrite_host(study: Small) -> None:
-    """A record that names another machine, with the digest that fits."""
-    study.edit_record(CSV, lambda facts: facts.update(host="elsewhere"))
-
-
 def of_seal(study: Small) -> list[str]:
     seal = study.verify(recompute=False).seal
     rewrite_host(study)
@@ -149,7 +145,7 @@ def forge_feature(study: Small) -> None:
     arrays.save(path, {"features": stored["features"] * np.float32(2), "times": stored["times"]}, stored.meta)
     name = path.relative_to(study.path("features")).as_posix()
     study.forge(f"features/{name}", path.read_bytes())
-    for index in study.path("features/pmemo").glob("shard-*.json"):
+    for index in study.path("features/pmemo").glob("shard-????.json"):
         facts = json.loads(index.read_text())
         for entry in (each["vggish"] for each in facts["items"].values() if each.get("vggish", {}).get("file") == name):
             entry["sha256"] = files.sha256(path)
@@ -255,118 +251,6 @@ def unsound_crate(study: Small) -> list[str]:
     flip(study.path(CSV))
     done = study.utopia("crate", *study.partially, "--configfile", "tiny.yaml", "--output", "crate.zip")
     return [done.stderr.splitlines()[0]] if done.returncode == 1 and "not sound" in done.stderr else []
-
-
-# -- B. False alarms and wrong words
-
-
-def snakemake_would(study: Small) -> list[str]:
-    """The jobs that Snakemake would run for what was made."""
-    targets = [] if study.is_whole else ["--", *TARGETS]
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", "tiny.yaml", *targets]
-    done = subprocess.run(command, cwd=study.folder, env=study.environment, capture_output=True, text=True, timeout=300)
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "would run" in line or "Error" in line]
-    return [line for line in said if not line.startswith("0 ")] if done.returncode == 0 else said or ["it fails"]
-
-
-def lose_times(study: Small) -> None:
-    """As a copy has them: what was made first is the youngest."""
-    now = time.time()
-    for number, record in enumerate(reversed(study.graph().ledger.records)):
-        for path in study.graph().made(record):
-            os.utime(study.folder / path, (now - 1000 + number, now - 1000 + number))
-    for stamp in study.path("").rglob(".snakemake_timestamp"):
-        os.utime(stamp, (now, now))
-
-
-def adopted(study: Small) -> list[str]:
-    lose_times(study)
-    answer = told(study, "adopt")
-    wrong = [f"{path}: {why}" for path, why in answer["refused"].items() if study.is_whole or "no record" not in why]
-    return [*wrong, *snakemake_would(study)]
-
-
-def adopted_though_changed(study: Small) -> list[str]:
-    lose_times(study)
-    flip(study.path(f"figures/{DRAWN}.csv"), -3)
-    return [f"{path}: {why}" for path, why in told(study, "adopt")["refused"].items() if DRAWN in path]
-
-
-DRAWN = "beyond_distribution_pmemo"
-
-
-def date_in_the_future(study: Small) -> None:
-    later = time.time() + 86_400
-    os.utime(study.path("runs/pmemo.et.baseline/metrics.csv"), (later, later))
-
-
-def future_seen(study: Small) -> list[str]:
-    date_in_the_future(study)
-    return list(told(study, "status")["times"]["future"])
-
-
-def future_refused(study: Small) -> list[str]:
-    date_in_the_future(study)
-    done = study.utopia("run", "--dry-run")
-    return [line for line in done.stderr.splitlines() if "future" in line] if done.returncode else []
-
-
-def future_mended(study: Small) -> list[str]:
-    date_in_the_future(study)
-    told(study, "adopt")
-    return [*told(study, "status")["times"]["future"], *snakemake_would(study)]
-
-
-def other_data_sets(study: Small) -> list[str]:
-    """Data sets that a study of one table would read although the table does not show them."""
-    (study.folder / "one.yaml").write_text(f"tables: [{TABLE}]\nfigures: []\nresults: other\n")
-    answer = told(study, "plan", files=("one.yaml",))
-    rules = {each["rule"]: each["count"] for each in answer["jobs"]["rules"]}
-    extra = [f"{rule}: {rules[rule]} jobs" for rule in ("list_inputs", "build_labels") if rules.get(rule) != 1]
-    return extra + [rule for rule in rules if any(f"_{name}_" in rule for name in ("liris", "summe", "tvsum", "eev"))]
-
-
-def seeds_unused(study: Small) -> list[str]:
-    """Rules that draw random numbers and would not run again with another seed."""
-    (study.folder / "more.yaml").write_text("seed: 1")
-    answer = told(study, "plan", files=("tiny.yaml", "more.yaml"))
-    rules = {each["rule"].partition("_pmemo")[0] for each in answer["jobs"]["rules"]}
-    return sorted({"generate_miniature", "extract_features", "train"} - rules)
-
-
-def without_reason(study: Small) -> list[str]:
-    """Rules whose jobs `plan` gives no reason for."""
-    (study.folder / "more.yaml").write_text("repeats: 3")
-    rules = told(study, "plan", files=("tiny.yaml", "more.yaml"))["jobs"]["rules"]
-    assert any(each["rule"].startswith("train") for each in rules), "nothing of a group would run"
-    return [each["rule"] for each in rules if sum(each["reasons"].values()) != each["count"]]
-
-
-# -- E. Signature
-
-
-def signed(study: Small) -> list[str]:
-    """Whether a fresh signature holds."""
-    answer = _sign(study)
-    return [] if answer.get("agrees") else [str(answer)]
-
-
-def signed_then_changed(study: Small) -> list[str]:
-    assert not signed(study)
-    rewrite_host(study)
-    return [] if told(study, "sign", "--check")["agrees"] else ["the records are not those that were signed"]
-
-
-def signed_unsound(study: Small) -> list[str]:
-    flip(study.path(CSV))
-    return [_sign(study).get("error", "").splitlines()[0]]
-
-
-def _sign(study: Small) -> dict[str, Any]:
-    key = study.folder / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    answer = told(study, "sign", "--key", str(key))
-    return answer if "error" in answer else told(study, "sign", "--check")
 
 
 def rows() -> Iterator[Row]:

@@ -267,3 +267,8 @@ def delete_with_records(*patterns: str) -> Callable[[Small], None]:
                 path.unlink()
 
     return do
+
+
+def rewrite_host(study: Small) -> None:
+    """A record that names another machine, with the digest that fits."""
+    study.edit_record(CSV, lambda facts: facts.update(host="elsewhere"))

@@ -230,7 +230,7 @@ DAMAGES = [
     Damage("metrics that are no table, forged", resealed("runs/pmemo.rmn.cwl/metrics.csv", b'a,b\n"' + b"x" * 200_000),
            {"not reproduced"}, WHOLE),
     Damage("coverage edited", lambda s: flip(s.path("audit/coverage.csv"), -3), {"changed"}, set()),
-    Damage("coverage edited, forged", resealed("audit/coverage.csv", b",50,0,50,", b",50,50,0,"),
+    Damage("coverage edited, forged", resealed("audit/coverage.csv", b"pmemo,songs,6,5,1,", b"pmemo,songs,6,6,0,"),
            {"not reproduced"}, set()),
     Damage("a record of other types", lambda s: s.edit_record(CSV, lambda facts: facts.update(roles=[5])),
            {"record damaged", "unrecorded"}, WHOLE),
