@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup results reference docs test drill lint lint-python lint-snakemake types schema lock clean
+.PHONY: help setup results reference readme docs test drill lint lint-python lint-snakemake types schema lock clean
 
 # The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
 export UTOPIA_MAKE_STUDY := $(value STUDY)
@@ -28,6 +28,9 @@ results: setup ## all tables and figures of a study: STUDY=miniature DATA= CORES
 
 reference: setup ## keep a finished study's tables, figures and records in results/reference: STUDY=miniature DATA=
 	@.venv/bin/utopia keep --study "$$UTOPIA_MAKE_STUDY" $${UTOPIA_MAKE_DATA:+--data "$$UTOPIA_MAKE_DATA"}
+
+readme: setup ## the table and pictures of README.md, from results/reference and the page of results/miniature (Chromium)
+	@.venv/bin/python docs/readme.py
 
 docs: setup ## the documentation as a site with search: _site/index.html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . _site

@@ -54,7 +54,7 @@ _TOPICS = {
         "Treatments, losses and samplers", "what the papers compare", ("treatments", "losses", "samplers")
     ),
 }
-"""By file name. A section that no other page has stands on the first."""
+"""By file name. A section that no other page has is on the first."""
 _OPEN = _Topic("What the papers leave open", "every setting marked **[U]**, with the reading taken", ())
 
 

@@ -24,8 +24,8 @@ class Training(Strict):
     """One optimiser step per video, or one per epoch on gradients summed over all videos (full batch)."""
     selection: Literal["early_stopping", "last", "pgl_rule", "best_test", "best_validation"] = "early_stopping"
     """Which epoch is reported. `early_stopping`: lowest validation loss; `last`; `pgl_rule`: the rule of PGL-SUM's
-    reference code on the training loss alone; `best_test`: lowest test error, an oracle that no table may compare with
-    print; `best_validation`: highest correlation on the validation videos, of data sets that have some."""
+    reference code on the training loss alone; `best_test`: lowest test error, an oracle that no table compares with
+    published values; `best_validation`: highest correlation on the validation videos, of data sets that have some."""
     patience: int = Field(15, ge=1, le=100_000)
     """Early stopping: epochs without a better validation loss before the replica stops."""
     validation_share: float = Field(0.1, ge=0, lt=1)

@@ -26,7 +26,7 @@ METRICS = {
     "summary": ("f_score", "kendall", "spearman", "kendall_users", "spearman_users", "wasserstein"),
     "reactions": ("correlation",),
 }
-"""What is declared not to be had, by protocol, where no item can be tested."""
+"""What is declared as not available, by protocol, where no item can be tested."""
 
 Reference = Literal["random", "human", "oracle", "ridge"]
 
@@ -49,7 +49,7 @@ def evaluate_reference(
     per fold. `ridge`: a linear map from the features, fitted to the training items of the fold (`utopia.evaluation.
     ridge`). It does not depend on a seed either; each repeat has the same numbers, so that networks can be compared
     with it in pairs. Items without features are left out, and so are folds in which fewer than two train or none tests.
-    Where the labels file has no fold, every metric is declared as one that cannot be had, with the reason.
+    Where the labels file has no fold, every metric is declared as one that is not available, with the reason.
 
     Args:
         reference: which.

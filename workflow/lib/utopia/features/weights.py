@@ -42,7 +42,7 @@ class Card(Strict):
     parameters: str
     """How the parameters are named in the file."""
     unlike_published: str = ""
-    """Why features made with them are not those of the paper that has them; empty: they are, as far as it says."""
+    """Why features made with them are not those of the paper that has them; empty: they are, or it does not say."""
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> Self:

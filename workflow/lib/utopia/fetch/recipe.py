@@ -1,7 +1,7 @@
 """Recipes: what can be fetched of a data set, from where, and what it gives (`workflow/resources/fetch/*.yaml`).
 
 They stand apart from the cards because the manifest depends on a card: a new mirror must not cause anything to be
-regenerated. What is known of a file (sha256, size) stands on the card alone, and a recipe's file of the same name takes
+regenerated. What is known of a file (sha256, size) is on the card only, and a recipe's file of the same name takes
 it from there."""
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Cell:
     name: str = ""
     """The row in words: its group, title and keys."""
     unit: str = ""
-    """What stands behind the value."""
+    """What is written after the value."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """What the row has in the columns that are not measured, as shown; by their ids."""
 

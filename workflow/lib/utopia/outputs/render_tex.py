@@ -47,7 +47,7 @@ NUMERIC = r"[−+]?[0-9]+([.][0-9]+)?"
 
 
 def text(layout: Layout) -> str:
-    """Both forms in one file, of which a document gets one (packages: booktabs; the full form also longtable)."""
+    """Both forms in one file; a document takes one (packages: booktabs; the full form also longtable)."""
     shown = said_once(without_empty_columns(layout))
     lines = [
         f"% Table {layout.id}. Needs \\usepackage{{booktabs}}.",
@@ -101,7 +101,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Part:
-    """What may stand on a page of its own: a part of a panel, or the paragraphs below the table."""
+    """What may have a page of its own: a part of a panel, or the paragraphs below the table."""
 
     lines: tuple[str, ...]
     points: float

@@ -128,7 +128,7 @@ class Results:
 
     def _frames(self, run: str) -> Mapping[str, int]:
         """Frames of each item of a run. A reference tells none; its items have those that other runs of its data set
-        name, because labels stand on one grid."""
+        name, because labels are on one grid."""
         if run in self.frames:
             return self.frames[run]
         dataset = f"{run.partition('.')[0]}."

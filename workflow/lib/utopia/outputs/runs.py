@@ -59,7 +59,7 @@ class Run:
 
 
 def labels_key(labelling: Labelling) -> str:
-    """A readable name for who labels and judges; empty where the data set's own options say it."""
+    """A readable name of those who label and judge; empty where the data set's own options say it."""
     given = labelling.model_dump(exclude_defaults=True)
     return ",".join(f"{name}={value}" for name, value in sorted(given.items()))
 

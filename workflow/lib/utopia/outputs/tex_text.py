@@ -108,7 +108,7 @@ def longest_word(text: str, size: Size) -> float:
 
 
 def height(text: str, line: float, size: Size) -> float:
-    """Points that a text takes in lines of `line` points, of which ragged margins waste some."""
+    """Points that a text takes in lines of `line` points; ragged margins waste some of them."""
     return size.leading * max(1, math.ceil(width(text, size) / (0.9 * line)))
 
 

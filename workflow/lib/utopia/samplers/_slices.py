@@ -21,7 +21,7 @@ Candidates = Literal["slice", "window"]
 
 
 class SliceBases:
-    """The plan of a chunk: which bins of which videos get samples, and the frames that these start from."""
+    """The plan of a chunk: which bins of each video get samples, and the frames that these start from."""
 
     def __init__(self, videos: Sequence[Series], candidates: Candidates, device: torch.device) -> None:
         self.needs: list[NDArray[np.float64]] = [video.need.astype(np.float64) for video in videos]
