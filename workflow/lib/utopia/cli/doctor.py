@@ -196,7 +196,7 @@ def data(plan: Plan) -> Iterator[Check]:
 
 
 def _weights(plan: Plan) -> Iterator[Check]:
-    """The weights of the features that were chosen; what another set of features needs stands in a data set's line."""
+    """The weights of the features that were chosen; what another set of features needs is in a data set's line."""
     from utopia.features import cards
     from utopia.features.weights import find
 

@@ -105,7 +105,7 @@ def read(root: Path) -> dict[str, Any]:
 
 
 def key_of(run: Run) -> str:
-    """What a rate of training hangs on: the model's settings, and the features that feed it."""
+    """What a rate of training depends on: the model's settings, and the features that feed it."""
     recipe = {"epochs", "selection", "patience"}
     settings = dict(run.settings["model_config"])
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in recipe}
@@ -113,7 +113,7 @@ def key_of(run: Run) -> str:
 
 
 def key_of_options(extractor: str, options: Any) -> str:
-    """What a rate of extraction hangs on: the network's options, but for which weights it has."""
+    """What a rate of extraction depends on: the network's options, but for which weights it has."""
     settings = {name: value for name, value in options.model_dump(mode="json").items() if "weights" not in name}
     return f"{extractor}.{digest(settings, 12)}"
 
