@@ -127,7 +127,7 @@ def width(run: Run) -> int:
 
 
 def checkpoint_bytes(run: Run) -> int:
-    """About how large a stored replica is: its weights, of which the square matrices are nearly all."""
+    """About how large a stored replica is: its weights, nearly all of them square matrices."""
     settings, wide = run.settings["model_config"], width(run)
     layers, feedforward = int(settings.get("layers", 0)), int(settings.get("feedforward", 0))
     return 600_000 + 4 * (8 * wide**2 + layers * (4 * wide**2 + 2 * wide * feedforward))
