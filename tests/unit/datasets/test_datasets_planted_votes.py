@@ -158,7 +158,7 @@ def test_features_come_from_the_generated_folder(study: Path) -> None:
     ("change", "words"),
     [
         ({"votes": None}, "no video_1/theory_holds.votes"),
-        ({"votes": np.zeros((0, 4))}, r"must be \[T\], \\[2, T\\] and \\[annotators, T\\]"),
+        ({"votes": np.zeros((0, 4))}, r"must be \[T\], \[2, T\] and \[annotators, T\]"),
         ({"votes": np.zeros((3, 5))}, "votes \\[3, 5\\]"),
         ({"law": np.zeros((1, 4))}, "law \\[1, 4\\]"),
         ({"votes": np.full((3, 4), np.nan)}, "not a number"),
