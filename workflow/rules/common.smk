@@ -18,7 +18,8 @@ os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root)
 # The time left is judged by what each job is expected to cost.
 if workflow.is_main_process:
     EXPECTED.seconds = price(PLAN).seconds_by_rule()
-    EXPECTED.cores = int(workflow.nodes or workflow.cores or 0)
+    asked = workflow.resource_settings
+    EXPECTED.cores = int(asked.nodes or asked.cores or 0)
 
 
 def scaled(amount, most=None):

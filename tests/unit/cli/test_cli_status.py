@@ -112,14 +112,14 @@ def test_the_part_of_the_last_run_is_in_the_next_command(tmp_path: Path) -> None
     code = (
         "import sys\nfrom pathlib import Path\nfrom utopia.cli import runlock\n"
         "part = {'tables': ['a', 'b'], 'figures': [], 'only_datasets': ['summe']}\n"
-        "runlock.take(Path(sys.argv[1]), '/a b', [], part)"
+        "runlock.take(Path(sys.argv[1]), '/a b', ['--configfile', '/my.yaml', '--cores', 'all'], part)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
     write(folder, state="interrupted", stopped_by="you", pid=dead())
-    command = "utopia run --study tiny --data '/a b' --tables a,b --datasets summe"
+    command = "utopia run --study tiny --data '/a b' --configfile /my.yaml --tables a,b --datasets summe"
     assert command in status(folder, "tiny")["next"]
     other = status(folder, "tiny", None, {"only_datasets": ["tvsum"]})["next"]
-    assert "utopia run --study tiny --data '/a b' --datasets tvsum " in other
+    assert "utopia run --study tiny --data '/a b' --configfile /my.yaml --datasets tvsum " in other
 
 
 def test_a_process_younger_than_the_run_is_another_one(tmp_path: Path) -> None:

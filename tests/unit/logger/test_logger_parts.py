@@ -103,6 +103,18 @@ def test_failed_jobs_are_not_waited_for(clock: Clock) -> None:
     assert run.failed == {}
 
 
+def test_a_job_that_ctrl_c_ends_while_it_begins_has_not_failed(tmp_path: Path) -> None:
+    """Python that is still importing leaves no file that says why it ended."""
+    run = Run()
+    run.plan({"train_run": 1, "total": 1})
+    start(run, 1, log=[str(tmp_path / "job.log")])
+    run.stopped_by = "you"
+    failure = run.fail({"jobid": 1, "rule_name": "train_run", "log": []})
+    assert (failure.status, failure.what) == ("interrupted", "ended with the run")
+    lines = "\n".join(summary.failed(run, lambda text, *styles: text, True))
+    assert lines.startswith("stopped by you: 0 done, 1 not run") and "train_run" not in lines
+
+
 def test_a_damaged_failure_file_falls_back_to_the_log(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     run = Run()

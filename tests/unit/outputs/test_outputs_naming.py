@@ -24,7 +24,7 @@ KNOWN = {
         ("ULDA Table 1", ["ulda_table_1"]),
         ("ULDA, Table 1", ["ulda_table_1"]),
         ("ulda tab. 1", ["ulda_table_1"]),
-        ("Table 1", ["eev_table_1", "ulda_table_1"]),
+        ("Table 1", ["ulda_table_1", "eev_table_1"]),
         ("EEV 2021 report, Table 1", ["eev_table_1"]),
         ("Fig. 4", ["ulda_figure_4"]),
         ("valence and arousal on liris-accede", ["ulda_table_1"]),

@@ -149,6 +149,9 @@ class Run:
         group = self._group_logs.pop(jobid, [])
         said = str(event.get("rule_msg") or "") or (self._said.pop(0) if self._said else "")
         failure = self._failure(job, [*(event.get("log") or ()), *group], said)
+        if self.stopped_by and self._own(job) is None:
+            # it was ended while it began, before it could say so itself
+            failure = replace(failure, what="ended with the run", message="ended with the run", status="interrupted")
         self.failed[jobid] = failure
         return failure
 

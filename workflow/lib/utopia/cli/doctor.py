@@ -31,6 +31,7 @@ _UNTRIED = (3, 14)
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     options.add_study(parser)
+    options.add_selection(parser)
     options.add_json(parser)
     parser.add_argument(
         "--profile", metavar="NAME", type=options.filled, help="also what a run with this profile needs"

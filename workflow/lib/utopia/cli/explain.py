@@ -142,7 +142,7 @@ _STATISTICS = {
 
 def _head(answer: Mapping[str, Any]) -> list[str]:
     value = answer["value"]
-    others = [f"  {'also':<13}{', '.join(answer['others'])}: other tables of that name"] if answer["others"] else []
+    others = _item("or", f"{', '.join(answer['others'])}, which that name may also mean") if answer["others"] else []
     if answer["cells"]:
         return [f"{answer['subject']} ({answer['kind']}): {answer['cells'][0]['source']}", *others]
     if value is None:
@@ -189,7 +189,7 @@ def _grid(answer: Mapping[str, Any]) -> list[str]:
     )
     counts = Counter(cell["status"] for cell in cells)
     lines += ["  measured value (published value); " + ", ".join(f"{count} {name}" for name, count in counts.items())]
-    for reason, count in Counter(cell["reason"] for cell in cells if cell["reason"]).most_common(3):
+    for reason, count in Counter(cell["reason"] for cell in cells if cell["status"] == "absent").most_common(3):
         lines += _item("why absent", f"{count} cells: {reason}")
     measured = next((cell for cell in cells if cell["shown"] is not None), cells[0])
     replicas = answer["replicas"]

@@ -163,7 +163,7 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     )
     absent = {figure["figure"]: figure["reason"] for figure in found["figures"] if figure["reason"]}
     lines += ["", f"figures: {len(found['figures']) - len(absent)} of {len(found['figures'])}"]
-    known = {each["reason"] for each in found["datasets"] if not each["available"]}
+    known = {each["reason"] for each in found["datasets"] if not each["available"] and each["name"] in found["asked"]}
     lines += _by_reason(absent, known)
     if found["left_out"]:
         lines += ["", *_wrapped("left out, because none of their data is there or asked for: ", found["left_out"])]

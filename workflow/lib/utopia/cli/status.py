@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def status(
         "figures": _names(folder / "figures", "png"),
         "planted": outcome(folder / "tables")._asdict(),
     }
-    command = _command(study, data or (owner.data if owner else None), part or (owner.part if owner else {}))
+    command = _command(study, data or (owner.data if owner else None), _chosen(part, owner))
     return found | {"again": None, "times": None, "next": _next(found, command, now)}
 
 
@@ -139,7 +140,7 @@ def _today(
         jobs = again(graph, Current(plan, graph))
         reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
         answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
-        answer |= {"next": _command(study.study, data, part)} if jobs else {}
+        answer |= {"next": _command(study.study, data, _chosen(part, owner))} if jobs else {}
     return answer | ({"next": f"utopia adopt --study {study.study}"} if stamps.future else {})
 
 
@@ -203,8 +204,18 @@ def _names(folder: Path, suffix: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
 
 
-def _command(study: str, data: str | None, part: Mapping[str, Sequence[str]]) -> str:
-    chosen = options.part_in_words(part)
+def _chosen(part: Mapping[str, Sequence[str]] | None, owner: runlock.Owner | None) -> list[str]:
+    """The options of the last run that choose settings and a part of the study, where none are given."""
+    arguments = list(owner.arguments) if owner else []
+    files = []
+    if "--configfile" in arguments:
+        rest = arguments[arguments.index("--configfile") + 1 :]
+        files = list(takewhile(lambda word: not word.startswith("-"), rest))
+    words = [word for file in files for word in ("--configfile", file)]
+    return [*words, *options.part_in_words(part or (owner.part if owner else {}))]
+
+
+def _command(study: str, data: str | None, chosen: Sequence[str]) -> str:
     if chosen:
         return shlex.join(["utopia", "run", "--study", study, *(["--data", data] if data else []), *chosen])
     return f"make results STUDY={study}" + (f" DATA={shlex.quote(data)}" if data else "")

@@ -11,6 +11,9 @@ from utopia.outputs import catalog
 
 _SHORT = {"fig": "figure", "figs": "figure", "tab": "table", "tbl": "table"}
 
+_FIRST = "ulda_"
+"""The paper that is meant first where both have a table of a number: most of the tables are its own."""
+
 
 def words(text: str) -> tuple[str, ...]:
     """A name in plain words: `ULDA, Fig. 4` and `ulda_figure_4` are both `ulda figure 4`."""
@@ -19,7 +22,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def matches(text: str, known: Mapping[str, Iterable[str]]) -> list[str]:
-    """Every id that a name may mean, the papers' own before the others.
+    """Every id that a name may mean, the likeliest first.
 
     Args:
         text: an id, the end of one ("Table 1" of `ulda_table_1`), or a printed name.
@@ -33,7 +36,7 @@ def matches(text: str, known: Mapping[str, Iterable[str]]) -> list[str]:
     exact = [name for name, others in known.items() if asked in (words(name), *map(words, others))]
     ends = [name for name in known if words(name)[-len(asked) :] == asked and len(asked) > 1]
     papers = [name for name in ends if not name.startswith(catalog.BEYOND)]
-    return exact or papers or ends
+    return exact or sorted(papers, key=lambda name: not name.startswith(_FIRST)) or ends
 
 
 def ids_of_tables(names: Iterable[str]) -> list[str]:
