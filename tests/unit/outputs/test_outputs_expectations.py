@@ -82,6 +82,8 @@ def test_a_value_passes_within_its_bounds_alone(tmp_path: Path, runs: dict[str, 
     enough = cells["enough"]
     assert enough.value == pytest.approx(0.645)
     assert enough.low is not None and enough.high is not None and enough.low < 0.645 < enough.high
+    text = (tmp_path / "tables" / "truth.md").read_text()
+    assert "✓ passes" in text and "✗ fails" in text and "Fails: 0.13 is below 0.6" in text and "Measured |" in text
     assert "is below 0.6" in cells["too little"].verdict_reason and "is above 0.2" in cells["too much"].verdict_reason
 
 

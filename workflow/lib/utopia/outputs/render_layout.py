@@ -15,9 +15,11 @@ from utopia.outputs.verdict import (
     HOLDS,
     LEVEL,
     MARKS,
+    MISSES,
     NOT_COMPARABLE,
     NOT_DISTINGUISHABLE,
     NOT_PRINTED,
+    PASSES,
     WORSE,
     Verdict,
     rounded,
@@ -151,8 +153,12 @@ def _where(source: str) -> str:
 
 
 def _arrow(table: Mapping[str, Any], column: Mapping[str, Any]) -> str:
-    """Which way is better: as the column says, but upwards for gains of anything; not of claims and p-values."""
-    if any(row.get("claims") is not None for row in table["rows"]) or column.get("statistic") in P_VALUES:
+    """Which way is better: as the column says, but upwards for gains of anything; not of claims, expectations and
+    p-values."""
+    if (
+        any(row.get("claims") is not None or row.get("expected") for row in table["rows"])
+        or column.get("statistic") in P_VALUES
+    ):
         return ""
     gains = any(row.get("changes") for row in table["rows"])
     return _ARROWS.get("higher" if gains else column.get("better", ""), "")
@@ -178,7 +184,7 @@ def _show(cell: Cell, notes: _Notes, *, is_p: bool = False) -> Shown:
         interval="" if cell.low is None or cell.high is None else _ends(cell.low, cell.high, cell.decimals),
         change=_change(cell),
         mark=MARKS.get(cell.difference_verdict, ""),
-        verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED, HOLDS, FAILS) else cell.verdict,
+        verdict="" if verdict.text in (NOT_COMPARABLE, NOT_PRINTED, HOLDS, FAILS, PASSES, MISSES) else cell.verdict,
         notes=tuple(number for text in _remarks(cell) for number in notes.number(text)),
     )
 
@@ -191,6 +197,8 @@ def _is_fixed(cell: Cell) -> bool:
 def _remarks(cell: Cell) -> Iterator[str]:
     if cell.verdict == NOT_COMPARABLE:
         yield f"Not comparable with the published value: {cell.verdict_reason}"
+    if cell.verdict == MISSES:
+        yield f"Fails: {cell.verdict_reason}"
     if cell.low is None and cell.interval:
         yield f"No interval: {cell.interval}"
 

@@ -25,7 +25,7 @@ MISSES = "fails"
 BETTER = "better"
 WORSE = "worse"
 
-_SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠", HOLDS: "✓", FAILS: "✗"}
+_SIGNS = {SAME: "=", INSIDE: "≈", OUTSIDE: "≠", HOLDS: "✓", FAILS: "✗", PASSES: "✓ passes", MISSES: "✗ fails"}
 ALONE = {BETTER: "better only by itself", WORSE: "worse only by itself"}
 """What a gain or loss is called that does not stand among all comparisons of a study."""
 MARKS = {BETTER: "▲", WORSE: "▼", NOT_DISTINGUISHABLE: "○", ALONE[BETTER]: "△", ALONE[WORSE]: "▽"}
@@ -43,7 +43,8 @@ class Verdict:
 
     @property
     def sign(self) -> str:
-        """One character: = same, ≈ inside, ≠ outside, ✓ ✗ whether a claim holds; empty where nothing was compared."""
+        """= same, ≈ inside, ≠ outside, ✓ ✗ whether a claim holds, with a word whether what was planted came out; empty
+        where nothing was compared."""
         return next((sign for start, sign in _SIGNS.items() if self.text.startswith(start)), "")
 
 
