@@ -47,6 +47,8 @@ SIGNS = {
     "not distinguishable": "○",
 }
 """By `difference_verdict` of a table's csv."""
+TRUTH = {"passes": "found", "fails": "not found"}
+"""By `verdict` of the table planted_truth."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
@@ -72,7 +74,7 @@ def cells(table: Path) -> dict[str, dict[str, str]]:
 def block(root: Path) -> str:
     """The generated part: six rows of a table with their verdicts, Fig. 4, and the picture of the page."""
     tracked = reference(root)
-    return "\n".join([BEGIN, "", *_table(tracked), *_truth(tracked), *_pictures(tracked, root), "", END])
+    return "\n".join([BEGIN, "", *_pictures(tracked, root), *_table(tracked), *_truth(tracked), "", END])
 
 
 def _table(tracked: Path) -> Iterator[str]:
@@ -104,19 +106,22 @@ def _truth(tracked: Path) -> Iterator[str]:
     if not table.is_file():
         return
     verdicts = Counter(cell["verdict"] for cell in cells(table).values() if cell["verdict"])
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    told = ", ".join(f"{count} {TRUTH.get(verdict, verdict)}" for verdict, count in verdicts.most_common())
     yield ""
-    yield f"Effects that were planted in the generated data, and whether they were found: {told}"
+    yield f"Effects that were planted in the generated data: {told}"
     yield f"([all of them]({_link(tracked, 'tables/planted_truth.md')}))."
 
 
 def _pictures(tracked: Path, root: Path) -> Iterator[str]:
-    figure = _link(tracked, f"figures/{FIGURE}.png")
-    yield ""
-    yield f"![ULDA Fig. 4, as drawn from the generated data: label distributions and the error at each label]({figure})"
+    """The page and Fig. 4 side by side."""
+    yield '<p align="center">'
     if (root / PICTURE).is_file():
-        yield ""
-        yield f"![The page of results: a number is opened, with its replicas, inputs and command]({PICTURE})"
+        told = "The page of results: a number is opened, with its interval, runs, inputs and command"
+        yield f'  <img src="{PICTURE}" width="62%" alt="{told}">'
+    told = "ULDA Fig. 4 of the generated data: label distributions, and the error at each label"
+    yield f'  <img src="{_link(tracked, f"figures/{FIGURE}.png")}" width="30%" alt="{told}">'
+    yield "</p>"
+    yield ""
 
 
 def _link(tracked: Path, name: str) -> str:
@@ -194,7 +199,7 @@ def _screenshot(browser: str, address: str, output: Path) -> None:
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         started: Any = playwright.chromium.launch(executable_path=browser, args=arguments)
-        page = started.new_page(viewport={"width": 1360, "height": 860}, color_scheme="light")
+        page = started.new_page(viewport={"width": 1500, "height": 940}, color_scheme="light")
         page.goto(address)
         page.locator("#panel-title").wait_for(timeout=20_000)
         page.wait_for_timeout(600)

@@ -71,9 +71,12 @@ def test_the_table_has_six_rows_with_value_published_value_and_verdict(tmp_path:
 
 def test_planted_effects_are_counted_where_the_study_has_them(tmp_path: Path) -> None:
     table = tracked_study(tmp_path)
-    rows = ["cell,verdict", *(f"planted_truth/{name}/measured,{'fail' if name == 'c' else 'pass'}" for name in "abc")]
+    rows = [
+        "cell,verdict",
+        *(f"planted_truth/{name}/measured,{'fails' if name == 'c' else 'passes'}" for name in "abc"),
+    ]
     table.with_name("planted_truth.csv").write_text("\n".join(rows) + "\n")
-    assert "2 pass, 1 fail" in readme.block(tmp_path)
+    assert "2 found, 1 not found" in readme.block(tmp_path)
 
 
 def test_what_is_out_of_date_is_named(tmp_path: Path) -> None:
