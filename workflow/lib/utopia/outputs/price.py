@@ -14,14 +14,16 @@ from typing import Any
 
 from utopia import registry
 from utopia.config.study import PRECOMPUTED
+from utopia.inputs.miniature import has_media
 from utopia.outputs import cost, scale
+from utopia.outputs.availability import generation
 from utopia.outputs.jobs import Job
 from utopia.outputs.plan import Plan
 from utopia.outputs.rates import Rate, Rates, checkpoint_bytes
 from utopia.outputs.runs import LABEL_STUDY, Run
 
 STAGES = {
-    "generate_miniature": "inputs", "list_inputs": "inputs", "build_labels": "labels",
+    "generate_miniature": "inputs", "list_inputs": "inputs", "build_labels": "labels", "choose_annotators": "labels",
     "approximate_distribution": "labels", "fine_tune": "extraction", "extract_features": "extraction",
     "import_features": "extraction", "train": "training", "evaluate": "evaluation", "evaluate_reference": "evaluation",
     "write_submission": "evaluation", "render_table": "outputs", "render_figure": "outputs",
@@ -169,6 +171,7 @@ class _Pricing:
             "generate_miniature": self._generate,
             "list_inputs": self._list,
             "build_labels": self._labels,
+            "choose_annotators": self._labels,
             "approximate_distribution": self._labels,
             "extract_features": self._extract,
             "train": self._train,
@@ -198,9 +201,11 @@ class _Pricing:
         return sum(self.length(dataset)) * per_second
 
     def _generate(self, found: JobCost) -> None:
-        dataset, size = found.job.names["dataset"], self.plan.study.generated
+        dataset = found.job.names["dataset"]
+        size = generation(self.plan.study, dataset)
         assert size is not None
-        pixels = size.width * size.height * size.fps * sum(self.length(dataset))
+        filmed = has_media(dataset)  # series whose features are drawn have no pictures
+        pixels = size.width * size.height * size.fps * sum(self.length(dataset)) if filmed else 0
         found.seconds += 1.0 + pixels / GENERATED_PIXELS_PER_SECOND
         found.disk_bytes += pixels * 0.01
 
