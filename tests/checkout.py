@@ -14,7 +14,7 @@ import pytest
 
 
 def copy_tracked(repository: Path, folder: Path) -> None:
-    """Copy what git tracks (and what it does not ignore)."""
+    """Copy what git tracks (and what it does not ignore), without the results that it keeps: a copy has its own."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=repository,
@@ -23,7 +23,7 @@ def copy_tracked(repository: Path, folder: Path) -> None:
         check=True,
     )
     for name in listed.stdout.split("\0"):
-        if name and (repository / name).is_file():
+        if name and not name.startswith("results/") and (repository / name).is_file():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(repository / name, target)

@@ -87,7 +87,10 @@ def test_the_answer_follows_from_the_tables(tmp_path: Path, came: tuple[float, f
     assert len(sections) == 5
     assert f"| 0.400 [0.300, 0.500] {'▲' if came is GAIN else '▼' if came is LOSS else '○'} |" in sections[1]
     assert "+0.050 ± 0.010" in sections[2] or came is NONE
-    assert "estimate: Not measurably: none of 1 comparisons" in sections[3], "the oracle alone is counted"
+    said_of_oracle = "the estimate: Not measurably: none of 1 comparisons"
+    assert said_of_oracle in " ".join(sections[3].split()), "the oracle alone is counted"
+    counts = {GAIN: "1 ▲ 0 ▼", LOSS: "0 ▲ 1 ▼", NONE: "0 ▲ 0 ▼"}[came]
+    assert f"| valence | {counts} of 1 | — | 0 ▲ 0 ▼ of 1 |" in sections[3]
     named = [line for line in sections[4].splitlines() if "(24)" in line]
     assert [line.split("|")[1].strip() for line in named] == [f"G: c{number} (24)" for number in range(11, 1, -1)]
     assert "The 10 of 12 that change most" in " ".join(sections[4].split())

@@ -17,7 +17,7 @@ from studies import ROOT, Small
 
 from utopia.cli.main import main
 from utopia.errors import UtopiaError
-from utopia.provenance.comparison import Tree, compare
+from utopia.provenance.comparison import CellDifference, Tree, beyond_tolerance, compare
 from utopia.provenance.keep import keep, write_readme
 from utopia.provenance.ledger import Ledger
 
@@ -142,3 +142,47 @@ def test_a_study_made_in_part_is_refused_unless_it_is_asked_for(whole: Small) ->
     assert done.returncode == 0, done.stderr
     assert (whole.folder / KEPT / "tables" / "ulda_table_7.md").is_file()
     assert (whole.folder / "results" / "README.md").is_file()
+
+
+def cells(count: int, *, trained: bool = True, **more: str) -> list[CellDifference]:
+    given = {"a": "0.5", "b": "0.5", "verdict": "identical", **more}
+    return [CellDifference(f"t/r{n}/c", trained=trained, spread=trained, **given) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        (cells(5, verdict="different", b="0.9"), ""),
+        (cells(6, verdict="different", b="0.9"), "6 of 100 trained cells lie outside the interval over seeds"),
+        (cells(10, claim="better; same -> not distinguishable; same"), ""),
+        (cells(11, claim="not distinguishable -> worse"), "11 of 100 trained cells say something else, more than 10%"),
+        (cells(1, claim="better -> worse only by itself"), "t/r0/c: better -> worse only by itself"),
+        (cells(1, trained=False, verdict="within rounding", b="0.50001"), ""),
+        (cells(1, trained=False, verdict="within the interval", b="0.52"), "no training is behind it"),
+        (cells(1, trained=False, claim="better -> not distinguishable"), "no training is behind it"),
+        (cells(1, verdict="only in A", b=""), "t/r0/c: only in A"),
+        (cells(1, verdict="different", b="absent"), "t/r0/c: 0.5 -> absent"),
+        (cells(1, verdict="different", b="nan"), "t/r0/c: 0.5 -> nan"),
+    ],
+)
+def test_what_another_processor_does_not_explain(odd: list[CellDifference], told: str) -> None:
+    """Of 100 trained cells; the limits are 5 and 10 of a hundred, and none for what nobody trained."""
+    same = [CellDifference(f"u/{n}/c", "1", "1", "identical", trained=True, spread=True) for n in range(100)]
+    filled = same[: 100 - sum(each.trained for each in odd)]
+    faults = beyond_tolerance([*filled, *odd])
+    assert len(faults) == bool(told) and told in "".join(faults)
+
+
+def test_p_values_without_a_spread_are_held_by_what_follows_from_them() -> None:
+    moved = [CellDifference(f"t/{n}/p", "0.01", "0.04", "different", trained=True) for n in range(50)]
+    assert beyond_tolerance(moved) == []
+
+
+def test_the_command_lists_what_is_beyond(small: Small, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "--other-processor", str(kept)]) == 0
+    assert "within what another processor explains" in capsys.readouterr().out
+    small.path("tables/ulda_table_7.csv").unlink()
+    assert main(["diff", "--other-processor", str(kept)]) == 1
+    assert "ulda_table_7" in capsys.readouterr().out
+    assert main(["diff", "--other-processor", "--json", str(kept)]) == 1
+    assert json.loads(capsys.readouterr().out)["faults"]

@@ -2,7 +2,8 @@
 
 Keys of `--json`: `a`, `b`, `summary` (number of cells by verdict: `identical`, `within rounding`, `within the
 interval`, `different`, `only in A`, `only in B`), `claims` (number of cells from which the tables conclude something
-else), `cells` (list of {cell, a, b, verdict, claim, cause}).
+else), `cells` (list of {cell, a, b, verdict, claim, cause, trained (whether a training is behind it), spread (whether
+it has one over seeds)}), `faults` (with --other-processor: what that does not explain).
 """
 
 from __future__ import annotations
@@ -21,20 +22,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", nargs="?", help="another one; of results/reference/X: results/X by default")
     options.add_json(parser)
     parser.add_argument("--all", action="store_true", help="list identical cells too")
+    parser.add_argument(
+        "--other-processor",
+        action="store_true",
+        help="allow what another processor explains (docs/auditing.md); list what it does not",
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the comparison; 1 if a cell is different, or says something else, or is in one tree only."""
-    from utopia.provenance.comparison import DIFFERENT, IDENTICAL, ONLY_A, ONLY_B, VERDICTS, Tree, compare
+    from utopia.provenance import comparison
+    from utopia.provenance.comparison import IDENTICAL, VERDICTS, Tree, compare
 
     chosen.b = chosen.b or str(_made_here(Path(chosen.a)))
     found = list(compare(Tree(Path(chosen.a)), Tree(Path(chosen.b))))
     counts = Counter(one.verdict for one in found)
     summary = {verdict: counts[verdict] for verdict in VERDICTS}
     claims = sum(bool(one.claim) for one in found)
+    unlike = (comparison.DIFFERENT, comparison.ONLY_A, comparison.ONLY_B)
+    failed = bool(claims or any(counts[verdict] for verdict in unlike))
+    faults = comparison.beyond_tolerance(found) if chosen.other_processor else []
     if chosen.json:
+        more = {"faults": faults} if chosen.other_processor else {}
         cells = [one.as_dict() for one in found]
-        show.print_json({"a": chosen.a, "b": chosen.b, "summary": summary, "claims": claims, "cells": cells})
+        show.print_json({"a": chosen.a, "b": chosen.b, "summary": summary, "claims": claims, "cells": cells, **more})
+    elif chosen.other_processor:
+        print("\n".join(faults or ["within what another processor explains"]))
+        print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
+        print(f"verdicts that changed: {claims}")
     else:
         shown = [one for one in found if chosen.all or one.verdict != IDENTICAL or one.claim]
         lines = show.columns([one.cell, one.verdict, one.a, one.b, one.claim] for one in shown) if shown else []
@@ -42,7 +57,7 @@ def run(chosen: argparse.Namespace) -> int:
         print("\n".join([*lines, *(f"first cause of {count}: {cause}" for cause, count in causes.most_common())]))
         print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
         print(f"verdicts that changed: {claims}" if claims else "every verdict is the same")
-    return 1 if claims or any(counts[verdict] for verdict in (DIFFERENT, ONLY_A, ONLY_B)) else 0
+    return int(bool(faults) if chosen.other_processor else failed)
 
 
 def _made_here(kept: Path) -> Path:

@@ -26,6 +26,8 @@ PAGE = "docs/does_it_work.md"
 LABELS, MODELS, CONTROL, CHOICES = "beyond_table_1", "beyond_studyforrest", "beyond_table_2", "beyond_sensitivity"
 """The tables that it reads; what a study does not have is left out."""
 _ESTIMATES = {"as_is": "as they are", "ulda": "ULDA", "calibrated": "calibrated"}
+_ULDA, _ORACLE = "ulda", "oracle"
+_CONTROLS = ("calibrated", _ORACLE)
 _BINS, _ANNOTATORS, _MOST = 10, 3, 10
 _EMPTY = """\
 No results of the study `open` are kept in this copy. `make results STUDY=open` makes them, without any data of yours,
@@ -54,7 +56,8 @@ _INTRODUCTION = f"""\
 This page is written by `make reference STUDY={STUDY}` from `results/reference/{STUDY}`, which holds the tables, the
 figures and the record of every job. Brackets and ± are 95 % intervals over test items (videos, segments) and seeds.
 {MARKS[BETTER]} better, {MARKS[WORSE]} worse, {MARKS[ALONE[BETTER]]} {MARKS[ALONE[WORSE]]} only if it were the single
-comparison, {MARKS[NOT_DISTINGUISHABLE]} cannot be told from no difference ([statistics.md](statistics.md))."""
+comparison, {MARKS[NOT_DISTINGUISHABLE]} cannot be told from no difference ([statistics.md](statistics.md)). Counts
+below take each comparison by itself."""
 
 
 def _in_short(family: Family) -> str:
@@ -134,14 +137,30 @@ def _models(cells: Sequence[Cell], _: Path) -> Iterator[str]:
 
 
 def _control(cells: Sequence[Cell], _: Path) -> Iterator[str]:
-    """Treatments with the true distribution, which no estimate can beat."""
-    oracle = [cell for cell in cells if cell.difference_verdict and ".oracle" in f"{cell.row}."]
+    """Treatments by an estimate, and with the true distribution, which no estimate can beat."""
+    judged: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        if cell.difference_verdict:
+            estimate = next((name for name in _CONTROLS if cell.row.endswith(f".{name}")), _ULDA)
+            judged.setdefault(cell.column.rpartition(".")[0], {}).setdefault(estimate, []).append(cell)
+    oracle = [cell for own in judged.values() for cell in own.get(_ORACLE, [])]
     yield "## Could any estimate of the distribution help?"
     yield _lines(
-        "Models trained on labels of few annotators and judged by the others. With the *true* distribution in the place"
-        f" of the estimate: {_verdict(oracle)} What it does not gain, no estimate of the distribution can."
-        f" `{CONTROL}` has every row."
+        "Models trained on labels of some annotators and judged by the others. With the *true* distribution in place of"
+        f" the estimate: {_verdict(oracle)} What it does not gain, no estimate of the distribution can. Better and"
+        f" worse of all comparisons (`{CONTROL}` has each with its interval):"
     )
+    names = [_ULDA, *_CONTROLS]
+    yield _table(
+        ["", "ULDA", "calibrated", "true distribution"],
+        [[role.replace("_", " "), *(_counted(own.get(name, [])) for name in names)] for role, own in judged.items()],
+    )
+
+
+def _counted(cells: Sequence[Cell]) -> str:
+    counts = Counter(cell.difference_verdict for cell in cells)
+    better, worse = (counts[text] + counts[ALONE[text]] for text in (BETTER, WORSE))
+    return f"{better} {MARKS[BETTER]} {worse} {MARKS[WORSE]} of {len(cells)}" if cells else "—"
 
 
 def _choices(cells: Sequence[Cell], path: Path) -> Iterator[str]:

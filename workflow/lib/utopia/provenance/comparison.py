@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from utopia.errors import UtopiaError
 from utopia.evaluation.interval import t_half_width
-from utopia.outputs.verdict import rounded
+from utopia.outputs.verdict import BETTER, WORSE, rounded
 from utopia.provenance.current import differences
 from utopia.provenance.environment import KERNELS
 from utopia.provenance.job import SUFFIX
@@ -40,6 +41,10 @@ class CellDifference:
     """How what the table concludes has changed, `better -> not distinguishable`; empty where it says the same."""
     cause: str = ""
     """What differs first upstream; empty where the cell is identical and says the same."""
+    trained: bool = False
+    """Whether a training is behind it, in which the rounding of sums grows to as much as another seed makes."""
+    spread: bool = False
+    """Whether it has a spread over seeds, against which a distance can be judged; p-values and shares have none."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -110,7 +115,58 @@ def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
             continue
         verdict, claim = _verdict(one, other), _claim(one, other)
         cause = "" if verdict == IDENTICAL and not claim else first_cause(a, b, cell)
-        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause)
+        trained = any(".reference." not in run for run in one.get("runs", "").split())
+        spread = bool(one.get("std")) and int(one["n"]) > 1
+        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause, trained, spread)
+
+
+OUTSIDE_AT_MOST, CHANGED_AT_MOST = 0.05, 0.10
+"""Shares of cells behind which a training is that may lie outside the interval, and that may say something else, where
+another processor made them: what was measured with another instruction set is half of that (docs/clusters.md)."""
+_SIDES = (BETTER, WORSE)
+
+
+def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
+    """What in two trees differs by more than another processor explains, in words; nothing where all is within.
+
+    A value without training behind it prints the same and says the same. Of the others, at most `OUTSIDE_AT_MOST`
+    lie outside the interval over seeds and at most `CHANGED_AT_MOST` say something else; a single one where there are
+    few. No cell turns from better to worse, by itself or not, and none comes or goes.
+    """
+    faults, outside, changed = [], [], []
+    trained = spread = 0
+    for each in found:
+        trained, spread = trained + each.trained, spread + (each.trained and each.spread)
+        before, _, after = each.claim.partition(" -> ")
+        turned = any(one in before and other in after for one, other in (_SIDES, _SIDES[::-1]))
+        if each.verdict in (ONLY_A, ONLY_B):
+            faults.append(f"{each.cell}: {each.verdict}")
+        elif not (_is_number(each.a) and _is_number(each.b)) and each.a != each.b:
+            faults.append(f"{each.cell}: {each.a} -> {each.b}")
+        elif turned:
+            faults.append(f"{each.cell}: {each.claim}")
+        elif not each.trained and (each.verdict not in (IDENTICAL, ROUNDING) or each.claim):
+            faults.append(
+                f"{each.cell}: {each.a} -> {each.b}, and no training is behind it: {each.claim or each.cause}"
+            )
+        else:
+            outside += [each.cell] if each.spread and each.verdict == DIFFERENT else []
+            changed += [each.cell] if each.claim else []
+    for cells, total, most, words in (
+        (outside, spread, OUTSIDE_AT_MOST, "lie outside the interval over seeds"),
+        (changed, trained, CHANGED_AT_MOST, "say something else"),
+    ):
+        if len(cells) > max(1.0, most * total):
+            few = ", ".join(cells[:_MOST]) + (", ..." if len(cells) > _MOST else "")
+            faults.append(f"{len(cells)} of {total} trained cells {words}, more than {most:.0%}: {few}")
+    return faults
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _shown(row: Mapping[str, str] | None) -> str:
