@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snakemake_logger_plugin_utopia.summary import planted_lines
 from utopia.cli.compare import compare, kind
 from utopia.cli.status import in_words, status
 from utopia.config.load import load
@@ -137,6 +138,9 @@ def test_status_and_compare_name_what_is_not_found(tmp_path: Path, runs: dict[st
     found = status(tmp_path, "miniature") | {"again": None, "times": None}
     text = "\n".join(in_words(found))
     assert "planted effects: 1 of 3 found" in text and "truth/gone/measured: no features" in text
+    page = tmp_path / "report" / "index.html"
+    assert planted_lines(page)[0] == "  planted:  planted effects: 1 of 3 found" and len(planted_lines(page)) == 3
+    assert planted_lines(tmp_path / "empty" / "report" / "index.html") == planted_lines(None) == []
     compared = compare(folder, "miniature")
     assert set(compared["planted"]["missed"]) == {"truth/wrong/measured", "truth/gone/measured"}
     assert [kind(cell) for cell in compared["tables"][0]["cells"]] == ["passes", "fails", "absent"]

@@ -74,7 +74,17 @@ def made(run: Run, style: Style, page: Path | None = None) -> list[str]:
         lines += _wrapped("jobs", [f"{rule} {count}" for rule, count in sorted(rules.items())])
     for folder in ("tables", "figures"):
         lines += _listed(folder, run.finished)
-    return lines + page_line(page)
+    return lines + planted_lines(page) + page_line(page)
+
+
+def planted_lines(page: Path | None) -> list[str]:
+    """What came of the effects that the study has planted, where its tables say so."""
+    if page is None:
+        return []
+    from utopia.outputs.expectations import outcome
+
+    found = outcome(page.parents[1] / "tables").lines()
+    return [f"  {'planted:' if number == 0 else '':<9} {line}" for number, line in enumerate(found)]
 
 
 def page_line(page: Path | None) -> list[str]:
