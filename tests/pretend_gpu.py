@@ -61,7 +61,7 @@ class OnDevice(Tensor):
         if func is Tensor.tolist:
             return args[0].detach().cpu().tolist()
         if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[1], list):
-            args = (args[0], torch.tensor(args[1]), *args[2:])
+            args = (args[0], torch.tensor(args[1], dtype=None if args[1] else torch.long), *args[2:])
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             args[0].held = args[1].held
         with torch._C.DisableTorchFunctionSubclass():  # which would call what came back to main memory one of these
