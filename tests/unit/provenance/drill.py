@@ -48,7 +48,7 @@ def outcome(row: Row, said: list[str]) -> str:
     if row.is_quiet:
         return f"FALSE ALARM: {said[0]}" if said else "nothing found, as it must be"
     if row.by_nature:
-        return f"found after all ({said[0]})" if said else f"no, by nature ({row.by_nature})"
+        return f"yes, although it need not be ({said[0]})" if said else f"no, by nature ({row.by_nature})"
     return f"yes ({len(said)}: {said[0]})" if said else "NOT FOUND"
 
 
@@ -84,7 +84,7 @@ def main() -> int:
             parser.error(f"{source} does not hold a study and its configuration, tiny.yaml")
         for item, change, command, said in tried(source, chosen.words, whole=chosen.whole):
             print(f"{item} | {change} | {command} | {said}", flush=True)
-            bad, count = bad + said.startswith(("NOT FOUND", "FALSE ALARM", "found after all")), count + 1
+            bad, count = bad + said.startswith(("NOT FOUND", "FALSE ALARM")), count + 1
     print(f"{count} tried, {bad} wrong")
     return 1 if bad or not count else 0
 

@@ -102,7 +102,8 @@ def without_reason(study: Small) -> list[str]:
     (study.folder / "more.yaml").write_text("repeats: 3")
     rules = told(study, "plan", files=("tiny.yaml", "more.yaml"))["jobs"]["rules"]
     assert any(each["rule"].startswith("train") for each in rules), "nothing of a group would run"
-    return [each["rule"] for each in rules if sum(each["reasons"].values()) != each["count"]]
+    # A job may have more than one reason.
+    return [each["rule"] for each in rules if sum(each["reasons"].values()) < each["count"]]
 
 
 # -- E. Signature

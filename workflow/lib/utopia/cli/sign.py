@@ -2,7 +2,8 @@
 
 The seal is one digest of all job records, which hold the digests of every file. It is written with the study's name and
 the commits of its code to `results/<study>.seal.json`, beside the study, and OpenSSH (`ssh-keygen -Y`) signs that file
-into `results/<study>.seal.json.sig`. A study in which `verify --hash-only` finds something is not signed.
+into `results/<study>.seal.json.sig`. A study whose files contradict its records, or whose code has changed, is not
+signed; today's configuration is not looked at.
 
 Keys of `--json`: `study`, `seal`, `statement` and `signature` (files); with `--check` also `key` (who signed: the key's
 fingerprint, or the principal that `--signers` names), `agrees` (whether the records are still those that were signed).
