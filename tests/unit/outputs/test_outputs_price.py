@@ -30,6 +30,18 @@ def test_every_job_of_the_plan_has_a_price(miniature: Plan) -> None:
     assert told["core_hours"] == pytest.approx(found.core_seconds / 3600, abs=1e-3)
 
 
+def test_a_study_of_real_data_prices_what_every_study_generates() -> None:
+    """75 series of 120 s without pictures, and labels chosen of them: seconds, not hours, and no length is unknown."""
+    plan = Plan(load({"study": "open", "tables": ["beyond_table_2"], "figures": [], "results": "/nowhere"}))
+    found = price.price(plan)
+    assert [each.job for each in found.jobs] == plan.jobs
+    for rule in ("generate_miniature", "choose_annotators"):
+        own = [each for each in found.jobs if each.job.rule == rule]
+        assert own and all(each.seconds < 5 for each in own)
+    assert not any("planted_votes" in what for what in found.unknown)
+    assert cost.lengths_of(plan.study, plan.datasets["planted_votes"], Path("/nowhere")) == [120.0] * 75
+
+
 def test_a_real_first_run_costs_what_the_price_says() -> None:
     """The oracle is the CPU time of every job of a run of the miniature (tests/data/miniature_jobs.json)."""
     facts = json.loads((REPOSITORY / "tests" / "data" / "miniature_jobs.json").read_text())

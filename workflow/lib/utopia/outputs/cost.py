@@ -10,7 +10,8 @@ from typing import Any
 from utopia import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
 from utopia.files import read_json
-from utopia.outputs.availability import DatasetPlan
+from utopia.inputs.miniature import draws_features
+from utopia.outputs.availability import DatasetPlan, generation
 
 SOURCE = "x86-64, torch 2.11, one thread, full-size networks; no rate on a GPU was measured yet"
 """Where the rates come from."""
@@ -92,13 +93,16 @@ def extraction(study: StudyBase, there: DatasetPlan, manifest: Path) -> Extracti
 
 def lengths_of(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[float] | None:
     """Seconds per video: of the manifest where there is one, else of what will be generated."""
+    how = generation(study, there.name)
+    if how is not None and draws_features(there.name):
+        return [float(how.size(there.name)["seconds"])] * there.items
     if manifest.is_file():
         items = [item for item in read_json(manifest)["items"] if item["id"] in set(there.with_video)]
         lengths = [item.get("facts", {}).get("duration_s") for item in items]
         return [float(length) for length in lengths if length is not None]
-    if study.generated is None:
+    if how is None:
         return None
-    return [float(study.generated.size(there.name)["seconds"])] * len(there.with_video)
+    return [float(how.size(there.name)["seconds"])] * len(there.with_video)
 
 
 def in_words(cost: ExtractionCost) -> str:
