@@ -15,10 +15,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from utopia import files, seeds
+from utopia import arrays, files, seeds
 from utopia.evaluation import rows as metrics
 from utopia.inputs.coverage import COLUMNS
 from utopia.outputs.page import render_page
@@ -46,6 +47,8 @@ RUNS = {
     "films.rmn.baseline": ("films", 0.700, "node7"),
     "songs.et.baseline": ("songs", 0.300, "node7"),
 }
+LENGTH = 100
+"""Labels of an item."""
 ITEMS = {"films": ["one.mp4", "<b>two</b>.mp4"], "songs": ["song.mp3"]}
 
 
@@ -86,7 +89,7 @@ def make(base: Path) -> None:
                  folder=f"raw/{dataset}"):  # fmt: skip
             files.write_json(_manifest(dataset), {"items": [Path(path).read_bytes().hex()[:8] for path in raw]})
         with job("build_labels", {"m": _manifest(dataset)}, {"l": _labels(dataset)}, wildcards={"dataset": dataset}):
-            files.write_text(_labels(dataset), files.sha256(_manifest(dataset)))
+            _label(dataset)
     _train("films_et_1", ["films.et.baseline", "films.et.cwl"])
     _train("films_rmn_1", ["films.rmn.baseline"])
     _train("songs_et_1", ["songs.et.baseline"])
@@ -107,6 +110,24 @@ def _manifest(dataset: str) -> str:
 
 def _labels(dataset: str) -> str:
     return f"{ROOT}/labels/{dataset}/labels.safetensors"
+
+
+def _label(dataset: str) -> None:
+    """Labels of three items: one of a rising line, and one of a falling one."""
+    times, contents = np.arange(LENGTH, dtype=np.float64), {}
+    for number in range(3):
+        contents[f"item {number}/times"] = times
+        contents[f"item {number}/valence"] = (times if number else times[::-1]) / LENGTH
+    meta = {"dataset": dataset, "protocol": "affect", "targets": {"valence": {"low": -1.0, "high": 1.0}},
+            "items": [f"item {number}" for number in range(3)], "absent": {}, "folds": []}  # fmt: skip
+    arrays.save(_labels(dataset), contents, meta)
+
+
+def _predict(run: str) -> None:
+    """Predictions that rise from 0 to 1 on every item, in both folds and all repeats."""
+    rising = (np.arange(LENGTH) / LENGTH).astype(np.float32)
+    names = [f"valence/{fold}/{repeat}/item {n}" for fold in ("0", "1") for repeat in range(3) for n in range(3)]
+    arrays.save(_run(run, "predictions.safetensors"), dict.fromkeys(names, rising), {"run": run})
 
 
 def _run(run: str, name: str) -> str:
@@ -130,7 +151,7 @@ def _train(pack: str, runs: list[str]) -> None:
              machine, runs=settings) as running:  # fmt: skip
         seed_of = {(fold, repeat): seeds.derive(7, dataset, fold, repeat) for fold in ("0", "1") for repeat in range(3)}
         for run in runs:
-            files.write_text(_run(run, "predictions.safetensors"), run)
+            _predict(run)
             replicas = []
             for (fold, repeat), seed in seed_of.items():
                 checkpoint = f"replicas/valence.{fold}.{repeat}.safetensors"
@@ -138,7 +159,9 @@ def _train(pack: str, runs: list[str]) -> None:
                 running.made(_run(run, checkpoint))
                 replicas.append({
                     "target": "valence", "fold": fold, "repeat": repeat, "member": 0, "seed": seed, "epochs": 20,
-                    "selected_epoch": 10 + repeat, "seconds": 1.0, "checkpoint": checkpoint,
+                    "selected_epoch": 10 + repeat, "seconds": 1.0,
+                    "loss": [1 / (1 + epoch) for epoch in range(20)], "test": [f"item {n}" for n in range(3)],
+                    "validation_loss": [0.5 + abs(epoch - 10) / 20 for epoch in range(20)], "checkpoint": checkpoint,
                     "sha256": files.sha256(_run(run, checkpoint)),
                     **({"diagnostics": {"writes": 0.25, "td_error": None}} if ".rmn." in run else {}),
                 })  # fmt: skip

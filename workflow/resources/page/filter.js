@@ -4,6 +4,7 @@ const controls = Object.fromEntries(["kind", "stale", "by", "what", "known", "fo
 const buttons = [...document.querySelectorAll("button.n")];
 const subjects = new Map(buttons.map((button) => [button, subjectOf(button)]));
 for (const button of buttons) for (const [name, value] of [["type", "button"], ["aria-expanded", "false"], ["aria-controls", "panel"]]) button.setAttribute(name, value);
+const contents = new Map([...document.querySelectorAll(".contents li")].map((entry) => [entry.querySelector("a").getAttribute("href").slice(1), entry]));
 let chosen = buttons;
 
 /** The values that a choice of "touched by" offers. */
@@ -57,8 +58,8 @@ function choose() {
     const own = section.querySelectorAll("button.n");
     if (!own.length) continue;
     const isEmpty = isOn && ![...own].some((button) => some.has(button));
-    section.classList.toggle("without", isEmpty);
-    section.querySelector(".nothing").hidden = !isEmpty;
+    section.hidden = isEmpty;
+    contents.get(section.id)?.classList.toggle("apart", isEmpty);
   }
   document.getElementById("stale-chip")?.setAttribute("aria-pressed", String(controls.stale.checked));
   for (const chip of document.querySelectorAll(".chip[data-kind]")) chip.setAttribute("aria-pressed", String(chip.dataset.kind === controls.kind.value));

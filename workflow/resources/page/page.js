@@ -63,7 +63,7 @@ document.addEventListener("click", (event) => {
   if (button.id === "stale-chip") { controls.stale.checked = !controls.stale.checked; choose(); }
   if (button.dataset.kind !== undefined) { controls.kind.value = controls.kind.value === button.dataset.kind ? "" : button.dataset.kind; choose(); }
 });
-document.addEventListener("keydown", (event) => { if (event.key === "Escape" && opener) { event.preventDefault(); close(); } });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape" && opener && !zoomed.open) { event.preventDefault(); close(); } });
 controls.kind.addEventListener("change", choose);
 controls.stale.addEventListener("change", choose);
 controls.by.addEventListener("change", offer);
@@ -77,3 +77,4 @@ if (["light", "dark"].includes(theme)) paint(theme);
 document.getElementById("filters").hidden = false;
 choose();
 follow();
+document.documentElement.dataset.ready = "";

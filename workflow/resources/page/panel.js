@@ -2,7 +2,7 @@
 
 const KIND_WORDS = {
   same: "rounds to the published value", inside: "published value inside our interval", outside: "published value outside our interval",
-  unclear: "gain not distinguishable from none", holds: "what the text says holds of our numbers", fails: "what the text says does not hold of our numbers", apart: "not comparable with print", unpublished: "not in the paper",
+  unclear: "gain not distinguishable from none", holds: "what the text says holds of our numbers", fails: "what the text says does not hold of our numbers", apart: "not comparable with the published value", unpublished: "not in the paper",
 };
 const MARKS = { same: "=", inside: "≈", outside: "≠", unclear: "○", holds: "✓", fails: "✗" };
 
@@ -58,7 +58,7 @@ function headOfCell(subject) {
   const { cell, table } = subject;
   const shown = (value) => rounded(value, cell.d);
   if (cell.k === "quoted") return [h("p", { class: "big" }, shown(cell.p)), h("p", { class: "why" }, `Quoted from ${table.source}. It was not measured here, so it has no ancestry.`)];
-  const print = cell.p === undefined ? null : h("p", { class: "beside" }, "In print: ", h("b", {}, shown(cell.p)));
+  const print = cell.p === undefined ? null : h("p", { class: "beside" }, "Published: ", h("b", {}, shown(cell.p)));
   if (cell.v === undefined) return [h("p", { class: "big" }, "—"), h("p", { class: "why" }, h("b", {}, "Absent: "), text(cell.r) || "no reason recorded"), print];
   const spread = cell.sd === undefined ? null : h("span", { class: "sd" }, ` ± ${shown(cell.sd)}`);
   const unit = subject.runs.length > 1 ? "values" : "replicas";
@@ -69,7 +69,7 @@ function headOfCell(subject) {
     print,
     h("p", { class: "badge", "data-k": cell.k }, MARKS[cell.k] ? h("span", { "aria-hidden": "true" }, `${MARKS[cell.k]} `) : null,
       cell.k === "outside" || cell.k === "unclear" ? cell.ve : KIND_WORDS[cell.k], cell.vr === undefined ? null : h("span", { class: "ground" }, ` (${text(cell.vr)})`)),
-    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell, subject.scale), h("figcaption", {}, `dots: ${unit}; box: 95 % interval over test items and seeds`)) : null,
+    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell, subject.scale), h("figcaption", {}, `Dots: ${unit}, each over all test items. Bar: 95 % interval of their mean, over test items and seeds; items differ more than ${unit} do, so dots may lie close together in a wide bar.`)) : null,
   ];
 }
 
@@ -173,17 +173,30 @@ function jobPart(n, runIds) {
       fact("Machine", hardware([row])[0][0], machine.deterministic ? "; torch deterministic" : ""),
       commit ? fact("Commit", code(commit[0]), commit[1] ? ` with changed files: ${commit[2].join(", ")}` : "") : null,
       lock ? fact("Lock file", lock[0], digits(lock[1])) : null),
+    row[JOB.log] === -1 ? null : h("p", { class: "soft" }, "What it said: ", logOf(row[JOB.log])),
     copied(commandOf(row)),
     row[JOB.settings] < 0 ? null : folded("Settings", "", () => h("pre", {}, JSON.stringify(data.values[row[JOB.settings]], null, 1))),
   ]);
+}
+
+/** A link to a job's log; the page lies in a folder of the study. */
+function logOf([folder, name]) {
+  const path = inFolder(folder, name);
+  return path.startsWith(`${data.root}/`) ? h("a", { href: `../${path.slice(data.root.length + 1).split("/").map(encodeURIComponent).join("/")}` }, path) : code(path);
+}
+
+/** A job's rule, without the name of its batch of runs. */
+function ruleOf(n) {
+  const name = text(job(n)[JOB.name]).split(" ")[0];
+  if (name.startsWith("train_")) return "train";
+  return name.startsWith("evaluate_") && name !== "evaluate_reference" ? "evaluate" : name;
 }
 
 /** Jobs from the result back to the raw files; those of one rule stand together. */
 function jobsPart(jobs, runIds) {
   const groups = new Map();
   for (const n of [...jobs].reverse()) {
-    const name = text(job(n)[JOB.name]).split(" ")[0];
-    const rule = name.startsWith("train_") ? "train" : name.startsWith("evaluate_") && name !== "evaluate_reference" ? "evaluate" : name;
+    const rule = ruleOf(n);
     groups.set(rule, [...(groups.get(rule) ?? []), n]);
   }
   return h("ol", { class: "steps" }, [...groups].map(([rule, own]) => h("li", {},
@@ -254,8 +267,9 @@ function ancestry(subject) {
     h("h3", {}, "What it rests on"),
     cell && subject.runs.length ? subject.runs.map((run) => folded(subject.runs.length > 1 ? `Replicas of ${run[RUN.id]}` : "Replicas", String(replicasOf(run, subject).length),
       () => columns(["fold", "repeat", `${subject.column[3]} ${subject.column[4]}`, "epoch", "seed", "checkpoint"], replicasOf(run, subject), 2))) : null,
-    cell && subject.runs.length ? subject.runs.map((run) => diagnosticsPart(run, subject)) : null,
+    cell ? subject.runs.map((run) => [lossesPart(run, subject), videosPart(run, subject), diagnosticsPart(run, subject)]) : null,
     folded("Input files", String(inputs.length), () => inputsPart(inputs)),
+    folded("Its ancestry as a picture", counted(new Set(jobs.map(ruleOf)).size, "rule"), () => graphOf(jobs)),
     folded("Steps, from here to the raw files", counted(jobs.length, "job"), () => jobsPart(jobs, subject.runIds)),
     subject.runs.length ? folded("Settings of the runs", "", () => settingsPart(subject.runs)) : null,
     folded("Code and software", "", () => codePart(rows)),

@@ -1,8 +1,14 @@
 // The ancestry that stands in the page, and how its short forms are read. Layouts: utopia/outputs/page_ancestry.py.
 
-const data = JSON.parse(document.getElementById("ancestry").textContent);
-const JOB = { name: 0, machine: 1, commit: 2, software: 3, lock: 4, modules: 5, started: 6, seconds: 7, memory: 8, made: 9, beside: 10, command: 11, stale: 12, settings: 13 };
-const RUN = { id: 0, jobs: 1, inputs: 2, settings: 3, trained: 4, values: 5 };
+const data = await unpacked(document.getElementById("ancestry").textContent);
+const JOB = { name: 0, machine: 1, commit: 2, software: 3, lock: 4, modules: 5, started: 6, seconds: 7, memory: 8, made: 9, beside: 10, command: 11, stale: 12, settings: 13, log: 14 };
+const RUN = { id: 0, jobs: 1, inputs: 2, settings: 3, trained: 4, values: 5, losses: 6, videos: 7 };
+
+/** JSON that is compressed and in base64. */
+async function unpacked(words) {
+  const stream = new Blob([Uint8Array.from(atob(words), (letter) => letter.charCodeAt(0))]).stream();
+  return JSON.parse(await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).text());
+}
 
 /** The text with a number; nothing where there is none. */
 const text = (number) => (number === undefined || number === null ? "" : data.texts[number]);

@@ -20,6 +20,7 @@ from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph, members
 
 _OF_OUTPUTS = ("render_table", "render_figure")
+RAW = "raw files"
 
 
 class Reach(NamedTuple):
@@ -223,6 +224,7 @@ class Numbered:
             [self.texts(command.removesuffix(target) if short else command), int(short)],
             [self.texts(reason) for reason in stale],
             self._settings(record),
+            self.file(log) if (log := _log(record)) else -1,
         ]
 
     def _settings(self, record: Record) -> int:
@@ -231,6 +233,15 @@ class Numbered:
         apart = ("code", "runs", "run", "caption", "folders", "videos")
         rest = {name: value for name, value in given.items() if name not in apart}
         return self.values(rest) if rest and record.rule not in _OF_OUTPUTS else -1
+
+    def edges(self) -> list[list[str]]:
+        """`[rule, rule that reads its files]`, of all jobs; what no job made comes from `raw files`."""
+        found = {
+            (general(maker.rule) if (maker := self.graph.makers.get(path)) else RAW, general(record.rule))
+            for record in self.records
+            for path in self.graph.entries(record, "inputs")
+        }
+        return [list(edge) for edge in sorted(found) if edge[0] != edge[1]]
 
     def settings_of_runs(self) -> dict[str, dict[str, int]]:
         """What the configuration said of each run: numbers of values by name."""
@@ -243,6 +254,18 @@ class Numbered:
                     kept = {name: self.values(value) for name, value in run.items() if name not in ("id", "code")}
                     found[run["id"]].update(kept)
         return dict(found)
+
+
+def general(rule: str) -> str:
+    """The name of a rule without that of its batch of runs: `train` of `train_liris_et_1`."""
+    found = re.fullmatch(r"(train|evaluate)_(?!reference$).*", rule)
+    return found[1] if found else rule
+
+
+def _log(record: Record) -> str:
+    """What a job said, as a file of the study; empty where it kept none."""
+    log = record.facts.get("log") or ""
+    return str(log[0] if isinstance(log, list) and log else log or "")
 
 
 def reasons(graph: Graph, changed: Iterable[str]) -> dict[int, list[str]]:

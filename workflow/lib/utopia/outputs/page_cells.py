@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from utopia.outputs.cells import Cell
 from utopia.outputs.columns import NUMBERS
 from utopia.outputs.page_ancestry import Pool
 from utopia.outputs.render_layout import Layout, Line, Shown, lay_out
+from utopia.outputs.render_notes import said_once
 
 KINDS = {
     "same": "rounds to the published value",
@@ -76,6 +78,8 @@ class ShownTable:
     """A table on the page."""
 
     id: str
+    headline: str
+    """Its title, behind its number in the paper."""
     layout: Layout
     lines: tuple[tuple[Line, tuple[ShownCell, ...]], ...]
     """Each row with its cells."""
@@ -134,6 +138,12 @@ def kind_of(cell: Cell) -> str:
     return next((kind for start, kind in _STARTS.items() if cell.verdict.startswith(start)), "unpublished")
 
 
+def headline(source: str, title: str) -> str:
+    """A title behind its number in the paper: `ULDA Table 1: Valence and arousal on LIRIS-ACCEDE`."""
+    printed = re.fullmatch(r"(ULDA|EEV)[^,;]*, ((?:Table|Fig[.]) [0-9]+)", source)
+    return f"{printed[1]} {printed[2]}: {title}" if printed else title
+
+
 def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], stale: Sequence[bool]) -> ShownTable:
     """A table as the page shows it.
 
@@ -143,7 +153,7 @@ def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], sta
         cells: of its csv, row by row.
         stale: whether each is.
     """
-    layout = lay_out(table, cells)
+    layout = said_once(lay_out(table, cells))
     numbers = {(cell.row, cell.column): number for number, cell in enumerate(cells)}
     lines = []
     for row, line in zip(table["rows"], layout.lines, strict=True):
@@ -153,7 +163,7 @@ def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], sta
             own.append(ShownCell(shown, kind_of(cells[number]), stale[number], f"{place}.{number}"))
         lines.append((line, tuple(own)))
     tally = Counter(kind for kind in map(kind_of, cells) if kind in KINDS)
-    return ShownTable(table["id"], layout, tuple(lines), tally)
+    return ShownTable(table["id"], headline(table["source"], table["title"]), layout, tuple(lines), tally)
 
 
 def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +171,7 @@ def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
     columns = table["columns"]
     return {
         "id": table["id"],
-        "title": table["title"],
+        "title": headline(table["source"], table["title"]),
         "source": table["source"],
         "rows": [[row["id"], row.get("name") or row["title"]] for row in table["rows"]],
         "columns": [[each[name] for name in ("id", "title", "dataset", "target", "metric")] for each in columns],
@@ -187,10 +197,10 @@ def cell_in_short(
     """
     found: dict[str, Any] = {
         "v": cell.value,
-        "sd": cell.std,
+        "sd": _short(cell.std),
         "n": cell.n,
-        "lo": cell.low,
-        "hi": cell.high,
+        "lo": _short(cell.low),
+        "hi": _short(cell.high),
         "p": cell.published,
         "d": cell.decimals,
         "k": kind_of(cell),
@@ -203,6 +213,11 @@ def cell_in_short(
     longer = {"i": cell.interval, "vr": cell.verdict_reason, "r": cell.reason, "no": cell.note}
     found |= {name: texts(text) for name, text in longer.items() if text}
     if cell.difference is not None:
-        ends = (cell.difference_low, cell.difference_high)
-        found["df"] = [cell.against, cell.difference, *ends, cell.difference_verdict]
+        numbers = map(_short, (cell.difference, cell.difference_low, cell.difference_high))
+        found["df"] = [cell.against, *numbers, cell.difference_verdict]
     return {name: value for name, value in found.items() if value is not None and value not in ("", [])}
+
+
+def _short(value: float | None) -> float | None:
+    """Nine digits of a number, which are more than the page shows; the table's csv has all."""
+    return None if value is None else float(f"{value:.9g}")

@@ -12,11 +12,13 @@ from typing import Any
 from utopia import files
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
+from utopia.outputs import page_curves, page_summary
 from utopia.outputs.cells import Cell
 from utopia.outputs.page_ancestry import NOTHING, Ancestry, Numbered, Reach, reasons
 from utopia.outputs.page_cells import (
     ShownTable,
     cell_in_short,
+    headline,
     judged_together,
     read_cells,
     shown_table,
@@ -57,6 +59,10 @@ class Page:
     warnings: tuple[str, ...]
     data: Mapping[str, Any]
     """The ancestry, JSON-able."""
+    said: tuple[str, ...]
+    """What came out, in sentences."""
+    parts: tuple[page_summary.Part, ...]
+    """And as a picture."""
 
     @property
     def tally(self) -> Mapping[str, int]:
@@ -75,7 +81,7 @@ def gather(graph: Graph, study: str, tables: Sequence[str], figures: Sequence[st
     Args:
         graph: the lineage.
         study: the study's name.
-        tables: ids of the tables, in the order in which they are shown.
+        tables: ids of the tables; the papers' are shown first.
         figures: likewise.
         apart_from: the rule whose records do not count: the page's own.
 
@@ -91,6 +97,7 @@ def gather(graph: Graph, study: str, tables: Sequence[str], figures: Sequence[st
                     why="the page shows no number whose ancestry is not known",
                     remedy=f"make it again: snakemake --force {graph.root}/{kind}s/{name}.csv",
                 )
+    tables, figures = page_summary.in_order(tables), page_summary.in_order(figures)
     return _Gatherer(graph, study, tables, figures, apart_from).page()
 
 
@@ -114,6 +121,10 @@ class _Gatherer:
         self.runs = {run: number for number, run in enumerate(runs)}
         self.metrics = {run: self._metrics(run) for run in self.runs}
         self.trained = {run: self._trained(run) for run in self.runs}
+        curves = sum(
+            len(one.get("test", ())) for own in self.trained.values() for each in own.values() for one in each[:1]
+        )
+        self.videos = page_curves.Videos(self._made, graph.root, page_curves.points_for(curves))
 
         ancestry = Ancestry(graph, apart_from)
         self.of_tables = {name: ancestry.note(ancestry.own(graph.tables[name])) for name in tables}
@@ -139,6 +150,8 @@ class _Gatherer:
             "figures": [short for _, short in figures],
             "inputs": numbered.inputs(),
             "jobs": numbered.jobs(self.reasons),
+            "edges": numbered.edges(),
+            "videos": self.videos.truths,
         }
         data |= {name: getattr(numbered, name).values for name in ("sets", "texts", "folders", "values")}
         return Page(
@@ -149,7 +162,19 @@ class _Gatherer:
             facts=_facts(numbered, data) | {"seal": self.seal, "family": self.family},
             warnings=tuple(self._warnings()),
             data=data,
+            said=tuple(self._said()),
+            parts=tuple(page_summary.picture({name: (self._settings(name), own) for name, own in self.cells.items()})),
         )
+
+    def _settings(self, table: str) -> Mapping[str, Any]:
+        """A table's settings, as its rendering job was given them."""
+        given: Mapping[str, Any] = self.graph.tables[table].facts["params"]["settings"]["table"]
+        return given
+
+    def _said(self) -> list[str]:
+        every = [cell for own in self.cells.values() for cell in own]
+        truth = self.cells.get(page_summary.TRUTH, [])
+        return page_summary.in_words(every, truth, generated=page_summary.is_generated(every))
 
     # -- reading
 
@@ -163,6 +188,10 @@ class _Gatherer:
         if found != self.graph.sha256_of(path):
             self.changed[path] = None
         return place
+
+    def _made(self, path: str) -> Path | None:
+        """A file that a job of the study made; None where none did."""
+        return self._checked(path) if path in self.graph.makers else None
 
     def _metrics(self, run: str) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
         """The replicas' own metrics: target and metric -> fold and seed -> value."""
@@ -193,7 +222,7 @@ class _Gatherer:
     # -- writing
 
     def _table(self, place: int, name: str) -> tuple[ShownTable, dict[str, Any]]:
-        table = self.graph.tables[name].facts["params"]["settings"]["table"]
+        table = self._settings(name)
         stale = [self._is_stale(name, cell) for cell in self.cells[name]]
         cells = [
             cell_in_short(cell, self.behind[cell.cell].against, self.runs, stale=old, texts=self.numbered.texts)
@@ -217,6 +246,7 @@ class _Gatherer:
         absent = [f"{role}: {why}" for role, why in given["absent_runs"].items()]
         holes = [given["absent"]] if given["absent"] else absent
         stale = not self.stale.isdisjoint(self.numbered.jobs_of(reach))
+        title = headline(source, title)
         short = {
             "id": name,
             "title": title,
@@ -229,18 +259,22 @@ class _Gatherer:
         return ShownFigure(name, title, source, caption, self.images[name], tuple(holes), stale), short
 
     def _runs(self) -> list[list[Any]]:
-        """`[id, jobs, inputs, settings, trainings, values]` of each run; see `page/store.js`."""
+        """`[id, jobs, inputs, settings, trainings, values, losses, videos]` of each run; see `page/store.js`."""
         settings = self.numbered.settings_of_runs()
         asked: dict[str, dict[tuple[str, str], None]] = {run: {} for run in self.runs}
         for name, cells in self.cells.items():
-            columns = self.graph.tables[name].facts["params"]["settings"]["table"]["columns"]
+            columns = self._settings(name)["columns"]
             shown = {each["id"]: (each["target"], each["metric"]) for each in columns}
             for cell in cells:
                 for run in self.behind[cell.cell].runs:
                     asked[run][shown[cell.column]] = None
+        replicas = sum(len(own) for trained in self.trained.values() for own in trained.values())
+        points = page_curves.points_for(2 * replicas)
         return [
             [run, *self.numbered.reach(self.of_runs.get(run, NOTHING)), settings.get(run, {}), self._trainings(run),
-             self._values(run, asked[run])]
+             self._values(run, asked[run]),
+             {target: page_curves.losses(own, points) for target, own in self.trained[run].items()},
+             self.videos.of_run(run, list(self.trained[run]))]
             for run in self.runs
         ]  # fmt: skip
 

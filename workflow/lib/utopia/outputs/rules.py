@@ -212,11 +212,14 @@ def _reference(plan: Plan, names: Names) -> Run:
 
 
 def _page_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    runs = {path for name in plan.tables for path in (*plan.table_runs(name).values(), *plan.table_summaries(name))}
+    behind = dict(each for name in plan.tables for each in plan.table_runs(name).items())
+    trained = [run for run in sorted(behind) if plan.runs[run].reference is None]
     return {
         "tables": [f"{plan.root}/tables/{name}.csv" for name in plan.tables],
         "figures": [f"{plan.root}/figures/{name}.png" for name in plan.figures],
-        "runs": sorted(runs),
+        "runs": sorted([*behind.values(), *(plan.run_file(run, "training.json") for run in trained)]),
+        "predictions": [plan.run_file(run, "predictions.safetensors") for run in trained],
+        "labels": sorted({plan.labels(plan.runs[run].dataset) for run in trained}),
         "coverage": f"{plan.root}/audit/coverage.csv",
         "template": sorted(_relative(path) for path in RESOURCES.glob("page/*")),
     }
