@@ -23,8 +23,7 @@ from utopia.outputs.rounding import rounded
 Scalar = float | int | str | bool | None
 Place = tuple[str | int, ...]
 """A path in a file: keys and numbers of list members."""
-Fault = tuple[Place, str]
-"""Where, and what."""
+Fault = tuple[Place, str]  # where, and what
 
 
 class Drawing(NamedTuple):
@@ -285,9 +284,9 @@ class Figure(Strict):
     runs: dict[str, RunChoice] = Field(default_factory=dict)
     """Runs whose predictions are drawn, by role."""
     options: dict[str, Scalar] = Field(default_factory=dict)
-    """What the drawing lets one choose: `label` (shown, or the nearest that needs samples), `threshold` (training
-    samples at a label, between the regions), `samples` (how many are drawn), `bins` and `annotators` (of those that
-    were tried)."""
+    """What the drawing lets one choose: `label` (shown, or the nearest that needs samples), `threshold` (of training
+    samples, between the regions), `samples` (how many are drawn), `bins` and `annotators` (of those that were tried).
+    """
 
     @property
     def across(self) -> bool:
@@ -318,9 +317,8 @@ def figures() -> dict[str, Figure]:
 
 def _read(kind: str, model: Any) -> dict[str, Any]:
     # What the papers print comes first: readers look for that.
-    paths = sorted(
-        (RESOURCES / kind).glob("*.yaml"), key=lambda path: (path.stem.startswith((BEYOND, PLANTED)), path.stem)
-    )
+    files = (RESOURCES / kind).glob("*.yaml")
+    paths = sorted(files, key=lambda path: (path.stem.startswith((BEYOND, PLANTED)), path.stem))
     return {path.stem: read_one(path, model) for path in paths}
 
 

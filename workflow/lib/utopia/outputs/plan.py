@@ -325,11 +325,7 @@ class Plan:
         return jobs.params(self, rule, names)
 
     def settings(self, rule: str, names: Mapping[str, str]) -> dict[str, Any]:
-        """The parameters of a job without fingerprints of code.
-
-        Raises:
-            KeyError: the study has no such job.
-        """
+        """`params` without fingerprints of code."""
         return jobs.settings(self, rule, names)
 
     def generated(self, dataset: str) -> dict[str, Any]:
