@@ -80,7 +80,7 @@ BUGS = (
     Bug(
         "the true distribution is that of the label's own annotators",
         "distribution/approximate.py",
-        "held_out_counts(votes_AT[~behind]",
+        "held_out_counts(votes_AT[~behind if judges is None else judges]",
         "held_out_counts(votes_AT[behind]",
     ),
     Bug(
