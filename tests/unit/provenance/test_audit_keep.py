@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from studies import ROOT, Small
@@ -144,7 +145,7 @@ def test_a_study_made_in_part_is_refused_unless_it_is_asked_for(whole: Small) ->
     assert (whole.folder / "results" / "README.md").is_file()
 
 
-def cells(count: int, *, trained: bool = True, **more: str) -> list[CellDifference]:
+def cells(count: int, *, trained: bool = True, **more: Any) -> list[CellDifference]:
     given = {"a": "0.5", "b": "0.5", "verdict": "identical", **more}
     return [CellDifference(f"t/r{n}/c", trained=trained, spread=trained, **given) for n in range(count)]
 
@@ -157,8 +158,8 @@ def cells(count: int, *, trained: bool = True, **more: str) -> list[CellDifferen
         (cells(10, claim="better; same -> not distinguishable; same"), ""),
         (cells(11, claim="not distinguishable -> worse"), "11 of 100 trained cells say something else, more than 10%"),
         (cells(1, claim="better -> worse only by itself"), "t/r0/c: better -> worse only by itself"),
-        (cells(1, trained=False, verdict="within rounding", b="0.50001"), ""),
-        (cells(1, trained=False, verdict="within the interval", b="0.52"), "no training is behind it"),
+        (cells(1, trained=False, verdict="different", b="0.51", units=0.9), ""),
+        (cells(1, trained=False, verdict="different", b="0.52", units=1.9), "no training is behind it"),
         (cells(1, trained=False, claim="better -> not distinguishable"), "no training is behind it"),
         (cells(1, verdict="only in A", b=""), "t/r0/c: only in A"),
         (cells(1, verdict="different", b="absent"), "t/r0/c: 0.5 -> absent"),

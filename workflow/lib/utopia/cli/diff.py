@@ -3,7 +3,8 @@
 Keys of `--json`: `a`, `b`, `summary` (number of cells by verdict: `identical`, `within rounding`, `within the
 interval`, `different`, `only in A`, `only in B`), `claims` (number of cells from which the tables conclude something
 else), `cells` (list of {cell, a, b, verdict, claim, cause, trained (whether a training is behind it), spread (whether
-it has one over seeds)}), `faults` (with --other-processor: what that does not explain).
+it has one over seeds), units (distance in units of the last printed decimal)}), `faults` (with --other-processor: what
+that does not explain).
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ class CellDifference:
     """Whether a training is behind it, in which the rounding of sums grows to as much as another seed makes."""
     spread: bool = False
     """Whether it has a spread over seeds, against which a distance can be judged; p-values and shares have none."""
+    units: float = 0.0
+    """The distance in units of the last printed decimal; 0 where one has no value."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -117,7 +119,8 @@ def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
         cause = "" if verdict == IDENTICAL and not claim else first_cause(a, b, cell)
         trained = any(".reference." not in run for run in one.get("runs", "").split())
         spread = bool(one.get("std")) and int(one["n"]) > 1
-        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause, trained, spread)
+        units = _units(one, other) if verdict != IDENTICAL else 0.0
+        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause, trained, spread, units)
 
 
 OUTSIDE_AT_MOST, CHANGED_AT_MOST = 0.05, 0.10
@@ -129,7 +132,8 @@ _SIDES = (BETTER, WORSE)
 def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
     """What in two trees differs by more than another processor explains, in words; nothing where all is within.
 
-    A value without training behind it prints the same and says the same. Of the others, at most `OUTSIDE_AT_MOST`
+    A value without training behind it is off by one unit of its last printed decimal at most, as where a label lies on
+    the edge of a bin, and says the same. Of the others, at most `OUTSIDE_AT_MOST`
     lie outside the interval over seeds and at most `CHANGED_AT_MOST` say something else; a single one where there are
     few. No cell turns from better to worse, by itself or not, and none comes or goes.
     """
@@ -145,7 +149,7 @@ def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
             faults.append(f"{each.cell}: {each.a} -> {each.b}")
         elif turned:
             faults.append(f"{each.cell}: {each.claim}")
-        elif not each.trained and (each.verdict not in (IDENTICAL, ROUNDING) or each.claim):
+        elif not each.trained and (each.units > 1 or each.claim):
             faults.append(
                 f"{each.cell}: {each.a} -> {each.b}, and no training is behind it: {each.claim or each.cause}"
             )
@@ -160,6 +164,11 @@ def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
             few = ", ".join(cells[:_MOST]) + (", ..." if len(cells) > _MOST else "")
             faults.append(f"{len(cells)} of {total} trained cells {words}, more than {most:.0%}: {few}")
     return faults
+
+
+def _units(one: Mapping[str, str], other: Mapping[str, str]) -> float:
+    x, y = one.get("value"), other.get("value")
+    return abs(float(x) - float(y)) * 10.0 ** int(one["decimals"]) if x and y else 0.0
 
 
 def _is_number(text: str) -> bool:
