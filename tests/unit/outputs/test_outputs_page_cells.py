@@ -11,6 +11,7 @@ import pytest
 
 from utopia.outputs.cells import Cell
 from utopia.outputs.page import html
+from utopia.outputs.page_ancestry import ranges
 from utopia.outputs.page_cells import judged_together
 from utopia.outputs.page_data import gather
 from utopia.outputs.verdict import judge_family
@@ -35,3 +36,8 @@ def test_differences_of_all_tables_are_judged_together(tmp_path: Path, monkeypat
     assert re.search(r"1 ▲ better, 0 ▼ worse.\s+△ 1 and ▽ 1 more would be so only by themselves", text)
     assert "chance alone would give up to 0.1 of each" in text
     assert "comparisons of treatments" not in html(replace(page, facts=page.facts | {"family": judge_family({})}))
+
+
+def test_ranges() -> None:
+    assert ranges([]) == []
+    assert ranges([5, 1, 2, 3, 7, 8]) == [[1, 3], [5, 5], [7, 8]]
