@@ -44,9 +44,7 @@ ODD = {
 OURS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "Makefile", "Snakefile", "config.yaml")
 FOLDERS = ("docs", "config", "envs", "profiles", "workflow")
 KINDS = (".md", ".py", ".smk", ".yaml", ".rst", ".sh", ".jinja", ".js", ".toml", "")
-NOT_OURS = re.compile(
-    r"workflow/resources/(?:datasets/pmemo\.yaml|embedded/|page/)|workflow/schemas/|workflow/lib/utopia/outputs/page_cells\.py|envs/\w+\.txt"
-)
+NOT_OURS = re.compile(r"workflow/resources/(?:datasets/pmemo\.yaml|embedded/)|workflow/schemas/|envs/\w+\.txt")
 
 
 @cache

@@ -26,9 +26,9 @@ KINDS = {
     "unclear": "gain not distinguishable from none",
     "holds": "claim or planted effect holds of our numbers",
     "fails": "claim or planted effect does not hold of our numbers",
-    "apart": "not comparable with print",
+    "apart": "not comparable with the published value",
     "unpublished": "not in the paper",
-    "quoted": "quoted from print, not measured",
+    "quoted": "quoted from the paper, not measured",
     "absent": "absent",
 }
 """What a number may come to, beside print."""
