@@ -61,13 +61,16 @@ below take each comparison by itself."""
 
 
 def _in_short(family: Family) -> str:
+    """What all comparisons of trainings come to together; nothing where there is none."""
+    if not family.comparisons:
+        return ""
     counts = family.counts
     alone = counts.get(ALONE[BETTER], 0), counts.get(ALONE[WORSE], 0)
-    chance = rounded(family.by_chance, 1)
+    said = answer(counts.get(BETTER, 0), counts.get(WORSE, 0), family.comparisons)
     return (
-        f"**{answer(counts.get(BETTER, 0), counts.get(WORSE, 0), family.comparisons)}** So stand the comparisons of"
-        f" trained models with their baselines, all judged together. By themselves {alone[0]} more would be better and"
-        f" {alone[1]} worse; chance alone would give up to {chance} of each."
+        "Utopia label distribution approximation (ULDA) against the same model without a treatment, and models against a"
+        f" ridge regression, all judged together: **{said}** By themselves {alone[0]} more would be better and {alone[1]} worse;"
+        f" chance alone would give up to {rounded(family.by_chance, 1)} of each."
     )
 
 
