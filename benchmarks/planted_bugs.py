@@ -102,7 +102,12 @@ BUGS = (
         "return None",
     ),
     Bug("L1 sees the first reaction alone", "losses/_reactions.py", "error_RC.mean(dim=1)", "error_RC[:, 0]"),
-    Bug("the rate of clips is not obeyed", "training/clip_data.py", "every = round(rate / clips.rate)", "every = 1"),
+    Bug(
+        "the rate of clips is not obeyed",
+        "training/clip_data.py",
+        "return every, max(1, round(rate))",
+        "return 1, max(1, round(rate))",
+    ),
     Bug(
         "the learning rate is a hundredth", "training/adam.py", "lr=self.learning_rate,", "lr=self.learning_rate / 100,"
     ),

@@ -174,3 +174,10 @@ def test_the_miniature_trains_only_the_targets_that_are_asked_for() -> None:
     assert all("targets=cue" in name for name in trained)
     table = catalog.tables()["planted_truth"]
     assert all(row.expect is not None for row in table.rows) and "planted_effects" in table.datasets
+
+
+def test_a_part_of_the_study_leaves_expectations_out_unless_all_their_data_are_asked_for() -> None:
+    whole = Plan(load({"study": "miniature"}))
+    assert "planted_truth" in whole.tables and {"planted_effects", "planted_reactions"} <= set(whole.asked)
+    part = Plan(load({"study": "miniature", "only_datasets": ["summe"]}))
+    assert "planted_truth" not in part.tables and "planted_truth" in part.left_out

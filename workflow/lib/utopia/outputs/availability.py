@@ -139,9 +139,15 @@ def selected(kind: str, known: dict[str, Any], wanted: Any, study: str) -> dict[
 
 
 def leave_out(tables: dict[str, Table], figures: dict[str, Figure], kept: Iterable[str]) -> list[str]:
-    """Take out of both the entries none of whose data sets is kept. Returns their names."""
+    """Take out of both the entries none of whose data sets is kept, and expectations if one of theirs is not: a row
+    without a value would count as an effect that was not found. Returns their names.
+    """
     there = {"", *kept}
-    away = [name for name, table in tables.items() if not table.datasets & there]
+    away = [
+        name
+        for name, table in tables.items()
+        if not (table.datasets <= there if table.is_of_expectations else table.datasets & there)
+    ]
     away += [name for name, figure in figures.items() if figure.datasets and there.isdisjoint(figure.datasets)]
     for name in away:
         tables.pop(name, None)

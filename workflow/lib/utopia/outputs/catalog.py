@@ -229,8 +229,8 @@ class Table(Strict):
 
     @property
     def datasets(self) -> set[str]:
-        """Every data set that its columns or expectations name."""
-        return {column.dataset for column in self.columns} | {row.expect.dataset for row in self.rows if row.expect}
+        """Every data set that its columns, or its expectations, name."""
+        return {row.expect.dataset for row in self.rows if row.expect} or {column.dataset for column in self.columns}
 
     @property
     def is_of_text(self) -> bool:

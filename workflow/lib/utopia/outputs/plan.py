@@ -87,7 +87,7 @@ class Plan:
     @cached_property
     def asked(self) -> list[str]:
         """The data sets that the study's tables and figures show; the others are nobody's concern here."""
-        shown = {column.dataset for table in self.tables.values() for column in table.columns}
+        shown = {name for table in self.tables.values() for name in table.datasets}
         shown |= {name for figure in self.figures.values() for name in figure.datasets}
         return [name for name in self.datasets if name in shown and self.study.is_asked(name)]
 
