@@ -24,8 +24,13 @@ is not counted) and `source`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import socket
+import subprocess
+import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict
@@ -33,6 +38,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, show
+from utopia.errors import UtopiaError
+from utopia.files import write_json
 
 if TYPE_CHECKING:
     from utopia.outputs.plan import Cell, Plan
@@ -47,6 +54,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--videos", type=_positive, metavar="N", help="price a study whose data set has N videos")
     size.add_argument("--dataset", metavar="NAME", help="which data set (default: the one with most videos)")
     size.add_argument("--seconds", type=_positive, metavar="S", help="mean length of a video (default: as it is)")
+    parser.add_argument(
+        "--measure",
+        metavar="SECONDS",
+        type=_positive,
+        nargs="?",
+        const=30,
+        help="first try here, for so long (30 s), what a training and an extractor cost; kept for later plans and runs",
+    )
     where = parser.add_argument_group("where it would run, for the time that it takes")
     where.add_argument("--nodes", type=_positive, metavar="K", default=1, help="machines at work at once (default: 1)")
     where.add_argument("--node-cores", type=_positive, metavar="C", help="cores of each (default: as this machine has)")
@@ -65,6 +80,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = options.load_study(chosen)
     chosen.node_cores = chosen.node_cores or len(os.sched_getaffinity(0))
+    if chosen.measure:
+        measure(Plan(study), chosen.measure)
     if chosen.videos:
         return _price(chosen, Plan(study))
     jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, chosen.configfile)
@@ -74,6 +91,34 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         print("\n".join(in_words(found, jobs)))
     return 0
+
+
+def measure(plan: Plan, seconds: float) -> None:
+    """Run the micro-benchmark of this machine, and keep what it gives in the study's folder.
+
+    Raises:
+        UtopiaError: it fails.
+    """
+    from utopia.outputs import rates
+
+    asked = rates.to_measure(plan, seconds)
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "utopia.training.trial"],
+        input=json.dumps(asked),
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UtopiaError(f"the micro-benchmark failed: {last}", remedy="plan without --measure")
+    found = json.loads(done.stdout) | {"host": socket.gethostname(), "seconds": round(time.monotonic() - begun, 1)}
+    write_json(plan.root / rates.NAME, found)
+    tried = len(found["training"]) + len(found["extraction"])
+    print(f"measured {tried} rates in {found['seconds']:.0f} s: {plan.root / rates.NAME}", file=sys.stderr)
+    for key, why in found["left_out"].items():
+        print(f"  not measured: {key}: {why}", file=sys.stderr)
 
 
 def _price(chosen: argparse.Namespace, plan: Plan) -> int:

@@ -140,10 +140,12 @@ class Price:
 
 def price(plan: Plan) -> Price:
     """What the study's jobs cost from nothing, whatever of it is there."""
-    return _Pricing(plan).price()
+    return Pricing(plan).price()
 
 
-class _Pricing:
+class Pricing:
+    """The price of each job of a plan."""
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.rates = Rates(plan.root)
@@ -152,6 +154,7 @@ class _Pricing:
         self.lengths: dict[str, list[float]] = {}
 
     def price(self) -> Price:
+        """All of it."""
         jobs = [self._job(job) for job in self.plan.jobs]
         stages = {name: Stage(name) for name in dict.fromkeys(STAGES.values())}
         for each in jobs:
@@ -250,6 +253,12 @@ class _Pricing:
         )
         unit.count += len(videos)
 
+    def feature_width(self, dataset: str) -> int:
+        """Values of a data set's features per row; of precomputed ones, whose width their file tells later, 1024."""
+        settings = [self.plan.study.features[name] for name in self.plan.datasets[dataset].features]  # type: ignore[attr-defined]
+        made = [each for each in settings if each.extractor not in PRECOMPUTED]
+        return sum(scale.width(each.extractor) for each in made) or 1024
+
     def _decoding(self) -> float:
         """CPU seconds of decoding a second of video: of real ones that of 640x360 at 25 frames per second."""
         size = self.plan.study.generated
@@ -278,7 +287,7 @@ class _Pricing:
             if rate is None:
                 self.unknown[f"training of {model}"] = None
                 continue
-            seconds = self._replica(run, rate)
+            seconds = self.replica(run, rate)
             found.seconds += replicas * seconds
             found.on_gpu = found.on_gpu or rate.on_gpu
             unit = self.units.setdefault(
@@ -287,7 +296,8 @@ class _Pricing:
             )
             unit.count += replicas
 
-    def _replica(self, run: Run, rate: Rate) -> float:
+    def replica(self, run: Run, rate: Rate) -> float:
+        """Seconds of one training of a run."""
         videos = len(self.plan.datasets[run.dataset].item_ids)
         folds = self.folds(run.dataset)
         share = 1 - 1 / folds if folds > 1 else 0.8
@@ -338,6 +348,8 @@ def _lengths(plan: Plan, dataset: str, unknown: dict[str, None]) -> list[float]:
     there = plan.datasets[dataset]
     known = cost.lengths_of(plan.study, there, Path(plan.manifest(dataset))) or []
     count = len(there.item_ids)
+    if there.generated and plan.study.generated is not None:
+        known = [float(plan.study.generated.size(dataset)["seconds"])] * count
     mean = sum(known) / len(known) if known else scale.SECONDS_OF_A_VIDEO.get(dataset)
     if mean is None:
         unknown[f"lengths of {dataset}'s videos (known when they are listed; 60 s are taken)"] = None

@@ -12,12 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from utopia.config.study import PRECOMPUTED
 from utopia.errors import UtopiaError
 from utopia.files import digest, read_json
 from utopia.outputs import cost
 from utopia.outputs.runs import Run
+
+if TYPE_CHECKING:
+    from utopia.outputs.plan import Plan
 
 ELSEWHERE = "measured on another machine (x86-64, torch 2.11, one thread; benchmarks/)"
 HERE = "measured here"
@@ -44,6 +48,10 @@ TRAINING: Mapping[str, tuple[Training, ...]] = {
 }
 """CPU seconds, one thread. The published widths: `benchmarks/rates.py`, features of 1024 values, videos of 120 to 480
 frames (a step is then part of the rate of a frame). The others: the miniature's own trainings."""
+
+
+STACKED = 0.5
+"""Of `per_video`, what is left where 16 narrow replicas are trained as one stack on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,10 @@ class Rates:
         if found := self._measured.get("training", {}).get(key_of(run)):
             return Rate(float(found["per_frame"]), 0.0, self._source(found), found["device"] == "cuda")
         entry = nearest(model, width(run))
-        return None if entry is None else Rate(entry.per_frame, entry.per_video, f"{ELSEWHERE} at {entry.width} wide")
+        if entry is None:
+            return None
+        shared = STACKED if (run.settings.get("engine") or {}).get("strategy") == "stacked" else 1.0
+        return Rate(entry.per_frame, entry.per_video * shared, f"{ELSEWHERE} at {entry.width} wide")
 
     def extraction(self, extractor: str, options: Any) -> tuple[float, str] | None:
         """CPU seconds of an extractor's network per row, and their source; None: nobody measured it."""
@@ -102,6 +113,36 @@ def read(root: Path) -> dict[str, Any]:
     except (OSError, UtopiaError):
         return {}
     return found if isinstance(found, dict) and found.get("host") == socket.gethostname() else {}
+
+
+def to_measure(plan: Plan, seconds: float) -> dict[str, Any]:
+    """What the micro-benchmark is asked to try: each kind of training and extractor of a study once, dearest first."""
+    from utopia.outputs.price import Pricing
+
+    pricing = Pricing(plan)
+    trainings: dict[str, tuple[float, dict[str, Any]]] = {}
+    for run in (run for runs in plan.packs.values() for run in runs):
+        if "clips" in run.settings["model_config"]["training"]:
+            continue  # series are cut into clips another way, which random series have not
+        videos = max(1, len(plan.datasets[run.dataset].item_ids))
+        known = pricing.rates.training(run)
+        cost_of_all = pricing.replicas(run) * (pricing.replica(run, known) if known else math.inf)
+        asked = {
+            "key": key_of(run),
+            "frames": pricing.frames(run.dataset) / videos,
+            "width": pricing.feature_width(run.dataset),
+            "run": {name: run.settings[name] for name in ("model", "model_config")},
+        }
+        trainings[key_of(run)] = (trainings.get(key_of(run), (0.0,))[0] + cost_of_all, asked)
+    extractors = {}
+    for name in dict.fromkeys(name for there in plan.datasets.values() for name in there.features):
+        feature = plan.study.features[name]  # type: ignore[attr-defined]
+        if feature.extractor not in PRECOMPUTED:
+            options = feature.options.model_dump(mode="json")
+            key = key_of_options(feature.extractor, feature.options)
+            extractors[key] = {"key": key, "extractor": feature.extractor, "options": options}
+    ordered = sorted(trainings.values(), key=lambda each: -each[0])
+    return {"seconds": seconds, "trainings": [asked for _, asked in ordered], "extractors": [*extractors.values()]}
 
 
 def key_of(run: Run) -> str:
