@@ -80,9 +80,10 @@ def test_the_picture_has_a_dot_for_each_published_value_that_was_measured(study:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.07, 0.093), (-0.4, 0.9), (41.0, 66.0), (0.0, 0.001)])
-def test_ticks_are_few_round_and_on_the_axis(low: float, high: float) -> None:
-    ticks = Axis(low, high).ticks
-    assert 2 <= len(ticks) <= 5 and all(low <= tick <= high for tick in ticks)
+@pytest.mark.parametrize("most", [4, 6])
+def test_ticks_are_few_round_and_on_the_axis(low: float, high: float, most: int) -> None:
+    ticks = Axis(low, high).ticks(most)
+    assert 2 <= len(ticks) <= most and all(low <= tick <= high for tick in ticks)
     assert all(len(f"{tick:g}".replace("-", "").replace(".", "").strip("0")) <= 2 for tick in ticks)
 
 

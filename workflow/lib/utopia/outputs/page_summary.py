@@ -54,14 +54,13 @@ class Axis:
         """Where a value is on so many units; what lies beyond is at the end."""
         return round(size * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 1)
 
-    @property
-    def ticks(self) -> list[float]:
-        """Two to four round numbers on it."""
+    def ticks(self, most: int) -> list[float]:
+        """Round numbers on it, at most so many and two at least."""
         width = self.high - self.low
         power = 10.0 ** math.floor(math.log10(width))
-        step = next(step * power for step in (0.2, 0.5, 1.0, 2.0, 5.0) if width / (step * power) < 4)
+        step = next(step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if width / (step * power) < most)
         first = math.ceil(self.low / step)
-        return [round((first + n) * step, 9) for n in range(4) if (first + n) * step <= self.high]
+        return [round((first + n) * step, 9) for n in range(most) if (first + n) * step <= self.high]
 
 
 @dataclass(frozen=True)
