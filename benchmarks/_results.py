@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     """What numbers depend on; no name of a host, no path."""
     versions = {"python": platform.python_version()}
     for name in ("torch", "numpy", "av", "cv2", "torchcodec"):
-        if name in sys.modules:
+        if sys.modules.get(name) is not None:
             versions[name] = str(sys.modules[name].__version__)
     kind = f"{platform.machine()}, {_processor()}"
     if device == "cuda":
@@ -91,3 +92,15 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[str
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def by_stage(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One table a stage, of the columns that its rows have."""
+    stages: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        stages[row["stage"]].append(row)
+    lines: list[str] = []
+    for stage, own in stages.items():
+        columns = list(dict.fromkeys(name for row in own for name in row if name != "stage"))
+        lines += ["", f"### {stage}", "", *table(own, columns)]
+    return lines

@@ -111,15 +111,27 @@ def best(works: Mapping[str, Callable[[], object]], warm: bool = False) -> dict[
     return costs
 
 
-def make_clip(path: Path, group: int, seconds: int = SECONDS) -> Path:
-    """A textured picture that drifts, with some noise and a cut every seven seconds, and two tones."""
+def make_clip(
+    path: Path, group: int, seconds: int = SECONDS, *, codec: str = "libx264", size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> Path:
+    """A textured picture that drifts, with some noise and a cut every seven seconds, and two tones.
+
+    Args:
+        path: where.
+        group: frames from one key frame to the next.
+        seconds: its length.
+        codec: of the pictures.
+        size: width and height in pixels, multiples of 8.
+    """
+    width, height = size
     random = np.random.default_rng(0)
-    scenes = [random.integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3)).repeat(8, 0).repeat(8, 1) for _ in range(9)]
-    grain = random.integers(0, 40, (16, HEIGHT, WIDTH, 3))
+    scenes = [random.integers(0, 255, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1) for _ in range(9)]
+    grain = random.integers(0, 40, (16, height, width, 3))
     with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=FPS)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.options = {"g": str(group), "crf": "25"}
+        video = output.add_stream(codec, rate=FPS)
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        quiet = {"x265-params": f"keyint={group}:log-level=none"} if codec == "libx265" else {}
+        video.options = {"g": str(group), "crf": "25", **quiet}
         audio = output.add_stream("aac", rate=RATE, layout="stereo")
         for index in range(seconds * FPS):
             scene = np.roll(scenes[index // (7 * FPS) % 9], index % (7 * FPS), axis=1)

@@ -21,7 +21,6 @@ import os
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -33,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow" / "lib"), str(REPOSITORY / "benchmarks")]
 
 import torch  # noqa: E402
-from _results import Rows, keep, machine, table  # noqa: E402
+from _results import Rows, by_stage, keep, machine  # noqa: E402
 
 LIMITS = {"agree": 75, "rates": 130, "extract": 110, "study": 110, "memory": 30, "decode": 15}
 """Seconds of each stage."""
@@ -83,18 +82,6 @@ def run(name: str, stage: Callable[[], Iterator[dict[str, Any]]], rows: Rows, li
     rows.add(stage=name, what="stage", seconds=time.monotonic() - start, **end)
 
 
-def tables(rows: list[dict[str, Any]]) -> list[str]:
-    """One table a stage, of the columns that its rows have."""
-    by_stage: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_stage[row["stage"]].append(row)
-    lines: list[str] = []
-    for stage, own in by_stage.items():
-        columns = list(dict.fromkeys(name for row in own for name in row if name != "stage"))
-        lines += ["", f"### {stage}", "", *table(own, columns)]
-    return lines
-
-
 def main() -> int:
     """Run the stages; 1 where something failed or does not agree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -121,7 +108,7 @@ def main() -> int:
         torch.set_deterministic_debug_mode("default" if name in ("extract", "decode") else "error")
         endless = chosen.whole and name == "study"
         run(name, todo[name], rows, 0.0 if endless else max(1e-3, LIMITS[name] * chosen.limit))
-    print("\n".join(tables(rows.rows)), flush=True)
+    print("\n".join(by_stage(rows.rows)), flush=True)
     if chosen.keep:
         path = keep("gpu-tiny" if chosen.tiny else "gpu", machine(device.type), rows.rows, chosen.keep)
         print(f"\nkept in {path.name}")

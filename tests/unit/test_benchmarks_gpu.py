@@ -129,4 +129,4 @@ def test_a_stage_that_takes_too_long_or_fails_has_told_what_it_found(script: Mod
     written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     assert written == rows.rows and [row["what"] for row in written] == ["first", "stage", "second", "stage"]
     assert written[1]["cut_off_after_s"] == 0.2 and "illegal memory access" in written[3]["error"]
-    assert any(line.startswith("| first") for line in script.tables(rows.rows))
+    assert any(line.startswith("| first") for line in script.by_stage(rows.rows))

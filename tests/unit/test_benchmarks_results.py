@@ -1,0 +1,89 @@
+"""The tables of docs/speed.md are those of benchmarks/results; peers are compared with where they are there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def benchmarks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, in the search path."""
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    return repository / "benchmarks"
+
+
+@pytest.fixture
+def tables(benchmarks: Path) -> ModuleType:
+    """What writes the page."""
+    import tables
+
+    return tables
+
+
+def test_the_page_is_what_the_files_say(tables: ModuleType) -> None:
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.page(text) == text, "run `python benchmarks/tables.py --fix`"
+
+
+def test_a_changed_number_changes_the_page(tables: ModuleType, benchmarks: Path, tmp_path: Path) -> None:
+    (source,) = (benchmarks / "results").glob("peers-*.json")
+    body = json.loads(source.read_text(encoding="utf-8"))
+    row = next(row for row in body["rows"] if "of_ours" in row)
+    before = tables.block("peers")
+    row["of_ours"] += 1
+    (tmp_path / source.name).write_text(json.dumps(body), encoding="utf-8")
+    after = tables.block("peers", tmp_path)
+    changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
+    assert len(changed) == 1 and f"{row['of_ours']:.2f} (" in changed[0][1]
+    assert "Nothing was measured yet" in tables.block("nothing", tmp_path)
+
+
+def test_results_name_no_host_and_no_path(benchmarks: Path) -> None:
+    paths = sorted((benchmarks / "results").glob("*.json"))
+    assert paths
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(^|[\s\"'(])(/|~/|[A-Z]:\\\\)\w", text), path.name
+        body = json.loads(text)
+        assert body["machine"] and body["versions"]["torch"] and body["rows"]
+        assert f"torch{body['versions']['torch'].split('+')[0]}" in path.name
+
+
+def test_peers_that_are_not_there_are_left_out_and_ours_has_its_numbers(
+    benchmarks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import peers
+
+    for name in ("cv2", "resampy", "imageio_ffmpeg", "torchcodec"):
+        monkeypatch.setitem(sys.modules, name, None)
+    options = ["--seconds", "2", "--rounds", "2", "--clips", "1", "--out", str(tmp_path / "rows.jsonl")]
+    monkeypatch.setattr(sys, "argv", ["peers.py", *options, "--keep", str(tmp_path)])
+    peers.main()
+    rows: list[dict[str, Any]] = [
+        json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [row["left_out"] for row in rows if "left_out" in row] == ["cv2", "resampy", "imageio_ffmpeg", "torchcodec"]
+    measured = {(row["task"], row["way"]): row for row in rows if "cpu_s" in row}
+    assert all(row["cpu_s"] > 0 for row in measured.values())
+    every = measured["decode, 2 fps", "every frame"]
+    assert every["same_frames"] and every["least"] <= every["of_ours"] <= every["largest"]
+    assert "| decode, 2 fps | 360p H.264, 2 s | every frame |" in capsys.readouterr().out
+    (kept,) = tmp_path.glob("peers-*.json")
+    assert json.loads(kept.read_text(encoding="utf-8"))["rounds"] == 2
+
+
+def test_log_mel_by_the_published_formula_is_ours(benchmarks: Path) -> None:
+    """What is compared with us computes the same thing: one transform of the whole sound, in double precision."""
+    import numpy as np
+    import peers
+
+    samples = np.random.default_rng(0).normal(0, 0.1, 4 * peers.RATE)
+    theirs = peers.whole_log_mel(samples)
+    assert np.allclose(theirs, peers.log_mel(samples), atol=1e-5) and theirs.shape == (4, 96, 64)
