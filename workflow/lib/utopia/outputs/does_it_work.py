@@ -68,9 +68,9 @@ def _in_short(family: Family) -> str:
     alone = counts.get(ALONE[BETTER], 0), counts.get(ALONE[WORSE], 0)
     said = answer(counts.get(BETTER, 0), counts.get(WORSE, 0), family.comparisons)
     return (
-        "Utopia label distribution approximation (ULDA) against the same model without a treatment, and models against a"
-        f" ridge regression, all judged together: **{said}** By themselves {alone[0]} more would be better and {alone[1]} worse;"
-        f" chance alone would give up to {rounded(family.by_chance, 1)} of each."
+        "Utopia label distribution approximation (ULDA) against the same model without a treatment, and models against"
+        f" a ridge regression, all judged together: **{said}** By themselves {alone[0]} more would be better and"
+        f" {alone[1]} worse; chance alone would give up to {rounded(family.by_chance, 1)} of each."
     )
 
 
