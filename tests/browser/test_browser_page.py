@@ -82,7 +82,7 @@ def test_every_result_opens_and_says_what_its_cell_says(visit: Visit) -> None:
         button = buttons.nth(place)
         button.click()
         if button.get_attribute("data-c"):
-            main = button.locator(".v").inner_text()
+            main = button.locator("b").inner_text()
             big = page.locator("#panel .big").inner_text()
             assert big == main or big.split(" ")[0] == main
         open_all(page)
@@ -172,7 +172,7 @@ def test_filter_by_verdict(visit: Visit) -> None:
     assert len(page.evaluate(VISIBLE)) == 2, "one value outside, one statement that does not hold"
     page.select_option("#f-kind", "outside")
     (only,) = page.evaluate(VISIBLE)
-    assert page.locator(f'[data-c="{only}"] .v').inner_text() == "0.700"
+    assert page.locator(f'[data-c="{only}"] b').inner_text() == "0.700"
     assert page.locator("#f-found").inner_text() == "1 cell and 0 figures of 10 results"
     assert page.locator("#quoting").is_hidden() and page.locator("#curve").is_hidden()
     page.click("#f-next")
@@ -203,7 +203,7 @@ def test_filter_by_what_has_touched(visit: Visit) -> None:
     page.select_option("#f-by", "input")
     page.fill("#f-what", "song.mp3")
     (only,) = page.evaluate(VISIBLE)
-    assert page.locator(f'[data-c="{only}"] .v').inner_text() == "0.300"
+    assert page.locator(f'[data-c="{only}"] b').inner_text() == "0.300"
     page.fill("#f-what", "raw/films/one.mp4")
     assert len(page.evaluate(VISIBLE)) == 6 and page.locator("#curve button.origin").is_visible()
     page.select_option("#f-by", "commit")

@@ -64,7 +64,7 @@ def test_the_interval_stands_apart_from_the_dots(visit: Visit) -> None:
 def column(page: Any, table: str, number: int) -> list[str]:
     return page.evaluate(
         """([table, n]) => [...document.querySelectorAll(`#${table} tbody tr:not(.group)`)]
-        .map(row => row.cells[n].querySelector('.v')?.textContent ?? '')""",
+        .map(row => row.cells[n].querySelector('button.n b')?.textContent ?? '')""",
         [table, number],
     )
 

@@ -60,7 +60,8 @@ function headOfCell(subject) {
   if (cell.k === "quoted") return [h("p", { class: "big" }, shown(cell.p)), h("p", { class: "why" }, `Quoted from ${table.source}. It was not measured here, so it has no ancestry.`)];
   const print = cell.p === undefined ? null : h("p", { class: "beside" }, "Published: ", h("b", {}, shown(cell.p)));
   if (cell.v === undefined) return [h("p", { class: "big" }, "—"), h("p", { class: "why" }, h("b", {}, "Absent: "), text(cell.r) || "no reason recorded"), print];
-  const spread = cell.sd === undefined ? null : h("span", { class: "sd" }, ` ± ${shown(cell.sd)}`);
+  // Where all repeats give the same there is nothing to show.
+  const spread = cell.sd === undefined || cell.sd <= 1e-12 * (1 + Math.abs(cell.v)) ? null : h("span", { class: "sd" }, ` ± ${shown(cell.sd)}`);
   const unit = subject.runs.length > 1 ? "values" : "replicas";
   const values = valuesOf(subject);
   return [

@@ -3,7 +3,7 @@
 /** The number that a cell shows; what has none comes last. */
 function sortable(cell) {
   const button = cell?.querySelector("button.n");
-  if (button?.dataset.c === undefined) return cell?.querySelector(".print") ? null : cell?.textContent.trim() || null;
+  if (button?.dataset.c === undefined) return cell?.querySelector("small") ? null : cell?.textContent.trim() || null;
   const { v, p, k } = subjects.get(button).cell;
   return (k === "quoted" ? p : v) ?? null;
 }

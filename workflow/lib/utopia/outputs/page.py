@@ -36,7 +36,7 @@ BUDGET = 2 * 1024 * 1024
 """Bytes of a page without its pictures."""
 ANCESTRY = '<script type="application/gzip" id="ancestry">'
 """The element that holds what the script shows."""
-COLOURS = 12
+COLOURS = 16
 """Of a picture: lines and letters with smooth edges need no more."""
 
 
