@@ -109,7 +109,10 @@ BUGS = (
         "return 1, max(1, round(rate))",
     ),
     Bug(
-        "the learning rate is a hundredth", "training/adam.py", "lr=self.learning_rate,", "lr=self.learning_rate / 100,"
+        "the learning rate is a hundredth",
+        "training/trainee.py",
+        "return self.recipe.learning_rate",
+        "return self.recipe.learning_rate / 100",
     ),
     Bug(
         "the epoch of the highest validation loss is kept",

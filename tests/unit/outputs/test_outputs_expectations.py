@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from snakemake_logger_plugin_utopia.summary import planted_lines
 from utopia.cli.compare import compare, kind
 from utopia.cli.status import in_words, status
-from utopia.config.load import load
+from utopia.config.load import REPOSITORY, load
 from utopia.evaluation.rows import Row, write
 from utopia.outputs import catalog, verdict
 from utopia.outputs.catalog import Row as TableRow
@@ -181,3 +182,11 @@ def test_a_part_of_the_study_leaves_expectations_out_unless_all_their_data_are_a
     assert "planted_truth" in whole.tables and {"planted_effects", "planted_reactions"} <= set(whole.asked)
     part = Plan(load({"study": "miniature", "only_datasets": ["summe"]}))
     assert "planted_truth" not in part.tables and "planted_truth" in part.left_out
+
+
+def test_each_of_the_twenty_planted_bugs_still_changes_one_place() -> None:
+    bugs = runpy.run_path(str(REPOSITORY / "benchmarks" / "planted_bugs.py"))["BUGS"]
+    package = REPOSITORY / "workflow" / "lib" / "utopia"
+    assert len({bug.name for bug in bugs}) == 20
+    for bug in bugs:
+        assert (package / bug.file).read_text(encoding="utf-8").count(bug.old) == 1 and bug.new != bug.old, bug.name
