@@ -137,7 +137,7 @@ def test_groups_keys_and_cells_without_a_number(study: Path) -> None:
     kinds = {name: cell["k"] for name, cell, _, _ in page.cells() if name.startswith("quoting/")}
     assert list(kinds.values()) == ["quoted", "dash", "blank", "same", "fails"]
     assert len(re.findall(r'<button class="n" data-c="', text)) == 3
-    assert '<b>0 of 1</b>' in text and "does not hold" in text
+    assert "<b>0 of 1</b>" in text and "does not hold" in text
     rows = unpacked(text)["tables"][0]["rows"]
     assert ["ours", "Ours: T = 5"] in rows
 
