@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import page_study
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,6 +26,23 @@ from utopia.outputs import figure_style
 
 TENTHS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
 HUNDREDTHS = {"bins": 100, "low": -1.0, "high": 1.0, "delta": 0.06, "sigma": 0.02}
+
+
+@pytest.fixture(scope="session")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study of the page's tests, made once; not to be changed."""
+    base = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base)
+        page_study.make(base)
+    return base
+
+
+@pytest.fixture
+def study(page_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of the small study."""
+    monkeypatch.chdir(page_folder)
+    return page_folder
 
 
 def write_labels(folder: Path, contents: dict[str, np.ndarray], meta: dict[str, Any], settings: dict[str, Any]) -> None:

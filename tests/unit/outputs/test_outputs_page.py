@@ -31,29 +31,12 @@ from utopia.provenance.lineage import Graph
 from utopia.provenance.subject import find
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study, made once; not to be changed."""
-    base = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(base)
-        page_study.make(base)
-    return base
-
-
 @pytest.fixture
-def study(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory of the small study."""
-    monkeypatch.chdir(made)
-    return made
-
-
-@pytest.fixture
-def own_study(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_study(page_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it, to be damaged."""
     import shutil
 
-    shutil.copytree(made, tmp_path / "study")
+    shutil.copytree(page_folder, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     return tmp_path / "study"
 

@@ -17,23 +17,6 @@ from utopia.outputs.page_data import gather
 from utopia.outputs.page_summary import Axis, in_order, in_words, is_generated
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study, made once; not to be changed."""
-    base = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(base)
-        page_study.make(base)
-    return base
-
-
-@pytest.fixture
-def study(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory of the small study."""
-    monkeypatch.chdir(made)
-    return made
-
-
 def test_curves_are_those_of_the_files(study: Path) -> None:
     """Levels of losses and of predictions, decoded, are the numbers in training.json and in the predictions."""
     page = gather(page_study.graph(), "tiny", ["verdicts", "quoting"], [])

@@ -6,22 +6,25 @@ step per second; `features.h5`, a group of each series. A study with `generated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from utopia import arrays
 from utopia.config.base import Strict
-from utopia.datasets import _card, _common
+from utopia.datasets import _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._drawn import Drawn
 from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("one_cue", "two_cues", "long_delay")
-_LABELS = "labels.safetensors"
-_REMEDY = "set `generated.items.planted` in a study's overlay: the series are generated, nobody publishes them"
+_DRAWN = Drawn(
+    "planted",
+    "labels.safetensors",
+    "set `generated.items.planted` in a study's overlay: the series are generated, nobody publishes them",
+)
 
 
 class Config(Strict):
@@ -30,21 +33,12 @@ class Config(Strict):
 
 def locate(folder: Path, options: Config) -> Located:
     """The labels file below the folder; there are no videos."""
-
-    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
-        return {"annotations": tuple(path for path in files if path.name == _LABELS)}
-
-    remedies = {
-        "annotations": f"no {_LABELS} below {folder}: {_REMEDY}",
-        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
-    }
-    return _common.assemble("planted", folder, choose, remedies)
+    return _DRAWN.locate(folder)
 
 
 def items(located: Located, options: Config) -> list[Item]:
     """All series, by their number."""
-    files = {role: paths[0] for role, paths in located.files.items()}
-    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+    return _DRAWN.items(located)
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -78,10 +72,8 @@ def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[st
 
 
 def _series(item: Item, target: str) -> tuple[np.ndarray, np.ndarray]:
-    if "annotations" not in item.files:
-        raise InputError(f"no {_LABELS}", remedy=_REMEDY)
-    file = arrays.load(item.files["annotations"])
+    file = _DRAWN.read(item)
     name = f"{item.id}/{target}"
     if name not in file or f"{name}.judged" not in file:
-        raise InputError(f"it has no labels {name}", where=file.path, remedy=_REMEDY)
+        raise InputError(f"it has no labels {name}", where=file.path, remedy=_DRAWN.remedy)
     return file[name].astype(np.float64), file[f"{name}.judged"] > 0

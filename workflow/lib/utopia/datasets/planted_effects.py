@@ -7,23 +7,26 @@ Layout: `votes.safetensors` with `<item>/<target>.votes` [annotators, T] at one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from utopia import arrays
 from utopia.config.base import Strict
-from utopia.datasets import _card, _common
+from utopia.datasets import _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._drawn import Drawn
 from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("signal", "linear", "biased", "unbiased", "cue", "luck")
-_VOTES = "votes.safetensors"
-_REMEDY = "set `generated.items.planted_effects` in a study's overlay: the series are generated, nobody publishes them"
+_DRAWN = Drawn(
+    "planted_effects",
+    "votes.safetensors",
+    "set `generated.items.planted_effects` in a study's overlay: the series are generated, nobody publishes them",
+)
 
 
 class Config(Strict):
@@ -35,21 +38,12 @@ class Config(Strict):
 
 def locate(folder: Path, options: Config) -> Located:
     """The file of votes below the folder; there are no videos."""
-
-    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
-        return {"annotations": tuple(path for path in files if path.name == _VOTES)}
-
-    remedies = {
-        "annotations": f"no {_VOTES} below {folder}: {_REMEDY}",
-        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
-    }
-    return _common.assemble("planted_effects", folder, choose, remedies)
+    return _DRAWN.locate(folder)
 
 
 def items(located: Located, options: Config) -> list[Item]:
     """All series, by their number."""
-    files = {role: paths[0] for role, paths in located.files.items()}
-    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+    return _DRAWN.items(located)
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -79,7 +73,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         {target: vote_AT[:few].mean(axis=0) for target, vote_AT in votes.items()},
         evaluation={target: vote_AT[few:].mean(axis=0) for target, vote_AT in votes.items()},
         votes=votes,
-        judged={"cue": arrays.load(item.files["annotations"])[f"{item.id}/cue.judged"] > 0},
+        judged={"cue": _DRAWN.read(item)[f"{item.id}/cue.judged"] > 0},
         annotators=range(few),
     )
 
@@ -90,10 +84,8 @@ def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[st
 
 
 def _votes(item: Item, target: str) -> np.ndarray:
-    if "annotations" not in item.files:
-        raise InputError(f"no {_VOTES}", remedy=_REMEDY)
-    file = arrays.load(item.files["annotations"])
+    file = _DRAWN.read(item)
     name = f"{item.id}/{target}.votes"
     if name not in file or file[name].ndim != 2 or len(file[name]) < 2:
-        raise InputError(f"it has no votes {name} of at least two annotators", where=file.path, remedy=_REMEDY)
+        raise InputError(f"it has no votes {name} of at least two annotators", where=file.path, remedy=_DRAWN.remedy)
     return file[name].astype(np.float64)

@@ -7,25 +7,28 @@ Every study that shows this data set generates it, also one of real data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from utopia import arrays
 from utopia.config.base import Strict
-from utopia.datasets import _card, _common, _summary
+from utopia.datasets import _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
+from utopia.datasets._drawn import Drawn
 from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("theory_holds", "theory_fails")
 UTOPIA_IS_KNOWN = True
 """Whether the labels of infinitely many annotators are there, whoever made the training label."""
-_LABELS = "labels.safetensors"
-_REMEDY = "delete the folder and run the same command again: the series are generated, nobody publishes them"
+_DRAWN = Drawn(
+    "planted_votes",
+    "labels.safetensors",
+    "delete the folder and run the same command again: the series are generated, nobody publishes them",
+)
 
 
 class Config(Strict):
@@ -45,21 +48,12 @@ class Config(Strict):
 
 def locate(folder: Path, options: Config) -> Located:
     """The labels file below the folder; there are no videos."""
-
-    def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
-        return {"annotations": tuple(path for path in files if path.name == _LABELS)}
-
-    remedies = {
-        "annotations": f"no {_LABELS} below {folder}: {_REMEDY}",
-        "videos": f"no videos below {folder}: the features of this data set are drawn directly",
-    }
-    return _common.assemble("planted_votes", folder, choose, remedies)
+    return _DRAWN.locate(folder)
 
 
 def items(located: Located, options: Config) -> list[Item]:
     """All series, by their number."""
-    files = {role: paths[0] for role, paths in located.files.items()}
-    return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+    return _DRAWN.items(located)
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -111,18 +105,16 @@ class _Series(NamedTuple):
 
 
 def _series(item: Item, target: str) -> _Series:
-    if "annotations" not in item.files:
-        raise InputError(f"no {_LABELS}", remedy=_REMEDY)
-    file = arrays.load(item.files["annotations"])
+    file = _DRAWN.read(item)
     name = f"{item.id}/{target}"
     missing = [part for part in _Series._fields if f"{name}.{part}" not in file]
     if missing:
-        raise InputError(f"it has no {name}.{missing[0]}", where=file.path, remedy=_REMEDY)
+        raise InputError(f"it has no {name}.{missing[0]}", where=file.path, remedy=_DRAWN.remedy)
     series = _Series(*(file[f"{name}.{part}"].astype(np.float64) for part in _Series._fields))
     steps = series.utopia.shape
     if series.law.shape != (2, *steps) or series.votes.shape[1:] != steps or not len(series.votes) or len(steps) != 1:
         shapes = ", ".join(f"{part} {list(values.shape)}" for part, values in series._asdict().items())
         raise InputError(
-            f"{name}: {shapes}, but they must be [T], [2, T] and [annotators, T]", where=file.path, remedy=_REMEDY
+            f"{name}: {shapes}, but they must be [T], [2, T] and [annotators, T]", where=file.path, remedy=_DRAWN.remedy
         )
     return series
