@@ -231,3 +231,43 @@ def test_hdf5_files_are_read_without_locks(tmp_path: Path) -> None:
         plain = {name: value for name, value in os.environ.items() if name != "HDF5_USE_FILE_LOCKING"}
         done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, timeout=60)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["compare"], ["open", "--print"], ["verify"], ["explain", "ulda_table_2"]], ids=lambda words: words[0]
+)
+def test_a_folder_of_another_checkout(tmp_path: Path, command: list[str]) -> None:
+    """The command says where it works, and in full which folder is empty; that of the other checkout is not."""
+    there = tmp_path / "my copy"
+    (there / "workflow" / "lib" / "utopia" / "cli").mkdir(parents=True)
+    tables = there / "results" / "none" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "ulda_table_2.csv").write_text("cell\n")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"results: {tmp_path / 'nothing'}\n")
+    words = [UTOPIA, *command, "--study", "miniature", "--configfile", settings]
+    done = subprocess.run(words, cwd=tables, capture_output=True, text=True, timeout=120)
+    warning, remedy, error, *_ = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"belongs to {REPOSITORY} and works there, not in {there}" in warning
+    assert f"cd '{there}' && make setup" in remedy
+    assert error.startswith(f"{tmp_path}/nothing/miniature")
+    assert "make results STUDY=miniature" in done.stderr and "--configfile FILE" in done.stderr
+
+
+def test_folders_that_are_no_other_checkout(tmp_path: Path) -> None:
+    """This checkout, by its own name or by a link's, and any folder of none, even one that is gone."""
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "workflow").symlink_to(REPOSITORY / "workflow")
+    (tmp_path / "gone").mkdir()
+    asked = "from utopia.cli import surroundings as s; from pathlib import Path; import sys, os; os.chdir(sys.argv[1]);"
+    asked += "sys.argv[1].endswith('gone') and os.rmdir(sys.argv[1]); print(s.other_checkout(Path(sys.argv[2])))"
+    for folder in (REPOSITORY, REPOSITORY / "docs", tmp_path, tmp_path / "linked", tmp_path / "gone"):
+        done = subprocess.run(
+            [sys.executable, "-c", asked, folder, REPOSITORY],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.stdout == "None\n", done.stderr

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import options
-from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
@@ -64,9 +63,7 @@ def graph(study: Study, subject: str | None = None) -> Graph:
 
     root = study.folder.as_posix()
     if not study.folder.is_dir():
-        raise UtopiaError(
-            "the study has no results yet", where=study.folder, remedy=f"make them: make results STUDY={study.name}"
-        )
+        raise options.not_made("the study has no results yet", study.folder, study.name)
     if subject is None:
         ledger = Ledger.read(study.folder, roots=study.roots)
     else:

@@ -124,7 +124,7 @@ def compare(
 
     paths = sorted(folder.glob("*.csv"))
     if not paths:
-        raise UtopiaError("there are no tables yet", where=folder, remedy=f"run: make results STUDY={study}")
+        raise options.not_made("there are no tables yet", folder, study)
     cells = {path.stem: [_cell(path, line, row) for line, row in _rows(path)] for path in paths}
     # what is judged together is the whole study, whatever part of it is shown
     comparisons = _judge_together([cell for own in cells.values() for cell in own])

@@ -11,6 +11,7 @@ import errno
 import importlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if passed_on and chosen.command not in ("run", "resume"):
             parser.error(f"`utopia {chosen.command}` takes nothing after `--`")
         chosen.passed_on = passed_on
+        _say_where()
         chosen.notes = surroundings.adapt(CHECKOUT)
         code = int(_module(chosen.command).run(chosen))
         sys.stdout.flush()
@@ -73,6 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             raise
         return _said(error, given)
+
+
+def _say_where() -> None:
+    """Say which checkout this command works in, where one would think that it is another one."""
+    if (other := surroundings.other_checkout(CHECKOUT)) is not None:
+        print(
+            f"warning: this `utopia` belongs to {CHECKOUT} and works there, not in {other}\n"
+            f"  what to do:     for the other one: cd {shlex.quote(str(other))} && make setup && .venv/bin/utopia ...",
+            file=sys.stderr,
+        )
 
 
 def _said(error: Exception, given: Sequence[str]) -> int:

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from utopia.cli import audit, options, show
-from utopia.errors import UtopiaError
 
 PAGE = Path("report") / "index.html"
 """Below the study's folder."""
@@ -37,11 +36,8 @@ def run(chosen: argparse.Namespace) -> int:
     study = audit.locate(chosen)
     page = study.folder.absolute() / PAGE
     if not page.is_file():
-        raise UtopiaError(
-            "the page of this study has not been made",
-            where=page,
-            remedy=f"make it: make results STUDY={study.name}; how far a run is: utopia status --study {study.name}",
-        )
+        more = f"; how far a run is: utopia status --study {study.name}"
+        raise options.not_made("the page of this study has not been made", page, study.name, more)
     opened = not chosen.print and has_screen(os.environ, sys.platform) and _opens(page)
     told = instructions(page, os.environ)
     if chosen.json:

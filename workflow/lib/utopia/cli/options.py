@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
+    from utopia.errors import UtopiaError
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +102,21 @@ def configfiles(chosen: argparse.Namespace) -> list[str]:
 def of_snakemake(files: Sequence[str]) -> list[str]:
     """Snakemake's options for configuration files."""
     return ["--configfile", *files] if files else []
+
+
+def not_made(what: str, where: Path, study: str, more: str = "") -> UtopiaError:
+    """The error of a command that finds nothing in the folder of a study's results, with that folder in full.
+
+    Args:
+        what: what is missing.
+        where: the file or folder that was looked for.
+        study: the study's name.
+        more: what else can be done.
+    """
+    from utopia.errors import UtopiaError
+
+    remedy = f"run: make results STUDY={study}; if a configuration file says where results lie, name it here too: "
+    return UtopiaError(what, where=where.absolute(), remedy=f"{remedy}--configfile FILE{more}")
 
 
 def load_study(chosen: argparse.Namespace) -> StudyBase:

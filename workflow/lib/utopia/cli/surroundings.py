@@ -34,6 +34,20 @@ def adapt(checkout: Path) -> list[Note]:
     return [*_temporary(checkout), *_home(checkout), *_user(), *_encoding(), *_packages(), *_variables()]
 
 
+def other_checkout(mine: Path) -> Path | None:
+    """The checkout that the working directory belongs to, if that is another one than this program's own.
+
+    Commands work in the checkout that holds their program, wherever they are started.
+    """
+    package = Path("workflow", "lib", "utopia")
+    with contextlib.suppress(OSError):  # the folder may be gone
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / package / "cli").is_dir():
+                return None if (folder / package).resolve() == (mine / package).resolve() else folder
+    return None
+
+
 def open_streams() -> None:
     """Give this process the standard streams that a daemon, cron or `>&-` has closed.
 
