@@ -73,6 +73,14 @@ def test_a_training_by_hand(tmp_path: Path) -> None:
     assert unit.count == len(trained) * 5 * 3  # folds, repeats
 
 
+def test_folds_that_a_run_tests_together_are_counted_once() -> None:
+    """The control takes studyforrest's eight segments as two halves; a run of the table beside it takes all eight."""
+    found = price.price(Plan(load({"study": "open", "results": "/nowhere", "tables": ["beyond_table_2"]})))
+    (unit,) = [unit for unit in found.units if unit.unit == "a training of rmn on studyforrest"]
+    runs = 4 * 2  # without a treatment and CWL with three estimators, on labels of three and of all who do not judge
+    assert unit.count == runs * 2 * 2 * 3  # targets, halves, repeats
+
+
 def test_one_table_is_cheaper_than_all_and_shares_its_training_jobs(miniature: Plan) -> None:
     found = price.price(miniature)
     assert set(found.tables) == set(miniature.tables)

@@ -272,17 +272,21 @@ class Pricing:
         """Trainings of a run: targets, folds, repeats, members."""
         settings = run.settings
         members = int(settings.get("members", 1))
-        return len(settings["targets"]) * self.folds(run.dataset) * int(settings["repeats"]) * members
+        return len(settings["targets"]) * self.folds(run) * int(settings["repeats"]) * members
 
-    def folds(self, dataset: str) -> int:
-        """Folds of a data set: those that its files name, else as its trained runs, or the published splits, have."""
-        return len(self.plan.datasets[dataset].folds) or scale.folds(self.plan, dataset)
+    def folds(self, run: Run) -> int:
+        """Folds of a run: those that its data set's files name, else as its trained runs, or the published splits, have.
+
+        A run that tests folds together has no more than it says.
+        """
+        known = len(self.plan.datasets[run.dataset].folds) or scale.folds(self.plan, run.dataset)
+        return min(known, run.labelling.folds or known)
 
     def _train(self, found: JobCost) -> None:
         for run in self.plan.packs[found.job.names["batch"]]:
             model, replicas = str(run.settings["model"]), self.replicas(run)
             rate = self.rates.training(run)
-            predicted = self.frames(run.dataset) / max(1, self.folds(run.dataset))
+            predicted = self.frames(run.dataset) / max(1, self.folds(run))
             found.disk_bytes += replicas * (predicted * 4 + checkpoint_bytes(run))
             if rate is None:
                 self.unknown[f"training of {model}"] = None
@@ -299,7 +303,7 @@ class Pricing:
     def replica(self, run: Run, rate: Rate) -> float:
         """Seconds of one training of a run."""
         videos = len(self.plan.datasets[run.dataset].item_ids)
-        folds = self.folds(run.dataset)
+        folds = self.folds(run)
         share = 1 - 1 / folds if folds > 1 else 0.8
         training = run.settings["model_config"]["training"]
         frames = self.frames(run.dataset)
