@@ -35,6 +35,8 @@ models:
   rmn: {training: {epochs: 2}}
 """
 ROOT = "results/miniature"
+PATIENCE = 7200
+"""Seconds after which a command hangs: how long one takes depends on what else the machine does."""
 TARGETS = (
     f"{ROOT}/tables/ulda_table_7.csv",
     f"{ROOT}/figures/beyond_distribution_pmemo.pdf",
@@ -56,7 +58,9 @@ def made(folder: Path, *, whole: bool = False) -> Path:
     (folder / "tiny.yaml").write_text(TINY + (_WHOLE if whole else ""), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml"]
     command += [] if whole else ["--", *TARGETS]
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=PATIENCE
+    )
     if done.returncode:
         raise RuntimeError(f"the small study cannot be made:\n{done.stdout}{done.stderr}")
     return folder
@@ -98,7 +102,7 @@ class Small:
         """Run a command of the copy's own package."""
         command = [sys.executable, "-m", "utopia.cli.main", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
         )
 
     # -- damage

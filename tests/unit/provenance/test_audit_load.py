@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,9 @@ from studies import ROOT, Small
 from utopia.cli import audit, touched
 from utopia.provenance import ledger as reading
 from utopia.provenance.explain import explain
+from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
+from utopia.provenance.paths import Portable
 from utopia.provenance.subject import find
 from utopia.provenance.verify import verify
 
@@ -119,6 +122,34 @@ def test_the_work_grows_as_the_study(larger: list[Small], ask: Callable[[Small, 
     )
     assert second > first
     assert third - second < 2.2 * (second - first), (first, second, third)
+
+
+def wide(count: int) -> Graph:
+    """One job of two runs that reads, declares and writes beside these as many files of each run."""
+    kinds = {
+        kind: [f"{ROOT}/runs/{run}/{number}.{kind}" for run in "ab" for number in range(count)]
+        for kind in ("read", "declared", "beside")
+    }
+    read, declared, beside = ([{"path": path, "sha256": "0" * 64} for path in paths] for paths in kinds.values())
+    facts = {
+        "rule": "train", "wildcards": {}, "ended": "2026-01-01T00:00:00Z", "params": {"runs": ["a", "b"]},
+        "inputs": read, "outputs": declared + beside,
+        "roles": {"inputs": {"x": kinds["read"]}, "outputs": {"x": kinds["declared"]}},
+    }  # fmt: skip
+    return Graph(Ledger([Record("x.record.json", facts)], [], Portable(Path.cwd())), ROOT)
+
+
+def test_the_work_grows_as_the_files_of_a_job() -> None:
+    """A file that a job reads is not compared with each one that it makes."""
+    first, second = (work(partial(graph.touched, [*graph.readers])) for graph in (wide(50), wide(100)))
+    assert second < 2.2 * first, (first, second)
+
+
+def test_what_was_made_of_a_file_is_what_names_it_as_a_source(small: Small) -> None:
+    for graph in (wide(3), small.graph()):
+        assert len(graph.makers) > 5
+        for path in {*graph.makers, *graph.readers}:
+            assert {*graph.derived(path)} == {made for made in graph.makers if path in graph.sources(made)}
 
 
 def test_each_record_is_parsed_once(larger: list[Small], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,36 +127,44 @@ class Graph:
         return [] if maker is None else self._sources(maker, path)
 
     def _sources(self, record: Record, path: str) -> list[str]:
+        return [each for each in self._fitting(record, path) if each != path]
+
+    def _fitting(self, record: Record, path: str) -> list[str]:
+        """The files that `path`, and what its job made of the same kind for the same run, was made from."""
         job = self._job(record)
         run = self.run_of(path)
-        fits = [
+        return [
             each
             for each in (*job.inputs, *(job.beside if path in job.declared else ()))
             if run is None or run not in job.runs or job.runs_of.get(each, {run}) & {run}
         ]
-        return [each for each in fits if each != path]
 
     def derived(self, path: str) -> list[str]:
         """The files that were directly made from a file."""
         found: dict[str, None] = {}
         maker = self.makers.get(path)
-        following = [(record, self.made(record)) for record in self.readers.get(path, ())]
+        for record in self.readers.get(path, ()):
+            for made, sources in self._alike(record).values():
+                if path in sources:
+                    found.update(dict.fromkeys(made))
         if maker is not None and path in self._job(maker).beside:
-            following.append((maker, sorted(self._job(maker).declared)))
-        for record, outputs in following:
-            for made in outputs:
-                if made not in found and self.makers.get(made) is record and path in self._source_sets(record, made):
-                    found[made] = None
+            for (is_declared, _), (made, sources) in self._alike(maker).items():
+                if is_declared and path in sources:
+                    found.update(dict.fromkeys(made))
+        found.pop(path, None)
         return list(found)
 
-    def _source_sets(self, record: Record, made: str) -> frozenset[str]:
-        """The sources of what a job made; one set for all its files that have the same."""
+    def _alike(self, record: Record) -> dict[tuple[bool, str | None], tuple[list[str], frozenset[str]]]:
+        """What a job was the last to make, each group of files with their sources, which are the same for all."""
         job = self._job(record)
-        run = self.run_of(made)
-        key = (made in job.declared, run if run in job.runs else None)
-        if key not in job.sets:
-            job.sets[key] = frozenset(self._sources(record, made))
-        return job.sets[key]
+        if job.alike is None:
+            groups: dict[tuple[bool, str | None], list[str]] = defaultdict(list)
+            for made in self.made(record):
+                if self.makers.get(made) is record:
+                    run = self.run_of(made)
+                    groups[made in job.declared, run if run in job.runs else None].append(made)
+            job.alike = {key: (made, frozenset(self._fitting(record, made[0]))) for key, made in groups.items()}
+        return job.alike
 
     def _job(self, record: Record) -> _Job:
         key = id(record)
@@ -279,7 +287,7 @@ class _Job:
         self.declared = ((named or first) | inside | folders) & set(made)
         self.beside = dict.fromkeys(path for path in made if path not in self.declared)
         self.inputs = dict.fromkeys(entry["path"] for entry in members(record.inputs))
-        self.sets: dict[tuple[bool, str | None], frozenset[str]] = {}
+        self.alike: dict[tuple[bool, str | None], tuple[list[str], frozenset[str]]] | None = None
         given = record.facts["params"].get("runs") or []
         ids = (
             [str(run.get("id")) if isinstance(run, dict) else str(run) for run in given]
