@@ -54,9 +54,10 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
         second = study.on_slurm(*SOON)
         assert second.end() == 1 and "a run of this study is going on" in second.said()
+        study.until("failure", lambda: "failed extract_features" in run.said(), run)
         study.until("training", lambda: study.script_of("train_runs"), run)
         run.kill()
-        assert "failed extract_features" in run.said() and "SIGKILL" in run.said(), run.said()
+        assert "SIGKILL" in run.said(), run.said()
         assert study.status()["state"] == "interrupted"
         again = study.start("resume")
         assert again.end() == 0, again.said()

@@ -87,7 +87,8 @@ def test_summe_alone_fills_its_column(fresh: Checkout, shared_data: Path) -> Non
     table = cells(fresh, "paper_cpu", "ulda_table_2")
     measured = [cell for cell, row in table.items() if row["status"] == "measured"]
     assert "ulda_table_2/pgl_sum.tns_cwl/summe.f_score" in measured and not any("tvsum" in cell for cell in measured)
-    assert "summe_dino_vitb16_cls.h5" in said
+    told = said.rpartition("$ utopia explain")[2]
+    assert "dino_vitb16_summe" in told and "14 stored features" in told, told
 
 
 def test_the_bill_for_a_cluster(fresh: Checkout) -> None:

@@ -28,7 +28,9 @@ from utopia.provenance.verify import verify
 
 TINY = """\
 repeats: 2
-generated: {seconds_of: {pmemo: 8}, items: {eev: 0, liris: 0, pmemo: 6, summe: 0, tvsum: 0}}
+generated:
+  seconds_of: {pmemo: 8}
+  items: {eev: 0, liris: 0, planted_effects: 0, planted_reactions: 0, pmemo: 6, summe: 0, tvsum: 0}
 models:
   et: {training: {epochs: 3}}
   pgl_sum: {training: {epochs: 3, selection: last}}
@@ -43,7 +45,7 @@ TARGETS = (
     f"{ROOT}/figures/beyond_error_by_label_pmemo.pdf",
     f"{ROOT}/audit/coverage.csv",
 )
-"""What is made of it: of a study that lacks four of its five data sets, as most people's do."""
+"""What is made of it: of a study that lacks all of its data sets but one, as most people's do."""
 _WHOLE = "tables: [ulda_table_7]\nfigures: [beyond_distribution_pmemo, beyond_error_by_label_pmemo]\n"
 """The same as a study that asks for no more, so that it is made whole, with its page."""
 

@@ -275,7 +275,7 @@ class Pricing:
         return len(settings["targets"]) * self.folds(run) * int(settings["repeats"]) * members
 
     def folds(self, run: Run) -> int:
-        """Folds of a run: those that its data set's files name, else as its trained runs, or the published splits, have.
+        """Folds of a run: those that its data set's files name, else those of its trained runs or the published splits.
 
         A run that tests folds together has no more than it says.
         """

@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,33 +46,62 @@ class RandomStudy:
         videos: how many there are.
         frames: mean number of labels of a video.
         width: values of a feature.
+        settings: of the label distribution; its limits are those of the labels.
+        window: of the TNS plan.
+        targets: what is labelled.
+        folds: into so many parts, each tested once; 0: one fold that trains on all videos and tests the first.
+        features: those of another study of this size, in place of new ones.
     """
 
-    def __init__(self, folder: Path, videos: int, frames: int, width: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        videos: int,
+        frames: int,
+        width: int,
+        *,
+        settings: Mapping[str, Any] = BINS,
+        window: int = 10,
+        targets: Sequence[str] = ("importance",),
+        folds: int = 0,
+        features: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        low, high = float(settings["low"]), float(settings["high"])
         rng = np.random.default_rng(0)
         lengths = rng.permutation(np.linspace(0.5, 1.5, videos) * frames).astype(int)
         ids = [f"v{number}" for number in range(videos)]
         contents: dict[str, np.ndarray] = {}
         self.features: dict[str, torch.Tensor] = {}
         for item, length in zip(ids, lengths, strict=True):
-            track = gaussian_filter1d(rng.normal(size=length), 4)
             contents[f"{item}/times"] = np.arange(length) * 0.5
-            contents[f"{item}/importance"] = 1 / (1 + np.exp(-track / track.std()))
-            self.features[item] = torch.from_numpy(rng.normal(size=(length, width)).astype(np.float32))
+            for target in targets:
+                track = gaussian_filter1d(rng.normal(size=length), 4)
+                contents[f"{item}/{target}"] = low + (high - low) / (1 + np.exp(-track / track.std()))
+            known = None if features is None else features[item]
+            drawn = rng.standard_normal((length, width), dtype=np.float32) if known is None else known
+            self.features[item] = torch.as_tensor(drawn)
+        parts = [ids[fold::folds] for fold in range(folds)]
         meta = {
             "dataset": "random",
             "protocol": "affect",
-            "targets": {"importance": {"low": 0.0, "high": 1.0}},
+            "targets": {target: {"low": low, "high": high} for target in targets},
             "items": ids,
-            "folds": [{"name": "0", "train": ids, "test": ids[:1]}],
+            "folds": [
+                {"name": str(fold), "train": [item for item in ids if item not in part], "test": part}
+                for fold, part in enumerate(parts)
+            ]
+            or [{"name": "0", "train": ids, "test": ids[:1]}],
             "absent": {},
         }
         arrays.save(folder / "labels.safetensors", contents, meta)
         plan = folder / "distribution.safetensors"
-        approximate_distribution(labels=folder / "labels.safetensors", settings=BINS, window=10, output=plan)
+        approximate_distribution(
+            labels=folder / "labels.safetensors", settings=dict(settings), window=window, output=plan
+        )
         self.plan, self.labels = arrays.load(plan), Labels(folder / "labels.safetensors")
         self.data = Data(self.labels, features=self.features, standardised_D=np.zeros(width, dtype=bool))
-        self.fold = Fold("0", tuple(ids), tuple(ids[:1]))
+        self.data.folds = [Fold(fold["name"], tuple(fold["train"]), tuple(fold["test"])) for fold in self.labels.folds]
+        self.fold = self.data.folds[0]
 
     def run(self, model: str, settings: dict[str, Any], **changes: Any) -> Run:
         """A run on it."""
