@@ -65,7 +65,7 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         assert study.status()["state"] == "done"
         _same_tables(study, request.getfixturevalue("finished"))  # now: it may have been made elsewhere meanwhile
         jobs = study.jobs()
-        assert study.completed_twice(datasets=5) == [], jobs
+        assert study.completed_twice(datasets=7) == [], jobs
         assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
         asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
     lines = [line for line in asked if str(study.folder) in line and "gres/gpu=" in line]
