@@ -244,9 +244,8 @@ def _boundaries(times: Timeline, needed: np.ndarray) -> np.ndarray:
     clean = times.entry.copy()
     clean[0] = False
     clean[1:] &= before[:-1] < times.pts[1:]
-    for at in np.flatnonzero(clean):
-        clean[at] = not (needed[at:] & (times.pts[at:] < times.pts[at])).any()
-    return clean
+    shown = np.where(needed, times.pts, np.iinfo(times.pts.dtype).max)
+    return clean & (np.minimum.accumulate(shown[::-1])[::-1] >= times.pts)
 
 
 def _decoded(path: Path, base: Fraction) -> Iterator[Any]:
