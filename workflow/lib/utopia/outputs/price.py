@@ -318,7 +318,8 @@ class Pricing:
             found.seconds += self.frames(run.dataset) * int(run.settings["repeats"]) * 2e-5
 
     def _reference(self, found: JobCost) -> None:
-        dataset, name = found.job.names["dataset"], found.job.names["reference"]
+        dataset = found.job.names["dataset"]
+        name = self.plan.runs[f"{dataset}.reference.{found.job.names['reference']}"].reference
         found.seconds += 1.5 + self.frames(dataset) * (3e-3 if name == LABEL_STUDY else 1e-4)
         if name == "random" and registry.constant("datasets", dataset, "PROTOCOL") == "summary":
             found.seconds += len(self.plan.datasets[dataset].item_ids) * RANDOM_SUMMARIES
