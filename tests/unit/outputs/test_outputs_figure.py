@@ -86,6 +86,22 @@ def test_equal_inputs_give_equal_bytes_whatever_the_users_settings(movies: Path,
     assert marked(one["png"].read_bytes()) == marked(one["pdf"].read_bytes()) == numbers
 
 
+def test_a_png_has_few_colours_and_looks_as_it_was_drawn(tmp_path: Path) -> None:
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    for n in range(12):
+        axes.fill_between(range(40), n, n + 3, color=(n / 12, 0.4, 1 - n / 12), alpha=0.3)
+    axes.plot([20], [6], "o", color="#00FF00", markersize=2)  # few pixels have this colour: it must not be lost
+    figure.savefig(tmp_path / "whole.png", dpi=figure_style.DPI)
+    figure_style.save(figure, {"png": tmp_path / "few.png"})
+    with Image.open(tmp_path / "whole.png") as whole, Image.open(tmp_path / "few.png") as few:
+        assert few.mode == "P" and whole.size == few.size and round(few.info["dpi"][0]) == figure_style.DPI
+        apart = np.abs(np.asarray(whole.convert("RGB"), int) - np.asarray(few.convert("RGB"), int))
+        assert few.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert apart.max() < 24 and apart.mean() < 1
+    assert (tmp_path / "few.png").stat().st_size < 0.7 * (tmp_path / "whole.png").stat().st_size
+
+
 def test_reasons_stand_in_one_order(tmp_path: Path, movies: Path) -> None:
     """A record gives settings by name, the plan in the order of the catalogue."""
     why = {"tns_cwl": "no votes", "baseline": "one annotator"}
