@@ -8,12 +8,15 @@ from typing import Literal
 
 import torch
 
+from utopia import memory
 from utopia.extractors._common import device_of
 
 
 def one_thread() -> None:
-    """Let each operation run on one core: others decode, and the number of threads would change the last bits."""
+    """Let each operation run on one core: others decode, and the number of threads would change the last bits. Freed
+    memory is kept for the next batch."""
     torch.set_num_threads(1)
+    memory.keep_freed()
 
 
 @contextmanager

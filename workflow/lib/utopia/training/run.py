@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from utopia import arrays, files
+from utopia import arrays, files, memory
 from utopia.errors import ComputeError, ConfigError
 from utopia.training.data import Data
 from utopia.training.parts import Parts
@@ -231,6 +231,7 @@ def prepare(run: Run) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms does the same and imports the compiler
     torch.set_num_threads(1)
+    memory.keep_freed()
     device = torch.device("cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = run.engine.precision == "tf32"

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from utopia import arrays, registry
+from utopia import arrays, memory, registry
 from utopia.distribution.approximate import approximate_distribution
 from utopia.labels.read import Labels
 from utopia.training.data import Data, Fold
@@ -161,6 +161,7 @@ def extraction_seconds(extractor: str, options: Mapping[str, Any]) -> float:
 def measure(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Try what is asked for, in order, until the time is over (the keys are those that the module's head names)."""
     torch.set_num_threads(1)
+    memory.keep_freed()
     end = time.monotonic() + float(asked["seconds"])
     found: dict[str, Any] = {"training": {}, "extraction": {}, "left_out": {}}
     for one in (*asked["extractors"], *asked["trainings"]):
