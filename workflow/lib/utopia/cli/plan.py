@@ -226,7 +226,7 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
 def _datasets(found: dict[str, Any]) -> list[str]:
     """Those that the study shows: what is there of each; the absent ones by their reason."""
     from utopia.outputs import cost
-    from utopia.outputs.availability import FoldPlan
+    from utopia.outputs.looked import FoldPlan
 
     lines = []
     asked = [dataset for dataset in found["datasets"] if dataset["name"] in found["asked"]]

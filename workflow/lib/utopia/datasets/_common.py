@@ -31,7 +31,7 @@ from utopia.files import read_json, sha256
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".wma")
 EXPECTED = "expected.json"
-_DEPTH = 5
+DEPTH = 5
 _ROUNDING = 1e-9
 _HASHED_AT_ONCE = 1 << 28
 """Bytes of the largest file that is hashed while a study is planned."""
@@ -172,16 +172,17 @@ def scan(folder: Path, skip: Iterable[str] = ()) -> Scan:
     def problem(error: OSError) -> None:
         problems.append(f"{error.filename} cannot be read ({error.strerror})")
 
-    found: list[Path] = []
+    found: list[tuple[int, str]] = []
+    top = str(folder).count(os.sep)
     for root, folders, names in os.walk(folder, onerror=problem, followlinks=True):
-        here = Path(root)
-        deep = len(here.relative_to(folder).parts) >= _DEPTH
+        depth = root.count(os.sep) - top
+        deep = depth >= DEPTH
         folders[:] = (
             [] if deep else sorted(name for name in folders if not _hidden(name) and not _matches(name, patterns))
         )
-        found.extend(here / name for name in names if not _hidden(name))
-    found.sort(key=lambda path: (len(path.parts), path.as_posix()))
-    return Scan(tuple(found), "; ".join(problems))
+        found.extend((depth, f"{root}{os.sep}{name}") for name in names if not _hidden(name))
+    found.sort()
+    return Scan(tuple(Path(path) for _, path in found), "; ".join(problems))
 
 
 def _hidden(name: str) -> bool:

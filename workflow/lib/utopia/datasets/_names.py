@@ -119,7 +119,7 @@ def media_of(
 def _parsed(path: Path) -> _Name | None:
     """The parts of a name; None of a file that is no media."""
     stem, endings, form, unfinished = path.name, 0, False, False
-    while suffix := PurePath(stem).suffix:
+    while suffix := _suffix(stem):
         low = suffix.lower()
         if low in VIDEO_SUFFIXES or low in AUDIO_SUFFIXES:
             endings += 1
@@ -133,6 +133,12 @@ def _parsed(path: Path) -> _Name | None:
     if not (endings or unfinished):
         return None
     return _Name(path, stem, endings == 1 and not form and not unfinished, form, unfinished)
+
+
+def _suffix(name: str) -> str:
+    """What `PurePath.suffix` gives, at a tenth of its price."""
+    at = name.rfind(".")
+    return name[at:] if 0 < at < len(name) - 1 else ""
 
 
 def _stems(stem: str) -> list[str]:

@@ -149,9 +149,11 @@ def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[st
     """One fold, `official`: the videos of train.csv train, those of val.csv test; those of test.csv are in none."""
     present = set(ids)
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for item in items(located, options):
-        if item.id in present and item.part:
-            parts[item.part].append(item.id)
+    listed: set[str] = set()
+    for part, path in _tables(located).items():  # a video belongs to the first part that lists it
+        own = [id for id in index_of(path).videos if id not in listed]
+        parts[part] = [id for id in own if id in present]
+        listed.update(own)
     return [{"name": "official", "train": parts["train"], "test": parts["validation"]}]
 
 

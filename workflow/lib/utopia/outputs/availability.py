@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from utopia.config.load import RESOURCES
 from utopia.config.study import PRECOMPUTED, Generated, StudyBase
 from utopia.config.suggest import nearest
 from utopia.datasets import _common
-from utopia.errors import ConfigError, InputError
+from utopia.errors import ConfigError
 from utopia.fetch import recipe
-from utopia.outputs import comparability
+from utopia.outputs import comparability, looked
 from utopia.outputs.catalog import Figure, Table
+from utopia.outputs.looked import FoldPlan
 from utopia.outputs.runs import LABEL_STUDY, RIDGE, Run
 
 EMBEDDED = RESOURCES / "embedded"
@@ -25,32 +27,11 @@ EMBEDDED = RESOURCES / "embedded"
 
 NOT_ASKED = "not asked for: `only_datasets` (--datasets) leaves this data set out"
 """The reason of a data set that is there, or not, and that nobody looks at."""
+_MOST_SHARDS = 1024
+"""Extraction jobs of a data set: with more videos each job takes more of them, so that jobs can still be planned, and
+each training can name the indexes that it reads."""
 _FEWEST = 2
 """Items with labels that a data set needs: one to train on and one to test on."""
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """A fold, and how many of its items have files of labels and of what features are made from."""
-
-    name: str
-    train: int
-    test: int
-    train_listed: int
-    test_listed: int
-
-    def obstacle(self, fewest: int) -> str:
-        """Why it cannot be trained and tested; empty if nothing is known to prevent it.
-
-        Args:
-            fewest: training items that it needs.
-        """
-        if self.train >= fewest and self.test:
-            return ""
-        return (
-            f"fold {self.name}: {self.train} of {self.train_listed} training items and {self.test} of "
-            f"{self.test_listed} test items are there, it needs {fewest} and 1"
-        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +42,7 @@ class DatasetPlan:
     folder: Path
     generated: bool
     inputs: tuple[Path, ...]
-    """Files (or the generated folder) whose change regenerates the manifest."""
+    """Files (or the generated folder) whose change regenerates the manifest; of its media, see `media`."""
     reason: str
     """Why there is nothing to work on; empty if there is."""
     item_ids: tuple[str, ...]
@@ -87,10 +68,21 @@ class DatasetPlan:
     folds: tuple[FoldPlan, ...] = ()
     """Its folds; none where that is not known before the run (generated data, where all are there)."""
 
+    has_media: bool = False
+    """Whether files of its medium lie below the folder."""
+
     @property
     def available(self) -> bool:
         """Whether there are labels to work on."""
         return not self.reason
+
+    @cached_property
+    def media(self) -> tuple[Path | None, dict[str, Any]]:
+        """The videos (songs) below the folder as one file and one digest: `looked.state`; empty where there are none.
+
+        It asks the file system for each of them, so only the job that lists them asks for it.
+        """
+        return looked.state(self.folder) if self.has_media else (None, {})
 
     @property
     def items(self) -> int:
@@ -221,39 +213,32 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         return _absent(name, Path(settings.folder), "no data folder was given: set `data` (make results DATA=<folder>)")
     if not folder.is_dir():
         return _absent(name, folder, f"the data folder has no {settings.folder}/")
-    located = module.locate(folder, settings.options)
-    if "annotations" in located.missing:
-        return _absent(name, folder, located.missing["annotations"])
-    items = module.items(located, settings.options)
-    labelled = [item for item in items if {"annotations", "shots"} & item.files.keys()]
-    if len(labelled) < _FEWEST:
-        return _absent(
-            name, folder, f"only {len(labelled)} of {len(items)} items have a file of labels: too few to test on"
-        )
-    medium = _common.medium(module)
-    with_video = tuple(item.id for item in items if medium.role in item.files)
-    no_video = located.missing.get(medium.files, "")
-    features, why, precomputed = _choose(study, settings, folder, bool(with_video), no_video)
-    files = sorted({path for paths in located.files.values() for path in paths})
-    recorded = getattr(settings.options, "checksums", "refuse") == "record"  # else they are refused
-    others = _common.other_versions(name, located) if recorded else ()
+    there = looked.look(name, module, folder, settings.options)
+    if "annotations" in there.missing:
+        return _absent(name, folder, there.missing["annotations"])
+    if there.labelled < _FEWEST:
+        few = f"only {there.labelled} of {len(there.item_ids)} items have a file of labels: too few to test on"
+        return _absent(name, folder, few)
+    no_video = there.missing.get(_common.medium(module).files, "")
+    features, why, precomputed = _choose(study, settings, folder, bool(there.with_media), no_video)
     return DatasetPlan(
         name=name,
         folder=folder,
         generated=False,
-        inputs=tuple(files),
+        inputs=tuple(map(Path, there.files)),
         reason="",
-        item_ids=tuple(item.id for item in items),
-        with_video=with_video,
+        item_ids=there.item_ids,
+        with_video=there.with_media,
         features=features,
         feature_reason=why,
         notes=comparability.of_features(study, name, features),
-        shots=", ".join(path.name for path in located.files.get("shots", ())),
-        protocol_notes=(*located.unlike_published, *others),
-        shards=_shards(study, with_video, features, settings.shard),
+        shots=", ".join(there.shots),
+        protocol_notes=there.unlike_published,
+        shards=_shards(study, there.with_media, features, settings.shard),
         precomputed=precomputed,
-        missing=dict(located.missing),
-        folds=_folds(module, located, items, settings.options, medium.role if _extracted(study, features) else ""),
+        missing=there.missing,
+        folds=there.folds["media" if _extracted(study, features) else "files"],
+        has_media=there.media > 0,
     )
 
 
@@ -364,27 +349,6 @@ def _nothing_to_tune_on(study: StudyBase, how: FineTune | None, folder: Path) ->
     return "" if there else f"needs {how.dataset} to fine-tune on, and {other.folder}/ is not there"
 
 
-def _folds(
-    module: Any, located: _common.Located, items: list[_common.Item], options: Any, role: str
-) -> tuple[FoldPlan, ...]:
-    """The folds, as far as the names of files tell.
-
-    Args:
-        role: of the files that features are made from; empty where they are made already.
-    """
-    labelled = [item for item in items if {"annotations", "shots"} & item.files.keys()]
-    usable = [item.id for item in labelled if not role or role in item.files]
-    try:
-        listed = module.folds(located, [item.id for item in items], options)
-        restricted = module.folds(located, usable, options)
-    except InputError:  # the job that builds the labels says so
-        return ()
-    return tuple(
-        FoldPlan(fold["name"], len(fold["train"]), len(fold["test"]), len(whole["train"]), len(whole["test"]))
-        for fold, whole in zip(restricted, listed, strict=True)
-    )
-
-
 def _extracted(study: StudyBase, features: tuple[str, ...]) -> bool:
     """Whether some of the features are made from videos or songs."""
     return any(study.features[name].extractor not in PRECOMPUTED for name in features)  # type: ignore[attr-defined]
@@ -395,4 +359,6 @@ def _shards(
 ) -> tuple[tuple[str, ...], ...]:
     if not _extracted(study, features):
         return ()
+    while size * _MOST_SHARDS < len(ids):  # doubled, so that one video more or less hardly ever changes it
+        size *= 2
     return tuple(ids[start : start + size] for start in range(0, len(ids), size))

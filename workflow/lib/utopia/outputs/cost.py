@@ -97,7 +97,8 @@ def lengths_of(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[flo
     if how is not None and draws_features(there.name):
         return [float(how.size(there.name)["seconds"])] * there.items
     if manifest.is_file():
-        items = [item for item in read_json(manifest)["items"] if item["id"] in set(there.with_video)]
+        chosen = set(there.with_video)
+        items = [item for item in read_json(manifest)["items"] if item["id"] in chosen]
         lengths = [item.get("facts", {}).get("duration_s") for item in items]
         return [float(length) for length in lengths if length is not None]
     if how is None:

@@ -257,9 +257,14 @@ RULES: dict[str, Rule] = {
     "list_inputs": Rule(
         script="list_inputs",
         modules=lambda plan, w: ["utopia.inputs.manifest", _component("datasets", w["dataset"])],
-        settings=lambda plan, w: {"folder": _folder(plan, w["dataset"]), "options": _options(plan, w["dataset"])},
+        settings=lambda plan, w: {
+            "folder": _folder(plan, w["dataset"]),
+            "options": _options(plan, w["dataset"]),
+            **({"media": state} if (state := plan.datasets[w["dataset"]].media[1]) else {}),
+        },
         inputs=lambda plan, w: {
             "files": [str(path) for path in plan.datasets[w["dataset"]].inputs],
+            **({"newest": str(newest)} if (newest := plan.datasets[w["dataset"]].media[0]) else {}),
             "card": _card(w["dataset"]),
         },
         outputs=lambda plan, w: {"": [plan.manifest(w["dataset"])]},
