@@ -33,6 +33,6 @@ rule list_inputs:
         mem_mb=scaled(1000),
         runtime=scaled(120),
     params:
-        **given("list_inputs", "folder", "options", "code"),
+        **given("list_inputs", "folder", "options", "media", "code"),
     script:
         "../scripts/list_inputs.py"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from checkout import environment
 
 from utopia.config.load import load
+from utopia.files import read_json, sha256
 from utopia.outputs import availability, looked
 from utopia.outputs.plan import Plan
 from utopia.provenance.values import jsonable
@@ -124,6 +128,39 @@ def test_the_job_that_lists_the_videos_names_one_of_them_and_sees_each_change(da
     assert job()[1]["files"] == 19
     (folder / "00000000099.mp4").write_bytes(b"x")
     assert job()[1]["files"] == 20 and job()[1]["sha256"] != before["sha256"]
+
+
+def test_the_job_is_given_what_the_plan_says_and_its_record_names_each_video(
+    data: Path, repository: Path, tmp_path: Path
+) -> None:
+    config = ["study=paper", f"data={data}", f"results={tmp_path}/results", "only_datasets=['eev']"]
+    config.append("datasets={'eev': {'options': {'checksums': 'record'}}}")
+    made = f"{tmp_path}/results/paper/inputs/eev.json"
+    options = ["--cores", "1", "--nolock", "--workflow-profile", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *options, "--config", *config, "--", made],
+        cwd=repository,
+        env=environment(repository),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = read_json(f"{made}.record.json")
+    assert record["params"]["media"] == looked.state(data / "eev")[1]
+    assert record["roles"]["inputs"]["newest"].endswith(".mp4")
+    videos = {Path(entry["path"]).name: entry["sha256"] for entry in record["inputs"] if "/videos/" in entry["path"]}
+    assert videos == {path.name: sha256(path) for path in (data / "eev" / "videos").iterdir()}
+    assert record["opened"] == {"never_read": [], "undeclared": []}
+
+
+def test_no_job_names_more_inputs_than_an_argument_can_hold(data: Path) -> None:
+    """Of 32,768 videos there are 512 extraction jobs of 64, of 200,000 not 3,125 but half of 1,024 or more."""
+    study = load({"study": "paper", "data": str(data)})
+    for videos in (32_768, 200_000, 1_000_000):
+        cut = availability._shards(study, tuple(map(str, range(videos))), ("googlenet",), 64)
+        assert len(cut) == 512 if videos == 32_768 else 512 <= len(cut) <= 1024
+        named = sum(len(f"results/paper/features/eev/shard-{number:04d}.json") + 3 for number in range(len(cut)))
+        assert named < 64 << 10
 
 
 def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes_no_other_job(

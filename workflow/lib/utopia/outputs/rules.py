@@ -260,7 +260,7 @@ RULES: dict[str, Rule] = {
         settings=lambda plan, w: {
             "folder": _folder(plan, w["dataset"]),
             "options": _options(plan, w["dataset"]),
-            **({"media": state} if (state := plan.datasets[w["dataset"]].media[1]) else {}),
+            "media": plan.datasets[w["dataset"]].media[1],
         },
         inputs=lambda plan, w: {
             "files": [str(path) for path in plan.datasets[w["dataset"]].inputs],
