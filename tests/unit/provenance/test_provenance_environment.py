@@ -36,6 +36,9 @@ def facts() -> dict[str, object] | None:
 def test_git_names_the_commit_and_what_differs_from_it(repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD").strip()
     assert facts() == {"commit": commit, "dirty": False, "changed": []}
+    (repository / "results" / "reference").mkdir(parents=True)
+    (repository / "results" / "reference" / "kept.csv").write_text("made by the code, and no part of it")
+    assert facts() == {"commit": commit, "dirty": False, "changed": []}
     (repository / "b c.py").write_text("edited")
     (repository / "new one.py").write_text("new")
     git(repository, "mv", "gone.py", "moved.py")

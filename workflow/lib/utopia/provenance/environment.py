@@ -67,6 +67,7 @@ def checkout() -> Path | None:
 def git() -> dict[str, Any] | None:
     """`{commit, dirty, changed}` of the checkout, `changed` being the paths that differ from the commit.
 
+    What lies in `results/` is made by the code and is no part of it: a reference kept since the commit changes nothing.
     The branch's name is left out: it says nothing about the content. None without git or without a repository.
     """
     folder = checkout()
@@ -76,7 +77,7 @@ def git() -> dict[str, Any] | None:
     commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", (text or "").replace("\0", "\n"), re.MULTILINE)
     if text is None or commit is None:
         return None
-    changed = sorted(_changed(text))
+    changed = sorted(path for path in _changed(text) if not path.startswith("results/"))
     return {"commit": commit[1], "dirty": bool(changed), "changed": changed}
 
 
