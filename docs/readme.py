@@ -117,9 +117,11 @@ def _pictures(tracked: Path, root: Path) -> Iterator[str]:
     yield '<p align="center">'
     if (root / PICTURE).is_file():
         told = "The page of results: a number is opened, with its interval, runs, inputs and command"
-        yield f'  <img src="{PICTURE}" width="62%" alt="{told}">'
+        yield f'  <img src="{PICTURE}" width="62%"'
+        yield f'    alt="{told}">'
     told = "ULDA Fig. 4 of the generated data: label distributions, and the error at each label"
-    yield f'  <img src="{_link(tracked, f"figures/{FIGURE}.png")}" width="30%" alt="{told}">'
+    yield f'  <img src="{_link(tracked, f"figures/{FIGURE}.png")}" width="30%"'
+    yield f'    alt="{told}">'
     yield "</p>"
     yield ""
 

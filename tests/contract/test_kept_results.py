@@ -64,4 +64,4 @@ def test_the_answer_is_the_one_that_the_results_give() -> None:
     """docs/does_it_work.md is what the kept tables of the study `open` give; without them it says so."""
     written = (RESULTS.parent / does_it_work.PAGE).read_text(encoding="utf-8")
     assert written == does_it_work.page(RESULTS / FOLDER / does_it_work.STUDY), "run: make reference STUDY=open"
-    assert len(written.splitlines()) < 70, "one screen"
+    assert len(written.splitlines()) <= 70, "one screen"

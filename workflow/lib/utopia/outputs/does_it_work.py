@@ -53,8 +53,7 @@ def page(folder: Path) -> str:
 
 
 _INTRODUCTION = f"""\
-This page is written by `make reference STUDY={STUDY}` from `results/reference/{STUDY}`, which holds the tables, the
-figures and the record of every job. Brackets and ± are 95 % intervals over test items (videos, segments) and seeds.
+Made by `make reference STUDY={STUDY}` from the kept results. Brackets and ± are 95 % intervals over test items and seeds.
 {MARKS[BETTER]} better, {MARKS[WORSE]} worse, {MARKS[ALONE[BETTER]]} {MARKS[ALONE[WORSE]]} only if it were the single
 comparison, {MARKS[NOT_DISTINGUISHABLE]} cannot be told from no difference ([statistics.md](statistics.md)). Counts
 below take each comparison by itself."""
