@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from utopia.cli import slurm
+from utopia.cli import runlock, slurm
 from utopia.config.load import load
 from utopia.errors import UtopiaError
 from utopia.outputs.plan import Plan
@@ -62,6 +62,8 @@ rule all:
 onstart:
     if workflow.is_main_process:
         try:
+            asked_for = runlock.Asked.of(given_here.config, given_here.configfiles)
+            runlock.remember(PLAN.root, asked_for)
             slurm.watch_over(workflow.executor_plugin.name)
         except UtopiaError as error:
             raise WorkflowError(str(error)) from None

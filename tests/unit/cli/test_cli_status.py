@@ -78,7 +78,7 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path: Path) -> None:
     write(tmp_path, pid=dead())
-    found = status(tmp_path, "tiny", "/my data")
+    found = status(tmp_path, "tiny", runlock.Asked({"data": "/my data"}))
     assert found["state"] == "interrupted"
     assert found["running"] == []
     assert found["remaining_seconds"] is None
@@ -118,8 +118,9 @@ def test_the_part_of_the_last_run_is_in_the_next_command(tmp_path: Path) -> None
     write(folder, state="interrupted", stopped_by="you", pid=dead())
     command = "utopia run --study tiny --data '/a b' --configfile /my.yaml --tables a,b --datasets summe"
     assert command in status(folder, "tiny")["next"]
-    other = status(folder, "tiny", None, {"only_datasets": ["tvsum"]})["next"]
-    assert "utopia run --study tiny --data '/a b' --configfile /my.yaml --datasets tvsum " in other
+    runlock.remember(folder, runlock.Asked.of({"study": "tiny", "only_datasets": ["tvsum"], "repeats": 2}, ["/b.yaml"]))
+    other = status(folder, "tiny")["next"]  # of what began after that, by Snakemake alone
+    assert "utopia run --study tiny --configfile /b.yaml --datasets tvsum -- --config repeats=2 " in other
 
 
 def test_a_process_younger_than_the_run_is_another_one(tmp_path: Path) -> None:

@@ -38,12 +38,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def locate(chosen: argparse.Namespace) -> Study:
-    """The study that the options mean. From here on the repository is the working directory.
+    """The study that the options mean, as its last run was asked for it. The repository becomes the working directory.
 
     Raises:
         ConfigError: listing every fault of the configuration, before any record is read.
     """
-    study = options.load_study(chosen)
+    study = options.load_study(chosen, as_made=True)
     return Study(study.study, study.root, study.data, study)
 
 

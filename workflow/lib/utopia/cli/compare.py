@@ -71,7 +71,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the comparison."""
     from utopia.outputs.plan import Plan
 
-    study = options.load_study(chosen)
+    study = options.load_study(chosen, as_made=True)
     plan = Plan(study)
     known = {name: plan.catalog[name] for name in plan.tables}
     only = {*known} if chosen.tables or chosen.datasets else None

@@ -57,10 +57,15 @@ def command(settings: Mapping[str, Any], *more: str, extra: Sequence[str] = ()) 
         extra: options of the user; the values of a `--config` among them are joined to ours, because Snakemake heeds
             the last one only.
     """
-    values, rest = _take_config(extra)
-    values = [*(f"{name}={_written(value)}" for name, value in settings.items()), *values]
+    more_values, rest = _take_config(extra)
+    every = [*values(settings), *more_values]
     # An option must follow: `--config` takes every word up to the next one, targets too.
-    return [executable(), *(["--config", *values] if values else []), *more, *rest]
+    return [executable(), *(["--config", *every] if every else []), *more, *rest]
+
+
+def values(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the words that follow `--config`."""
+    return [f"{name}={_written(value)}" for name, value in settings.items()]
 
 
 def _written(value: Any) -> str:
@@ -77,20 +82,20 @@ def quoted(text: str) -> str:
 
 
 def _take_config(extra: Sequence[str]) -> tuple[list[str], list[str]]:
-    values: list[str] = []
+    found: list[str] = []
     rest: list[str] = []
     taking = False
     for word in extra:
         if word in ("--config", "-C"):
             taking = True
         elif word.startswith("--config="):
-            values.append(word.removeprefix("--config="))
+            found.append(word.removeprefix("--config="))
         elif taking and not word.startswith("-") and "=" in word:
-            values.append(word)
+            found.append(word)
         else:
             taking = False
             rest.append(word)
-    return values, rest
+    return found, rest
 
 
 def dry_run(settings: Mapping[str, Any], repository: Path, files: Sequence[str] = ()) -> list[RuleJobs]:

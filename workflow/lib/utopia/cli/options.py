@@ -69,12 +69,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def overrides(chosen: argparse.Namespace) -> dict[str, Any]:
-    """What the options change in the configuration.
+    """What the options change in the configuration, over what `load_study` has found that the last run was asked for.
 
     Raises:
         ConfigError: there is no table of a name that was given.
     """
-    settings: dict[str, Any] = {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
+    settings: dict[str, Any] = dict(getattr(chosen, "remembered", {}))
+    settings |= {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
     if getattr(chosen, "tables", None):
         from utopia.outputs import naming
 
@@ -119,10 +120,15 @@ def not_made(what: str, where: Path, study: str, more: str = "") -> UtopiaError:
     return UtopiaError(what, where=where.absolute(), remedy=f"{remedy}--configfile FILE{more}")
 
 
-def load_study(chosen: argparse.Namespace) -> StudyBase:
+def load_study(chosen: argparse.Namespace, *, as_made: bool = False) -> StudyBase:
     """The study that the options mean.
 
     From here on the repository is the working directory, as it is for Snakemake, and paths in `chosen` are absolute.
+
+    Args:
+        chosen: the options; `overrides` of them gives what lies over the configuration from here on.
+        as_made: whether the question is about what is there: then the study is asked for what its last run was asked
+            for (a part of it, configuration files, single values, the data folder), unless the options say other.
 
     Raises:
         ConfigError: listing every fault of the configuration.
@@ -135,4 +141,26 @@ def load_study(chosen: argparse.Namespace) -> StudyBase:
     chosen.configfile = configfiles(chosen)
     study = load(overrides(chosen), chosen.configfile)
     os.chdir(REPOSITORY)
+    if as_made and _remember(chosen, study.root):
+        study = load(overrides(chosen), chosen.configfile)
     return study
+
+
+def _remember(chosen: argparse.Namespace, folder: Path) -> bool:
+    """Take what the last run was asked for into the options, where these do not say it; whether there is any."""
+    from utopia.cli import runlock
+
+    asked = runlock.asked(folder)
+    config, files = dict(asked.config), [] if chosen.configfile else list(asked.files)
+    if chosen.configfile:  # other files are other settings, but the data are where they were
+        config = {name: config[name] for name in ("data", *runlock.PART) if name in config}
+    if getattr(chosen, "tables", None) or getattr(chosen, "datasets", None):
+        config = {name: value for name, value in config.items() if name not in runlock.PART}
+    there = {"data": chosen.data or "data" not in config or Path(str(config["data"])).is_dir()}
+    there |= {file: Path(file).is_file() for file in files}
+    for name in [name for name, is_there in there.items() if not is_there]:
+        what = f"its data folder {config.pop(name)}" if name == "data" else f"the configuration file {name}"
+        print(f"{folder}: {what} is no longer there: looked at without it", file=sys.stderr)
+    chosen.remembered = config
+    chosen.configfile = chosen.configfile or [file for file in files if there[file]]
+    return bool(config or files)

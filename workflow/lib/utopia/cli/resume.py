@@ -41,7 +41,6 @@ def run(chosen: argparse.Namespace) -> int:
         )
     settings: dict[str, Any] = {"study": study.study, **({"data": former.data} if former.data else {}), **former.part}
     settings |= options.overrides(chosen)
-    settings |= options.overrides(chosen)
     arguments = list(chosen.passed_on or former.arguments)
     slurm.require(running.executor(arguments, REPOSITORY))
     options.say_notes(chosen)

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, show
 from utopia.cli.audit import Study
@@ -92,12 +92,12 @@ def _retrain(
 
     runs = runs_of(graph, cells)
     # One run a job, so that nothing else is trained; a stacked pack repeats as a whole only.
-    alone = [] if any(is_stacked(graph, run) for run in runs) else ["engine={'runs': 1}"]
+    alone = {} if any(is_stacked(graph, run) for run in runs) else {"runs": 1}
     targets = [f"{graph.root}/runs/{run}/metrics.csv" for run in runs]
     first = re.compile(re.escape(graph.root) + r"/(inputs/[^/]+\.json|labels/.+\.safetensors)")
     before = sorted(filter(first.fullmatch, graph.ancestors(targets)))
     link(study.folder / _RAW, scratch / study.folder / _RAW)
-    _make(chosen, study, scratch, before, [])
+    _make(chosen, study, scratch, before)
     link(study.folder / "features", scratch / study.folder / "features")
     _age(scratch / study.folder)
     _make(chosen, study, scratch, targets, alone)
@@ -126,7 +126,7 @@ def _reextract(
     if not indexes:
         raise UtopiaError("these cells use no features", remedy="name a cell that belongs to a trained run")
     link(study.folder / _RAW, scratch / study.folder / _RAW)
-    _make(chosen, study, scratch, indexes, [])
+    _make(chosen, study, scratch, indexes)
     return compare_features(graph, indexes, scratch)
 
 
@@ -135,21 +135,23 @@ def _make(
     study: Study,
     scratch: Path,
     targets: Sequence[str],
-    more: Sequence[str],
+    engine_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Let Snakemake make files below the scratch folder.
+    """Let Snakemake make files below the scratch folder, with other settings of `engine` where some are given.
 
     Raises:
         UtopiaError: it fails, with its last words.
     """
     repository = Path.cwd()
+    settings = {"study": study.name} | options.overrides(chosen)
+    if engine_settings:
+        settings["engine"] = {**settings.get("engine", {}), **engine_settings}
     command = engine.command(
-        {"study": study.name} | options.overrides(chosen),
+        settings,
         *("--snakefile", str(repository / "Snakefile"), "--directory", str(scratch), "--cores", chosen.cores),
         *("--rerun-triggers", "mtime"),
         extra=[
             *(["--configfile", *chosen.configfile] if chosen.configfile else []),
-            *(["--config", *more] if more else []),
             "--",
             *targets,
         ],

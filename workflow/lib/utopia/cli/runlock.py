@@ -17,12 +17,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from utopia.errors import UtopiaError
-from utopia.files import try_lock
+from utopia.files import try_lock, write_json
 
 NAME = ".run.lock"
+ASKED = Path("audit") / "asked.json"
+"""What the last run that had something to do was asked for, whoever started Snakemake."""
 VARIABLE = "UTOPIA_RUN_ID"
 """Set in the environment of a run, so that the jobs of a killed one can be found."""
 PART = ("tables", "figures", "only_datasets")
@@ -73,6 +77,41 @@ def owner(folder: Path) -> Owner | None:
         return replace(found, part={name: list(found.part[name]) for name in PART if name in found.part})
     except (OSError, ValueError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was asked for: what lies over config.yaml and the study's own settings."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    """The values of `--config`, without the name of the study."""
+    files: list[str] = field(default_factory=list)
+    """The configuration files, as absolute paths."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], files: Sequence[str | Path] | None) -> Asked:
+        """What was asked for, of all values of `--config`."""
+        return cls({name: value for name, value in config.items() if name != "study"}, list(map(str, files or ())))
+
+
+def remember(folder: Path, asked: Asked) -> None:
+    """Write down what a run is asked for: called by the Snakefile when jobs are about to begin."""
+    write_json(folder / ASKED, asdict(asked))
+
+
+def asked(folder: Path) -> Asked:
+    """What the last run of a study was asked for: of one that never began its jobs, by the lock; else nothing."""
+    try:
+        known = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+        return Asked.of(known["config"], known["files"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        last = owner(folder)
+    if last is None:
+        return Asked()
+    words, files = last.arguments, []
+    if "--configfile" in words:
+        files = list(takewhile(lambda word: not word.startswith("-"), words[words.index("--configfile") + 1 :]))
+    return Asked.of({**({"data": last.data} if last.data else {}), **last.part}, files)
 
 
 def is_held(folder: Path) -> bool:

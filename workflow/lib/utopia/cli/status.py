@@ -16,13 +16,11 @@ import argparse
 import shlex
 import socket
 import time
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utopia.cli import options, runlock, show
+from utopia.cli import engine, options, runlock, show
 from utopia.files import read_json
 
 if TYPE_CHECKING:
@@ -51,11 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print how the study stands; 1 if its last run failed or was interrupted, or a planted effect was not found."""
-    study = options.load_study(chosen)
-    part = {name: value for name, value in options.overrides(chosen).items() if name in runlock.PART}
-    found = status(study.root, study.study, chosen.data, part)
+    study = options.load_study(chosen, as_made=True)
+    asked = runlock.Asked.of(options.overrides(chosen), chosen.configfile)
+    found = status(study.root, study.study, asked)
     if found["state"] not in ("running", "never run"):
-        found |= _today(study, found, chosen.data, part)
+        found |= _today(study, found, asked)
     if chosen.json:
         show.print_json(found)
     else:
@@ -63,16 +61,13 @@ def run(chosen: argparse.Namespace) -> int:
     return 1 if found["state"] in ("failed", "interrupted") or found["planted"]["missed"] else 0
 
 
-def status(
-    folder: Path, study: str, data: str | None = None, part: Mapping[str, Sequence[str]] | None = None
-) -> dict[str, Any]:
+def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict[str, Any]:
     """How the study whose folder is `folder` stands (the keys are those of `--json`).
 
     Args:
         folder: the study's folder.
         study: its name.
-        data: the data folder that was named; None: that of the last run.
-        part: the part of the study that is asked about, by settings; none: that of the last run.
+        asked: what the next run is to be asked for; None: what the last one was asked for.
 
     Raises:
         UtopiaError: `audit/run.json` cannot be read.
@@ -111,13 +106,11 @@ def status(
         "figures": _names(folder / "figures", "png"),
         "planted": outcome(folder / "tables")._asdict(),
     }
-    command = _command(study, data or (owner.data if owner else None), _chosen(part, owner))
+    command = _command(study, asked or runlock.asked(folder))
     return found | {"again": None, "times": None, "next": _next(found, command, now)}
 
 
-def _today(
-    study: StudyBase, found: dict[str, Any], data: str | None, part: Mapping[str, Sequence[str]]
-) -> dict[str, Any]:
+def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dict[str, Any]:
     """What a run would do again today: because of settings and code, and because of the times of files."""
     from utopia.outputs.plan import Plan
     from utopia.provenance.adopt import times
@@ -126,11 +119,6 @@ def _today(
     from utopia.provenance.lineage import Graph
     from utopia.provenance.reasons import again
 
-    owner = runlock.owner(study.root)
-    if study.data is None and owner and owner.data:  # the last run was given it
-        data, study = owner.data, study.model_copy(update={"data": Path(owner.data)})
-    if not part and owner and owner.part:
-        part, study = owner.part, study.model_copy(update=dict(owner.part))
     roots = {"data": study.data} if study.data else {}
     graph = Graph(Ledger.read(study.root, roots=roots), study.root.as_posix())
     plan = Plan(study)
@@ -140,7 +128,7 @@ def _today(
         jobs = again(graph, Current(plan, graph))
         reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
         answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
-        answer |= {"next": _command(study.study, data, _chosen(part, owner))} if jobs else {}
+        answer |= {"next": _command(study.study, asked)} if jobs else {}
     return answer | ({"next": f"utopia adopt --study {study.study}"} if stamps.future else {})
 
 
@@ -204,18 +192,14 @@ def _names(folder: Path, suffix: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*.{suffix}"))
 
 
-def _chosen(part: Mapping[str, Sequence[str]] | None, owner: runlock.Owner | None) -> list[str]:
-    """The options of the last run that choose settings and a part of the study, where none are given."""
-    arguments = list(owner.arguments) if owner else []
-    files = []
-    if "--configfile" in arguments:
-        rest = arguments[arguments.index("--configfile") + 1 :]
-        files = list(takewhile(lambda word: not word.startswith("-"), rest))
-    words = [word for file in files for word in ("--configfile", file)]
-    return [*words, *options.part_in_words(part or (owner.part if owner else {}))]
-
-
-def _command(study: str, data: str | None, chosen: Sequence[str]) -> str:
+def _command(study: str, asked: runlock.Asked) -> str:
+    """The command that asks a study for the same again."""
+    data = asked.config.get("data")
+    chosen = [word for file in asked.files for word in ("--configfile", file)]
+    chosen += options.part_in_words(asked.config)
+    single = {name: value for name, value in asked.config.items() if name not in ("data", *runlock.PART)}
+    if single:
+        chosen += ["--", "--config", *engine.values(single)]
     if chosen:
         return shlex.join(["utopia", "run", "--study", study, *(["--data", data] if data else []), *chosen])
     return f"make results STUDY={study}" + (f" DATA={shlex.quote(data)}" if data else "")

@@ -18,7 +18,7 @@ from utopia.provenance.ledger import Record, is_followed
 from utopia.provenance.lineage import Graph
 
 _OF_THE_RUN = re.compile(
-    r"logs/.+\.log(\.failed\.json)?|benchmarks/.+\.jsonl|\.run\.lock|audit/(run|rates)\.json|(.*/)?\.snakemake_timestamp"
+    r"logs/.+\.log(\.failed\.json)?|benchmarks/.+\.jsonl|\.run\.lock|audit/(run|rates|asked)\.json|(.*/)?\.snakemake_timestamp"
     r"|(.*/)?\.[^/]+\.tmp[^/]*|(.*/)?[^/]+\.half\.safetensors"
 )
 """Files below a study's folder that are no results: what runs say of themselves, and work that is not done."""
