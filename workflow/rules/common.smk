@@ -76,9 +76,10 @@ def given(rule, *names):
 
 def training_memory(runs):
     """Megabytes that the training of these runs takes. Clips keep all features at the model's rate in memory: of EEV's 3,800
-    videos 7 GB at one step per second."""
+    videos 7 GB at one step per second. Each further worker shares the data and holds its own replica."""
+    others = 1500 * (PLAN.training_workers - 1)
     if runs[0].protocol != "reactions":
-        return 4000
+        return 4000 + others
     rate = runs[0].settings["model_config"]["training"]["clips"]["rate"]
     videos = len(PLAN.datasets[runs[0].dataset].with_video)
-    return int(3000 + 2.5 * rate * videos)
+    return int(3000 + 2.5 * rate * videos) + others

@@ -25,5 +25,6 @@ with record(snakemake) as job:
         labels=Path(snakemake.input.labels),
         features=[Path(index) for index in snakemake.input.features],
         way=import_module(f"utopia.training.{snakemake.params.way}").WAY,
+        workers=snakemake.threads,
     )
     job.made(*made)

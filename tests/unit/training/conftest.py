@@ -85,7 +85,12 @@ class Toy:
         folder = self.root / name
         progress = changes.pop("progress", lambda done, of, line: None)
         made = train_runs(
-            [self.task(name, **changes)], labels=self.labels, features=self.features, way=Frames(), progress=progress
+            workers=changes.pop("workers", 1),
+            tasks=[self.task(name, **changes)],
+            labels=self.labels,
+            features=self.features,
+            way=Frames(),
+            progress=progress,
         )
         return arrays.load(folder / "predictions.safetensors"), read_json(folder / "training.json"), made
 

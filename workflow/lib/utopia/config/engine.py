@@ -30,6 +30,9 @@ class Engine(Strict):
     runs: int = Field(12, ge=1, le=10_000)
     """Most runs of one training job. Runs that differ in treatment only share a job: its start, its data and its
     places."""
+    workers: int = Field(1, ge=1, le=1024)
+    """Cores of one training job on a CPU: so many processes share its replicas. No number depends on it, and a change
+    trains nothing again. Replicas that are stacked, or on a GPU, are trained by one process."""
     precision: Precision = "float32"
     """Of matrix products on a GPU: full float32, tensor cores with 10 bits of mantissa (`tf32`), or `bfloat16`."""
     compile: bool = False

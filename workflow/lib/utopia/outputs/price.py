@@ -93,6 +93,8 @@ class Price:
     """Core-seconds of each table if it alone were made, from nothing."""
     unknown: list[str] = field(default_factory=list)
     """What has no measured rate; it is in no sum."""
+    workers: int = 1
+    """Cores of a training job."""
 
     @property
     def core_seconds(self) -> float:
@@ -105,13 +107,17 @@ class Price:
         return sum(stage.gpu_seconds for stage in self.stages) or None
 
     def wall_seconds(self, nodes: int, cores: int) -> float:
-        """From nothing on some nodes: one stage after the other, each at least as long as its longest job."""
+        """From nothing on some nodes: one stage after the other, each at least as long as its longest job, and training
+        as its longest replica, which no second core makes shorter.
+        """
         total = 0.0
+        replica = max((unit.seconds for unit in self.units if unit.unit.startswith("a training of")), default=0.0)
         for stage in self.stages:
-            threads = THREADS.get(stage.stage, 1)
+            training = stage.stage == "training"
+            threads = min(cores, self.workers if training else THREADS.get(stage.stage, 1))
             at_once = max(1, nodes * max(1, cores // threads))
             work = (stage.core_seconds / threads + stage.gpu_seconds) / min(at_once, max(1, stage.jobs))
-            total += max(work, stage.longest_seconds / threads)
+            total += max(work, stage.longest_seconds / threads, replica if training else 0.0)
         return total
 
     def seconds_by_rule(self) -> dict[str, float]:
@@ -167,7 +173,9 @@ class Pricing:
             stage.longest_seconds = max(stage.longest_seconds, each.seconds)
             stage.disk_bytes += each.disk_bytes
         kept = [stage for stage in stages.values() if stage.jobs]
-        return Price(jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown))
+        return Price(
+            jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown), self.plan.training_workers
+        )
 
     def _job(self, job: Job) -> JobCost:
         known = {

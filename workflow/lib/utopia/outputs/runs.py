@@ -162,7 +162,7 @@ def resolve(
         "features": list(features),
         "normalise": {name: all_features[name].normalise for name in features},
         "device": study.device,
-        "engine": study.engine.model_dump(mode="json", exclude={"runs"}),
+        "engine": study.engine.model_dump(mode="json", exclude={"runs", "workers"}),
     }
     return Run(
         run_id,

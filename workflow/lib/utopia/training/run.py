@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from utopia.training.selection import best_members
 from utopia.training.settings import Run
 from utopia.training.store import Keeper, checkpoint_path, load_replica, save_replica
 from utopia.training.trainee import Fitted, Job
+from utopia.training.workers import Ended, spread
 
 Progress = Callable[[int, int, str], None]
 
@@ -61,7 +63,13 @@ class _Open:
 
 
 def train_runs(
-    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: Way, progress: Progress | None = None
+    tasks: Sequence[Task],
+    *,
+    labels: Path,
+    features: list[Path],
+    way: Way,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Train all replicas (targets x folds x repeats) of some runs and predict their test items.
 
@@ -76,6 +84,8 @@ def train_runs(
         labels: a labels file.
         features: indexes that hold the runs' features.
         way: how runs of this kind are trained.
+        workers: processes that share the replicas; no number depends on it. One trains where replicas are stacked or on
+            a GPU: there it is the same pack that gives the same bytes.
         progress: called after each replica with the number done, the number of all and a line about it; default: print
             it.
 
@@ -87,6 +97,7 @@ def train_runs(
         InputError: an input is damaged.
         ComputeError: a loss is not finite; names run, replica and epoch. The other replicas have then been trained and
             stored.
+        MemoryError: a worker was killed, most often because memory ran out.
     """
     _check_together([task.run for task in tasks])
     first = tasks[0].run
@@ -117,26 +128,61 @@ def train_runs(
             tell(number, total, _line(job, stored, None))
 
     failed: list[ComputeError] = []
-    owner = {id(job): (one, key) for one, job, key in queue}
-    keepers = ((job, Keeper(checkpoint_path(one.task.folder, job.replica), key)) for one, job, key in queue)
-    started = time.perf_counter()
-    for job, outcome in way.trained(first, keepers, device):
-        number += 1
-        if isinstance(outcome, ComputeError):
-            failed.append(outcome)
-            continue
-        one, key = owner[id(job)]
-        path = checkpoint_path(one.task.folder, job.replica)
-        save_replica(path, key, job.replica, job.replica.seed(job.run), outcome)
-        Keeper(path, key).forget()
-        seconds, started = time.perf_counter() - started, time.perf_counter()
-        one.done[job.replica] = outcome, seconds
-        tell(number, total, _line(job, outcome, seconds))
+
+    def share(numbers: Iterator[int]) -> Generator[Ended, None, None]:
+        """Train and store replicas of the queue."""
+        return _trained([entry[1:] for entry in queue], numbers, places, way, device)
+
+    places = [checkpoint_path(one.task.folder, job.replica) for one, job, _ in queue]
+    splits = device.type == "cpu" and first.strategy(device.type) == "alone"
+    if workers > 1 and not splits:
+        print(f"one process, not {workers}: replicas are stacked, or on a GPU", flush=True)
+    if min(workers, len(queue)) > 1 and splits:
+        outcomes = spread(len(queue), workers, share, lambda number: queue[number][1].where)
+    else:
+        outcomes = share(iter(range(len(queue))))
+    with closing(outcomes):
+        for ended in outcomes:
+            number += 1
+            if ended.error is not None:
+                failed.append(ended.error)
+                continue
+            one, job, key = queue[ended.number]
+            fitted = load_replica(places[ended.number], key)
+            if fitted is None:
+                raise ComputeError(
+                    "a replica's checkpoint was just stored and cannot be read",
+                    where=places[ended.number],
+                    remedy="look at the disk (`df -h .`), then run again: what is stored stays",
+                )
+            one.done[job.replica] = fitted, ended.seconds
+            tell(number, total, _line(job, fitted, ended.seconds))
     if failed:
         if len(failed) > 1:
             print(f"{len(failed)} replicas could not be trained; the first one follows", flush=True)
         raise failed[0]
     return [path for one in work for path in _write(one, data, device)]
+
+
+def _trained(
+    queue: Sequence[tuple[Job, str]], numbers: Iterator[int], places: Sequence[Path], way: Way, device: torch.device
+) -> Generator[Ended, None, None]:
+    """Train and store the replicas of a queue that have these numbers; each as it is done."""
+    if not queue:
+        return
+    number_of = {id(job): number for number, (job, _) in enumerate(queue)}
+    keepers = ((queue[number][0], Keeper(places[number], queue[number][1])) for number in numbers)
+    started = time.perf_counter()
+    for job, outcome in way.trained(queue[0][0].run, keepers, device):
+        number = number_of[id(job)]
+        key, path = queue[number][1], places[number]
+        if isinstance(outcome, ComputeError):
+            yield Ended(number, 0.0, outcome)
+            continue
+        save_replica(path, key, job.replica, job.replica.seed(job.run), outcome)
+        Keeper(path, key).forget()
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        yield Ended(number, seconds, None)
 
 
 def _check_together(runs: Sequence[Run]) -> None:
