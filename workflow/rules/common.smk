@@ -76,7 +76,8 @@ def given(rule, *names):
 
 def training_memory(runs):
     """Megabytes that the training of these runs takes. Clips keep all features at the model's rate in memory: of EEV's 3,800
-    videos 7 GB at one step per second. Each further worker shares the data and holds its own replica."""
+    videos 7 GB at one step per second. Each further worker shares the data and holds its own replica.
+    """
     others = 1500 * (PLAN.training_workers - 1)
     if runs[0].protocol != "reactions":
         return 4000 + others

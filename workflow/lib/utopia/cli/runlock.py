@@ -86,12 +86,15 @@ class Asked:
     config: dict[str, Any] = field(default_factory=dict)
     """The values of `--config`, without the name of the study."""
     files: list[str] = field(default_factory=list)
-    """The configuration files, as absolute paths."""
+    """The configuration files: below the working directory, or absolute."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], files: Sequence[str | Path] | None) -> Asked:
-        """What was asked for, of all values of `--config`."""
-        return cls({name: value for name, value in config.items() if name != "study"}, list(map(str, files or ())))
+        """What was asked for, of all values of `--config`; a file of the checkout is named as a copy has it too."""
+        here = Path.cwd()
+        paths = [Path(file) for file in files or ()]
+        named = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in paths]
+        return cls({name: value for name, value in config.items() if name != "study"}, named)
 
 
 def remember(folder: Path, asked: Asked) -> None:

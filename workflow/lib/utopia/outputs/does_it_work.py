@@ -53,10 +53,10 @@ def page(folder: Path) -> str:
 
 
 _INTRODUCTION = f"""\
-Made by `make reference STUDY={STUDY}` from the kept results. Brackets and ± are 95 % intervals over test items and seeds.
-{MARKS[BETTER]} better, {MARKS[WORSE]} worse, {MARKS[ALONE[BETTER]]} {MARKS[ALONE[WORSE]]} only if it were the single
-comparison, {MARKS[NOT_DISTINGUISHABLE]} cannot be told from no difference ([statistics.md](statistics.md)). Counts
-below take each comparison by itself."""
+Made by `make reference STUDY={STUDY}` from the kept results. Brackets and ± are 95 % intervals over test items and
+seeds. {MARKS[BETTER]} better, {MARKS[WORSE]} worse, {MARKS[ALONE[BETTER]]} {MARKS[ALONE[WORSE]]} only if it were the
+single comparison, {MARKS[NOT_DISTINGUISHABLE]} cannot be told from no difference ([statistics.md](statistics.md)).
+Counts below take each comparison by itself."""
 
 
 def _in_short(family: Family) -> str:
