@@ -1,10 +1,10 @@
-"""What planning costs with many videos: a paper study on a folder that has EEV's files by name alone, N videos of them.
+"""What planning costs with N videos: a paper study on a folder that has EEV's files by name alone, and their manifest.
 
     .venv/bin/python benchmarks/planning.py 10000 100000 1000000 [--profile]
 
-A folder is generated for each N (empty files, two rows of labels per video), and planned twice: by `Plan`, and by a dry
-run of Snakemake. Printed: CPU and wall seconds, memory, jobs, and the longest list of inputs that one argument of a job
-on SLURM would hold (Linux allows 128 KiB).
+A folder is generated for each N (empty files, two rows of labels per video), and planned by `Plan`, twice, because the
+second start finds what the first has kept, and by a dry run of Snakemake. Printed: CPU and wall seconds, memory, jobs,
+and the length of the longest list of inputs of a job (an argument of a program is 128 KiB at most on Linux).
 """
 
 from __future__ import annotations
@@ -73,6 +73,21 @@ def data_folder(videos: int, folder: Path) -> Path:
     return folder
 
 
+def write_manifest(videos: int, path: Path) -> None:
+    """A manifest of so many videos, as `list_inputs` writes it: what a start reads the lengths from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"audio_codec": "aac", "duration_s": 260.0, "fps": 30.0, "frames": 7800, "height": 360, "width": 640}
+    with path.open("w") as file:
+        file.write('{\n "dataset": "eev",\n "items": [\n')
+        for number in range(videos):
+            id = f"{number:011d}"
+            video = {"bytes": 1, "path": f"videos/{id}.mp4", "sha256": "0" * 64}
+            own = {"annotations": {"rows": 1560}, "facts": facts, "files": {"video": video}, "id": id, "present": True}
+            text = json.dumps([own], indent=1).replace("\n", "\n ")
+            file.write(text[2:-3].rstrip() + (",\n" if number + 1 < videos else "\n"))
+        file.write(" ]\n}\n")
+
+
 def measured(command: list[str]) -> dict[str, object]:
     """A command's output, status, time and memory (of its largest process)."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(LIBRARY)}
@@ -94,8 +109,8 @@ def measure(videos: int, scratch: Path, *, again: bool) -> dict[str, object]:
     data = scratch / str(videos)
     if not data.is_dir():
         data_folder(videos, data)
-    chosen = {"study": "paper", "data": str(data), "results": f"{scratch}/results-{videos}", "datasets": {}}
-    del chosen["datasets"]
+    chosen = {"study": "paper", "data": str(data), "results": f"{scratch}/results-{videos}"}
+    write_manifest(videos, scratch / f"results-{videos}" / "paper" / "inputs" / "eev.json")
     plan = [sys.executable, "-c", _PLANNED, json.dumps(chosen)]
     first = measured(plan)
     second = measured(plan) if again else first

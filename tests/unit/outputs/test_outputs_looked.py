@@ -11,8 +11,8 @@ import pytest
 from checkout import environment
 
 from utopia.config.load import load
-from utopia.files import read_json, sha256
-from utopia.outputs import availability, looked
+from utopia.files import read_json, sha256, write_json
+from utopia.outputs import availability, cost, looked
 from utopia.outputs.plan import Plan
 from utopia.provenance.values import jsonable
 
@@ -179,3 +179,19 @@ def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes
         assert len(cut) <= 4 and [item for own in cut for item in own] == [f"{n:07d}" for n in range(videos)]
         assert len({len(own) for own in cut[:-1]} | {len(cut[0])}) == 1
     assert shards(12)[:-1] == shards(11)[:-1] == shards(10)[:2], "a video more goes to the last job"
+
+
+def test_lengths_read_line_by_line_are_those_of_the_whole_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traps = {"notes": ['   "id": "no"', '    "duration_s": 9'], "duration_s": 7.0, "facts": {"duration_s": 8.0}}
+    items = [
+        {"annotations": traps, "facts": {"duration_s": 31.25, "frames": 310}, "files": {}, "id": 'a "b" \u00e9'},
+        {"annotations": {}, "facts": {}, "files": {"video": {"duration_s": 5.0}}, "id": "no facts", "key": "x"},
+        {"annotations": {}, "facts": {"duration_s": None, "frames": 3}, "id": "not known"},
+        {"annotations": traps, "facts": {"audio_codec": "aac", "duration_s": 1e-05}, "id": "last", "part": "train"},
+    ]
+    write_json(tmp_path / "m.json", {"card": {"id": "card"}, "dataset": "eev", "items": items, "unlisted": ["id"]})
+    whole = list(cost._listed(tmp_path / "m.json"))
+    monkeypatch.setattr(cost, "_READ_WHOLE", 0)
+    assert list(cost._listed(tmp_path / "m.json")) == whole == [('a "b" \u00e9', 31.25), ("last", 1e-05)]

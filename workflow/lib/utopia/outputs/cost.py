@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,10 @@ def relative_pixels(options: Any) -> float:
     field = type(options).model_fields.get("size")
     usual = None if field is None else field.default
     return (options.size / usual) ** 2 if isinstance(usual, int) else 1.0
+
+
+_READ_WHOLE = 50_000_000
+"""Bytes of a manifest from which it is read line by line."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,34 @@ def lengths_of(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[flo
         return [float(how.size(there.name)["seconds"])] * there.items
     if manifest.is_file():
         chosen = set(there.with_video)
-        items = [item for item in read_json(manifest)["items"] if item["id"] in chosen]
-        lengths = [item.get("facts", {}).get("duration_s") for item in items]
-        return [float(length) for length in lengths if length is not None]
+        return [length for item, length in _listed(manifest) if item in chosen]
     if how is None:
         return None
     return [float(how.size(there.name)["seconds"])] * len(there.with_video)
+
+
+def _listed(manifest: Path) -> Iterator[tuple[str, float]]:
+    """Every item of a manifest whose length it knows, and that length.
+
+    A manifest of a million videos is a gigabyte; whole it would take several of memory at each start. `write_json` puts
+    keys in order, each on a line of its own and as deep as it is nested, so an item's `facts` come before its `id`.
+    """
+    if manifest.stat().st_size < _READ_WHOLE:
+        for item in read_json(manifest)["items"]:
+            if (length := item.get("facts", {}).get("duration_s")) is not None:
+                yield item["id"], float(length)
+        return
+    inside, known = False, ""
+    with manifest.open(encoding="utf-8") as lines:
+        for line in lines:
+            if inside and line.startswith('    "duration_s": '):
+                known = line[18:].rstrip(",\n")
+            elif line.startswith('   "'):
+                inside = line.startswith('   "facts": {')
+                if line.startswith('   "id": '):
+                    if known not in ("", "null"):
+                        yield json.loads(line[9:].rstrip(",\n")), float(known)
+                    known = ""
 
 
 def in_words(cost: ExtractionCost) -> str:
