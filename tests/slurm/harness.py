@@ -25,7 +25,7 @@ REPOSITORY = HERE.parents[1]
 STUDY = "study.yaml"
 ACCOUNTING = ("sacct", "sacctmgr", "sshare", "sreport")
 """The programs that need a cluster's accounting, and that a machine without it may not have."""
-_PATIENCE = 900.0
+_PATIENCE = 1800.0
 
 
 @dataclass

@@ -15,6 +15,8 @@ if shlex.quote(sys.executable) != sys.executable:
 # The logger plugin and jobs learn from it where the study's own folder is.
 os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root)
 
+TRAINING_CORES = PLAN.study.engine.cores(PLAN.study.device)
+
 # The time left is judged by what each job is expected to cost.
 if workflow.is_main_process:
     EXPECTED.seconds = price(PLAN).seconds_by_rule()
@@ -78,7 +80,7 @@ def training_memory(runs):
     """Megabytes that the training of these runs takes. Clips keep all features at the model's rate in memory: of EEV's 3,800
     videos 7 GB at one step per second. Each further worker shares the data and holds its own replica.
     """
-    others = 1500 * (PLAN.training_workers - 1)
+    others = 1500 * (TRAINING_CORES - 1)
     if runs[0].protocol != "reactions":
         return 4000 + others
     rate = runs[0].settings["model_config"]["training"]["clips"]["rate"]

@@ -12,7 +12,7 @@ for batch, runs in PLAN.packs.items():
             f"{ROOT}/logs/train/{batch}.log",
         benchmark:
             f"{ROOT}/benchmarks/train/{batch}.jsonl"
-        threads: PLAN.training_workers
+        threads: TRAINING_CORES
         resources:
             mem_mb=scaled(training_memory(runs)),
             # A day at most: what is trained stays, so a second attempt goes on from there.

@@ -37,3 +37,7 @@ class Engine(Strict):
     """Of matrix products on a GPU: full float32, tensor cores with 10 bits of mantissa (`tf32`), or `bfloat16`."""
     compile: bool = False
     """Let `torch.compile` fuse kernels on a GPU: minutes at the start of a job, fewer launches after."""
+
+    def cores(self, device: str) -> int:
+        """Cores of a training job on a device: one where replicas are stacked, or on a GPU."""
+        return 1 if self.strategy == "stacked" or device == "cuda" else self.workers

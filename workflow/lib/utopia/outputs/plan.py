@@ -84,12 +84,6 @@ class Plan:
         }
         self.packs: dict[str, list[Run]] = packs(self.runs.values(), study.engine.runs)
 
-    @property
-    def training_workers(self) -> int:
-        """Cores of a training job: one where replicas are stacked, or on a GPU."""
-        engine = self.study.engine
-        return 1 if engine.strategy == "stacked" or self.study.device == "cuda" else engine.workers
-
     @cached_property
     def asked(self) -> list[str]:
         """The data sets that the study's tables and figures show; the others are nobody's concern here."""

@@ -173,9 +173,8 @@ class Pricing:
             stage.longest_seconds = max(stage.longest_seconds, each.seconds)
             stage.disk_bytes += each.disk_bytes
         kept = [stage for stage in stages.values() if stage.jobs]
-        return Price(
-            jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown), self.plan.training_workers
-        )
+        cores = self.plan.study.engine.cores(self.plan.study.device)
+        return Price(jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown), cores)
 
     def _job(self, job: Job) -> JobCost:
         known = {

@@ -186,7 +186,7 @@ def width(extractor: str) -> int:
 
 
 def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
-    stage = Stage("training", len(groups), min(found.cores, plan.training_workers))
+    stage = Stage("training", len(groups), min(found.cores, plan.study.engine.cores(plan.study.device)))
     count = folds(plan, found.dataset)
     share = 1 - 1 / count if count > 1 else 0.8
     known = Rates(plan.root)
