@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 from utopia.cli import runlock, slurm
 from utopia.config.load import load
 from utopia.errors import UtopiaError
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 
 min_version("9.27")
 

@@ -13,7 +13,7 @@ import torch
 from _gpu_training import PEAK, synchronise
 from torch.utils.flop_counter import FlopCounterMode
 
-from utopia import registry
+from utopia.config import registry
 from utopia.extractors._precision import precision
 from utopia.media import logmel
 

@@ -14,10 +14,10 @@ from _study import Study
 
 from utopia.config.engine import Engine
 from utopia.config.load import load
-from utopia.outputs.packs import packs
-from utopia.outputs.plan import Plan
-from utopia.outputs.runs import Run as PlannedRun
-from utopia.outputs.scale import LABELS_PER_SECOND, SECONDS_OF_A_VIDEO
+from utopia.plan.packs import packs
+from utopia.plan.plan import Plan
+from utopia.plan.runs import Run as PlannedRun
+from utopia.plan.scale import LABELS_PER_SECOND, SECONDS_OF_A_VIDEO
 from utopia.training.data import Fold
 from utopia.training.frames import stacked
 from utopia.training.parts import Parts

@@ -19,7 +19,7 @@ from clips import make_data, make_job
 from engine import kernels
 from torch.utils.flop_counter import FlopCounterMode
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.engine import Engine
 from utopia.training.clips import ClipTrainee
 from utopia.training.clips_stacked import StackedClips

@@ -253,7 +253,7 @@ def record(chosen: argparse.Namespace) -> None:
 
 _FINGERPRINT = """
 import ast, sys, time
-from utopia.provenance import fingerprint
+from utopia import fingerprint
 paths = sorted(fingerprint.PACKAGE.rglob("*.py"))
 names = [".".join(("utopia", *path.relative_to(fingerprint.PACKAGE).with_suffix("").parts)) for path in paths]
 if sys.argv[1] == "plain":
@@ -299,7 +299,7 @@ def _timed(call: Any) -> tuple[float, float]:
 
 
 def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
-    from utopia.provenance import fingerprint
+    from utopia import fingerprint
 
     params = {"code": fingerprint.code("utopia.errors")}
     return SimpleNamespace(rule=rule, wildcards={}, input=inputs, output=outputs, log=[], params=params, config={})

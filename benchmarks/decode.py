@@ -67,7 +67,7 @@ def networks() -> None:
     """Every extractor that needs no more than the settings below, from frames or sound to features."""
     import torch
 
-    from utopia import registry
+    from utopia.config import registry
 
     torch.set_num_threads(1)
     random = np.random.default_rng(0)

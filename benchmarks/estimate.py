@@ -106,8 +106,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     chosen = parser.parse_args()
     from utopia.config.load import load
-    from utopia.outputs.plan import Plan
-    from utopia.outputs.price import price
+    from utopia.plan.plan import Plan
+    from utopia.plan.price import price
 
     plan = Plan(load({"study": chosen.folder.name, "results": "/nothing/measured/here"}))
     expected = {rule: round(seconds, 2) for rule, seconds in price(plan).seconds_by_rule().items()}

@@ -4,7 +4,7 @@
     python benchmarks/intervals.py --write    # and puts it into docs/statistics.md
 
 A metric of item i and seed s is drawn as a_i + b_s + e_is. The truth is the mean over all items and all seeds; with one
-seed, the mean over all items of that training. `ours` is `utopia.outputs.uncertainty` itself; the others are written
+seed, the mean over all items of that training. `ours` is `utopia.evaluation.uncertainty` itself; the others are written
 here or SciPy's. The same numbers serve every method.
 """
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import bootstrap
 
+from utopia.evaluation.uncertainty import Items, paired
+from utopia.evaluation.verdict import LEVEL
 from utopia.files import write_text
-from utopia.outputs.uncertainty import Items, paired
-from utopia.outputs.verdict import LEVEL
 
 Float = NDArray[np.float64]
 ITEMS, SEEDS = (5, 8, 12, 20, 50), (1, 3, 10)

@@ -47,7 +47,7 @@ print(json.dumps({
 _PLANNED = """
 import json, sys
 from utopia.config.load import load
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 plan = Plan(load(overrides=json.loads(sys.argv[1])))
 longest = max((sum(len(path) + 3 for path in job.read()), job.name) for job in plan.jobs)
 print(json.dumps({"jobs": len(plan.jobs), "argument_bytes": longest[0], "argument_of": longest[1]}))
@@ -134,7 +134,7 @@ def profiled(videos: int, scratch: Path) -> None:
     """Print where the plan's time goes."""
     sys.path.insert(0, str(LIBRARY))
     from utopia.config.load import load
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     os.chdir(REPOSITORY)
     config = {"study": "paper", "data": str(scratch / str(videos)), "results": f"{scratch}/results-{videos}"}

@@ -122,7 +122,7 @@ BUGS = (
     ),
     Bug(
         "gains have the sign of the metric",
-        "outputs/uncertainty.py",
+        "evaluation/uncertainty.py",
         "change = sign * (treated - without)",
         "change = treated - without",
     ),
@@ -209,8 +209,8 @@ def run_jobs() -> dict[str, Any]:
     """Do the jobs behind the table in this process, in a copy of the checkout that is the working directory: those
     whose settings, code or inputs are not those of the files that are there."""
     from utopia.config.load import load
-    from utopia.outputs.expectations import outcome
-    from utopia.outputs.plan import Plan
+    from utopia.plan.expectations import outcome
+    from utopia.plan.plan import Plan
     from utopia.provenance.replay import _Named, _Params  # what a script is given in the place of Snakemake's
 
     plan = Plan(load(SETTINGS))
@@ -241,7 +241,7 @@ def run_jobs() -> dict[str, Any]:
 
 def plan_script(rule: str) -> str:
     """The script of a rule."""
-    from utopia.outputs.rules import RULES
+    from utopia.plan.rules import RULES
 
     return RULES[rule].script
 

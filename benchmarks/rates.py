@@ -1,6 +1,6 @@
 """CPU seconds of training per frame and epoch, by model at its published size: `python benchmarks/rates.py`.
 
-What `utopia plan --videos` prices training with (`utopia/outputs/scale.py`). Random features of 1024 values, one
+What `utopia plan --videos` prices training with (`utopia/plan/scale.py`). Random features of 1024 values, one
 thread, the smallest of three second epochs; at two lengths of videos, because attention's cost grows with the length.
 """
 

@@ -17,7 +17,7 @@ from engine import CPU, epoch_seconds, kernels
 
 from utopia.config.engine import Engine
 from utopia.config.load import load
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 from utopia.training.frames import stacked
 from utopia.training.stacked import StackedTraining
 from utopia.training.trainee import Job

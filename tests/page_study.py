@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from utopia import arrays, files, seeds
+from utopia import arrays, files, fingerprint, seeds
 from utopia.evaluation import rows as metrics
 from utopia.inputs.coverage import COLUMNS
-from utopia.outputs.page import render_page
-from utopia.outputs.page_data import Page
-from utopia.outputs.render import render_table
-from utopia.provenance import environment, fingerprint
+from utopia.provenance import environment
 from utopia.provenance.job import Job, record
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph, cells_of
+from utopia.report.data import Page
+from utopia.report.page import render_page
+from utopia.tables.render import render_table
 
 matplotlib.use("Agg")
 

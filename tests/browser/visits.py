@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from utopia.outputs.page import unpacked
+from utopia.report.page import unpacked
 
 Visit = Callable[..., Any]
 TREATED = "verdicts/cwl/films"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from utopia import registry
+from utopia.config import registry
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
@@ -16,7 +16,7 @@ from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import damaged_id, generate, generators, item_ids, video_ids
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
-from utopia.outputs.availability import EMBEDDED
+from utopia.plan.availability import EMBEDDED
 
 SIZE = {"seconds": 10.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 COUNT = 6

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from utopia import registry
+from utopia.config import registry
 from utopia.features import weights
 
 NAMES = registry.names("extractors")

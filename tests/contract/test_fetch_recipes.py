@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from utopia import registry
+from utopia.config import registry
 from utopia.datasets._card import card
 from utopia.errors import ConfigError
 from utopia.fetch import recipe
 from utopia.fetch.obtain import Manner, obtain
 from utopia.fetch.recipe import Recipe
 from utopia.fetch.record import Record
-from utopia.outputs.availability import EMBEDDED
+from utopia.plan.availability import EMBEDDED
 
 EVERY = [*recipe.names(), recipe.WEIGHTS]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from utopia.files import sha256
-from utopia.outputs import does_it_work
 from utopia.provenance.comparison import Tree, compare
 from utopia.provenance.keep import FOLDER, README, SHOWN, readme
 from utopia.provenance.ledger import Ledger
+from utopia.report import does_it_work
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 KEPT = sorted(path.parent for path in (RESULTS / FOLDER).glob("*/tables"))

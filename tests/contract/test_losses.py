@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.study import Distribution
 from utopia.distribution.series import Series, describe_series
 from utopia.losses._common import Batch, Loss

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rmn_parts import lessons_of
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.training import Training
 from utopia.models._common import Activation, Regressor
 from utopia.models._dropout import Dropout, frame_keys, number_sites

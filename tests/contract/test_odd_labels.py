@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.study import Distribution
 from utopia.distribution.series import describe_series
 from utopia.errors import ComputeError

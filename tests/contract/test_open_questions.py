@@ -11,7 +11,7 @@ import yaml
 
 from utopia.config.load import load
 from utopia.errors import ConfigError
-from utopia.outputs.catalog import tables
+from utopia.plan.catalog import tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "open_questions.md"

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.study import Distribution
 from utopia.distribution.series import describe_series
 from utopia.samplers._common import Samples, Settles

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rmn_parts import lessons_of
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.training import Training
 from utopia.models._common import Regressor
 from utopia.models._dropout import frame_keys, number_sites, pass_keys

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from utopia import registry
+from utopia.config import registry
 
 BLOCKED = ("snakemake", "snakemake_interface_common", "pulp", "av", "torchcodec", "matplotlib", "rocrate")
 RUN = f"""

@@ -31,7 +31,7 @@ NOISE = (
 
 SNAKEFILE = """
 import os
-from utopia.provenance import fingerprint
+from utopia import fingerprint
 
 CODE = fingerprint.code("utopia.errors")
 

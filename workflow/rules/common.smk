@@ -5,7 +5,7 @@ from functools import cache
 
 from snakemake_logger_plugin_utopia.run import EXPECTED
 
-from utopia.outputs.price import price
+from utopia.plan.price import price
 from utopia.provenance import environment
 
 # Snakemake starts scripts by the path of Python, and does not quote it: from a folder with a blank in its name that fails.

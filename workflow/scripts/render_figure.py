@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from utopia.outputs.figure import render_figure
+from utopia.figures.render import render_figure
 from utopia.provenance.job import record
 
 with record(snakemake) as job:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from utopia.outputs.page import cards, render_page
 from utopia.provenance.job import record
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.paths import roots_of
+from utopia.report.page import cards, render_page
 
 with record(snakemake) as job:
     given, output = snakemake.params, Path(snakemake.output[0])

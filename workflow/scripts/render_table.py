@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from utopia.outputs.comparability import frames, promised, reasons, untrained
-from utopia.outputs.render import render_table
+from utopia.evaluation.summaries import frames, promised, reasons, untrained
 from utopia.provenance.job import record
+from utopia.tables.render import render_table
 
 with record(snakemake) as job:
     settings = snakemake.params.settings

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from utopia.outputs.submission import write_submission
+from utopia.evaluation.submission import write_submission
 from utopia.provenance.job import record
 
 with record(snakemake) as job:

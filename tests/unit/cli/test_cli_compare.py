@@ -12,8 +12,10 @@ from utopia.cli import compare as command
 from utopia.cli.compare import compare
 from utopia.config.load import load
 from utopia.errors import UtopiaError
-from utopia.outputs import catalog, render, verdict
-from utopia.outputs.plan import Plan
+from utopia.evaluation import verdict
+from utopia.plan import catalog
+from utopia.plan.plan import Plan
+from utopia.tables import render
 
 COLUMNS = list(render.COLUMNS)
 
@@ -171,7 +173,7 @@ def test_a_file_that_is_no_table(tmp_path: Path) -> None:
 
 def test_tables_of_the_project_can_be_read(tmp_path: Path) -> None:
     """What the tables package writes is what this command reads."""
-    from utopia.outputs import cells as ours
+    from utopia.tables import cells as ours
 
     made = [
         ours.Cell("t1", "r", "c", 0.5, 0.1, 3, "measured", "", 0.5, 2, verdict.SAME, "", ["a.b.c"]),

@@ -16,7 +16,7 @@ import pytest
 from utopia import files
 from utopia.cli import doctor, fitness, slurm
 from utopia.config.load import REPOSITORY, load
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 from utopia.provenance import environment
 
 UTOPIA = str(Path(sys.executable).parent / "utopia")

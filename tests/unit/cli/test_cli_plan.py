@@ -12,7 +12,7 @@ import pytest
 from utopia.cli import engine
 from utopia.cli.plan import describe, in_words
 from utopia.config.load import REPOSITORY, load
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 
 UTOPIA = str(Path(sys.executable).parent / "utopia")
 KEYS = {"study", "jobs", "runs", "datasets", "tables", "figures", "absent_runs", "left_out", "asked", "price"}

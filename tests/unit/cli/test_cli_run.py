@@ -203,7 +203,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch, capsys) -> Non
 def test_a_study_whose_tables_would_all_be_empty_is_refused(capsys) -> None:
     from utopia.cli.run import refuse_empty
     from utopia.config.load import load
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     with pytest.raises(UtopiaError) as refused:
         refuse_empty(Plan(load({"study": "paper"})), insist=False)
@@ -221,7 +221,7 @@ def test_a_study_whose_tables_would_all_be_empty_is_refused(capsys) -> None:
 def test_the_data_of_one_table_are_enough_to_run(shared_data: Path, tmp_path: Path, capsys) -> None:
     from utopia.cli.run import refuse_empty
     from utopia.config.load import load
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     (tmp_path / "summe").symlink_to(shared_data / "summe")
     refuse_empty(Plan(load({"study": "paper", "data": str(tmp_path)})), insist=False)

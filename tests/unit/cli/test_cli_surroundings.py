@@ -20,7 +20,7 @@ import getpass, json, os, sys, tempfile
 from pathlib import Path
 from utopia.cli import surroundings
 notes = surroundings.adapt(Path(sys.argv[1]))
-import utopia.outputs
+import utopia.figures
 import matplotlib
 from snakemake.common import get_appdirs
 cache = Path(get_appdirs().user_cache_dir)
@@ -120,7 +120,7 @@ def test_names_that_are_not_ascii_in_any_locale(tmp_path: Path, locale: str) -> 
 
 def test_drawing_needs_no_command_of_ours(tmp_path: Path) -> None:
     """Jobs that a plain `snakemake` starts have the notebook's variable too."""
-    code = "import utopia.outputs.figure_style as style; style.blank(1.0).savefig('x.png')"
+    code = "import utopia.figures.style as style; style.blank(1.0).savefig('x.png')"
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=tmp_path, timeout=120)
     assert (tmp_path / "x.png").stat().st_size > 0

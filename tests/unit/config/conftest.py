@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.load import CONFIG, RESOURCES, load
 
 FIRST_DATASET = "liris"

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from utopia import registry
-from utopia.config import schema
+from utopia.config import registry, schema
 from utopia.config.load import CONFIG, REPOSITORY, RESOURCES
 from utopia.config.page import pages, settings
 from utopia.config.study import study_model

@@ -17,7 +17,7 @@ from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
-from utopia.outputs.availability import survey
+from utopia.plan.availability import survey
 
 LIMITS = Limits(-1.0, 1.0)
 SIZE = {"seconds": 10.0, "width": 32, "height": 32, "fps": 5, "annotators": 4, "label_annotators": 2}

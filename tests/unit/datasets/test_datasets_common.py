@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utopia import registry
+from utopia.config import registry
 from utopia.datasets import _card, _common
 from utopia.datasets._card import CardFold, CardItem
 from utopia.datasets._common import Limits, Located

@@ -20,7 +20,7 @@ from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate, latent
 from utopia.inputs.miniature.planted import plant
 from utopia.labels.build import build_labels
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 
 SIZE = {"seconds": 300.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 

@@ -20,7 +20,7 @@ from utopia.inputs.miniature import generate, latent
 from utopia.inputs.miniature.planted_votes import SCATTER, TARGETS, Planted, plant
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 
 SIZE = {"seconds": 60.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 SPREAD = {"bins": 20, "low": -1.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}

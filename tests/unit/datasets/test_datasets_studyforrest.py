@@ -14,7 +14,7 @@ from utopia.datasets import _card, studyforrest
 from utopia.datasets._common import Limits
 from utopia.datasets.studyforrest import Config, Event, state
 from utopia.errors import InputError
-from utopia.outputs.availability import EMBEDDED, survey
+from utopia.plan.availability import EMBEDDED, survey
 
 FOLDER = EMBEDDED / "studyforrest"
 LIMITS = Limits(-1.0, 1.0)

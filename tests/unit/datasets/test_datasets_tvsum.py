@@ -255,7 +255,7 @@ class TestUniformShots:
 
     def test_table_2_on_all_videos_and_folds(self, shared_data: Path) -> None:
         from utopia.config.load import load
-        from utopia.outputs.plan import Plan
+        from utopia.plan.plan import Plan
 
         study = load(
             {

@@ -16,7 +16,7 @@ from utopia.evaluation import label_study, rows
 from utopia.evaluation.label_study import BINS, ESTIMATORS, compare, complete, histograms, study_labels
 from utopia.inputs.manifest import list_inputs
 from utopia.labels.build import build_labels
-from utopia.outputs.cells import Results, build
+from utopia.tables.cells import Results, build
 
 RUN = {"targets": ["x"], "low": 0.0, "high": 1.0, "seed": 7, "repeats": 2, "label_draws": 4}
 

@@ -11,7 +11,7 @@ import pytest
 
 from utopia import arrays
 from utopia.evaluation.references import evaluate_reference
-from utopia.outputs.results import measure
+from utopia.tables.results import measure
 
 pytestmark = pytest.mark.shared
 

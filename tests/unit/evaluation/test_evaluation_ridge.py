@@ -17,8 +17,8 @@ from utopia.evaluation.references import evaluate_reference
 from utopia.features.precomputed import import_features
 from utopia.inputs.manifest import list_inputs
 from utopia.labels.build import build_labels
-from utopia.outputs.availability import EMBEDDED
-from utopia.outputs.plan import Plan
+from utopia.plan.availability import EMBEDDED
+from utopia.plan.plan import Plan
 
 FOLDER = EMBEDDED / "studyforrest"
 
@@ -143,7 +143,7 @@ class TestOnStudyforrest:
 
     def test_a_data_set_without_features_or_of_reactions_has_a_hole(self, tmp_path: Path) -> None:
         plan = Plan(load({"study": "miniature"}))
-        from utopia.outputs.catalog import RunChoice
+        from utopia.plan.catalog import RunChoice
 
         plan._run("eev", RunChoice(reference="ridge"), {}, "here")
         assert "no single number" in plan.absent_runs["eev.reference.ridge"]

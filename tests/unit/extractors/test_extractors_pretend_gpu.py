@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pretend_gpu import pretend
 
-from utopia import registry
+from utopia.config import registry
 
 SMALL: dict[str, dict[str, Any]] = {
     "googlenet": {"size": 64},

@@ -10,7 +10,8 @@ import pytest
 import torch
 from clips import make, tone
 
-from utopia import arrays, registry, seeds
+from utopia import arrays, seeds
+from utopia.config import registry
 from utopia.extractors import xception_face
 from utopia.extractors._separation import hybrid_demucs
 from utopia.features import cards, weights

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from clips import make, tone
 
-from utopia import arrays, registry, seeds
+from utopia import arrays, seeds
+from utopia.config import registry
 from utopia.errors import ChecksumError, InputError
 from utopia.features import extract, weights
 from utopia.features.read import FeatureReader

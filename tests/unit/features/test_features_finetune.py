@@ -22,8 +22,8 @@ from utopia.files import read_json, sha256, write_json
 from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate
 from utopia.labels.build import build_labels
-from utopia.outputs.availability import DatasetPlan
-from utopia.outputs.plan import Plan
+from utopia.plan.availability import DatasetPlan
+from utopia.plan.plan import Plan
 
 SIZE = {"seconds": 8.0, "width": 64, "height": 48, "fps": 10, "annotators": 4, "label_annotators": 2}
 OPTIONS = {"weights": "random", "height": 32, "width": 40}

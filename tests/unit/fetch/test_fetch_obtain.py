@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clips import make
 
-from utopia import registry
+from utopia.config import registry
 from utopia.errors import InputError
 from utopia.fetch import coverage, recipe, webvideo
 from utopia.fetch import obtain as obtain_module

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from clips import make, tone
 
-from utopia import registry
+from utopia.config import registry
 from utopia.datasets import _common
 from utopia.features.extract import extract_shard
 from utopia.files import read_json

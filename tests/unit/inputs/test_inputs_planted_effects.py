@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from utopia.config.load import load
 from utopia.errors import ConfigError
 from utopia.inputs.miniature import generate
-from utopia.outputs.catalog import RunChoice
-from utopia.outputs.runs import resolve
+from utopia.plan.catalog import RunChoice
+from utopia.plan.runs import resolve
 
 SIZE = {"seconds": 60.0, "width": 32, "height": 32, "fps": 5, "annotators": 6, "label_annotators": 2}
 COUNT = 24

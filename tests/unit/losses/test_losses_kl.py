@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import kl_div, rel_entr
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.load import load
 from utopia.losses import kl, l1_kl
 from utopia.losses._common import Batch, Loss

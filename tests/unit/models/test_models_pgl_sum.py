@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from utopia import registry
+from utopia.config import registry
 from utopia.errors import ConfigError
 from utopia.models._attention import attend, unit_norm
 from utopia.models._dropout import frame_keys, number_sites

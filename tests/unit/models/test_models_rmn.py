@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rmn_parts import SMALL, features_of, make, parameters, passed_of, video
 
-from utopia import registry
+from utopia.config import registry
 from utopia.models._bank import NONE
 from utopia.models.rmn import Config, MemoryNetwork, build
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rmn_parts import SMALL, make_soft, parameters, video
 from torch import nn
 
-from utopia import registry
+from utopia.config import registry
 from utopia.models import pgl_sum
 from utopia.models._clips import clip_lengths
 from utopia.models._layout import Packed

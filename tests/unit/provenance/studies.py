@@ -17,7 +17,7 @@ from checkout import copy_tracked, environment
 
 from utopia import files
 from utopia.config.load import load
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Report
 from utopia.provenance.job import sealed

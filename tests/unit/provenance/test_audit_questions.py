@@ -22,7 +22,7 @@ from utopia.cli.compare import doubts
 from utopia.config.load import load
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
-from utopia.outputs.plan import Plan
+from utopia.plan.plan import Plan
 from utopia.provenance.comparison import Tree, compare
 from utopia.provenance.current import Current
 from utopia.provenance.explain import explain

@@ -1,7 +1,7 @@
 """A changed setting is seen by why, verify, status and explain exactly where Snakemake would run something again.
 
 The study is one of records in memory, made of the plan; what would run again is told apart from the audit, by comparing
-two plans. That Snakemake's jobs are the plan's, a test of `outputs/jobs.py` holds; that `status` counts the jobs that
+two plans. That Snakemake's jobs are the plan's, a test of `plan/jobs.py` holds; that `status` counts the jobs that
 Snakemake would run, a test on a finished study.
 """
 
@@ -21,8 +21,8 @@ from pydantic import BaseModel, ValidationError
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 from utopia.errors import UtopiaError
-from utopia.outputs.jobs import Job, flat, starts_of_code
-from utopia.outputs.plan import Plan
+from utopia.plan.jobs import Job, flat, starts_of_code
+from utopia.plan.plan import Plan
 from utopia.provenance import staleness
 from utopia.provenance.current import Current
 from utopia.provenance.explain import warnings

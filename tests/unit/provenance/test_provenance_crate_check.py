@@ -98,7 +98,7 @@ def test_it_is_checked_where_there_is_neither_data_nor_torch(small_checkout: Pat
 def test_a_program_of_other_code_says_what_it_did_not_compute(
     made: Path, edited: Any, small_checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utopia.provenance.recompute.code_change", lambda record: "utopia.outputs.render")
+    monkeypatch.setattr("utopia.provenance.recompute.code_change", lambda record: "utopia.tables.render")
     found = check(made)
     assert found.faults == []
     assert any("this program's code is not the crate's" in text for text in found.not_checked)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from utopia import fingerprint
 from utopia.errors import InputError
-from utopia.provenance import fingerprint
 from utopia.provenance.failures import HEADER_END, SHOWN_BY_LOGGER
 from utopia.provenance.job import record
 
@@ -355,7 +355,7 @@ def test_recording_does_not_import_torch(tmp_path: Path) -> None:
 
 
 SNAKEFILE = """
-from utopia.provenance import fingerprint
+from utopia import fingerprint
 
 rule all:
     input:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from utopia import files
+from utopia import files, fingerprint
 from utopia.errors import UtopiaError
-from utopia.provenance import environment, fingerprint
+from utopia.provenance import environment
 from utopia.provenance.entries import describe
 from utopia.provenance.job import digest_of, record
 from utopia.provenance.ledger import Ledger

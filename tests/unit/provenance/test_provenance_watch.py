@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
-from utopia import arrays
-from utopia.provenance import fingerprint, watch
+from utopia import arrays, fingerprint
+from utopia.provenance import watch
 from utopia.provenance.job import record
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.training import Training
 from utopia.training.adam import Adam
 from utopia.training.network import Network

@@ -15,9 +15,9 @@ from utopia import arrays
 from utopia.config.engine import Engine
 from utopia.errors import ConfigError
 from utopia.evaluation.protocols import evaluate_run
+from utopia.evaluation.summaries import untrained
 from utopia.files import read_json, write_json
 from utopia.labels.filters import smoothed
-from utopia.outputs.comparability import untrained
 from utopia.training import store
 from utopia.training.clip_data import ClipData
 from utopia.training.clips import ClipTrainee, OnClips

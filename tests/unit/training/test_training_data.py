@@ -8,10 +8,10 @@ import numpy as np
 from conftest import make_toy
 
 from utopia import arrays
+from utopia.evaluation.summaries import reasons
 from utopia.features import store
 from utopia.features.read import shots_digest
 from utopia.files import read_json, write_json
-from utopia.outputs.comparability import reasons
 
 
 def test_label_frames_that_a_shorter_modality_does_not_reach_are_counted(tmp_path: Path) -> None:

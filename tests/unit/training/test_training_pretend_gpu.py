@@ -12,7 +12,8 @@ from clip_toy import make_clip_toy
 from conftest import make_toy
 from pretend_gpu import DEVICE, Generator, pretend
 
-from utopia import arrays, registry
+from utopia import arrays
+from utopia.config import registry
 from utopia.samplers import c_mixup
 from utopia.training import run as engine
 from utopia.training import stacked

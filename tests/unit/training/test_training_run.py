@@ -18,9 +18,9 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
 from utopia.evaluation.protocols import evaluate_run
+from utopia.evaluation.summaries import untrained
 from utopia.files import sha256
 from utopia.losses._common import Batch
-from utopia.outputs.comparability import untrained
 from utopia.training import alone
 from utopia.training.chunks import pack
 from utopia.training.data import load_data

@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from utopia.config.load import load
-from utopia.outputs import rates
-from utopia.outputs.plan import Plan
+from utopia.plan import rates
+from utopia.plan.plan import Plan
 from utopia.training import trial
 
 

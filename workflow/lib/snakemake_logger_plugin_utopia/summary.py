@@ -81,7 +81,7 @@ def planted_lines(page: Path | None) -> list[str]:
     """What came of the effects that the study has planted, where its tables say so."""
     if page is None:
         return []
-    from utopia.outputs.expectations import outcome
+    from utopia.plan.expectations import outcome
 
     found = outcome(page.parents[1] / "tables").lines()
     return [f"  {'planted:' if number == 0 else '':<9} {line}" for number, line in enumerate(found)]

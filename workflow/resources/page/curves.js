@@ -1,4 +1,4 @@
-// Losses by epoch, and predictions beside labels, from one character per point (utopia/outputs/page_curves.py).
+// Losses by epoch, and predictions beside labels, from one character per point (utopia/report/curves.py).
 
 const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -1,4 +1,4 @@
-// The ancestry that is in the page, and how its short forms are read. Layouts: utopia/outputs/page_ancestry.py.
+// The ancestry that is in the page, and how its short forms are read. Layouts: utopia/report/ancestry.py.
 
 const data = await unpacked(document.getElementById("ancestry").textContent);
 const JOB = { name: 0, machine: 1, commit: 2, software: 3, lock: 4, modules: 5, started: 6, seconds: 7, memory: 8, made: 9, beside: 10, command: 11, stale: 12, settings: 13, log: 14 };

@@ -85,7 +85,7 @@ def current(study: Study, found: Graph) -> Current | None:
     Raises:
         ConfigError: the configuration names a table or figure that is not there.
     """
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
     from utopia.provenance.current import Current
 
     if study.settings is None or (study.data is None and found.ledger.reads("data")):

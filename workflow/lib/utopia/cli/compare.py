@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 from utopia.cli import options, show
 from utopia.errors import UtopiaError
-from utopia.outputs.columns import NUMBERS
+from utopia.tables.columns import NUMBERS
 
 if TYPE_CHECKING:
-    from utopia.outputs.catalog import Table
+    from utopia.plan.catalog import Table
 
 KINDS = (
     "same", "inside", "outside", "not distinguishable", "holds", "does not hold", "not comparable", "not printed",
@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the comparison."""
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     study = options.load_study(chosen, as_made=True)
     plan = Plan(study)
@@ -120,7 +120,7 @@ def compare(
     Raises:
         UtopiaError: there are none yet, or one of them is not a table of ours.
     """
-    from utopia.outputs.expectations import outcome
+    from utopia.plan.expectations import outcome
 
     paths = sorted(folder.glob("*.csv"))
     if not paths:
@@ -174,7 +174,7 @@ def compare(
 
 def _judge_together(cells: list[dict[str, Any]]) -> dict[str, float]:
     """Give the cells that have a difference the verdict that stands among all of them, and count."""
-    from utopia.outputs import verdict
+    from utopia.evaluation import verdict
 
     names = ("against", "difference", "difference_p", "difference_verdict")
     family = verdict.judge_study(
@@ -252,7 +252,7 @@ def _cell(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
 
 def kind(cell: dict[str, Any]) -> str:
     """Which of `KINDS` a cell is."""
-    from utopia.outputs import verdict
+    from utopia.evaluation import verdict
 
     if cell["status"] != "measured":
         return str(cell["status"])
@@ -331,7 +331,7 @@ def _ours(cell: dict[str, Any]) -> str:
 
 
 def _change(cell: dict[str, Any]) -> str:
-    from utopia.outputs.render_layout import signed
+    from utopia.tables.layout import signed
 
     if cell["difference"] is None:
         return "-"
@@ -339,7 +339,7 @@ def _change(cell: dict[str, Any]) -> str:
 
 
 def _number(value: float | None, cell: dict[str, Any]) -> str:
-    from utopia.outputs.verdict import rounded
+    from utopia.evaluation.verdict import rounded
 
     return "-" if value is None else rounded(value, cell["decimals"])
 
@@ -389,7 +389,7 @@ def _plain(found: dict[str, Any]) -> list[str]:
 
 def _planted(found: dict[str, Any]) -> list[str]:
     """What the planted effects came to; nothing where none was planted."""
-    from utopia.outputs.expectations import Outcome
+    from utopia.plan.expectations import Outcome
 
     return Outcome(**found["planted"]).lines()
 

@@ -61,9 +61,9 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError("--orcid and --affiliation say more of --agent, which is missing", remedy="name the agent")
     if chosen.anonymous and chosen.agent:
         raise ConfigError("--anonymous and --agent contradict each other", remedy="give one of them")
+    from utopia.fingerprint import file_of
     from utopia.provenance.crate.build import Options, build
     from utopia.provenance.crate.people import Agent
-    from utopia.provenance.fingerprint import file_of
 
     target = Path(chosen.output).expanduser().absolute() if chosen.output else None
     study = audit.locate(chosen)

@@ -21,7 +21,7 @@ from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
 _LEVELS: tuple[State, ...] = ("ok", "warn", "fail")
 _SET_UP = "make setup"
@@ -68,8 +68,8 @@ def machine() -> Iterator[Check]:
 
 def of_study(study: StudyBase) -> Iterator[Check]:
     """What depends on the study. The repository must be the working directory."""
-    from utopia.outputs.plan import Plan
-    from utopia.outputs.price import price
+    from utopia.plan.plan import Plan
+    from utopia.plan.price import price
 
     yield gpu(study.device)
     yield from fitness.folder(study.root)

@@ -194,7 +194,7 @@ def _for(name: str, manner: Manner, chosen: argparse.Namespace) -> Manner:
 
 def _look(study: StudyBase, name: str) -> Look | None:
     """The data set's own way to find its files; None if it has no module."""
-    from utopia import registry
+    from utopia.config import registry
     from utopia.fetch.agreement import Seen
 
     if name not in registry.names("datasets"):

@@ -64,7 +64,7 @@ def drawing() -> Check:
     try:
         from matplotlib.figure import Figure
 
-        import utopia.outputs  # noqa: F401  # chooses the backend
+        import utopia.figures  # noqa: F401  # chooses the backend
 
         Figure(figsize=(1, 1)).savefig(io.BytesIO(), format="png")
     except (ImportError, OSError, ValueError, RuntimeError) as error:

@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Copy what is kept to results/reference/<study>, and write the pages that are made of it."""
-    from utopia.outputs import does_it_work
     from utopia.provenance.keep import FOLDER, keep, write_readme
+    from utopia.report import does_it_work
 
     study = audit.locate(chosen)
     graph = audit.graph(study)
@@ -52,7 +52,7 @@ def _refuse_unfinished(study: audit.Study, graph: Graph) -> None:
     Raises:
         UtopiaError: naming those that are missing.
     """
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     assert study.settings is not None
     plan = Plan(study.settings)

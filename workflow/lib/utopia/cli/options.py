@@ -77,7 +77,7 @@ def overrides(chosen: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = dict(getattr(chosen, "remembered", {}))
     settings |= {name: value for name in ("study", "data") if (value := getattr(chosen, name))}
     if getattr(chosen, "tables", None):
-        from utopia.outputs import naming
+        from utopia.plan import naming
 
         settings["tables"] = naming.ids_of_tables(chosen.tables)
         settings["figures"] = naming.figures_of(settings["tables"])

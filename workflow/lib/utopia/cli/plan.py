@@ -42,7 +42,7 @@ from utopia.errors import UtopiaError
 from utopia.files import write_json
 
 if TYPE_CHECKING:
-    from utopia.outputs.plan import Cell, Plan
+    from utopia.plan.plan import Cell, Plan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def _positive(text: str) -> int:
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
     from utopia.config.load import REPOSITORY
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     study = options.load_study(chosen)
     chosen.node_cores = chosen.node_cores or len(os.sched_getaffinity(0))
@@ -99,7 +99,7 @@ def measure(plan: Plan, seconds: float) -> None:
     Raises:
         UtopiaError: it fails.
     """
-    from utopia.outputs import rates
+    from utopia.plan import rates
 
     asked = rates.to_measure(plan, seconds)
     begun = time.monotonic()
@@ -122,7 +122,7 @@ def measure(plan: Plan, seconds: float) -> None:
 
 
 def _price(chosen: argparse.Namespace, plan: Plan) -> int:
-    from utopia.outputs import scale
+    from utopia.plan import scale
 
     dataset = chosen.dataset or max(plan.datasets, key=lambda name: plan.datasets[name].items)
     found = scale.price(plan, dataset, chosen.videos, chosen.nodes, chosen.node_cores, chosen.seconds)
@@ -139,7 +139,7 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs], nodes: int = 1, cores: int
         nodes: machines that the study would have.
         cores: of each of them.
     """
-    from utopia.outputs import cost, price
+    from utopia.plan import cost, price
 
     costs: dict[str, Any] = {
         name: cost.extraction(plan.study, there, Path(plan.manifest(name))) for name, there in plan.datasets.items()
@@ -189,7 +189,7 @@ def _kind(plan: Plan, cell: Cell) -> str:
 def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
-    from utopia.outputs import price
+    from utopia.plan import price
 
     lines = [f"study {found['study']}", "", "data sets", *_datasets(found), "", "cells of the tables, and core time"]
     alone = found["price"]["tables"]
@@ -225,8 +225,8 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
 
 def _datasets(found: dict[str, Any]) -> list[str]:
     """Those that the study shows: what is there of each; the absent ones by their reason."""
-    from utopia.outputs import cost
-    from utopia.outputs.looked import FoldPlan
+    from utopia.plan import cost
+    from utopia.plan.looked import FoldPlan
 
     lines = []
     asked = [dataset for dataset in found["datasets"] if dataset["name"] in found["asked"]]

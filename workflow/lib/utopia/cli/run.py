@@ -17,7 +17,7 @@ from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
 
 if TYPE_CHECKING:
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
 DEFAULT = "default"
 """The profile that Snakemake reads by itself: jobs run on this machine."""
@@ -45,7 +45,7 @@ def _cores(text: str) -> str:
 def run(chosen: argparse.Namespace) -> int:
     """Check the configuration and run the study. Does not return: Snakemake takes this process over."""
     from utopia.config.load import REPOSITORY
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
 
     study = options.load_study(chosen)
     options.say_notes(chosen)

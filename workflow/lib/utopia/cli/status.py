@@ -72,7 +72,7 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
     Raises:
         UtopiaError: `audit/run.json` cannot be read.
     """
-    from utopia.outputs.expectations import outcome
+    from utopia.plan.expectations import outcome
 
     path = folder / "audit" / "run.json"
     facts = read_json(path) if path.is_file() else {}
@@ -112,7 +112,7 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
 
 def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dict[str, Any]:
     """What a run would do again today: because of settings and code, and because of the times of files."""
-    from utopia.outputs.plan import Plan
+    from utopia.plan.plan import Plan
     from utopia.provenance.adopt import times
     from utopia.provenance.current import Current
     from utopia.provenance.ledger import Ledger
@@ -257,7 +257,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
 
 
 def _planted(found: dict[str, Any]) -> list[str]:
-    from utopia.outputs.expectations import Outcome
+    from utopia.plan.expectations import Outcome
 
     return Outcome(**found["planted"]).lines()
 

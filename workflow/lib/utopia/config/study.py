@@ -1,8 +1,8 @@
 """The typed configuration of a study: config.yaml with an overlay, nothing else.
 
 The sections `datasets`, `features`, `models`, `losses` and `samplers` are typed by the components found in the folders
-of the same names (`utopia.registry`): a new file there is a new section here, in the JSON schema and on the reference
-page.
+of the same names (`utopia.config.registry`): a new file there is a new section here, in the JSON schema and on the
+reference page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.base import Below, Strict
 from utopia.config.engine import Engine
 from utopia.config.extraction import Compute, FineTune

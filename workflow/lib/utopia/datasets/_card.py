@@ -6,8 +6,7 @@ from functools import cache
 
 from pydantic import Field, ValidationError, model_validator
 
-from utopia import registry
-from utopia.config import layers
+from utopia.config import layers, registry
 from utopia.config.base import Strict
 from utopia.errors import ConfigError
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from utopia import registry, seeds
+from utopia import seeds
+from utopia.config import registry
 from utopia.config.extraction import FineTune
 from utopia.errors import InputError
 from utopia.features import cards, weights

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from utopia import registry, seeds
+from utopia import seeds
+from utopia.config import registry
 from utopia.config.extraction import Compute
 from utopia.errors import ConfigError
 from utopia.features import cards, weights

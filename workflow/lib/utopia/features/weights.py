@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 
 from utopia.config import layers
 from utopia.config.base import Strict
+from utopia.config.registry import PACKAGE
 from utopia.config.suggest import nearest
 from utopia.errors import ChecksumError, ConfigError
 from utopia.fetch.record import Record
 from utopia.files import sha256
-from utopia.registry import PACKAGE
 
 CARDS = PACKAGE.parents[1] / "resources" / "weights"
 

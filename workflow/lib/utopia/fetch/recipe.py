@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from utopia.config import layers
 from utopia.config.base import Strict
+from utopia.config.registry import PACKAGE
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
-from utopia.registry import PACKAGE
 
 RESOURCES = PACKAGE.parents[1] / "resources"
 RECIPES = RESOURCES / "fetch"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utopia import registry
+from utopia.config import registry
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, Located
 from utopia.errors import AT_WORK, ChecksumError, InputError

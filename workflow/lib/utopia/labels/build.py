@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from utopia import arrays, registry
+from utopia import arrays
+from utopia.config import registry
 from utopia.datasets._card import card
 from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium, not_published
 from utopia.errors import AT_WORK, InputError

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utopia.outputs.jobs import Job
-from utopia.outputs.plan import Plan
-from utopia.provenance import fingerprint, staleness
+from utopia import fingerprint
+from utopia.plan.jobs import Job
+from utopia.plan.plan import Plan
+from utopia.provenance import staleness
 from utopia.provenance.current import Current
 from utopia.provenance.hashing import hash_all
 from utopia.provenance.lineage import Graph

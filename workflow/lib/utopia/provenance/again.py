@@ -15,16 +15,16 @@ import numpy as np
 
 from utopia import arrays
 from utopia.errors import ComputeError, UtopiaError
+from utopia.evaluation.summaries import frames, promised
 from utopia.files import read_json, sha256
-from utopia.outputs.cells import measured, runs_behind
-from utopia.outputs.comparability import frames, promised
-from utopia.outputs.results import Results
 from utopia.provenance import staleness
 from utopia.provenance.current import Change, differences
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 from utopia.provenance.paths import Portable
+from utopia.tables.cells import measured, runs_behind
+from utopia.tables.results import Results
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 FEATURE_TOLERANCE = 1e-3

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from utopia.provenance import fingerprint
+from utopia import fingerprint
 
 _MACHINERY = "utopia.provenance.job"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from utopia.errors import UtopiaError
 from utopia.evaluation.interval import t_half_width
-from utopia.outputs.verdict import BETTER, WORSE, rounded
+from utopia.evaluation.verdict import BETTER, WORSE, rounded
 from utopia.provenance.current import differences
 from utopia.provenance.environment import KERNELS
 from utopia.provenance.job import SUFFIX

@@ -1,6 +1,6 @@
 """The jobs that today's configuration asks for, to compare with those that records describe.
 
-What a job is given is in one place, `utopia.outputs.rules`: the rules in workflow/rules ask there too.
+What a job is given is in one place, `utopia.plan.rules`: the rules in workflow/rules ask there too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from utopia.config.load import REPOSITORY
-from utopia.outputs.jobs import BY_BATCH, Job, flat, starts_of_code
-from utopia.outputs.plan import Plan
+from utopia.plan.jobs import BY_BATCH, Job, flat, starts_of_code
+from utopia.plan.plan import Plan
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import BY_RUN, Graph
 from utopia.provenance.values import jsonable

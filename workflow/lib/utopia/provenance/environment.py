@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia import files
-from utopia.provenance.fingerprint import PACKAGE
+from utopia.fingerprint import PACKAGE
 
 KERNELS = (
     "OMP_NUM_THREADS",

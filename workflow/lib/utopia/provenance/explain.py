@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
 from utopia.evaluation import rows as metrics
+from utopia.evaluation.rounding import rounded
 from utopia.files import read_json
-from utopia.outputs.columns import NUMBERS
-from utopia.outputs.rounding import rounded
 from utopia.provenance import origin
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 from utopia.provenance.subject import Subject
+from utopia.tables.columns import NUMBERS
 
 if TYPE_CHECKING:
     from utopia.provenance.current import Current

@@ -9,7 +9,7 @@ from typing import Any
 
 from utopia.errors import ConfigError, UtopiaError
 from utopia.files import read_json
-from utopia.provenance.fingerprint import file_of
+from utopia.fingerprint import file_of
 from utopia.provenance.lineage import Graph
 
 _RESOURCES = "workflow/resources"

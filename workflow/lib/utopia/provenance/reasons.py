@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from utopia.files import sha256
-from utopia.outputs.jobs import Job
+from utopia.fingerprint import PACKAGE, file_of
+from utopia.plan.jobs import Job
 from utopia.provenance import environment, staleness
 from utopia.provenance.current import Change, Current, declared
-from utopia.provenance.fingerprint import PACKAGE, file_of
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 

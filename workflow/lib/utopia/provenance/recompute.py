@@ -18,9 +18,9 @@ import numpy as np
 
 from utopia import arrays, seeds
 from utopia.errors import UtopiaError
+from utopia.figures.data import marked
 from utopia.files import hashed, read_json, sha256
 from utopia.labels.read import Labels
-from utopia.outputs.figure_data import marked
 from utopia.provenance.again import difference
 from utopia.provenance.environment import other_machine
 from utopia.provenance.findings import Finding, in_words

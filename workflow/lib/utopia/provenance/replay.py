@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
+from utopia import fingerprint
 from utopia.errors import UtopiaError
-from utopia.provenance import failures, fingerprint
+from utopia.provenance import failures
 from utopia.provenance.ledger import Record
 from utopia.provenance.paths import Portable
 

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utopia import fingerprint
 from utopia.errors import UtopiaError
-from utopia.provenance import environment, fingerprint
+from utopia.provenance import environment
 from utopia.provenance.findings import Finding
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph

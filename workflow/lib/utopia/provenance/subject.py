@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from utopia.config.suggest import nearest
 from utopia.errors import UtopiaError
-from utopia.outputs import naming
+from utopia.plan import naming
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Cell, Graph
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from utopia.provenance import contents, environment, fingerprint, integrity, opened, staleness
+from utopia import fingerprint
+from utopia.provenance import contents, environment, integrity, opened, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Judged, Report
 from utopia.provenance.lineage import Graph

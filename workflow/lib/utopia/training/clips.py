@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from utopia import registry, seeds
+from utopia import seeds
+from utopia.config import registry
 from utopia.config.clips import ClipTraining
 from utopia.errors import ComputeError, ConfigError
 from utopia.evaluation.reactions import correlations, of_video, of_videos

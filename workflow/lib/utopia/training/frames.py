@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from utopia import registry, seeds
+from utopia import seeds
 from utopia.arrays import Arrays
+from utopia.config import registry
 from utopia.config.engine import Engine
 from utopia.distribution.series import read_series
 from utopia.errors import ComputeError, ConfigError, InputError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from utopia import registry
 from utopia.arrays import Arrays
+from utopia.config import registry
 from utopia.config.training import Training
 from utopia.errors import ComputeError
 from utopia.training.settings import Run

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from utopia import registry
+from utopia.config import registry
 from utopia.config.base import Strict
 from utopia.config.engine import TREATMENT, Engine
 from utopia.errors import ConfigError

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utopia import registry, seeds
+from utopia import seeds
 from utopia.arrays import Arrays
+from utopia.config import registry
 from utopia.config.training import Training
 from utopia.errors import ComputeError
 from utopia.losses._common import Loss

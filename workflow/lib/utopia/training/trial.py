@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from utopia import arrays, memory, registry
+from utopia import arrays, memory
+from utopia.config import registry
 from utopia.distribution.approximate import approximate_distribution
 from utopia.labels.read import Labels
 from utopia.training.data import Data, Fold

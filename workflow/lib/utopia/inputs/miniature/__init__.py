@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utopia import registry
+from utopia.config import registry
 from utopia.errors import ConfigError
 
 FEWEST = 6

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utopia import files
+from utopia import files, fingerprint
 from utopia.errors import UtopiaError
-from utopia.provenance import fingerprint, integrity
+from utopia.provenance import integrity
 from utopia.provenance.crate import naming
 from utopia.provenance.crate.content import ALWAYS, METADATA, WORKFLOW, is_plain
 from utopia.provenance.hashing import Found, hash_all

@@ -1,0 +1,152 @@
+"""Components found by looking into folders, and their settings read without importing them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utopia.config import registry
+from utopia.config.base import Strict
+from utopia.errors import ConfigError
+
+COMPONENTS = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch):
+    """An empty package to put components into."""
+    for kind in registry.KINDS:
+        (tmp_path / kind).mkdir()
+    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    registry.names.cache_clear()
+    registry.config_of.cache_clear()
+    yield tmp_path
+    registry.names.cache_clear()
+    registry.config_of.cache_clear()
+
+
+COMPONENT = '''"""A model for tests.
+
+More about it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import not_installed_anywhere
+from not_installed_anywhere import Heavy
+from pydantic import Field
+
+from utopia.config.base import Strict
+
+raise RuntimeError("the rest of the file must not run")
+
+
+class Config(Strict):
+    class Inner(Strict):
+        x: int = 1
+        """The x
+        of it."""
+
+    width: int = Field(3, ge=1)
+    """How wide."""
+    kind: Literal["a", "b"] = "a"
+    """Which kind."""
+    inner: Inner = Inner()
+    """The inner part."""
+    silent: float = 0.5
+
+
+class Model(Heavy):
+    pass
+'''
+
+
+def test_there_are_components() -> None:
+    assert COMPONENTS
+    for kind in registry.KINDS:
+        assert list(registry.names(kind)) == sorted(registry.names(kind))
+
+
+def test_a_file_is_a_registration(package: Path) -> None:
+    assert registry.names("models") == ()
+    registry.names.cache_clear()
+    for name in ("two.py", "one.py", "_helper.py", "__init__.py", "notes.txt"):
+        (package / "models" / name).write_text("")
+    assert registry.names("models") == ("one", "two")
+
+
+def test_settings_are_read_without_running_the_file(package: Path) -> None:
+    (package / "models" / "wide.py").write_text(COMPONENT)
+    config = registry.config_of("models", "wide")
+    assert issubclass(config, Strict)
+    assert config.__doc__ == "A model for tests."
+    assert config().model_dump() == {"width": 3, "kind": "a", "inner": {"x": 1}, "silent": 0.5}
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        config(width=0)
+    with pytest.raises(ValueError, match="Extra inputs"):
+        config(widht=1)
+
+
+def test_docstrings_below_fields_become_descriptions(package: Path) -> None:
+    (package / "models" / "wide.py").write_text(COMPONENT)
+    config = registry.config_of("models", "wide")
+    found = {name: field.description for name, field in config.model_fields.items()}
+    assert found == {"width": "How wide.", "kind": "Which kind.", "inner": "The inner part.", "silent": None}
+    inner = config.model_fields["inner"].annotation
+    assert inner.model_fields["x"].description == "The x\nof it."
+    assert config.model_json_schema()["properties"]["width"]["description"] == "How wide."
+
+
+def test_a_component_without_settings_gets_an_empty_class_of_its_own(package: Path) -> None:
+    (package / "losses" / "plain.py").write_text('"""Nothing to set."""\n')
+    (package / "losses" / "other.py").write_text('"""Nothing either."""\n')
+    plain, other = registry.config_of("losses", "plain"), registry.config_of("losses", "other")
+    assert (plain.__doc__, other.__doc__) == ("Nothing to set.", "Nothing either.")
+    assert plain is not Strict
+    assert not plain.model_fields
+    with pytest.raises(ValueError, match="Extra inputs"):
+        plain(x=1)
+
+
+def test_settings_that_need_heavy_names_are_refused(package: Path) -> None:
+    (package / "models" / "bad.py").write_text(
+        "from torch import float32\nfrom utopia.config.base import Strict\n"
+        "class Config(Strict):\n    kind: str = float32\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        registry.config_of("models", "bad")
+    assert "'float32'" in str(caught.value)
+    assert "bad.py" in str(caught.value)
+
+
+def test_an_unknown_component_names_the_nearest(package: Path) -> None:
+    (package / "samplers" / "tns.py").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        registry.path_of("samplers", "tsn")
+    assert "there is no sampler 'tsn'; did you mean 'tns'?" in str(caught.value)
+    assert "add samplers/tsn.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "name"), COMPONENTS)
+def test_both_ways_of_reading_settings_agree(kind: str, name: str) -> None:
+    light = registry.config_of(kind, name)
+    heavy = getattr(registry.load(kind, name), "Config", Strict)
+    assert set(light.model_fields) == set(heavy.model_fields)
+    if heavy is not Strict:
+        # A class without a docstring of its own takes over the first line of the file's.
+        no_words = {"description": ""}
+        assert light.model_json_schema() | no_words == heavy.model_json_schema() | no_words
+    assert all(field.description for field in light.model_fields.values()), "every field needs a docstring below it"
+
+
+def test_reading_all_settings_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom utopia.config import registry\n"
+        "for kind in registry.KINDS:\n    for name in registry.names(kind): registry.config_of(kind, name)\n"
+        "assert 'torch' not in sys.modules and 'av' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

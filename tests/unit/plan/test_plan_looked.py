@@ -1,0 +1,197 @@
+"""Planning on many videos: what the names of files tell is kept between starts, and no job lists the videos."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkout import environment
+
+from utopia.config.load import load
+from utopia.files import read_json, sha256, write_json
+from utopia.plan import availability, cost, looked
+from utopia.plan.plan import Plan
+from utopia.provenance.values import jsonable
+
+EXPRESSIONS = (
+    "amusement,anger,awe,concentration,confusion,contempt,contentment,disappointment,doubt,elation,interest,pain,"
+    "sadness,surprise,triumph"
+)
+
+
+def write_tables(folder: Path, videos: int) -> None:
+    """EEV's three files: a fifth each of the videos to validate and to test on."""
+    folder.mkdir(exist_ok=True, parents=True)
+    parts = {"train.csv": range(videos // 5 * 3), "val.csv": range(videos // 5 * 3, videos // 5 * 4)}
+    for name, numbers in {**parts, "test.csv": range(videos // 5 * 4, videos)}.items():
+        labels, values = ("", "") if name == "test.csv" else (f",{EXPRESSIONS}", ",0.1" * 15)
+        rows = [f"{number:011d},{time}{values}\n" for number in numbers for time in (0, 166_666)]
+        (folder / name).write_text(f"YouTube ID,Timestamp (microseconds){labels}\n{''.join(rows)}")
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Path:
+    """A data folder with twenty empty videos of EEV and all weights, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    write_tables(folder / "eev", 20)
+    (folder / "eev" / "videos").mkdir()
+    for number in range(20):
+        (folder / "eev" / "videos" / f"{number:011d}.mp4").write_bytes(b"x")
+    (folder / "weights").mkdir()
+    from utopia.features import weights
+
+    for path in (repository / "workflow" / "resources" / "weights").glob("*.yaml"):
+        (folder / "weights" / weights.card(path.stem).file).touch()
+    return folder
+
+
+def planned(data: Path, **more: object) -> Plan:
+    return Plan(load({"study": "paper", "data": str(data), "only_datasets": ["eev"], **more}))
+
+
+def never(*given: object) -> looked.Looked:
+    raise AssertionError("the names were matched again")
+
+
+def test_what_is_kept_gives_the_plan_that_matching_gives(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matched = planned(data)
+    assert not looked.kept_at("eev", data / "eev").exists(), "a small folder is matched at every start"
+    monkeypatch.setattr(looked, "KEPT_FROM", 20)
+    first = planned(data)
+    monkeypatch.setattr(looked, "_looked", never)
+    again = planned(data)
+    assert matched.datasets["eev"] == first.datasets["eev"] == again.datasets["eev"]
+    assert [vars(job) for job in matched.jobs] == [vars(job) for job in again.jobs]
+    assert len(again.datasets["eev"].with_video) == 20 and again.datasets["eev"].folds[0].train == 12
+
+
+@pytest.mark.parametrize(
+    "what", ["a new video", "a video less", "a renamed video", "another table", "damaged", "other"]
+)
+def test_what_is_kept_is_not_taken_for_other_names(data: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(looked, "KEPT_FROM", 1)
+    planned(data)
+    video = data / "eev" / "videos" / f"{3:011d}.mp4"
+    place = looked.kept_at("eev", data / "eev")
+    expected = 20
+    if what == "a new video":
+        (data / "eev" / "more").mkdir()
+        video.rename(data / "eev" / "more" / video.name)
+        planned(data)
+        (data / "eev" / "more" / video.name).rename(video)
+    elif what == "a video less":
+        video.unlink()
+        expected = 19
+    elif what == "a renamed video":
+        video.rename(video.with_name("holiday.mp4"))
+        expected = 19
+    elif what == "another table":
+        write_tables(data / "eev", 15)
+        expected = 15
+    elif what == "damaged":
+        place.write_text(place.read_text()[:-40])
+    else:
+        place.write_text('{"key": 3}')
+    monkeypatch.setattr(looked, "KEPT_FROM", 1)
+    kept = planned(data).datasets["eev"]
+    monkeypatch.setattr(looked, "KEPT_FROM", 1000)
+    assert len(kept.with_video) == expected and kept == planned(data).datasets["eev"]
+
+
+def test_the_job_that_lists_the_videos_names_one_of_them_and_sees_each_change(data: Path) -> None:
+    folder = data / "eev" / "videos"
+
+    def job() -> tuple[list[str], object]:
+        plan = planned(data)
+        names = {"dataset": "eev"}
+        return plan.job("list_inputs", names).read(), plan.params("list_inputs", names)["media"]
+
+    for number, path in enumerate(sorted(folder.iterdir())):
+        os.utime(path, (1_000 + number, 1_000 + number))
+    read, before = job()
+    assert len([path for path in read if path.endswith(".mp4")]) == 1 and read[-2] == str(max(folder.iterdir()))
+    assert {Path(path).name for path in read} >= {"train.csv", "val.csv", "test.csv", "eev.yaml"}
+    assert jsonable(before) == before and before["files"] == before["bytes"] == 20
+
+    seventh = folder / f"{7:011d}.mp4"
+    os.utime(seventh, (5_000, 5_000))  # its content may be another one: a file newer than the manifest lists again
+    read, touched = job()
+    assert read[-2] == str(seventh) and touched == before
+    seventh.write_bytes(b"xx")
+    os.utime(seventh, (1_007, 1_007))
+    assert job()[1] not in (before,)
+    seventh.unlink()
+    assert job()[1]["files"] == 19
+    (folder / "00000000099.mp4").write_bytes(b"x")
+    assert job()[1]["files"] == 20 and job()[1]["sha256"] != before["sha256"]
+
+
+def test_the_job_is_given_what_the_plan_says_and_its_record_names_each_video(
+    data: Path, repository: Path, tmp_path: Path
+) -> None:
+    config = ["study=paper", f"data={data}", f"results={tmp_path}/results", "only_datasets=['eev']"]
+    config.append("datasets={'eev': {'options': {'checksums': 'record'}}}")
+    made = f"{tmp_path}/results/paper/inputs/eev.json"
+    options = ["--cores", "1", "--nolock", "--workflow-profile", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *options, "--config", *config, "--", made],
+        cwd=repository,
+        env=environment(repository),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = read_json(f"{made}.record.json")
+    assert record["params"]["media"] == looked.state(data / "eev")[1]
+    assert record["roles"]["inputs"]["newest"].endswith(".mp4")
+    videos = {Path(entry["path"]).name: entry["sha256"] for entry in record["inputs"] if "/videos/" in entry["path"]}
+    assert videos == {path.name: sha256(path) for path in (data / "eev" / "videos").iterdir()}
+    assert record["opened"] == {"never_read": [], "undeclared": []}
+
+
+def test_no_job_names_more_inputs_than_an_argument_can_hold(data: Path) -> None:
+    """Of 32,768 videos there are 512 extraction jobs of 64, of 200,000 not 3,125 but half of 1,024 or more."""
+    study = load({"study": "paper", "data": str(data)})
+    for videos in (32_768, 200_000, 1_000_000):
+        cut = availability._shards(study, tuple(map(str, range(videos))), ("googlenet",), 64)
+        assert len(cut) == 512 if videos == 32_768 else 512 <= len(cut) <= 1024
+        named = sum(len(f"results/paper/features/eev/shard-{number:04d}.json") + 3 for number in range(len(cut)))
+        assert named < 64 << 10
+
+
+def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes_no_other_job(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "_MOST_SHARDS", 4)
+
+    def shards(videos: int) -> list[tuple[str, ...]]:
+        study = load({"study": "paper", "data": str(data)})
+        ids = tuple(f"{number:07d}" for number in range(videos))
+        return list(availability._shards(study, ids, ("googlenet",), 2))
+
+    assert [len(own) for own in shards(8)] == [2, 2, 2, 2]
+    for videos in (9, 10, 12, 15, 16, 17, 1000):
+        cut = shards(videos)
+        assert len(cut) <= 4 and [item for own in cut for item in own] == [f"{n:07d}" for n in range(videos)]
+        assert len({len(own) for own in cut[:-1]} | {len(cut[0])}) == 1
+    assert shards(12)[:-1] == shards(11)[:-1] == shards(10)[:2], "a video more goes to the last job"
+
+
+def test_lengths_read_line_by_line_are_those_of_the_whole_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traps = {"notes": ['   "id": "no"', '    "duration_s": 9'], "duration_s": 7.0, "facts": {"duration_s": 8.0}}
+    items = [
+        {"annotations": traps, "facts": {"duration_s": 31.25, "frames": 310}, "files": {}, "id": 'a "b" \u00e9'},
+        {"annotations": {}, "facts": {}, "files": {"video": {"duration_s": 5.0}}, "id": "no facts", "key": "x"},
+        {"annotations": {}, "facts": {"duration_s": None, "frames": 3}, "id": "not known"},
+        {"annotations": traps, "facts": {"audio_codec": "aac", "duration_s": 1e-05}, "id": "last", "part": "train"},
+    ]
+    write_json(tmp_path / "m.json", {"card": {"id": "card"}, "dataset": "eev", "items": items, "unlisted": ["id"]})
+    whole = list(cost._listed(tmp_path / "m.json"))
+    monkeypatch.setattr(cost, "_READ_WHOLE", 0)
+    assert list(cost._listed(tmp_path / "m.json")) == whole == [('a "b" \u00e9', 31.25), ("last", 1e-05)]

@@ -1,0 +1,131 @@
+"""Components found by looking into a folder: `models/et.py` is the model `et`, and that file is its registration.
+
+A component file defines `Config` (its typed settings). `config_of` reads that class **without running the rest of the
+file**, because the file imports torch (three seconds) and the workflow needs only the settings. So a `Config` may use
+only names from the modules in `_LIGHT`; a test checks that both ways of loading agree. Files whose name starts with `_`
+are not components.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from utopia.config.base import Strict
+from utopia.config.suggest import nearest
+from utopia.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[1]
+KINDS = ("datasets", "extractors", "models", "losses", "samplers")
+_LIGHT = ("typing", "enum", "pathlib", "pydantic", "utopia.config")
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all components of a kind (a folder of the package named in the plural), sorted."""
+    return tuple(sorted(path.stem for path in (PACKAGE / kind).glob("*.py") if not path.stem.startswith("_")))
+
+
+def path_of(kind: str, name: str) -> Path:
+    """The file of a component.
+
+    Raises:
+        ConfigError: there is no such component; the message names the nearest.
+    """
+    if name not in names(kind):
+        raise ConfigError(
+            f"there is no {kind[:-1]} {name!r}{nearest(name, names(kind))}",
+            where=f"utopia/{kind}",
+            remedy=f"use one of: {', '.join(names(kind)) or 'none yet'}; or add {kind}/{name}.py",
+        )
+    return PACKAGE / kind / f"{name}.py"
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import a component's module (which may import torch)."""
+    path_of(kind, name)
+    return importlib.import_module(f"utopia.{kind}.{name}")
+
+
+@cache
+def constant(kind: str, name: str, constant: str) -> Any:
+    """A constant that a component's file sets to a literal, without importing it.
+
+    Raises:
+        ConfigError: the file sets no such constant.
+    """
+    path = path_of(kind, name)
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == constant for t in node.targets):
+            return ast.literal_eval(node.value)
+    raise ConfigError(f"it sets no {constant}", where=path, remedy=f"write `{constant} = ...` at the top of the file")
+
+
+def sets(kind: str, name: str, wanted: str) -> bool:
+    """Whether a component's file sets a constant, without importing it."""
+    try:
+        constant(kind, name, wanted)
+    except ConfigError:
+        return False
+    return True
+
+
+@cache
+def config_of(kind: str, name: str) -> type[Strict]:
+    """The `Config` class of a component, without importing its module."""
+    path = path_of(kind, name)
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    about = (ast.get_docstring(tree) or "").split("\n")[0]
+    kept: list[ast.stmt] = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
+    for node in kept:
+        _describe_fields(node)
+    module = f"utopia.{kind}.{name}"
+    namespace: dict[str, Any] = {"__name__": module, "_Annotated": Annotated, "_Field": Field}
+    try:
+        # The source is this package's own file; only its light imports and the Config class are run.
+        exec(compile(ast.Module(kept, []), str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
+    except NameError as error:
+        raise ConfigError(
+            f"its Config uses {error.name!r}, which is not imported from one of {', '.join(_LIGHT)}",
+            where=path,
+            why="the workflow reads Config without importing the rest of the file",
+            remedy="import the name from one of these modules, or move it into Config",
+        ) from error
+    config: type[Strict] = namespace.get("Config") or type("Config", (Strict,), {"__module__": module})
+    config.__doc__ = inspect.cleandoc(config.__doc__ or about)  # Python 3.13 dedents docstrings, older ones do not
+    return config
+
+
+def _is_light_import(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Import):
+        return all(alias.name.split(".")[0] in _LIGHT for alias in node.names)
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return any(node.module == light or node.module.startswith(light + ".") for light in _LIGHT)
+    return False
+
+
+def _is_config(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef) and node.name == "Config"
+
+
+def _describe_fields(node: ast.AST) -> None:
+    """Give each field of a `Config` (and of classes inside it) the docstring below it as its description.
+
+    Pydantic reads these docstrings from the source of the class's module, which it finds only once that is imported.
+    """
+    for parent in (found for found in ast.walk(node) if isinstance(found, ast.ClassDef)):
+        for field, below in zip(parent.body, parent.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                match below.value:
+                    case ast.Constant(value=str(text)):
+                        template = f"_Annotated[None, _Field(description={inspect.cleandoc(text)!r})]"
+                        described: Any = ast.parse(template, mode="eval").body
+                        described.slice.elts[0] = field.annotation
+                        field.annotation = ast.fix_missing_locations(ast.copy_location(described, field.annotation))

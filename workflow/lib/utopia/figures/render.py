@@ -1,0 +1,160 @@
+"""Figures as pdf, png and a csv of every plotted number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from utopia import arrays
+from utopia.config.suggest import nearest
+from utopia.errors import ConfigError
+from utopia.features.read import FeatureReader
+from utopia.figures import critical_difference as figure_critical_difference
+from utopia.figures import error_by_label as figure_error_by_label
+from utopia.figures import error_change as figure_error_change
+from utopia.figures import label_distribution as figure_label_distribution
+from utopia.figures import label_settings as figure_label_settings
+from utopia.figures import label_study as figure_label_study
+from utopia.figures import memory as figure_memory
+from utopia.figures import reaction_correlation as figure_reaction_correlation
+from utopia.figures import reaction_model as figure_reaction_model
+from utopia.figures import reaction_sampling as figure_reaction_sampling
+from utopia.figures import reaction_series as figure_reaction_series
+from utopia.figures import required_change as figure_required_change
+from utopia.figures import sensitivity as figure_sensitivity
+from utopia.figures import style as figure_style
+from utopia.figures import tns_example as figure_tns_example
+from utopia.figures import votes as figure_votes
+from utopia.figures.data import Inputs, Point, mark, points_csv
+from utopia.files import read_json, write_text
+from utopia.labels.read import Labels
+
+_UNTRAINED = "no fold could be trained: training.json says why"
+DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
+    "votes": figure_votes.draw,
+    "label_distribution": figure_label_distribution.draw,
+    "required_change": figure_required_change.draw,
+    "tns_example": figure_tns_example.draw,
+    "error_by_label": figure_error_by_label.draw,
+    "error_change": figure_error_change.draw,
+    "memory": figure_memory.draw,
+    "label_study": figure_label_study.draw,
+    "label_settings": figure_label_settings.draw,
+    "reaction_model": figure_reaction_model.draw,
+    "reaction_sampling": figure_reaction_sampling.draw,
+    "reaction_series": figure_reaction_series.draw,
+    "reaction_correlation": figure_reaction_correlation.draw,
+}
+"""The function of each drawing of `catalog.DRAWINGS` of a data set."""
+DRAW_TABLE: Mapping[str, Callable[[Path], tuple[Figure, list[Point]]]] = {
+    "critical_difference": figure_critical_difference.draw,
+    "sensitivity": figure_sensitivity.draw,
+}
+"""Of each that draws a table's csv."""
+
+
+def render_figure(
+    *,
+    figure: Mapping[str, Any],
+    labels: Path | None,
+    distribution: Path | None,
+    table: Path | None = None,
+    manifest: Path | None = None,
+    features: Sequence[Path] = (),
+    feature_names: Sequence[str] = (),
+    predictions: Mapping[str, Path] | None = None,
+    summaries: Mapping[str, Path] | None = None,
+    metrics: Mapping[str, Path] | None = None,
+    absent: str | None = None,
+    outputs: Mapping[str, Path],
+    runs: Mapping[str, str] | None = None,
+    absent_runs: Mapping[str, str] | None = None,
+    feature_reason: str = "",
+) -> None:
+    """Draw a figure; the same inputs give the same bytes.
+
+    Args:
+        figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options"}.
+        labels: the data set's labels file; of a drawing across data sets, that of the first.
+        distribution: its distribution file; None of a data set that has none.
+        table: instead of a data set's files: the csv of a table.
+        manifest: the data set's manifest, which has the items' titles; without it ids are shown.
+        features: index files of its features; none for a data set of annotations alone.
+        feature_names: the features whose rows are concatenated.
+        predictions: run id -> predictions file.
+        summaries: run id -> training.json, of a drawing that shows what it says.
+        metrics: run id -> metrics.csv, likewise.
+        absent: why the figure cannot be drawn; then it states that.
+        outputs: "pdf", "png", "csv" (any of them) -> path.
+        runs: role (`baseline`, `cwl`, `tns_cwl`) -> run id; without it the role is the treatment in the run's id.
+        absent_runs: role -> why there are no predictions.
+        feature_reason: why there are no features.
+
+    Raises:
+        ConfigError: there is no such drawing.
+        ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
+    """
+    known = (*DRAW, *DRAW_TABLE)
+    if figure["draw"] not in known:
+        raise ConfigError(
+            f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], known)}",
+            where=f"figure {figure['id']}",
+            remedy=f"use one of: {', '.join(known)}",
+        )
+    with figure_style.styled():
+        if not absent and table is not None:
+            (drawn, points), status = DRAW_TABLE[figure["draw"]](table), "drawn"
+        elif absent or labels is None:
+            drawn, points = _absent(absent or "no labels")
+            status = "absent"
+        else:
+            opened = {role: arrays.load(path) for role, path in _by_role(predictions, runs).items()}
+            holes = {role: _UNTRAINED for role, file in opened.items() if not file.meta.get("folds", True)}
+            inputs = Inputs(
+                figure,
+                Labels(labels),
+                arrays.load(distribution) if distribution is not None else None,
+                features=FeatureReader(features) if features and feature_names else None,
+                feature_names=tuple(feature_names),
+                feature_reason=feature_reason,
+                predictions={role: file for role, file in opened.items() if role not in holes},
+                absent_runs=dict(sorted({**(absent_runs or {}), **holes}.items())),  # a record has its own order
+                summaries={role: read_json(path) for role, path in _made(summaries, runs, holes).items()},
+                metrics=_made(metrics, runs, holes),
+                names=_titles(manifest),
+            )
+            drawn, points = DRAW[figure["draw"]](inputs)
+            status = "drawn"
+        numbers = points_csv(figure["id"], status, points)
+        pictures = {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"}
+        figure_style.save(drawn, pictures, mark(numbers))
+    if "csv" in outputs:
+        write_text(outputs["csv"], numbers)
+
+
+def _made(
+    files: Mapping[str, Path] | None, runs: Mapping[str, str] | None, holes: Mapping[str, str]
+) -> dict[str, Path]:
+    """The files by role, without those of runs without a fold that could be trained."""
+    return {role: path for role, path in _by_role(files, runs).items() if role not in holes}
+
+
+def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:
+    """Files by role, in their own order: that of `runs` is lost where a record is read again."""
+    files = files or {}
+    if runs:
+        return {role: path for run, path in files.items() for role, name in runs.items() if name == run}
+    return {run.split("@")[0].split(".")[-1]: path for run, path in files.items()}
+
+
+def _titles(manifest: Path | None) -> dict[str, str]:
+    return {item["id"]: item["name"] for item in read_json(manifest)["items"]} if manifest is not None else {}
+
+
+def _absent(reason: str) -> tuple[Figure, list[Point]]:
+    drawn = figure_style.blank(1.3)
+    figure_style.statement(drawn.subplots(), f"Not drawn: {reason}", width=50)
+    return drawn, [Point("", "absent", note=reason)]

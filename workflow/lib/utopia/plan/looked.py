@@ -1,0 +1,233 @@
+"""What the names of files tell of a data set's folder; of large data sets kept between starts of the workflow.
+
+Matching a million videos to the items of a data set takes a minute and gigabytes. What came of it depends on the names
+alone, on the tables beside the videos and on this code; so the next start, and each job on a cluster, lists the names,
+and takes the rest from the user's cache.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from utopia import fingerprint
+from utopia.datasets import _common
+from utopia.datasets._common import Item, Located
+from utopia.errors import InputError, UtopiaError
+from utopia.files import digest, read_json, write_json
+
+KEPT_FROM = 20_000
+"""Files of media from which a folder's matching is kept."""
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """A fold, and how many of its items have files of labels and of what features are made from."""
+
+    name: str
+    train: int
+    test: int
+    train_listed: int
+    test_listed: int
+
+    def obstacle(self, fewest: int) -> str:
+        """Why it cannot be trained and tested; empty if nothing is known to prevent it.
+
+        Args:
+            fewest: training items that it needs.
+        """
+        if self.train >= fewest and self.test:
+            return ""
+        return (
+            f"fold {self.name}: {self.train} of {self.train_listed} training items and {self.test} of "
+            f"{self.test_listed} test items are there, it needs {fewest} and 1"
+        )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A data set's folder as its names tell."""
+
+    files: tuple[str, ...]
+    """All that is read of it, but for its media."""
+    media: int
+    """How many files of its medium there are."""
+    shots: tuple[str, ...]
+    """Names of the files whose shots the F-score goes by."""
+    missing: dict[str, str]
+    """Roles that cannot be filled, with the reason."""
+    unlike_published: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    labelled: int
+    """Items with a file of labels."""
+    with_media: tuple[str, ...]
+    folds: dict[str, tuple[FoldPlan, ...]]
+    """By what features are made from: media (`media`), or nothing that must be there (`files`)."""
+
+
+def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
+    """Match the files below a folder to a data set's items, or take it from what is kept.
+
+    Args:
+        name: the data set.
+        module: its file in `datasets/`.
+        folder: its folder.
+        options: its own settings.
+    """
+    names = _Names(folder)
+    if names.media < KEPT_FROM:
+        return _looked(name, module, folder, options)
+    code = fingerprint.fingerprint(f"utopia.datasets.{name}", __name__)
+    key = {"folder": str(folder), "options": options.model_dump(mode="json"), "names": names.digest, "code": code}
+    place = kept_at(name, folder)
+    if (kept := _kept(place, key)) is not None:
+        return kept
+    found = _looked(name, module, folder, options)
+    with suppress(UtopiaError):  # where it cannot be kept, it is matched again at the next start
+        write_json(place, {"key": key, "looked": asdict(found)})
+    return found
+
+
+def kept_at(name: str, folder: Path) -> Path:
+    """Where the matching of a folder is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "utopia"
+    return cache / f"looked-{name}-{digest(str(folder.resolve()))}.json"
+
+
+def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The media below a folder as one file and one digest, in the place of a list of them all.
+
+    A job that depends on each of them must be done again when one is newer than what it made, or comes, goes or has
+    another size. The first the newest file tells, the rest the digest.
+
+    Returns:
+        The media file that was changed last, None where there is none; and `files`, `bytes` and `sha256`, the digest
+        of their names below the folder and their sizes.
+    """
+    newest: tuple[int, str] = (-1, "")
+    total, lines = 0, []
+    for path in _walked(folder):
+        if not _is_media(path):
+            continue
+        try:
+            facts = os.stat(path)  # noqa: PTH116 - a million objects of Path take a gigabyte
+        except OSError:  # a link to nowhere: the job that lists the files says so
+            lines.append(f"{path} -1")
+            continue
+        newest = max(newest, (facts.st_mtime_ns, path))
+        total += facts.st_size
+        lines.append(f"{path} {facts.st_size}")
+    start = len(str(folder)) + 1
+    text = sha256()
+    for line in sorted(lines):
+        text.update(line[start:].encode("utf-8", "surrogateescape") + b"\n")
+    found = {"files": len(lines), "bytes": total, "sha256": text.hexdigest()}
+    return (Path(newest[1]) if newest[1] else None), found
+
+
+class _Names:
+    """How many media files lie below a folder, and the digest of all names, with size and time of what is no media."""
+
+    def __init__(self, folder: Path) -> None:
+        text, self.media = sha256(), 0
+        for path in sorted(_walked(folder)):
+            text.update(path.encode("utf-8", "surrogateescape"))
+            if _is_media(path):
+                self.media += 1
+            else:
+                try:
+                    facts = os.stat(path)  # noqa: PTH116 - a million objects of Path take a gigabyte
+                    text.update(f" {facts.st_size} {facts.st_mtime_ns}".encode())
+                except OSError:
+                    text.update(b" -1")
+            text.update(b"\n")
+        self.digest = text.hexdigest()
+
+
+_SUFFIXES = (*_common.VIDEO_SUFFIXES, *_common.AUDIO_SUFFIXES)
+
+
+def _is_media(path: str) -> bool:
+    return path.lower().endswith(_SUFFIXES)
+
+
+def _walked(folder: Path) -> Iterable[str]:
+    """All files below a folder without hidden names, as deep as data sets look."""
+    deepest = str(folder).count(os.sep) + _common.DEPTH
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [] if root.count(os.sep) >= deepest else [one for one in folders if not one.startswith(".")]
+        yield from (f"{root}{os.sep}{one}" for one in names if not one.startswith("."))
+
+
+def _kept(place: Path, key: dict[str, Any]) -> Looked | None:
+    """What is kept of exactly these names; None if nothing is."""
+    if not place.is_file():
+        return None
+    try:
+        content = read_json(place)
+        if content["key"] != key:
+            return None
+        own = content["looked"]
+        ids = {item: item for item in own["item_ids"]}  # both lists then share their texts
+        folds = {of: tuple(FoldPlan(**fold) for fold in folds) for of, folds in own["folds"].items()}
+        lists = {part: tuple(own[part]) for part in ("files", "shots", "unlike_published")}
+        with_media = tuple(ids[item] for item in own["with_media"])
+        return Looked(**own | lists | {"item_ids": tuple(ids), "with_media": with_media, "folds": folds})
+    except (UtopiaError, LookupError, TypeError, AttributeError):
+        return None  # damaged: it is only a copy of what the names tell
+
+
+def _looked(name: str, module: Any, folder: Path, options: Any) -> Looked:
+    located = module.locate(folder, options)
+    medium = _common.medium(module)
+    files = {role: paths for role, paths in located.files.items() if role != medium.files}
+    told: dict[str, Any] = {
+        "files": tuple(sorted({str(path) for paths in files.values() for path in paths})),
+        "media": len(located.files.get(medium.files, ())),
+        "shots": tuple(path.name for path in located.files.get("shots", ())),
+        "missing": dict(located.missing),
+        "unlike_published": tuple(located.unlike_published),
+    }
+    if "annotations" in located.missing:
+        return Looked(**told, item_ids=(), labelled=0, with_media=(), folds={})
+    items = module.items(located, options)
+    # where a table of labels is refused unless it is the published one, the job that lists the files says so
+    others = _common.other_versions(name, located) if getattr(options, "checksums", "refuse") == "record" else ()
+    told["unlike_published"] += others
+    return Looked(
+        **told,
+        item_ids=tuple(item.id for item in items),
+        labelled=len(_labelled(items)),
+        with_media=tuple(item.id for item in items if medium.role in item.files),
+        folds={
+            "media": _folds(module, located, items, options, medium.role),
+            "files": _folds(module, located, items, options),
+        },
+    )
+
+
+def _labelled(items: list[Item]) -> list[Item]:
+    return [item for item in items if {"annotations", "shots"} & item.files.keys()]
+
+
+def _folds(module: Any, located: Located, items: list[Item], options: Any, role: str = "") -> tuple[FoldPlan, ...]:
+    """The folds, as far as the names of files tell.
+
+    Args:
+        role: of the files that features are made from; empty where they are made already.
+    """
+    usable = [item.id for item in _labelled(items) if not role or role in item.files]
+    try:
+        listed = module.folds(located, [item.id for item in items], options)
+        restricted = module.folds(located, usable, options)
+    except InputError:  # the job that builds the labels says so
+        return ()
+    return tuple(
+        FoldPlan(fold["name"], len(fold["train"]), len(fold["test"]), len(whole["train"]), len(whole["test"]))
+        for fold, whole in zip(restricted, listed, strict=True)
+    )

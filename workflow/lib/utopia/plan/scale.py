@@ -1,0 +1,237 @@
+"""What a study of N videos will cost: jobs, core-hours, GPU-hours, disk and wall time, from rates that were measured.
+
+A training's rate is measured on this machine where the study (or the miniature) has trained the model, else at the
+published size by `benchmarks/rates.py`. Every epoch that a recipe allows is counted: early stopping only makes it less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utopia.config import registry
+from utopia.config.study import PRECOMPUTED
+from utopia.errors import ConfigError
+from utopia.files import read_json
+from utopia.plan import availability, cost
+from utopia.plan.packs import packs
+from utopia.plan.plan import Plan
+from utopia.plan.rates import Rates
+from utopia.plan.runs import Run
+
+SOURCE = "x86-64, torch 2.11, one thread: `benchmarks/rates.py`, `benchmarks/clips.py`, `benchmarks/extraction.py`"
+JOB_CPU_SECONDS = {"local": 3.0, "slurm": 13.0}
+"""A job before it begins to work: Snakemake's share, Python, torch; on SLURM Snakemake starts twice more."""
+LABELS_PER_SECOND = {
+    "case": 20.0, "eev": 6.0, "liris": 1.0, "pmemo": 2.0, "studyforrest": 1.0, "summe": 2.0, "tvsum": 2.0,
+}  # fmt: skip
+SECONDS_OF_A_VIDEO = {"case": 159.0, "pmemo": 38.0, "studyforrest": 886.0, "summe": 160.0, "tvsum": 251.0}
+"""Mean lengths of the official data sets, from their own tables; taken where no manifest tells."""
+LIST_CPU_SECONDS = 0.05
+"""Probing and hashing a video of a few megabytes."""
+CELLS_CPU_SECONDS = 5.0
+"""A table or a figure; evaluating a pack."""
+
+
+@dataclass
+class Stage:
+    """What a stage of the study costs."""
+
+    stage: str
+    jobs: int
+    threads: int = 1
+    core_seconds: float = 0.0
+    gpu_seconds: float | None = None
+    """Null: no rate on a GPU was measured."""
+    disk_bytes: float = 0.0
+
+
+@dataclass
+class Price:
+    """What a study costs in which one data set has `videos` videos."""
+
+    dataset: str
+    videos: int
+    seconds: float
+    """Mean length of a video."""
+    nodes: int
+    cores: int
+    """Per node."""
+    stages: list[Stage] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """What has no measured rate and is left out."""
+    rates: dict[str, str] = field(default_factory=dict)
+    """Where a training's rate comes from, by model."""
+
+    @property
+    def jobs(self) -> int:
+        """All jobs."""
+        return sum(stage.jobs for stage in self.stages)
+
+    def wall_seconds(self) -> float:
+        """One stage after the other; in each, its jobs in turns on all cores of all nodes."""
+        total = 0.0
+        for stage in self.stages:
+            if stage.jobs:
+                at_once = max(1, self.nodes * self.cores // stage.threads)
+                one = stage.core_seconds / stage.jobs / stage.threads + JOB_CPU_SECONDS["slurm"]
+                total += math.ceil(stage.jobs / at_once) * one
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values (the keys are those of `utopia plan --videos N --json`)."""
+        gpu = [stage.gpu_seconds for stage in self.stages if stage.gpu_seconds is not None]
+        return {
+            **{name: getattr(self, name) for name in ("dataset", "videos", "seconds", "nodes", "cores", "unknown")},
+            "stages": [asdict(stage) for stage in self.stages],
+            "jobs": self.jobs,
+            "core_hours": round(sum(stage.core_seconds for stage in self.stages) / 3600, 1),
+            "gpu_hours": round(sum(gpu) / 3600, 1) if gpu else None,
+            "disk_gigabytes": round(sum(stage.disk_bytes for stage in self.stages) / 1e9, 2),
+            "wall_hours": round(self.wall_seconds() / 3600, 1),
+            "rates": self.rates,
+            "source": SOURCE,
+        }
+
+
+def price(
+    plan: Plan, dataset: str, videos: int, nodes: int = 1, cores: int = 16, seconds: float | None = None
+) -> Price:
+    """What the study costs if one of its data sets had so many videos, all its features were extracted, and it was new.
+
+    Args:
+        plan: the study's plan; whether its data are there does not matter.
+        dataset: the data set that grows; the other data sets are left out.
+        videos: how many videos it has.
+        nodes: machines at work at once, of `cores` cores each.
+        seconds: mean length of a video; as the manifest has it, else as the official data set has it.
+
+    Raises:
+        ConfigError: there is no such data set, or the length of its videos is not known.
+    """
+    if dataset not in plan.datasets:
+        raise ConfigError(f"there is no data set {dataset!r}", remedy=f"use: {', '.join(plan.datasets)}")
+    length = seconds or _mean_length(plan, dataset)
+    found = Price(dataset, videos, round(length, 1), nodes, cores)
+    runs = {run.id: run for cell in plan.cells for run in cell.runs if run.dataset == dataset}
+    trained = [run for run in runs.values() if run.reference is None]
+    groups = packs(trained, plan.study.engine.runs)
+    found.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
+    found.stages.append(_extraction(plan, found))
+    keys = {run.distribution_key for run in trained if run.distribution}
+    frames = videos * length * LABELS_PER_SECOND.get(dataset, 1.0)
+    found.stages.append(Stage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0))
+    found.stages.append(_training(plan, found, groups, frames))
+    found.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
+    outputs = [name for name in plan.tables if any(cell.table == name and cell.runs for cell in plan.cells)]
+    drawn = [name for name, figure in plan.figures.items() if dataset in figure.datasets]
+    rendered = len([name for name in outputs if _asks(plan, name, runs)]) + len(drawn) + 1
+    found.stages.append(Stage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0))
+    return found
+
+
+def _asks(plan: Plan, table: str, runs: Mapping[str, Run]) -> bool:
+    return any(run.id in runs for cell in plan.cells if cell.table == table for run in cell.runs)
+
+
+def _mean_length(plan: Plan, dataset: str) -> float:
+    manifest = Path(plan.manifest(dataset))
+    if manifest.is_file():
+        lengths = [item.get("facts", {}).get("duration_s") for item in read_json(manifest)["items"]]
+        known = [float(length) for length in lengths if length]
+        if known:
+            return sum(known) / len(known)
+    how = availability.generation(plan.study, dataset)
+    if how is not None:
+        return float(how.size(dataset)["seconds"])
+    if dataset not in SECONDS_OF_A_VIDEO:
+        raise ConfigError(
+            f"the length of {dataset}'s videos is not known before they are listed",
+            why="nearly all costs grow with it",
+            remedy="say it: --seconds 260",
+        )
+    return SECONDS_OF_A_VIDEO[dataset]
+
+
+def _extraction(plan: Plan, found: Price) -> Stage:
+    """The first set of the data set's features that is extracted from videos, whether its weights are there or not."""
+    settings = plan.study.dataset(found.dataset)
+    features = plan.study.features  # type: ignore[attr-defined]
+    chosen = next(
+        (names for names in settings.features if all(features[name].extractor not in PRECOMPUTED for name in names)), ()
+    )
+    stage = Stage("extraction", math.ceil(found.videos / settings.shard) if chosen else 0, 2)
+    seconds = found.videos * found.seconds
+    stage.core_seconds = seconds * cost.DECODE_CPU_SECONDS_PER_SECOND if chosen else 0.0
+    for name in chosen:
+        extractor = features[name].extractor
+        frames = registry.constant("extractors", extractor, "MEDIUM") == "frames"
+        rows = seconds * (features[name].options.fps if frames else cost.ROWS_PER_SECOND_OF_SOUND)
+        if extractor in cost.CPU_SECONDS_PER_ROW:
+            stage.core_seconds += rows * cost.CPU_SECONDS_PER_ROW[extractor]
+        else:
+            found.unknown.append(f"extractor {extractor}")
+        stage.disk_bytes += rows * 4 * width(extractor) + rows * 8
+    return stage
+
+
+def width(extractor: str) -> int:
+    try:
+        return int(registry.constant("extractors", extractor, "WIDTH") or 1024)
+    except (ConfigError, ValueError, SyntaxError):
+        return 128  # VGGish of the music: the constant is another extractor's
+
+
+def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
+    stage = Stage("training", len(groups), min(found.cores, plan.study.engine.cores(plan.study.device)))
+    count = folds(plan, found.dataset)
+    share = 1 - 1 / count if count > 1 else 0.8
+    known = Rates(plan.root)
+    for run in (run for group in groups.values() for run in group):
+        settings, model = run.settings, str(run.settings["model"])
+        replicas = len(settings["targets"]) * count * int(settings["repeats"]) * int(settings.get("members", 1))
+        stage.disk_bytes += replicas * frames / count * 4 + replicas * 4_000_000
+        rate = known.training(run)
+        if rate is None:
+            found.unknown.append(f"training of {model}")
+            continue
+        training = settings["model_config"]["training"]
+        # an epoch of clips takes one of every video, however long it is
+        own = found.videos * float(training["clips"]["steps"]) if "clips" in training else frames
+        found.rates[model] = f"{rate.per_frame:.1e} s per frame and epoch ({rate.source})"
+        seconds = replicas * int(training["epochs"]) * rate.seconds(own * share, found.videos * share)
+        if rate.on_gpu:
+            stage.gpu_seconds = (stage.gpu_seconds or 0.0) + seconds
+        else:
+            stage.core_seconds += seconds
+    found.unknown = sorted(set(found.unknown))
+    return stage
+
+
+def folds(plan: Plan, dataset: str) -> int:
+    """Folds of a data set as its trained runs have them, else as is published: five of the summaries, one of others."""
+    for path in plan.root.glob(f"runs/{dataset}.*/training.json"):
+        return max(1, len(read_json(path)["folds"]))
+    return 5 if dataset in ("summe", "tvsum") else 1
+
+
+def in_words(found: Price) -> list[str]:
+    """The price for people."""
+    whole = found.as_dict()
+    gpu = "GPU: no rate was measured" if whole["gpu_hours"] is None else f"{whole['gpu_hours']} GPU-hours"
+    lines = [
+        f"{found.dataset} with {found.videos} videos of {found.seconds:.0f} s: {whole['jobs']} jobs, "
+        f"{whole['core_hours']} core-hours, {gpu}, {whole['disk_gigabytes']} GB, about {whole['wall_hours']} h on "
+        f"{found.nodes} {'node' if found.nodes == 1 else 'nodes'} of {found.cores} cores",
+        "  stage         jobs    core-hours        GB",
+    ]
+    lines += [
+        f"  {one.stage:<12} {one.jobs:>5} {one.core_seconds / 3600:>13.1f} {one.disk_bytes / 1e9:>9.2f}"
+        for one in found.stages
+    ]
+    lines += [f"  {model}: {rate}" for model, rate in sorted(found.rates.items())]
+    lines += [f"  not counted, because it was never measured: {what}" for what in found.unknown]
+    return lines
