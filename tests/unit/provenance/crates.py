@@ -20,7 +20,7 @@ from urllib3 import HTTPResponse
 from utopia import files
 from utopia.provenance import integrity
 from utopia.provenance.crate import naming
-from utopia.provenance.crate.agreement import Opened
+from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.build import Options, Written, build
 from utopia.provenance.job import sealed
 from utopia.provenance.ledger import Ledger
@@ -63,7 +63,7 @@ def agree(crate: Path, *names: str) -> None:
             content = (crate / name).read_bytes()
             entity = next(each for each in found.values() if each.get("name") == name)
             entity |= {"sha256": hashlib.sha256(content).hexdigest(), "contentSize": str(len(content))}
-        found["#seal"]["value"] = integrity.seal(Opened(crate).graph)
+        found["#seal"]["value"] = integrity.seal(Crate(crate).graph)
 
     edit_metadata(crate, change)
 

@@ -18,7 +18,7 @@ from rocrate.rocrate import ROCrate
 from studies import ROOT, Small, flip
 
 from utopia.errors import UtopiaError
-from utopia.provenance.crate.people import Agent
+from utopia.provenance.crate.statement import Agent
 
 pytestmark = pytest.mark.workflow
 

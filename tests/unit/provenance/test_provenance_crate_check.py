@@ -238,15 +238,67 @@ def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Pat
     assert {(fault.kind, fault.where) for fault in found.faults} == {("not reproduced", TABLE)}
 
 
-@pytest.mark.parametrize("change", [lambda found: found["./"].update(name="Another title"), add_a_person])
-def test_what_the_metadata_say_is_sealed(crate: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+def rename(found: dict[str, Any]) -> None:
+    """The study, wherever the metadata name it."""
+    found["./"]["name"] = found["./"]["name"].replace("Study miniature", "Study of others")
+
+
+@pytest.mark.parametrize(
+    ("change", "also"),
+    [(rename, set()), (add_a_person, {"action"}), (lambda found: found["./"].update(description="B"), {"metadata"})],
+)
+def test_what_the_metadata_say_is_sealed(crate: Path, change: Callable[[dict[str, Any]], Any], also: set[str]) -> None:
     digest = check(crate, recompute=False).digest
     assert kinds(crate, digest=digest) == set()
     edit_metadata(crate, change, reseal=False)
-    assert kinds(crate) == {"seal"}
+    assert kinds(crate) == {"seal"} | also
     edit_metadata(crate, lambda found: None)
-    assert kinds(crate) == set(), "who knows of the seal makes a new one"
-    assert kinds(crate, digest=digest) == {"digest"}
+    assert kinds(crate) == also, "who knows of the seal makes a new one"
+    assert kinds(crate, digest=digest) == {"digest"} | also
+
+
+TOLD = ("url", "license", "@id", "@type", "version")
+"""What is said of files that are not there, and of the program: nothing in a crate tells whether it is true."""
+
+
+def test_every_property_of_the_metadata_is_written_again_and_compared(crate: Path) -> None:
+    """One entity of each type, and every property of it, says something else, and all of them are found."""
+    edited: list[str] = []
+
+    def other(value: Any) -> Any:
+        if isinstance(value, list):
+            return [other(value[0]), *value[1:]]
+        return {"@id": "#another"} if isinstance(value, dict) else f"{value} or not"
+
+    def change(found: dict[str, Any]) -> None:
+        of_type = {
+            (str(entity["@type"]), name.split("/")[0] if name.startswith("#") else ""): name
+            for name, entity in sorted(found.items(), reverse=True)
+        }
+        assert len(of_type) > 20
+        for name in of_type.values():
+            for key in sorted(found[name].keys() - {*TOLD, "propertyID"} - ({"name"} if "licence" in name else set())):
+                if name not in ("#verdict", "#metadata-seal") and not (name.startswith("#data/") and key == "hasPart"):
+                    found[name][key] = other(found[name][key])
+                    edited.append(f"its {key} ")
+
+    edit_metadata(crate, change)
+    said = [fault.what for fault in check(crate, recompute=False).faults]
+    assert len(edited) > 60
+    for text in set(edited):
+        assert sum(what.startswith(text) for what in said) >= edited.count(text), text
+
+
+def test_what_another_version_wrote_is_compared_where_the_profile_prescribes_it(crate: Path) -> None:
+    describe = "workflow/lib/utopia/provenance/crate/describe.py"
+    (crate / describe).write_text("# an older one\n")
+    agree(crate, describe)
+    edit_metadata(crate, lambda found: found["./"].update(description="as it was put then"))
+    found = check(crate, recompute=False)
+    assert found.faults == []
+    assert any("another version of this program" in text for text in found.not_checked)
+    edit_metadata(crate, lambda found: found[f"#job/{TABLE}"]["result"].pop())
+    assert kinds(crate) == {"action"}
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "workflow/resources/tables/ulda_table_7.yaml"])

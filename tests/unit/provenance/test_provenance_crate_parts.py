@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.errors import InputError
-from utopia.provenance.crate import naming, people
+from utopia.provenance.crate import naming, statement
 from utopia.provenance.crate.content import METADATA, is_plain
-from utopia.provenance.crate.opening import opened
-from utopia.provenance.crate.people import Agent
+from utopia.provenance.crate.extract import extracted
 from utopia.provenance.crate.privacy import Anonymous, Machine, places
+from utopia.provenance.crate.statement import Agent
 from utopia.provenance.job import sealed
 from utopia.provenance.ledger import Record
 
@@ -82,7 +82,7 @@ def packed(path: Path, *members: tuple[str, bytes, int]) -> Path:
 )
 def test_a_zip_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str, mode: int) -> None:
     crate = packed(tmp_path / "c.zip", (name, b"x", mode))
-    with pytest.raises(InputError, match="refused"), opened(crate):
+    with pytest.raises(InputError, match="refused"), extracted(crate):
         pass
     assert [path.name for path in tmp_path.rglob("out.txt")] == []
 
@@ -90,14 +90,14 @@ def test_a_zip_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str, 
 def test_a_zip_with_a_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate"):
         crate = packed(tmp_path / "c.zip", ("a", b"1", stat.S_IFREG), ("a", b"2", stat.S_IFREG))
-    with pytest.raises(InputError, match="twice"), opened(crate):
+    with pytest.raises(InputError, match="twice"), extracted(crate):
         pass
 
 
 def test_a_zip_larger_than_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crate = packed(tmp_path / "c.zip", ("a", b"0" * 5000, stat.S_IFREG))
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 4000}))
-    with pytest.raises(InputError, match="5002 bytes, and 4000 are free"), opened(crate):
+    with pytest.raises(InputError, match="5002 bytes, and 4000 are free"), extracted(crate):
         pass
 
 
@@ -105,7 +105,7 @@ def test_a_zip_larger_than_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch:
 def test_a_damaged_zip_is_an_error_for_people(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     crate = packed(tmp_path / "c.zip", ("a", b"payload" * 9, stat.S_IFREG))
     crate.write_bytes(damage(crate.read_bytes()))
-    with pytest.raises(InputError), opened(crate):
+    with pytest.raises(InputError), extracted(crate):
         pass
 
 
@@ -114,14 +114,14 @@ def test_a_folder_with_a_link_is_refused(tmp_path: Path, to: str) -> None:
     (tmp_path / METADATA).write_text("{}")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "link").symlink_to(to)
-    with pytest.raises(InputError, match="refused: a link"), opened(tmp_path):
+    with pytest.raises(InputError, match="refused: a link"), extracted(tmp_path):
         pass
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("no crate")])
 def test_what_is_no_crate(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     make(tmp_path / "c")
-    with pytest.raises(InputError), opened(tmp_path / "c"):
+    with pytest.raises(InputError), extracted(tmp_path / "c"):
         pass
 
 
@@ -190,10 +190,10 @@ def test_anonymous_records_keep_what_ran_together_and_nothing_that_tells_where()
 
 
 def test_nobody_is_named_unless_somebody_said_so() -> None:
-    agent, publisher, entities = people.operators(Agent())
+    agent, publisher, entities = statement.operators(Agent())
     assert agent == publisher == entities[0]["@id"]
     assert "no person" in entities[0]["name"]
-    agent, publisher, entities = people.operators(Agent("Ada", "https://orcid.org/0", "Lab", "https://lab.example"))
+    agent, publisher, entities = statement.operators(Agent("Ada", "https://orcid.org/0", "Lab", "https://lab.example"))
     assert (agent, publisher) == ("https://orcid.org/0", "https://lab.example")
     assert entities[0] == {
         "@id": agent, "@type": "Person", "name": "Ada", "affiliation": {"@id": publisher}
@@ -208,6 +208,6 @@ def test_authors_as_the_citation_has_them() -> None:
             {"given-names": "Ada", "family-names": "L", "affiliation": "Lab", "orcid": "https://orcid.org/1"},
         ],
     }
-    group, ada, lab = people.authors(citation)
+    group, ada, lab = statement.authors(citation)
     assert (group["@type"], group["url"]) == ("Organization", "https://u.example")
     assert (ada["@id"], ada["name"], ada["affiliation"]) == ("https://orcid.org/1", "Ada L", {"@id": lab["@id"]})

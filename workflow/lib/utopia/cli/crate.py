@@ -63,7 +63,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError("--anonymous and --agent contradict each other", remedy="give one of them")
     from utopia.fingerprint import file_of
     from utopia.provenance.crate.build import Options, build
-    from utopia.provenance.crate.people import Agent
+    from utopia.provenance.crate.statement import Agent
 
     target = Path(chosen.output).expanduser().absolute() if chosen.output else None
     study = audit.locate(chosen)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from utopia import files
-from utopia.config import yaml_file
 from utopia.errors import UtopiaError
 from utopia.provenance import origin
-from utopia.provenance.crate import agreement, naming
-from utopia.provenance.crate.content import METADATA, README, WORKFLOW, Content, gather, is_record
-from utopia.provenance.crate.people import Agent
+from utopia.provenance.crate import agreement, describe, naming
+from utopia.provenance.crate.content import METADATA, README, Content, gather, is_record
 from utopia.provenance.crate.privacy import Anonymous, Machine, places
+from utopia.provenance.crate.statement import Agent, Statement
 from utopia.provenance.hashing import Found, hash_all
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
@@ -85,12 +84,12 @@ def build(graph: Graph, folder: Path, study: str, target: Path, checkout: Path, 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as scratch:
         staged = Path(scratch, "crate")
         _stage(content, graph, checkout, staged, options.anonymous)
-        written = _describe(graph, study, staged, content, checkout, options)
-        faults = agreement.of_folder(staged)
-        if faults and not options.unsound:
-            lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in faults[:_SHOWN])
+        written = _describe(graph, study, staged, content, options)
+        found = list(agreement.faults(agreement.Crate(staged)))
+        if found and not options.unsound:
+            lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in found[:_SHOWN])
             raise UtopiaError(
-                f"the study contradicts its records in {len(faults)} places, first:\n{lines}",
+                f"the study contradicts its records in {len(found)} places, first:\n{lines}",
                 where=folder,
                 why="a crate is evidence only if everything in it agrees",
                 remedy="`utopia verify` tells what is touched; `utopia run` regenerates what is not up to date",
@@ -149,33 +148,22 @@ def _home(ledger: Ledger) -> list[Path]:
 # -- metadata
 
 
-def _describe(
-    graph: Graph, study: str, staged: Path, content: Content, checkout: Path, options: Options
-) -> dict[str, Any]:
-    from utopia.provenance.crate import describe
-
-    again = Graph(Ledger.read(staged / graph.root, base=staged), graph.root)
+def _describe(graph: Graph, study: str, staged: Path, content: Content, options: Options) -> dict[str, Any]:
+    inside = Graph(Ledger.read(staged / graph.root, base=staged), graph.root)
     origins = {entry["path"]: entry for entry in origin.inputs(graph, _raw(graph, content))}
-    files.write_text(staged / README, _read_me(again, study, content, origins, options))
-    found = {path.relative_to(staged).as_posix(): facts for path, facts in hash_all(_all(staged)).items()}
-    found = dict(sorted(found.items()))
-    scripts = {name for record in again.ledger.records for name in record.facts["code"].get("files") or ()}
-    codes = {name: naming.code((staged / name).read_bytes()) for name in (WORKFLOW, *scripts) if name in found}
-    value = describe.metadata(again, study, found, codes, origins, _citation(checkout), options.agent, options.unsound)
-    files.write_json(staged / METADATA, value)
+    files.write_text(staged / README, _read_me(inside, study, content, origins, options))
+    hashed = {path.relative_to(staged).as_posix(): facts for path, facts in hash_all(_all(staged)).items()}
+    hashed = dict(sorted(hashed.items()))
+    statement = Statement(study, options.agent, options.unsound, origins)
+    files.write_json(staged / METADATA, describe.metadata(staged, inside, hashed, statement))
     return {
-        "files": len(found) + 1,
-        "bytes": sum(each.bytes for each in found.values()) + (staged / METADATA).stat().st_size,
+        "files": len(hashed) + 1,
+        "bytes": sum(each.bytes for each in hashed.values()) + (staged / METADATA).stat().st_size,
         "referred": len(content.referred),
-        "records": len(again.ledger.records),
-        "seal": next(each["value"] for each in value["@graph"] if each["@id"] == naming.SEAL),
-        "digest": digest({**found, METADATA: Found(files.sha256(staged / METADATA), 0)}),
+        "records": len(inside.ledger.records),
+        "seal": inside.seal(),
+        "digest": naming.crate_digest({**hashed, METADATA: Found(files.sha256(staged / METADATA), 0)}),
     }
-
-
-def digest(found: Mapping[str, Found]) -> str:
-    """One digest of a crate's names and contents."""
-    return files.digest(sorted([name, facts.sha256] for name, facts in found.items()), 64)
 
 
 def _all(folder: Path) -> list[Path]:
@@ -186,10 +174,6 @@ def _raw(graph: Graph, content: Content) -> Iterable[str]:
     """Files that are referred to and were not computed: raw data, weights, and the miniature's own data."""
     start = f"{graph.root}/inputs/raw/"
     return [path for path in content.referred if graph.is_raw(path) or path.startswith(start)]
-
-
-def _citation(checkout: Path) -> dict[str, Any]:
-    return yaml_file.read(checkout / "CITATION.cff").data
 
 
 def _read_me(

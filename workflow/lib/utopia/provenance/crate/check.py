@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utopia import files
 from utopia.errors import UtopiaError
-from utopia.provenance import integrity
-from utopia.provenance.crate import agreement, build
-from utopia.provenance.crate.agreement import Fault, Opened
-from utopia.provenance.crate.content import METADATA, OPTIONAL, is_plain
-from utopia.provenance.crate.opening import opened
-from utopia.provenance.hashing import Found
+from utopia.provenance.crate import agreement, describe, naming
+from utopia.provenance.crate.agreement import Crate
+from utopia.provenance.crate.content import OPTIONAL, is_plain
+from utopia.provenance.crate.extract import extracted
+from utopia.provenance.findings import Finding
 from utopia.provenance.recompute import Again, fewer_seeds
 
 _NAMES = {
@@ -36,7 +34,7 @@ class Checked:
     digest: str = ""
     checked: dict[str, int] = field(default_factory=dict)
     """`files`, `bytes`, `records`, `actions`, `cells` and `recomputed` (files made again and compared)."""
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -53,7 +51,7 @@ class Checked:
             "seal": self.seal,
             "digest": self.digest,
             "checked": self.checked,
-            "faults": [fault.as_dict() for fault in self.faults],
+            "faults": [{"kind": one.kind, "where": one.where, "what": one.what} for one in self.faults],
             "not_checked": self.not_checked,
             "seconds": round(self.seconds, 3),
         }
@@ -69,57 +67,57 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
         recompute: whether values are computed again.
 
     Raises:
-        UtopiaError: it is no crate of this program, or it is refused (see `opening.opened`).
+        UtopiaError: it is no crate of this program, or it is refused (see `extract.extracted`).
     """
     started = time.perf_counter()
-    found = Checked(crate.name)
-    with opened(crate) as folder:
-        inside = Opened(folder)
+    outcome = Checked(crate.name)
+    with extracted(crate) as folder:
+        inside = Crate(folder)
         graph = inside.graph
-        found.digest = build.digest({**inside.found, METADATA: Found(files.sha256(folder / METADATA), 0)})
-        found.checked = {
-            "files": len(inside.found),
-            "bytes": sum(each.bytes for each in inside.found.values()),
+        outcome.digest = naming.crate_digest(inside.files)
+        outcome.checked = {
+            "files": len(inside.files),
+            "bytes": sum(each.bytes for each in inside.files.values()),
             "records": len(graph.ledger.records),
             "actions": sum("CreateAction" in str(each.get("@type")) for each in inside.entities.values()),
             "cells": 0,
             "recomputed": 0,
         }
         try:
-            found.seal = integrity.seal(graph)
-            found.faults += agreement.faults(inside)
-            if seal is not None and seal != found.seal:
-                found.faults.append(Fault("seal", inside.root, f"it is {found.seal[:12]}, not {seal[:12]}"))
-            if digest is not None and digest != found.digest:
-                found.faults.append(Fault("digest", found.crate, f"it is {found.digest[:12]}, not {digest[:12]}"))
-            found.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
+            outcome.seal = graph.seal()
+            outcome.faults += agreement.faults(inside)
+            if seal is not None and seal != outcome.seal:
+                outcome.faults.append(Finding("seal", inside.root, f"it is {outcome.seal[:12]}, not {seal[:12]}"))
+            if digest is not None and digest != outcome.digest:
+                outcome.faults.append(Finding("digest", crate.name, f"it is {outcome.digest[:12]}, not {digest[:12]}"))
+            outcome.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
             if recompute:
-                _recompute(inside, found)
+                _recompute(inside, outcome)
             else:
-                found.not_checked.append("nothing was computed again, as asked")
+                outcome.not_checked.append("nothing was computed again, as asked")
         except (UtopiaError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
             # Of a crate of ours this cannot be: a record has the form of one, and values that no job writes.
             what = f"a record is not what a job writes ({type(error).__name__}: {error}); the check ended there"
-            found.faults.append(Fault("record", inside.root, what))
-        found.not_checked += _unseen(inside, is_sealed=digest is not None)
-    found.seconds = time.perf_counter() - started
-    return found
+            outcome.faults.append(Finding("record", inside.root, what))
+        outcome.not_checked += _unseen(inside, is_sealed=digest is not None)
+    outcome.seconds = time.perf_counter() - started
+    return outcome
 
 
-def _recompute(crate: Opened, found: Checked) -> None:
+def _recompute(crate: Crate, outcome: Checked) -> None:
     """Compute again what can be, and add what comes out otherwise, and what was not computed again and why."""
     if strange := _unsafe(crate):
-        found.not_checked.append(f"nothing was computed again: {strange}")
+        outcome.not_checked.append(f"nothing was computed again: {strange}")
         return
     graph = crate.graph
-    absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.found}
-    damaged = absent | {fault.where for fault in found.faults if fault.kind in ("changed", "missing")}
+    absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.files}
+    damaged = absent | {fault.where for fault in outcome.faults if fault.kind in ("changed", "missing")}
     again = Again(graph, damaged, trusted=False)
     for finding in (*fewer_seeds(graph, damaged), *again.findings()):
-        found.faults.append(Fault("not reproduced", finding.where, finding.what))
-    found.checked["recomputed"] = again.compared
+        outcome.faults.append(Finding("not reproduced", finding.where, finding.what))
+    outcome.checked["recomputed"] = again.compared
     notes = Counter(_note(text, absent) for text in again.passed_over)
-    found.not_checked += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
+    outcome.not_checked += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
 
 
 def _note(text: str, absent: set[str]) -> str:
@@ -149,26 +147,27 @@ def _kind(path: str) -> str:
     return _NAMES.get(name, name)
 
 
-def _unsafe(crate: Opened) -> str:
+def _unsafe(crate: Crate) -> str:
     """Why a record must not be followed when its job is done again; empty where all stay in the crate."""
     for record in crate.graph.ledger.records:
-        described = {*crate.graph.entries(record, "inputs"), *crate.graph.entries(record, "outputs")}
-        if strange := sorted(set(agreement.roles(record)) - described):
+        if strange := agreement.undescribed(crate.graph, record):
             return f"a record was called with {strange[0]!r}, which it does not describe"
         if outside := [path for path in crate.graph.entries(record, "outputs") if not is_plain(path)]:
             return f"a record made {outside[0]!r}, which leads out of the crate"
     return ""
 
 
-def _unseen(crate: Opened, *, is_sealed: bool) -> Iterator[str]:
-    referred = [each for each in crate.entities.values() if each["@id"].startswith("#file/")]
+def _unseen(crate: Crate, *, is_sealed: bool) -> Iterator[str]:
+    referred = [entity for name, entity in crate.entities.items() if name.startswith(naming.REFERRED)]
     if referred:
         size = sum(int(each["contentSize"]) for each in referred if str(each.get("contentSize", "")).isdigit())
         yield f"{len(referred)} files ({size} bytes) are not in the crate: only what is said of them was compared"
-    below = [path.removeprefix(f"{crate.root}/") for path in crate.found]
+    below = [path.removeprefix(f"{crate.root}/") for path in crate.files]
     lacking = [kind for kind in ("predictions", "checkpoints") if not any(map(OPTIONAL[kind].fullmatch, below))]
     if lacking:
         yield f"training: {' and '.join(lacking)} are not in the crate"
     if not is_sealed:
         yield "whether everything was rewritten together: compare with the digest that was published (--digest)"
+    if not describe.is_written_by_this_program(crate.folder):
+        yield "names and descriptions in the metadata: the crate was written by another version of this program"
     yield "the form of the metadata: rocrate-validator checks that (profile provenance-run-crate-0.5)"

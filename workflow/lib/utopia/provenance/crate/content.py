@@ -14,6 +14,7 @@ from utopia.provenance.lineage import Graph
 
 METADATA = "ro-crate-metadata.json"
 README = "README.md"
+CITATION = "CITATION.cff"
 WORKFLOW = "Snakefile"
 """The main workflow; it includes the rules in `workflow/rules`."""
 LOCK = "envs/requirements.txt"
@@ -31,7 +32,7 @@ OPTIONAL = {
 }
 """Results that are put in when asked for: they are large, or derive from data under terms of their own."""
 
-_CODE_FILES = (WORKFLOW, "config.yaml", "pyproject.toml", "CITATION.cff", "LICENSE", LOCK, "envs/requirements.in")
+_CODE_FILES = (WORKFLOW, "config.yaml", "pyproject.toml", CITATION, "LICENSE", LOCK, "envs/requirements.in")
 _CODE_FOLDERS = ("workflow", "profiles")
 
 

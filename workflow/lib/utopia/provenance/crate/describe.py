@@ -11,18 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rocrate.model.contextentity import ContextEntity  # type: ignore[import-untyped]
-from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
-
-from utopia import __version__
-from utopia.provenance import failures, integrity
-from utopia.provenance.crate import naming, people
-from utopia.provenance.crate.content import LOCK, METADATA, README, WORKFLOW, is_record
-from utopia.provenance.crate.people import Agent
+from utopia.config import yaml_file
+from utopia.provenance import failures
+from utopia.provenance.crate import naming
+from utopia.provenance.crate.content import CITATION, LOCK, METADATA, README, WORKFLOW
+from utopia.provenance.crate.statement import SOUND, TITLE, Statement, authors, home, operators
 from utopia.provenance.hashing import Found
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 
+_RO_CRATE = "https://w3id.org/ro/crate/1.1"
+_WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate"
 _WFRUN = "https://w3id.org/ro/terms/workflow-run#"
 _TERMS = {name: f"{_WFRUN}{name}" for name in ("sha256", "resourceUsage")} | {
     "buildInstructions": "https://codemeta.github.io/terms/buildInstructions"
@@ -32,7 +31,7 @@ _PROFILES = (
     ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
     ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
     ("https://w3id.org/ro/wfrun/provenance/0.5", "Provenance Run Crate", "0.5"),
-    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+    (f"{_WORKFLOW_CRATE}/1.0", "Workflow RO-Crate", "1.0"),
 )
 _BIOSCHEMAS = "https://bioschemas.org/profiles/{}/1.0-RELEASE"
 _PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
@@ -40,75 +39,69 @@ _ENGINE = "https://snakemake.github.io"
 _COMPLETED = "http://schema.org/CompletedActionStatus"
 
 
-def metadata(
-    graph: Graph,
-    study: str,
-    files: Mapping[str, Found],
-    codes: Mapping[str, str],
-    origins: Mapping[str, Mapping[str, Any]],
-    citation: Mapping[str, Any],
-    agent: Agent,
-    unsound: Sequence[str] = (),
-) -> dict[str, Any]:
+def metadata(folder: Path, graph: Graph, files: Mapping[str, Found], statement: Statement) -> dict[str, Any]:
     """The JSON-LD of a crate; the same arguments give the same value.
 
     Args:
+        folder: the crate.
         graph: the lineage of the study as its records in the crate tell it.
-        study: its name.
         files: every file of the crate but the metadata itself.
-        codes: script -> the `@id` of its text.
-        origins: path -> `{dataset, licence, source}` of files that are only referred to.
-        citation: the content of `CITATION.cff`.
-        agent: who ran it.
-        unsound: what `utopia verify` has found; nothing where the study is sound.
+        statement: what these do not tell.
     """
-    writer = _Writer(graph, files, codes, origins)
-    writer.people(citation, agent)
+    citation = yaml_file.read(folder / CITATION).data
+    writer = _Writer(folder, graph, files, statement)
+    writer.people(citation)
     writer.files()
     writer.workflow(citation)
     writer.jobs()
     writer.run()
-    writer.root(study, citation, unsound)
-    return writer.done()
+    writer.root(citation)
+    return {"@context": [f"{_RO_CRATE}/context", _TERMS], "@graph": writer.entities()}
+
+
+def is_written_by_this_program(folder: Path) -> bool:
+    """Whether the crate in a folder holds the same code for writing metadata as this program."""
+    here = Path(__file__).parent
+    stored = folder / "workflow" / "lib" / "utopia" / "provenance" / "crate"
+    names = ("describe.py", "naming.py", "statement.py")
+    return all(
+        (stored / name).is_file() and (stored / name).read_bytes() == (here / name).read_bytes() for name in names
+    )
 
 
 class _Writer:
     """Adds the parts of a crate one after the other."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        files: Mapping[str, Found],
-        codes: Mapping[str, str],
-        origins: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        self._graph, self._files, self._codes, self._origins = graph, files, codes, origins
-        self._crate = ROCrate(version="1.1")
-        self._crate.metadata.extra_terms.update(_TERMS)
+    def __init__(self, folder: Path, graph: Graph, files: Mapping[str, Found], statement: Statement) -> None:
+        self._graph, self._files, self._statement = graph, files, statement
+        self._origins = statement.origins
         self._records = graph.ledger.records
+        scripts = {name for record in self._records for name in record.facts["code"].get("files") or ()}
+        self._codes = {
+            name: naming.code((folder / name).read_bytes()) for name in (WORKFLOW, *scripts) if name in files
+        }
+        self._entities: dict[str, dict[str, Any]] = {}
         self._actions: list[str] = []
         self._controls: list[str] = []
         self._agent = self._publisher = naming.OPERATOR
         self._authors: list[str] = []
 
-    def done(self) -> dict[str, Any]:
-        """The metadata, in one order."""
-        found = self._crate.metadata.generate()
+    def entities(self) -> list[dict[str, Any]]:
+        """All entities, in one order, sealed."""
         first = {METADATA: 0, "./": 1}
-        found["@graph"].sort(key=lambda entity: (first.get(entity["@id"], 2), entity["@id"]))
-        seal = next(entity for entity in found["@graph"] if entity["@id"] == naming.METADATA_SEAL)
-        seal["value"] = naming.metadata_seal(found["@graph"])
-        return dict(found)
+        ordered = sorted(self._entities.values(), key=lambda entity: (first.get(entity["@id"], 2), entity["@id"]))
+        self._entities[naming.METADATA_SEAL]["value"] = naming.metadata_seal(ordered)
+        return ordered
 
     # -- parts
 
-    def people(self, citation: Mapping[str, Any], agent: Agent) -> None:
+    def people(self, citation: Mapping[str, Any]) -> None:
         """Who ran it, who publishes it, and who wrote the software."""
-        self._agent, self._publisher, entities = people.operators(agent)
-        written = list(people.authors(citation))
+        self._agent, self._publisher, entities = operators(self._statement.agent)
+        written = list(authors(citation))
         self._authors = [each["@id"] for each in written if not each["@id"].startswith("#employer-")]
         for entity in (*entities, *written):
-            self._add(**entity)
+            self._entities.setdefault(entity["@id"], entity)
 
     def files(self) -> None:
         """Every file of the crate with its hash, and the folder of the study."""
@@ -117,17 +110,16 @@ class _Writer:
             if name == WORKFLOW:
                 continue
             properties = self._facts(name, found.sha256, found.bytes)
-            if is_record(name):
+            if name in records:
                 properties["about"] = {"@id": naming.job(records[name].outputs[0]["path"])}
             elif name == README:
                 properties["about"] = {"@id": "./"}
             elif name == LOCK:
                 properties["conformsTo"] = {"@id": _PIP}
-            self._crate.add_file(dest_path=name, properties=properties)
+            self._add(naming.file_id(name), "File", **properties)
         self._add(_PIP, "CreativeWork", name="pip: requirements file format")
         below = [naming.file_id(name) for name in self._files if self._graph.is_below(name)]
-        folder = {"name": "the results of the study", "hasPart": _some(below)}
-        self._crate.add_dataset(dest_path=f"{self._graph.root}/", properties=folder)
+        self._add(f"{self._graph.root}/", "Dataset", name="the results of the study", hasPart=_some(below))
 
     def workflow(self, citation: Mapping[str, Any]) -> None:
         """The workflow, its engine, its steps and the scripts that they run."""
@@ -141,30 +133,36 @@ class _Writer:
                 self._codes[script],
                 "SoftwareSourceCode",
                 name=Path(script).stem.replace("_", " "),
-                version=__version__,
+                version=self._statement.version,
                 url={"@id": naming.file_id(script)},
                 programmingLanguage="Python",
             )
         for position, (rule, tool) in enumerate(steps.items(), 1):
             self._add(naming.step(rule), "HowToStep", name=rule, position=str(position), workExample={"@id": tool})
         found = self._files[WORKFLOW]
-        self._crate.add_workflow(
-            dest_path=WORKFLOW,
-            main=True,
-            lang="snakemake",
-            properties={
-                **self._facts(WORKFLOW, found.sha256, found.bytes),
-                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+        self._add(
+            naming.file_id(WORKFLOW),
+            ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+            **self._facts(WORKFLOW, found.sha256, found.bytes)
+            | {
                 "name": str(citation.get("title", "Utopia")),
-                "version": str(citation.get("version", __version__)),
-                "url": people.home(citation),
+                "version": str(citation.get("version", self._statement.version)),
+                "url": home(citation),
                 "author": _some(self._authors),
                 "license": {"@id": _licence(citation)},
                 "conformsTo": {"@id": _BIOSCHEMAS.format("ComputationalWorkflow")},
                 "hasPart": _some(sorted(set(steps.values()))),
                 "step": _some([naming.step(rule) for rule in steps]),
+                "programmingLanguage": {"@id": f"{_WORKFLOW_CRATE}#snakemake"},
                 **({"buildInstructions": {"@id": LOCK}} if LOCK in self._files else {}),
             },
+        )
+        self._add(
+            f"{_WORKFLOW_CRATE}#snakemake",
+            "ComputerLanguage",
+            name="Snakemake",
+            identifier={"@id": "https://doi.org/10.1093/bioinformatics/bts480"},
+            url={"@id": "https://snakemake.readthedocs.io"},
         )
         self._add(_BIOSCHEMAS.format("ComputationalWorkflow"), "CreativeWork", name="Bioschemas ComputationalWorkflow")
         self._add(_licence(citation), "CreativeWork", name=f"{citation.get('license', 'LICENSE')} licence")
@@ -230,38 +228,54 @@ class _Writer:
             **common,
         )
 
-    def root(self, study: str, citation: Mapping[str, Any], unsound: Sequence[str]) -> None:
+    def root(self, citation: Mapping[str, Any]) -> None:
         """What the crate is."""
+        unsound = self._statement.unsound
         for identifier, name, version in _PROFILES:
             self._add(identifier, "CreativeWork", name=name, version=version)
         for identifier, name, of, value in (
-            (naming.SEAL, "seal", "seal of all records", integrity.seal(self._graph)),
+            (naming.SEAL, "seal", "seal of all records", self._graph.seal()),
             (naming.METADATA_SEAL, "seal of the metadata", "digest of every entity but this one", ""),
-            (naming.VERDICT, "verdict", "what utopia verify said of the study", "; ".join(unsound) or "sound"),
+            (naming.VERDICT, "verdict", "what utopia verify said of the study", "; ".join(unsound) or SOUND),
         ):
             self._add(identifier, "PropertyValue", name=name, propertyID=of, value=value)
-        root = self._crate.root_dataset
-        root["name"] = f"Study {study}: tables, figures and their provenance"
-        root["description"] = (
-            ("NOT SOUND, see the README. " if unsound else "")
+        self._add(
+            METADATA,
+            "CreativeWork",
+            about={"@id": "./"},
+            conformsTo=_some((_RO_CRATE, f"{_WORKFLOW_CRATE}/1.0")),
+        )
+        self._add(
+            "./",
+            "Dataset",
+            name=f"{TITLE[0]}{self._statement.study}{TITLE[1]}",
+            description=("NOT SOUND, see the README. " if unsound else "")
             + f"Tables ({len(self._graph.tables)}) and figures ({len(self._graph.figures)}) of a run of Utopia, with "
             f"the records of the jobs that made them ({len(self._records)}), configuration and code. Raw data and what "
-            "else is not in it are named by their hashes."
+            "else is not in it are named by their hashes.",
+            datePublished=max(record.facts["ended"] for record in self._records)[:10],
+            license={"@id": _licence(citation)},
+            author={"@id": self._agent},
+            publisher={"@id": self._publisher},
+            identifier=_some([naming.SEAL, naming.METADATA_SEAL, naming.VERDICT]),
+            conformsTo=_some(identifier for identifier, _, _ in _PROFILES),
+            mentions=_some([naming.RUN, naming.ENGINE_RUN, *self._actions, *self._controls]),
+            mainEntity={"@id": WORKFLOW},
+            # In the order of earlier versions: the files, the results' folder, the workflow.
+            hasPart=_some(
+                [
+                    *(naming.file_id(name) for name in self._files if name != WORKFLOW),
+                    f"{self._graph.root}/",
+                    naming.file_id(WORKFLOW),
+                ]
+            ),
         )
-        root["datePublished"] = max(record.facts["ended"] for record in self._records)[:10]
-        root["license"] = {"@id": _licence(citation)}
-        root["author"] = {"@id": self._agent}
-        root["publisher"] = {"@id": self._publisher}
-        root["identifier"] = _some([naming.SEAL, naming.METADATA_SEAL, naming.VERDICT])
-        root["conformsTo"] = [{"@id": identifier} for identifier, _, _ in _PROFILES]
-        root["mentions"] = [{"@id": each} for each in (naming.RUN, naming.ENGINE_RUN, *self._actions, *self._controls)]
 
     # -- pieces
 
-    def _add(self, identifier: str = "", kind: str = "", **properties: Any) -> None:
-        identifier, kind = properties.pop("@id", identifier), properties.pop("@type", kind)
-        if identifier not in self._crate:
-            self._crate.add(ContextEntity(self._crate, identifier, properties={"@type": kind, **properties}))
+    def _add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> None:
+        """Add an entity; one that is there already stays as it is."""
+        self._entities.setdefault(identifier, {"@id": identifier, "@type": kind, **properties})
 
     def _facts(self, name: str, sha256: str | None, size: int | None) -> dict[str, Any]:
         return {
@@ -300,7 +314,7 @@ class _Writer:
 
     def _reference(self, path: str) -> None:
         """A file that is named by its hash only, with its licence and source."""
-        if naming.reference(path) in self._crate:
+        if naming.reference(path) in self._entities:
             return
         entry = self._graph.entry(path) or {}
         properties = self._facts(path, entry.get("sha256"), entry.get("bytes"))
@@ -333,7 +347,7 @@ class _Writer:
             if origin.get("dataset") and path not in self._files:
                 by_dataset.setdefault(origin["dataset"], []).append(path)
         for dataset, paths in by_dataset.items():
-            identifier, origin = f"#data/{dataset}", self._origins[paths[0]]
+            identifier, origin = f"{naming.DATASET}{dataset}", self._origins[paths[0]]
             for path in paths:
                 self._reference(path)
             self._add(
@@ -367,8 +381,8 @@ class _Writer:
             conformsTo={"@id": _BIOSCHEMAS.format("FormalParameter")},
         )
         self._add(_BIOSCHEMAS.format("FormalParameter"), "CreativeWork", name="Bioschemas FormalParameter")
-        self._crate.get(value)["exampleOfWork"] = {"@id": identifier}
-        self._crate.get(WORKFLOW).append_to(side, {"@id": identifier})
+        self._entities[value]["exampleOfWork"] = {"@id": identifier}
+        self._entities[WORKFLOW].setdefault(side, []).append({"@id": identifier})
 
 
 def _some(identifiers: Iterable[str]) -> Any:

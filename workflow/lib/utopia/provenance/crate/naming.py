@@ -9,10 +9,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from utopia.files import digest
+from utopia.provenance.hashing import Found
 
 _SAFE = "/@=,:+~"
 RUN, ENGINE_RUN, SEAL, OPERATOR = "#run", "#engine-run", "#seal", "#operator"
 METADATA_SEAL, VERDICT = "#metadata-seal", "#verdict"
+REFERRED, DATASET = "#file/", "#data/"
+"""What the names of files that are not in the crate, and of data sets, begin with."""
+_CODE = "https://identifiers.org/swh:1:cnt:"
 FEW = 8
 """Files that are only referred to are named one by one up to here; more of them are one set."""
 
@@ -55,7 +59,12 @@ def file_of(identifier: str) -> str | None:
 
 def reference(path: str) -> str:
     """A file that is not in the crate, by the path that records give it."""
-    return f"#file/{quote(path, safe=_SAFE)}"
+    return f"{REFERRED}{quote(path, safe=_SAFE)}"
+
+
+def referred_path(identifier: str) -> str | None:
+    """The path of a file that is not in the crate; None for everything else."""
+    return unquote(identifier.removeprefix(REFERRED)) if identifier.startswith(REFERRED) else None
 
 
 def job(path: str) -> str:
@@ -83,6 +92,11 @@ def metadata_seal(entities: Iterable[Mapping[str, Any]]) -> str:
     return digest(sorted((dict(each) for each in entities if each["@id"] != METADATA_SEAL), key=_by_id), 64)
 
 
+def crate_digest(found: Mapping[str, Found]) -> str:
+    """One digest of a crate's names and contents."""
+    return digest(sorted([name, facts.sha256] for name, facts in found.items()), 64)
+
+
 def _by_id(entity: Mapping[str, Any]) -> str:
     return str(entity["@id"])
 
@@ -90,7 +104,12 @@ def _by_id(entity: Mapping[str, Any]) -> str:
 def code(content: bytes) -> str:
     """A program, by the Software Heritage identifier of its text: it names this text and no other, wherever it is."""
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    return f"https://identifiers.org/swh:1:cnt:{blob}"
+    return f"{_CODE}{blob}"
+
+
+def is_code(identifier: str) -> bool:
+    """Whether an `@id` names a program."""
+    return identifier.startswith(_CODE)
 
 
 def moment(text: str) -> str:
@@ -101,3 +120,13 @@ def moment(text: str) -> str:
 def suffix_format(name: str) -> str:
     """The media type of a file, by its name."""
     return _TEXTS.get(name) or _FORMATS.get(Path(name).suffix.lower(), "application/octet-stream")
+
+
+def ids(value: Any) -> set[str]:
+    """The `@id`s in a property's value."""
+    return {each["@id"] for each in listed(value) if isinstance(each, dict) and isinstance(each.get("@id"), str)}
+
+
+def listed(value: Any) -> list[Any]:
+    """The values of a property, which JSON-LD writes alone where there is one."""
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -1,4 +1,4 @@
-"""Opening a crate that somebody else made, without trusting it."""
+"""The folder of a crate that somebody else made, without trusting it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from pathlib import Path
 from utopia.errors import InputError
 from utopia.provenance.crate.content import METADATA, is_plain
 
-_BLOCK = 1 << 20
-
 
 @contextmanager
-def opened(crate: Path) -> Iterator[Path]:
+def extracted(crate: Path) -> Iterator[Path]:
     """The folder of a crate; a zip is unpacked to a temporary one.
 
     Raises:
@@ -85,19 +83,6 @@ def _unpack(crate: Path, folder: Path) -> None:
                     where=crate,
                     remedy="set TMPDIR to a larger disk, or unpack the crate and name the folder",
                 )
-            for member in members:
-                if not member.is_dir():
-                    _write(file, member, folder / member.filename)
+            file.extractall(folder)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"cannot be unpacked ({error})", where=crate, remedy="get it again") from error
-
-
-def _write(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    left = member.file_size
-    with file.open(member) as source, target.open("xb") as copy:
-        while block := source.read(_BLOCK):
-            left -= len(block)
-            if left < 0:
-                raise zipfile.BadZipFile(f"{member.filename} is longer than it says")
-            copy.write(block)
