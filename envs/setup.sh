@@ -10,6 +10,9 @@ root="$PWD"
 venv=.venv
 stamp="$venv/.complete"
 
+imports="import utopia, snakemake.cli, snakemake_executor_plugin_slurm, torch, torchvision, scipy.stats, matplotlib.figure
+import snakemake_executor_plugin_slurm_jobstep"
+
 say() { printf 'set-up: %s\n' "$*" >&2; }
 die() {
     printf 'set-up failed: %s\n' "$1" >&2
@@ -146,8 +149,11 @@ install() {
         die "the project itself could not be installed" "the reason stands above"
     # As a relative path: Python reads this file in the encoding of the locale, which under LC_ALL=C is ASCII.
     for path in "$venv"/lib/python*/site-packages/*utopia*.pth; do printf '../../../../workflow/lib\n' > "$path"; done
-    "$venv/bin/python" -c 'import utopia' || die "the environment is made, but the package cannot be imported" \
-        "remove $venv and run the same command again"
+    # With what jobs import: Python keeps the compiled code, and each of thousands of processes starts twice as fast, also
+    # where it may keep none later (another account's container; PYTHONDONTWRITEBYTECODE).
+    env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$imports" ||
+        die "the environment is made, but its packages cannot be imported" \
+            "the reason stands above" "remove $venv and run the same command again"
     rm -rf "$own"
     wanted > "$stamp.new"
     mv -f "$stamp.new" "$stamp"

@@ -14,7 +14,10 @@ import pytest
 
 
 def copy_tracked(repository: Path, folder: Path) -> None:
-    """Copy what git tracks (and what it does not ignore), without the results that it keeps: a copy has its own."""
+    """Copy what git tracks (and what it does not ignore), without the results that it keeps: a copy has its own.
+
+    The package's bytecode comes along: a copy would compile it again for two seconds.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=repository,
@@ -27,12 +30,16 @@ def copy_tracked(repository: Path, folder: Path) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(repository / name, target)
+    for compiled in (repository / "workflow" / "lib").rglob("__pycache__/*.pyc"):
+        target = folder / compiled.relative_to(repository)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, target)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What commands in a copy are given: its package comes before the installed one."""
+    """What commands in a copy are given: its package comes before the installed one, and its bytecode is kept."""
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PYTHONPATH": str(folder / "workflow" / "lib"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",

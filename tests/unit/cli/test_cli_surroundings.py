@@ -29,6 +29,7 @@ print(json.dumps({
     "notes": [list(note) for note in notes], "user": getpass.getuser(), "home": str(Path.home()), "cache": str(cache),
     "temporary": tempfile.gettempdir(), "backend": matplotlib.get_backend(), "names": sys.getfilesystemencoding(),
     "variables": {name: os.environ.get(name) for name in ("SNAKEMAKE_PROFILE", "GIT_DIR", "MPLBACKEND", "TMPDIR")},
+    "bytecode": os.environ.get("PYTHONDONTWRITEBYTECODE"),
 }))
 """
 
@@ -124,6 +125,10 @@ def test_drawing_needs_no_command_of_ours(tmp_path: Path) -> None:
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=tmp_path, timeout=120)
     assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_jobs_may_keep_their_bytecode(tmp_path: Path) -> None:
+    assert seen(tmp_path, {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"})["bytecode"] is None
 
 
 def test_other_packages_in_pythonpath_are_left_out(tmp_path: Path) -> None:
