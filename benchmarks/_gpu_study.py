@@ -10,20 +10,18 @@ from typing import Any
 
 import torch
 from _gpu_training import TINY, Row, Sizes, epoch_seconds_of, plain_rate, seconds_of, train
-from _study import Study
+from _study import Study, stack_of
 
-from utopia.config.engine import Engine
 from utopia.config.load import load
 from utopia.plan.packs import packs
 from utopia.plan.plan import Plan
 from utopia.plan.runs import Run as PlannedRun
 from utopia.plan.scale import LABELS_PER_SECOND, SECONDS_OF_A_VIDEO
 from utopia.training.data import Fold
-from utopia.training.frames import stacked
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import parse_run
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 SOME = 16
 """Videos that the plain loop is timed on."""
@@ -97,7 +95,7 @@ def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Siz
     # every so many, so that all treatments of the pack are in the stack
     some = jobs[:: max(1, len(jobs) // jobs[0].run.engine.places)][: jobs[0].run.engine.places]
     some = some[:2] if sizes is TINY else some
-    training = stacked(iter([(job, None) for job in some]), Engine(places=len(some)), device)
+    training = stack_of(some, device)
     epoch = epoch_seconds_of(training, device, 1)
     plain = _plain(some[0], first, device, sizes)
     return {

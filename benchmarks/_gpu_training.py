@@ -14,19 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from _plain import PlainEt, plain_epoch, plain_pgl_sum
-from _study import Study
+from _study import Study, stack_of, stack_of_clips, train_alone
 from clips import make_data, make_job
 from engine import kernels
 from torch.utils.flop_counter import FlopCounterMode
 
 from utopia.config import registry
 from utopia.config.engine import Engine
-from utopia.training.clips import ClipTrainee
-from utopia.training.clips_stacked import StackedClips
-from utopia.training.frames import alone, stacked
 from utopia.training.parts import Parts
-from utopia.training.stacked import StackedTraining
-from utopia.training.trainee import Fitted, Job
+from utopia.training.trainer import Fitted, Job
+from utopia.training.vectorized.engine import VectorizedTraining
+from utopia.training.vectorized.passes import Passes
 
 Row = dict[str, Any]
 CPU = torch.device("cpu")
@@ -100,8 +98,7 @@ def precision(name: str) -> Iterator[None]:
 
 def train(jobs: Sequence[Job], device: torch.device, engine: Engine) -> dict[str, Fitted]:
     """Train replicas as one stack."""
-    outcomes = stacked(iter([(job, None) for job in jobs]), engine, device).outcomes()
-    return _named(outcomes)
+    return _named(stack_of(jobs, device, engine).outcomes())
 
 
 def _named(outcomes: Any) -> dict[str, Fitted]:
@@ -151,7 +148,7 @@ def agree(device: torch.device, sizes: Sizes) -> Iterator[Row]:
             jobs = [study.job(run, repeat) for repeat in range(2)]
             draws = sampler is not None or loss in OWN_STREAM
             against = device if draws else CPU
-            sequential = {job.replica.name: alone(job, against) for job in jobs}
+            sequential = {job.replica.name: train_alone(job, against) for job in jobs}
             together, again = (train(jobs, device, Engine(places=2)) for _ in range(2))
             error = difference(sequential, together)
             yield {
@@ -170,8 +167,7 @@ def _clips_agree(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     jobs = [_short(make_job(data, videos, repeat)) for repeat in range(2)]
 
     def together(where: torch.device) -> dict[str, Fitted]:
-        waiting = iter([(job, None) for job in jobs])
-        return _named(StackedClips(waiting, lambda job: ClipTrainee(job, where), Engine(places=2), where).outcomes())
+        return _named(stack_of_clips(jobs, where).outcomes())
 
     on_cpu, first, second = together(CPU), together(device), together(device)
     error = max(
@@ -217,8 +213,7 @@ def rates(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     data = make_data(videos)
     for replicas in sizes.replicas[:6]:
         jobs = [make_job(data, videos, repeat) for repeat in range(replicas)]
-        waiting = iter([(job, None) for job in jobs])
-        training = StackedClips(waiting, lambda job: ClipTrainee(job, device), Engine(places=replicas), device)
+        training = stack_of_clips(jobs, device)
         seconds = epoch_seconds_of(training, device, sizes.rounds)
         yield {"what": "bi-GRU", "replicas": replicas, "replica_epochs_per_second": replicas / seconds}
 
@@ -236,14 +231,13 @@ def plain_rate(
     return 1 / statistics.median(seconds_of(epoch, device) for _ in range(min(3, sizes.rounds)))
 
 
-def epoch_seconds_of(training: StackedTraining, device: torch.device, rounds: int) -> float:
+def epoch_seconds_of(training: VectorizedTraining, device: torch.device, rounds: int) -> float:
     """Seconds of an epoch of all places: the median after one that makes what is kept."""
 
     def epoch() -> None:
-        for place in training._places:
-            place.order = place.order or place.trainee.begin_epoch()
-        while all(place.order for place in training._places):
-            training._round()
+        training.begin_epochs()
+        while all(replica.order for replica in training.active):
+            training.round()
 
     epoch()
     return statistics.median(seconds_of(epoch, device) for _ in range(rounds))
@@ -254,7 +248,7 @@ def _stack_rates(jobs: list[Job], device: torch.device, loop: float | None, size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with precision(kind):
-        training = stacked(iter([(job, None) for job in jobs]), engine, device)
+        training = stack_of(jobs, device, engine)
         seconds = epoch_seconds_of(training, device, sizes.rounds)
         row: Row = {"arithmetic": kind, "replica_epochs_per_second": len(jobs) / seconds}
         row["of_plain_loop"] = row["replica_epochs_per_second"] / loop if loop else None
@@ -262,11 +256,10 @@ def _stack_rates(jobs: list[Job], device: torch.device, loop: float | None, size
             epoch_seconds_of(training, device, 1)
         row["share_of_peak"] = counter.get_total_flops() / 2 / seconds / PEAK.get(kind, PEAK["float32"])
         if kind == "float32":
-            for place in training._places:
-                place.order = place.order or place.trainee.begin_epoch()
-            row["kernels_of_a_round"] = kernels(training._round)
+            training.begin_epochs()
+            row["kernels_of_a_round"] = kernels(training.round)
         else:
-            exact = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), device)
+            exact = stack_of(jobs, device)
             values = [_losses(one) for one in (training, exact)]
             row["loss_error"] = float((values[0] - values[1]).abs().max() / values[1].abs().max())
     if device.type == "cuda":
@@ -274,27 +267,27 @@ def _stack_rates(jobs: list[Job], device: torch.device, loop: float | None, size
     return row
 
 
-def _losses(training: StackedTraining) -> torch.Tensor:
+def _losses(training: VectorizedTraining) -> torch.Tensor:
     """Losses of a first round from the same parameters."""
-    fresh = [place.trainee.network for place in training._places]
-    for k, network in enumerate(fresh):
-        training._stack.put(k, network)
-        training._places[k].trainee.standing.epoch = 0
-        training._places[k].order = training._places[k].trainee.begin_epoch()
-    training._total_K.zero_()
-    training._round()
-    return training._total_K.clone()
+    for k, replica in enumerate(training.active):
+        training.stack.put(k, replica.trainer.network)
+        replica.trainer.state.epoch, replica.order = 0, []
+    training.begin_epochs()
+    training.round()
+    return training.total_K.clone()
 
 
 def _graphed(jobs: list[Job], device: torch.device) -> Row:
     """What a CUDA graph of a round's forward and backward pass would save: one batch, again and again."""
-    training = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), device)
-    batch = training._store.batch([0] * len(jobs))
+    training = stack_of(jobs, device)
+    table = training.passes.table
+    assert table is not None
+    batch = table.batch([0] * len(jobs))
     weight, target = batch.weight_KP, batch.target_KP
     x_KPD, keys = batch.x_KPD, batch.key_KP
 
     def passes() -> None:
-        network = training._stack.network
+        network = training.stack.network
         y_KP = network.head(network.encode(x_KPD, batch.rows, keys), keys)
         (weight * (y_KP - target).square()).sum().backward()
 
@@ -346,27 +339,27 @@ def capped(device: torch.device, peak: int, most: int) -> Iterator[list[str]]:
     Gives what was refused.
     """
     refused: list[str] = []
-    halved, original = StackedTraining._halved, StackedTraining._add_gradients
+    halved, original = VectorizedTraining._halved, Passes.add_gradients
 
-    def note(self: StackedTraining, reason: str) -> int:
+    def note(self: VectorizedTraining, reason: str) -> int:
         refused.append(reason)
         return halved(self, reason)
 
-    def tight(self: StackedTraining, numbers: list[int | None]) -> None:
-        if len(self._places) > most:
+    def tight(self: Passes, numbers: Sequence[int | None]) -> torch.Tensor:
+        if len(numbers) > most:
             raise torch.OutOfMemoryError(f"out of memory: a cap of {most} replicas")
-        original(self, numbers)
+        return original(self, numbers)
 
-    StackedTraining._halved = note  # type: ignore[method-assign]
+    VectorizedTraining._halved = note  # type: ignore[method-assign]
     if device.type == "cuda":
         torch.cuda.empty_cache()
         whole = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, 0.7 * peak / whole))
     else:
-        StackedTraining._add_gradients = tight  # type: ignore[method-assign]
+        Passes.add_gradients = tight  # type: ignore[method-assign]
     try:
         yield refused
     finally:
-        StackedTraining._halved, StackedTraining._add_gradients = halved, original  # type: ignore[method-assign]
+        VectorizedTraining._halved, Passes.add_gradients = halved, original  # type: ignore[method-assign]
         if device.type == "cuda":
             torch.cuda.set_per_process_memory_fraction(1.0)

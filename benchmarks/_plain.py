@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from plain_pgl_sum import PlainPglSum, fast_absolute_positions

@@ -14,20 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from _study import stack_of_clips
 from engine import kernels
 from torch import Tensor, nn
 
-from utopia.config.engine import Engine
-from utopia.training.adam import make_update
-from utopia.training.chunks import chunk_loss
+from utopia.training.adam import RecipeStep
 from utopia.training.clip_data import ClipData
-from utopia.training.clips import ClipTrainee
-from utopia.training.clips_stacked import StackedClips
+from utopia.training.clips import ClipTrainer
 from utopia.training.data import Fold
+from utopia.training.loop import chunk_loss
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import Run, parse_run
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 CPU = torch.device("cpu")
 ROUNDS = 5
@@ -112,16 +111,16 @@ def plain_step(data: ClipData, videos: int) -> Callable[[], None]:
 
 def our_step(job: Job) -> Callable[[], None]:
     """A step of the engine, one replica."""
-    trainee = ClipTrainee(job, CPU)
-    update = make_update(list(trainee.network.parameters()), trainee.recipe)
+    trainer = ClipTrainer(job, CPU)
+    update = RecipeStep(list(trainer.network.parameters()), trainer.recipe)
 
     def step() -> None:
-        trainee.begin_epoch()
-        trainee.standing.epoch += 1
-        chunk_loss(trainee.network, trainee.chunks[0], trainee.loss, trainee.samples, trainee.epoch_seed).backward()
+        trainer.begin_epoch()
+        trainer.state.epoch += 1
+        chunk_loss(trainer.network, trainer.chunks[0], trainer.loss, trainer.samples, trainer.epoch_seed).backward()
         update()
 
-    trainee.network.train()
+    trainer.network.train()
     return step
 
 
@@ -148,11 +147,10 @@ def main() -> None:
     ratio = statistics.median(mine / theirs for theirs, mine in pairs)
     print(f"a step of {chosen.videos} clips of 60 s: plain loop {seconds:.2f} CPU s, ours {ratio:.2f} of it")
 
-    jobs = [(make_job(data, chosen.videos, repeat), None) for repeat in range(chosen.replicas)]
-    training = StackedClips(iter(jobs), lambda job: ClipTrainee(job, CPU), Engine(places=len(jobs)), CPU)
-    for place in training._places:
-        place.order = place.trainee.begin_epoch()
-    stack = kernels(training._round)
+    jobs = [make_job(data, chosen.videos, repeat) for repeat in range(chosen.replicas)]
+    training = stack_of_clips(jobs, CPU)
+    training.begin_epochs()
+    stack = kernels(training.round)
     loop = kernels(plain) * len(jobs)
     print(f"kernels of a step of {len(jobs)} replicas: stack {stack}, plain loop {loop}, {loop / stack:.1f}x fewer")
 

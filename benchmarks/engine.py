@@ -17,11 +17,9 @@ from typing import Any
 
 import torch
 from _plain import PlainEt, plain_epoch, plain_pgl_sum
-from _study import Study
+from _study import Study, stack_of, train_alone
 
-from utopia.config.engine import Engine
-from utopia.training.frames import alone, stacked
-from utopia.training.trainee import Job, Trainee
+from utopia.training.trainer import Job, ReplicaTrainer
 
 ROUNDS = 5
 REPLICAS = 16
@@ -39,17 +37,17 @@ VIEWS = set(
 def epoch_seconds(job: Job) -> float:
     """CPU seconds of the engine's second epoch."""
     marks: list[float] = []
-    original = Trainee.begin_epoch
+    original = ReplicaTrainer.begin_epoch
 
-    def mark(self: Trainee) -> list[int]:
+    def mark(self: ReplicaTrainer) -> list[int]:
         marks.append(time.process_time())
         return original(self)
 
-    Trainee.begin_epoch = mark  # type: ignore[method-assign]
+    ReplicaTrainer.begin_epoch = mark  # type: ignore[method-assign]
     try:
-        alone(job, CPU)
+        train_alone(job, CPU)
     finally:
-        Trainee.begin_epoch = original  # type: ignore[method-assign]
+        ReplicaTrainer.begin_epoch = original  # type: ignore[method-assign]
     return marks[2] - marks[1]
 
 
@@ -91,13 +89,11 @@ def kernels(function: Callable[[], object]) -> int:
 
 def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job]) -> None:
     """Print kernels of a round of a stack and of the same work in the plain loop."""
-    training = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), CPU)
-    for place in training._places:
-        place.order = place.trainee.begin_epoch()
-    training._round()
-    for place in training._places:
-        place.order = place.order or place.trainee.begin_epoch()
-    stack = kernels(training._round)
+    training = stack_of(jobs, CPU)
+    training.begin_epochs()
+    training.round()
+    training.begin_epochs()
+    stack = kernels(training.round)
     plain()
     loop = kernels(plain) / plain_steps * len(jobs)
     print(
@@ -112,7 +108,7 @@ def throughput(job_of: Callable[[], Job]) -> None:
     context = multiprocessing.get_context("fork")
 
     def together(number: int) -> float:
-        workers = [context.Process(target=alone, args=(job_of(), CPU)) for _ in range(number)]
+        workers = [context.Process(target=train_alone, args=(job_of(), CPU)) for _ in range(number)]
         start = time.perf_counter()
         for worker in workers:
             worker.start()
@@ -138,17 +134,16 @@ def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
 
     plain()
     loop = statistics.median(1 / clock(plain) for _ in range(ROUNDS))
-    training = stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), device)
+    training = stack_of(jobs, device)
     marks: list[float] = []
 
     def run() -> None:
         epochs = 0
         while epochs < ROUNDS + 1:
-            for place in training._places:
-                place.order = place.order or place.trainee.begin_epoch()
+            training.begin_epochs()
             start = time.perf_counter()
-            while all(place.order for place in training._places):
-                training._round()
+            while all(replica.order for replica in training.active):
+                training.round()
             torch.cuda.synchronize()
             marks.append(time.perf_counter() - start)
             epochs += 1

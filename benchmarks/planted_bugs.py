@@ -110,7 +110,7 @@ BUGS = (
     ),
     Bug(
         "the learning rate is a hundredth",
-        "training/trainee.py",
+        "training/trainer.py",
         "return self.recipe.learning_rate",
         "return self.recipe.learning_rate / 100",
     ),

@@ -12,34 +12,26 @@ import time
 from pathlib import Path
 
 import torch
-from _study import Study
+from _study import Study, stack_of
 from engine import CPU, epoch_seconds, kernels
 
-from utopia.config.engine import Engine
 from utopia.config.load import load
 from utopia.plan.plan import Plan
-from utopia.training.frames import stacked
-from utopia.training.stacked import StackedTraining
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
+from utopia.training.vectorized.engine import VectorizedTraining
 
 MOVIES, FRAMES, WIDTH, ROUNDS = 8, 60, 1152, 5
 REPLICAS = (1, 3, 15)
 
 
-def stack_of(jobs: list[Job]) -> StackedTraining:
-    """The jobs as one network."""
-    return stacked(iter([(job, None) for job in jobs]), Engine(places=len(jobs)), CPU)
-
-
-def epoch(training: StackedTraining) -> None:
+def epoch(training: VectorizedTraining) -> None:
     """An epoch of every replica."""
-    for place in training._places:
-        place.order = place.trainee.begin_epoch()
-    while training._places[0].order:
-        training._round()
+    training.begin_epochs()
+    while training.active[0].order:
+        training.round()
 
 
-def stacked_seconds(training: StackedTraining) -> float:
+def stacked_seconds(training: VectorizedTraining) -> float:
     """CPU seconds of an epoch of all replicas."""
     start = time.process_time()
     epoch(training)
@@ -60,7 +52,7 @@ def main() -> None:
             jobs[model] = [study.job(run, repeat) for repeat in range(max(REPLICAS))]
         print("replicas, strategy: CPU seconds of an epoch of ET, of RMN, RMN / ET")
         for replicas in REPLICAS:
-            stacks = {model: stack_of(own[:replicas]) for model, own in jobs.items()}
+            stacks = {model: stack_of(own[:replicas], CPU) for model, own in jobs.items()}
             for training in stacks.values():
                 epoch(training)  # the first one makes what is kept
             alone, together = ({model: float("inf") for model in jobs} for _ in range(2))
@@ -68,17 +60,16 @@ def main() -> None:
                 for model, own in jobs.items():
                     alone[model] = min(alone[model], sum(epoch_seconds(job) for job in own[:replicas]))
                     together[model] = min(together[model], stacked_seconds(stacks[model]))
-            for strategy, seconds in (("alone", alone), ("stacked", together)):
+            for strategy, seconds in (("sequential", alone), ("vectorized", together)):
                 et, rmn = seconds["et"], seconds["rmn"]
                 print(f"{replicas}, {strategy}: {et:.3f}, {rmn:.3f}, {rmn / et:.2f}", flush=True)
         plain = study.run("rmn", {"training": {"epochs": 3, "selection": "last"}}, loss="mse", sampler=None)
         counts = []
         for replicas in REPLICAS:  # all movies in one round
-            training = stack_of([study.job(plain, repeat) for repeat in range(replicas)])
+            training = stack_of([study.job(plain, repeat) for repeat in range(replicas)], CPU)
             epoch(training)
-            for place in training._places:
-                place.order = place.trainee.begin_epoch()
-            counts.append(f"{replicas}: {kernels(training._round)}")
+            training.begin_epochs()
+            counts.append(f"{replicas}: {kernels(training.round)}")
         print("kernels of a round of RMN, by replicas: " + ", ".join(counts))
 
 

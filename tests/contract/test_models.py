@@ -15,7 +15,7 @@ from utopia.models._dropout import Dropout, frame_keys, number_sites
 from utopia.models._layout import Packed, Padded
 from utopia.models._learner import Learns
 from utopia.training.network import Network
-from utopia.training.stack import Stack
+from utopia.training.vectorized.stack import Stack
 
 D_IN = 32
 

@@ -22,7 +22,8 @@ from utopia.errors import ComputeError
 from utopia.models._common import Regressor
 from utopia.models._layout import Layout
 from utopia.samplers._common import Settles
-from utopia.training.chunks import Video, chunk_loss, make_chunks
+from utopia.training.chunks import Video, make_chunks
+from utopia.training.loop import chunk_loss
 from utopia.training.network import Network
 
 SUMMARY = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)

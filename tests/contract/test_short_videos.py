@@ -17,7 +17,7 @@ from utopia.models._dropout import frame_keys, number_sites, pass_keys
 from utopia.models._layout import Packed, Padded
 from utopia.models._learner import Learns
 from utopia.training.network import Network
-from utopia.training.stack import Stack
+from utopia.training.vectorized.stack import Stack
 
 D_IN = 16
 SMALL = {

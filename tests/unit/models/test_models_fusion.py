@@ -13,7 +13,7 @@ from utopia.models._common import Regressor
 from utopia.models._fusion import SliceLstm
 from utopia.models._layout import Packed, Padded
 from utopia.training.network import Network
-from utopia.training.stack import Stack
+from utopia.training.vectorized.stack import Stack
 
 D = 6
 

@@ -10,7 +10,7 @@ from utopia.config import registry
 from utopia.config.training import Training
 from utopia.training.adam import Adam
 from utopia.training.network import Network
-from utopia.training.stack import Stack
+from utopia.training.vectorized.stack import Stack
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

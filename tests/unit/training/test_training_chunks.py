@@ -1,4 +1,4 @@
-"""Packing, and the loss of a chunk written out."""
+"""Grouping, and the loss of a chunk written out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from utopia.models._common import Regressor
 from utopia.models._layout import Layout
 from utopia.samplers import tns
 from utopia.samplers._common import Samples
-from utopia.training.chunks import Video, chunk_loss, give_labels, make_chunks, pack, predict
+from utopia.training.chunks import Video, give_labels, make_chunks, predict, ragged_groups
+from utopia.training.loop import chunk_loss
 from utopia.training.network import Network
 
 SUMMARY = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)
@@ -51,9 +52,9 @@ def videos(*lengths: int) -> list[Video]:
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(1, 60))
-def test_packing_keeps_order_and_fits(lengths: list[int], rows: int) -> None:
+def test_grouping_keeps_order_and_fits(lengths: list[int], rows: int) -> None:
     given_videos = [Video(str(n), torch.zeros(frames, 1), torch.zeros(frames)) for n, frames in enumerate(lengths)]
-    groups = pack(given_videos, rows)
+    groups = ragged_groups(given_videos, rows)
     assert [video.item for group in groups for video in group] == [video.item for video in given_videos]
     assert all(len(group) == 1 or sum(len(video.x_TD) for video in group) <= rows for group in groups)
     for first, second in pairwise(groups):  # no group could have taken the next video
@@ -119,7 +120,7 @@ def test_labels_are_given_to_those_who_take_them() -> None:
     assert give_labels(abs, [])(-1) == 1
 
 
-def test_predictions_do_not_depend_on_the_packing() -> None:
+def test_predictions_do_not_depend_on_the_grouping() -> None:
     many = videos(300, 200, 100, 5)
     found = predict(NETWORK, many, CPU)
     for video in many:

@@ -18,14 +18,14 @@ from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.summaries import untrained
 from utopia.files import read_json, write_json
 from utopia.labels.filters import smoothed
-from utopia.training import store
+from utopia.training import checkpoints
 from utopia.training.clip_data import ClipData
-from utopia.training.clips import ClipTrainee, OnClips
+from utopia.training.clips import ClipTrainer, OnClips
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import best_members
 from utopia.training.settings import parse_run
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 CPU = torch.device("cpu")
 STILL = {"dropout": 0.0}
@@ -41,11 +41,11 @@ def toy(made: ClipToy, tmp_path: Path) -> ClipToy:
     return ClipToy(tmp_path, made.labels, made.features, made.truth, made.picture, made.sound)
 
 
-def trainee(toy: ClipToy, whole: bool = False, member: int = 0, **changes: Any) -> ClipTrainee:
+def trainer(toy: ClipToy, whole: bool = False, member: int = 0, **changes: Any) -> ClipTrainer:
     run = parse_run(toy.run(**changes))
     data = OnClips().load(run, toy.labels, toy.features, 1)
     replica = Replica("reactions", "official", 0, member, whole)
-    return ClipTrainee(Job(replica, run, Parts.of(run, None), data, data.folds[0], None), CPU)
+    return ClipTrainer(Job(replica, run, Parts.of(run, None), data, data.folds[0], None), CPU)
 
 
 # -- data
@@ -53,7 +53,7 @@ def trainee(toy: ClipToy, whole: bool = False, member: int = 0, **changes: Any) 
 
 def test_features_and_labels_at_the_models_rate(toy: ClipToy) -> None:
     """One step per second takes every sixth picture and label; sound as if its rows came once per second."""
-    data = trainee(toy).data
+    data = trainer(toy).data
     assert data.widths == [7, 3] and data.columns == COLUMNS and data.every == data.per_second == 6
     x_nD = data.features["t3"].numpy()  # 93 labels: 16 steps
     assert x_nD.shape == (16, 10) and data.rows["t3"] == 93
@@ -65,14 +65,14 @@ def test_features_and_labels_at_the_models_rate(toy: ClipToy) -> None:
 
 
 def test_sound_by_time_is_the_row_that_is_heard(toy: ClipToy) -> None:
-    data = trainee(toy, clips={"sound": "by_time"}).data
+    data = trainer(toy, clips={"sound": "by_time"}).data
     rows = [max(row for row in range(len(toy.sound["t6"])) if row * 0.96 <= second + 1e-9) for second in range(21)]
     assert rows[-1] == 20
     assert np.array_equal(data.features["t6"].numpy()[:, 7:], toy.sound["t6"][rows])
 
 
 def test_six_steps_per_second_take_all_rows(toy: ClipToy) -> None:
-    data = trainee(toy, clips={"rate": 6.0, "steps": 10}).data
+    data = trainer(toy, clips={"rate": 6.0, "steps": 10}).data
     assert data.every == 1
     assert np.array_equal(data.features["t0"].numpy()[:, :7], toy.picture["t0"])
     assert np.array_equal(data.features["t0"].numpy()[:, 7:], toy.sound["t0"][np.arange(60) // 6])
@@ -80,7 +80,7 @@ def test_six_steps_per_second_take_all_rows(toy: ClipToy) -> None:
 
 def test_a_rate_that_does_not_divide_the_labels_is_refused(toy: ClipToy) -> None:
     with pytest.raises(ConfigError, match=r"6 times per second, which 4 steps per second do not divide"):
-        trainee(toy, clips={"rate": 4.0})
+        trainer(toy, clips={"rate": 4.0})
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_where_damage_leaves_no_fold_the_run_is_a_declared_hole(
 @pytest.mark.parametrize(("start", "last"), [("reference", (126 - 8) // 6), ("strict", (126 - 48) // 6)])
 def test_clips_start_at_any_second_up_to_the_last(toy: ClipToy, start: str, last: int) -> None:
     """t6 has 126 labels, 21 steps; the reference counts 8 steps as 8 frames, so its last clips run beyond the end."""
-    one = trainee(toy, clips={"start": start})
+    one = trainer(toy, clips={"start": start})
     firsts = set()
     for epoch in range(200):
-        one.standing.epoch = epoch
+        one.state.epoch = epoch
         rows = one.clip_rows("t6")
         assert np.array_equal(rows, np.minimum(np.arange(rows[0], rows[0] + 8), 20))
         firsts.add(int(rows[0]))
@@ -131,15 +131,15 @@ def test_clips_start_at_any_second_up_to_the_last(toy: ClipToy, start: str, last
 
 
 def test_a_video_that_is_shorter_than_a_clip_repeats_its_last_step(toy: ClipToy) -> None:
-    one = trainee(toy, clips={"steps": 30, "start": "strict"})
+    one = trainer(toy, clips={"steps": 30, "start": "strict"})
     assert one.clip_rows("t0").tolist() == [*range(10), *[9] * 20]
 
 
 def test_every_epoch_takes_each_video_at_most_once_and_drops_what_is_left(toy: ClipToy) -> None:
-    one = trainee(toy)
+    one = trainer(toy)
     seen = []
     for epoch in range(3):
-        one.standing.epoch = epoch
+        one.state.epoch = epoch
         assert one.begin_epoch() == [0, 1] and len(one.chunks) == 2
         items = [item for group in one._groups for item in group]
         assert len(items) == len(set(items)) == 6
@@ -148,17 +148,17 @@ def test_every_epoch_takes_each_video_at_most_once_and_drops_what_is_left(toy: C
 
 
 def test_treatments_share_clips_and_other_seeds_do_not(toy: ClipToy) -> None:
-    first, second = trainee(toy), trainee(toy, loss="ccc", label_filter="median", treatment="other")
+    first, second = trainer(toy), trainer(toy, loss="ccc", label_filter="median", treatment="other")
     assert first.begin_epoch() == second.begin_epoch()
     assert torch.equal(first.chunks[0].x_RD, second.chunks[0].x_RD)
     assert not torch.equal(first.chunks[0].target_R, second.chunks[0].target_R)
-    other = trainee(toy, seed=8)
+    other = trainer(toy, seed=8)
     other.begin_epoch()
     assert not torch.equal(first.chunks[0].x_RD, other.chunks[0].x_RD)
 
 
 def test_labels_are_filtered_clip_by_clip(toy: ClipToy) -> None:
-    one = trainee(toy, label_filter="gaussian")
+    one = trainer(toy, label_filter="gaussian")
     one.begin_epoch()
     chunk, (item, *_) = one.chunks[1], one._groups[1]
     expected = smoothed(toy.truth[item][::6][one.clip_rows(item)], "gaussian")
@@ -166,7 +166,7 @@ def test_labels_are_filtered_clip_by_clip(toy: ClipToy) -> None:
 
 
 def test_rows_without_a_face_are_left_out_where_that_is_asked(toy: ClipToy) -> None:
-    one = trainee(toy, clips={"zero_rows": "mask"})
+    one = trainer(toy, clips={"zero_rows": "mask"})
     one.begin_epoch()
     item = one._groups[0][1]
     row = one.clip_rows(item)[2]
@@ -216,7 +216,7 @@ def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
         "model": STILL,
         "training": {"selection": "last", "weight_decay": 1e-3, "milestones": [2, 4], "factor": 0.5},
     }
-    fresh = trainee(toy, **changes)
+    fresh = trainer(toy, **changes)
     start = {name: value.numpy().copy() for name, value in fresh.network.state_dict().items()}
     predictions, summary, (path, _) = toy.train(chosen, engine={"strategy": chosen}, **changes)
     plain = Plain()
@@ -224,7 +224,7 @@ def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
     optimiser = torch.optim.Adam(plain.parameters(), lr=3e-3, weight_decay=1e-3)
     losses = []
     for epoch in range(5):
-        fresh.standing.epoch = epoch
+        fresh.state.epoch = epoch
         optimiser.param_groups[0]["lr"] = 3e-3 * 0.5 ** (epoch >= 2) * 0.5 ** (epoch >= 4)
         total = 0.0
         for number in fresh.begin_epoch():
@@ -336,18 +336,18 @@ def test_members_by_their_validation_loss(best: int | None, chosen: list[int]) -
 def test_a_stopped_training_goes_on_to_the_same_bytes(
     toy: ClipToy, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
-    monkeypatch.setattr(store.Keeper.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(checkpoints.HalfwayCheckpoint.__init__, "__defaults__", (0.0,))
     changes: dict[str, Any] = {"engine": {"strategy": chosen}, "members": 2, "whole": 1, "repeats": 1}
     toy.train("whole", **changes)
-    original, seen = ClipTrainee.begin_epoch, []
+    original, seen = ClipTrainer.begin_epoch, []
 
-    def stop(self: ClipTrainee) -> list[int]:
-        seen.append(self.standing.epoch)
-        if self.standing.epoch == 2 and len(seen) < 20:
+    def stop(self: ClipTrainer) -> list[int]:
+        seen.append(self.state.epoch)
+        if self.state.epoch == 2 and len(seen) < 20:
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(ClipTrainee, "begin_epoch", stop)
+    monkeypatch.setattr(ClipTrainer, "begin_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         toy.train("stopped", **changes)
     seen += [0] * 20
@@ -364,7 +364,7 @@ def test_neighbours_in_a_pack_change_nothing(toy: ClipToy) -> None:
 
 
 def test_bank_stays_where_it_is_without_a_gpu(toy: ClipToy) -> None:
-    data = trainee(toy).data
+    data = trainer(toy).data
     assert isinstance(data, ClipData) and data.on(CPU) is data.bank_ND
     assert data.features["t0"].data_ptr() == data.bank_ND.data_ptr()
 

@@ -15,9 +15,9 @@ from utopia.config.training import Training
 from utopia.errors import ConfigError
 from utopia.models._ddpg import DdpgLearner
 from utopia.models._learner import Lessons
-from utopia.training.adam import Update
+from utopia.training.adam import RecipeStep
 from utopia.training.network import Network
-from utopia.training.stack import Stack
+from utopia.training.vectorized.stack import Stack
 
 SMALL = {
     "d_model": 8,
@@ -116,7 +116,7 @@ def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
         start = torch.cat([p.detach().flatten() for p in networks[k].parameters()])
 
         def alone_update(parameters: Sequence[torch.nn.Parameter]) -> Callable[[Sequence[bool]], None]:
-            update = Update(parameters, recipe)
+            update = RecipeStep(parameters, recipe)
             return lambda moves: update() if moves[0] else None
 
         alone = DdpgLearner(networks[k].model, alone_update)  # type: ignore[arg-type]

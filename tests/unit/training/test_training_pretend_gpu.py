@@ -15,8 +15,8 @@ from pretend_gpu import DEVICE, Generator, pretend
 from utopia import arrays
 from utopia.config import registry
 from utopia.samplers import c_mixup
+from utopia.training import chunks
 from utopia.training import run as engine
-from utopia.training import stacked
 
 MODELS: dict[str, dict[str, Any]] = {
     "et": {"slices": {"enabled": True, "units": 4, "slice": 4}},
@@ -82,7 +82,7 @@ def test_full_batches_of_which_a_replica_has_fewer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str | None, strategy: str
 ) -> None:
     """Then a place of the stack has nothing to do for a while."""
-    monkeypatch.setattr(stacked, "PAIRS", 30**2)
+    monkeypatch.setattr(chunks, "PAIRS", 30**2)
     toy, changes = small(tmp_path, strategy, sampler=sampler, loss="bmc", training={"batching": "accumulate_all"})
     compare(toy, monkeypatch, **changes)
 

@@ -21,14 +21,13 @@ from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.summaries import untrained
 from utopia.files import sha256
 from utopia.losses._common import Batch
-from utopia.training import alone
-from utopia.training.chunks import pack
+from utopia.training import loop
 from utopia.training.data import load_data
-from utopia.training.frames import FrameTrainee
+from utopia.training.frames import SeriesTrainer
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import parse_run
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 TREATMENTS: dict[str, dict[str, Any]] = {
     "baseline": {"loss": "mse", "sampler": None},
@@ -120,10 +119,8 @@ def test_treatments_start_from_the_same_parameters(toy: Toy) -> None:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the replicas that are really trained from now on."""
     trained: list[str] = []
-    original = alone.train_alone
-    monkeypatch.setattr(
-        alone, "train_alone", lambda job, *rest: trained.append(job.replica.name) or original(job, *rest)
-    )
+    original = loop.train_one
+    monkeypatch.setattr(loop, "train_one", lambda job, *rest: trained.append(job.replica.name) or original(job, *rest))
     return trained
 
 
@@ -322,7 +319,7 @@ def test_full_batch_is_one_step_on_summed_gradients(toy: Toy) -> None:
     plan = arrays.load(toy.distribution)
     data = load_data(run, toy.labels, toy.features, fewest=1)
     job = Job(Replica("importance", "0", 0), run, Parts.of(run, plan), data, data.folds[0], plan)
-    network = FrameTrainee(job, pack, torch.device("cpu")).network
+    network = SeriesTrainer(job, torch.device("cpu")).network
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.load(start).under("parameters").items()})
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=0.1)
     for item in data.folds[0].train:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from utopia import arrays
 from utopia.config.engine import Engine
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError
-from utopia.training import frames, stacked, store
+from utopia.training import checkpoints, chunks
 from utopia.training import run as engine
-from utopia.training.chunks import pack
 from utopia.training.data import load_data
-from utopia.training.frames import Frames, FrameTrainee
+from utopia.training.frames import Frames, SeriesTrainer
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.run import train_runs
 from utopia.training.settings import parse_run
-from utopia.training.trainee import Job, Trainee
+from utopia.training.trainer import Job, ReplicaTrainer
+from utopia.training.vectorized.engine import VectorizedTraining
+from utopia.training.vectorized.passes import Passes
+from utopia.training.vectorized.stack import Stack
 
 SMALL_PGL = {"d_model": 16, "heads": 2, "segment_heads": 2}
 SMALL_RMN = {"d_model": 8, "units": 4, "rows": 3, "roll": 4, "training": {"epochs": 4}}
@@ -97,7 +100,7 @@ def test_both_are_the_plain_loop(toy: Toy, monkeypatch: pytest.MonkeyPatch, mode
         fold = next(fold for fold in data.folds if fold.name == entry["fold"])
         replica = Replica(entry["target"], entry["fold"], entry["repeat"])
         job = Job(replica, run, Parts.of(run, plan), data, fold, plan)
-        network = FrameTrainee(job, pack, torch.device("cpu")).network
+        network = SeriesTrainer(job, torch.device("cpu")).network
         optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=1e-3)
         losses = []
         for _ in range(3):
@@ -169,13 +172,13 @@ def test_runs_of_another_model_do_not_belong_together(toy: Toy) -> None:
 def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """With two places for six replicas that stop at different times, as many are in work as there are left."""
     sizes = []
-    original = stacked.StackedTraining._round
+    original = VectorizedTraining.round
 
-    def watch(self: stacked.StackedTraining) -> None:
-        sizes.append(len(self._places))
+    def watch(self: VectorizedTraining) -> None:
+        sizes.append(len(self.active))
         original(self)
 
-    monkeypatch.setattr(stacked.StackedTraining, "_round", watch)
+    monkeypatch.setattr(VectorizedTraining, "round", watch)
     stops = {"epochs": 40, "learning_rate": 0.02, "patience": 2}
     _, summary, _ = toy.train(engine={"strategy": "stacked", "places": 2}, training=stops, repeats=3)
     epochs = [replica["epochs"] for replica in summary["replicas"]]
@@ -191,8 +194,7 @@ def test_a_half_trained_replica_goes_on(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, chosen: str
 ) -> None:
     """Stopped in an epoch, continued from the last one kept: the same bytes as without a stop."""
-    monkeypatch.setattr(store, "KEEP_EVERY", 0.0)
-    monkeypatch.setattr(store.Keeper.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(checkpoints.HalfwayCheckpoint.__init__, "__defaults__", (0.0,))
     changes: dict[str, Any] = {"engine": {"strategy": chosen}, "repeats": 1, "loss": "bmc"}
     if model == "pgl_sum":
         pgl(toy, monkeypatch)
@@ -203,21 +205,21 @@ def test_a_half_trained_replica_goes_on(
         monkeypatch.setattr(toy, "run", lambda **more: plain | {"model": "rmn"} | more)
     toy.train("whole", **changes)
     seen = []
-    original = Trainee.begin_epoch
+    original = ReplicaTrainer.begin_epoch
 
-    def stop(self: Trainee) -> list[int]:
-        seen.append(self.standing.epoch)
-        if self.standing.epoch == 2 and self.job.fold.name == "1" and len(seen) < 20:
+    def stop(self: ReplicaTrainer) -> list[int]:
+        seen.append(self.state.epoch)
+        if self.state.epoch == 2 and self.job.fold.name == "1" and len(seen) < 20:
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(Trainee, "begin_epoch", stop)
+    monkeypatch.setattr(ReplicaTrainer, "begin_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         toy.train("stopped", **changes)
     kept = sorted(path.name for path in (toy.root / "stopped" / "replicas").iterdir())
     assert "importance.1.0.half.safetensors" in kept
     seen.clear()
-    monkeypatch.setattr(Trainee, "begin_epoch", lambda self: seen.append(self.standing.epoch) or original(self))
+    monkeypatch.setattr(ReplicaTrainer, "begin_epoch", lambda self: seen.append(self.state.epoch) or original(self))
     toy.train("stopped", **changes)
     assert min(seen) == 2
     whole, again = (toy.root / name / "replicas" for name in ("whole", "stopped"))
@@ -227,12 +229,12 @@ def test_a_half_trained_replica_goes_on(
 
 
 def test_a_failing_replica_does_not_stop_the_others(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Trainee.end_epoch
+    original = ReplicaTrainer.end_epoch
 
-    def fail(self: Trainee, total: float, *rest: Any) -> bool:
+    def fail(self: ReplicaTrainer, total: float, *rest: Any) -> bool:
         return original(self, float("nan") if self.job.replica.name == "importance.0.1" else total, *rest)
 
-    monkeypatch.setattr(Trainee, "end_epoch", fail)
+    monkeypatch.setattr(ReplicaTrainer, "end_epoch", fail)
     for chosen in ("alone", "stacked"):
         with pytest.raises(ComputeError, match=r"importance\.0\.1: the training loss is nan in epoch 1"):
             toy.train(chosen, engine={"strategy": chosen, "places": 2})
@@ -250,18 +252,17 @@ def test_long_videos_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.M
     approximate_distribution(labels=toy.labels, settings=SETTINGS, window=10, output=toy.distribution)
     changes = {"training": {"batching": "accumulate_all", "epochs": 3}, "loss": "cwl", "repeats": 1}
     whole, _, _ = toy.train("whole", engine={"strategy": "stacked"}, **changes)
-    monkeypatch.setattr(stacked, "PAIRS", 2 * 50**2)
+    monkeypatch.setattr(chunks, "PAIRS", 2 * 50**2)
     pieces, _, _ = toy.train("pieces", engine={"strategy": "stacked"}, **changes)
     close(whole, pieces, 1e-5)
 
 
-def operations(training: stacked.StackedTraining) -> int:
+def operations(training: VectorizedTraining) -> int:
     """Operations of a round that hold no other: about as many kernels as it would launch."""
     for _ in range(2):  # the first round makes what is kept
-        for place in training._places:
-            place.order = place.order or place.trainee.begin_epoch()
+        training.begin_epochs()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
-            training._round()
+            training.round()
     events = [event for event in profiler.events() or () if event.name.startswith("aten::")]
     return sum(not any(child.name.startswith("aten::") for child in event.cpu_children) for event in events)
 
@@ -272,16 +273,24 @@ def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy, model: str) -
     changes: dict[str, Any] = {"model": model, "model_config": SMALL_RMN} if model == "rmn" else {}
     run, plan = parse_run(toy.run(repeats=16, loss="cwl") | changes), arrays.load(toy.distribution)
     data = load_data(run, toy.labels, toy.features, fewest=2)
-    found = {}
+    found, cpu = {}, torch.device("cpu")
+    make = partial(SeriesTrainer, device=cpu, padded=True)
     for number in (1, 16):
         replicas = [Replica("importance", "0", repeat) for repeat in range(number)]
         jobs = [(Job(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas]
-        found[number] = operations(frames.stacked(iter(jobs), Engine(places=number), torch.device("cpu")))
+        found[number] = operations(VectorizedTraining(iter(jobs), make, Engine(places=number), cpu))
     assert found[16] < 1.2 * found[1]
 
 
 # What uses memory: a replica's own tensors, the stack's, a round, an epoch's end, the last predictions.
-MEMORY = ["FrameTrainee.__init__", "Stack.__init__", "_add_gradients", "_predict", "Trainee.result", "Stack.put"]
+MEMORY = [
+    "SeriesTrainer.__init__",
+    "Stack.__init__",
+    "Passes.add_gradients",
+    "Passes.predict",
+    "ReplicaTrainer.result",
+    "Stack.put",
+]
 
 
 @pytest.mark.parametrize("spot", MEMORY)
@@ -291,12 +300,11 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
     changes: dict[str, Any] = {"repeats": 3, "loss": "cwl", "sampler": "tns", "training": recipe}
     whole, one, _ = toy.train("whole", engine={"strategy": "stacked", "places": 4}, **changes)
     kind, _, name = spot.rpartition(".")
-    owners: dict[str, Any] = {"FrameTrainee": FrameTrainee, "Trainee": Trainee, "Stack": stacked.Stack}
-    owner = owners.get(kind, stacked.StackedTraining)
+    owner: Any = {owner.__name__: owner for owner in (SeriesTrainer, ReplicaTrainer, Stack, Passes)}[kind]
     original, places, calls = getattr(owner, name), [4], [0]
-    watched = stacked.StackedTraining._open
+    watched = VectorizedTraining._fill
 
-    def count(self: stacked.StackedTraining) -> None:
+    def count(self: VectorizedTraining) -> None:
         places[0] = self._most
         watched(self)
 
@@ -306,7 +314,7 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
         return original(self, *rest, **more)
 
-    monkeypatch.setattr(stacked.StackedTraining, "_open", count)
+    monkeypatch.setattr(VectorizedTraining, "_fill", count)
     monkeypatch.setattr(owner, name, capped)
     halved, two, _ = toy.train("halved", engine={"strategy": "stacked", "places": 4}, **changes)
     assert places[0] in (1, 2) and len(two["replicas"]) == len(one["replicas"]) == 6
@@ -318,6 +326,6 @@ def test_one_replica_that_does_not_fit_is_an_error(toy: Toy, monkeypatch: pytest
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(Trainee, "begin_epoch", full)
+    monkeypatch.setattr(ReplicaTrainer, "begin_epoch", full)
     with pytest.raises(ComputeError, match=r"run toy\.et\.baseline, replica .*memory.*\(CUDA out of memory\.\)"):
         toy.train(engine={"strategy": chosen, "places": 4})

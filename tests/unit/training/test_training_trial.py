@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from utopia.config.load import load
 from utopia.plan import rates
 from utopia.plan.plan import Plan
 from utopia.training import trial
+from utopia.training.trainer import Job
 
 
 def test_all_of_the_miniature_can_be_tried() -> None:
@@ -47,21 +51,18 @@ def test_what_cannot_be_tried_is_left_out_with_the_reason() -> None:
     assert list(found["left_out"]) == ["x"] and "no_such" in found["left_out"]["x"] and not found["training"]
 
 
-def test_a_longer_training_costs_no_more_per_frame_and_epoch(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_longer_training_costs_no_more_per_frame_and_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rate is that of an epoch: what a training's start costs is not in it."""
     study = trial.RandomStudy(tmp_path, 3, 40, 16)
     plan = Plan(load({"study": "miniature", "results": "/nowhere"}))
     settings = next(run for run in plan.runs.values() if run.settings.get("model") == "et").settings["model_config"]
     counted: list[int] = []
-    original = trial.alone
+    original = trial.train_one
 
-    def counting(job, device):  # type: ignore[no-untyped-def]
+    def counting(job: Job, *rest: Any) -> Any:
         counted.append(job.run.settings["training"]["epochs"])
-        return original(job, device)
+        return original(job, *rest)
 
-    trial.alone = counting
-    try:
-        assert trial.training_seconds(study, "et", {**settings, "slices": {"enabled": False}}) > 0
-    finally:
-        trial.alone = original
+    monkeypatch.setattr(trial, "train_one", counting)
+    assert trial.training_seconds(study, "et", {**settings, "slices": {"enabled": False}}) > 0
     assert counted == [1, 1, 3]

@@ -15,21 +15,21 @@ import pytest
 from conftest import Toy
 
 from utopia.errors import ComputeError, InputError
-from utopia.training import alone
-from utopia.training.trainee import Job
+from utopia.training import loop
+from utopia.training.trainer import Job
 
 Do = Callable[[Job], None]
 
 
 def before_each(monkeypatch: pytest.MonkeyPatch, do: Do) -> None:
     """Have every process do something before each training; workers are forks, so they do it too."""
-    original = alone.train_alone
+    original = loop.train_one
 
     def first(job: Job, *rest: Any) -> Any:
         do(job)
         return original(job, *rest)
 
-    monkeypatch.setattr(alone, "train_alone", first)
+    monkeypatch.setattr(loop, "train_one", first)
 
 
 def note_process(folder: Path) -> Do:

@@ -58,7 +58,7 @@ class Adam:
         return {f"{kind}.{i}": tensor for kind, tensors in kinds.items() for i, tensor in enumerate(tensors)}
 
 
-class Update:
+class RecipeStep:
     """One step by the recipe: clip the gradients, step, forget them."""
 
     def __init__(self, parameters: Sequence[Parameter], recipe: Training) -> None:
@@ -71,8 +71,3 @@ class Update:
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self._clip_norm)
         self.optimiser.step()
-
-
-def make_update(parameters: Sequence[Parameter], recipe: Training) -> Update:
-    """An optimiser of some parameters by the recipe."""
-    return Update(parameters, recipe)

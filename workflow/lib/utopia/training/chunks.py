@@ -1,7 +1,8 @@
 """Chunks: videos that go through the network together, one after another, with their loss weights and their sampler.
 
-On a CPU packed rows without padding are the fastest, and two thousand rows at a time make its matrix products
-efficient. In shapes: R rows of a chunk, Q new samples, V videos, b bins.
+Videos differ in length. Where they are ragged, the rows of one follow those of another, without padding: that is the
+fastest on a CPU, and two thousand rows at a time make its matrix products efficient. Where they are padded to one
+length, those of a similar length go together. In shapes: R rows of a chunk, Q new samples, V videos, b bins.
 """
 
 # ruff: noqa: N815 - fields carry their shape
@@ -20,14 +21,15 @@ from torch import Tensor, nn
 
 from utopia import seeds
 from utopia.distribution.series import Series
-from utopia.losses._common import Batch, Loss
+from utopia.losses._common import Loss
 from utopia.models._dropout import counted, frame_keys, pass_keys
 from utopia.models._layout import Packed
 from utopia.samplers._common import Sampler, Samples
-from utopia.training.network import Network
 
 ROWS = 2048
-"""Most rows of a chunk of several videos."""
+"""Most rows of a ragged chunk of several videos."""
+PAIRS = 2**24
+"""Most pairs of frames, V T^2, of a padded chunk: bounds the memory that attention takes."""
 
 MakeSampler = Callable[[Sequence[Series], Tensor, torch.device], Sampler]
 
@@ -47,7 +49,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Videos packed for training, on the device."""
+    """Videos to train on, as ragged rows on the device."""
 
     x_RD: Tensor
     rows: Packed
@@ -63,7 +65,7 @@ class Chunk:
     sampler: Sampler | None
 
 
-def pack(videos: Iterable[Video], rows: int = ROWS) -> list[list[Video]]:
+def ragged_groups(videos: Iterable[Video], rows: int = ROWS) -> list[list[Video]]:
     """Group videos, in order, so that a group has at most `rows` rows; a longer video is a group of its own."""
     groups: list[list[Video]] = []
     filled = rows + 1
@@ -76,6 +78,18 @@ def pack(videos: Iterable[Video], rows: int = ROWS) -> list[list[Video]]:
     return groups
 
 
+def padded_groups(videos: Sequence[Video]) -> list[list[Video]]:
+    """Group videos of similar length, the longest first: a padded group has at most `PAIRS` pairs of frames."""
+    groups: list[list[Video]] = []
+    longest = 0
+    for video in sorted(videos, key=lambda video: (-len(video.x_TD), video.item)):
+        if not groups or (len(groups[-1]) + 1) * longest**2 > PAIRS:
+            groups.append([])
+            longest = len(video.x_TD)
+        groups[-1].append(video)
+    return groups
+
+
 def give_labels(function: Callable[..., Any], labels: Sequence[np.ndarray]) -> Callable[..., Any]:
     """The function with the labels of all training videos filled in, if it takes them."""
     return partial(function, labels=labels) if "labels" in inspect.signature(function).parameters else function
@@ -84,17 +98,17 @@ def give_labels(function: Callable[..., Any], labels: Sequence[np.ndarray]) -> C
 def make_chunks(
     groups: Sequence[Sequence[Video]], loss: Loss, make_sampler: MakeSampler | None, device: torch.device
 ) -> list[Chunk]:
-    """Pack groups of training videos. The loss sees all of them at once, so that it may pool their statistics."""
+    """Chunks of groups of training videos. The loss sees all videos at once, so that it may pool their statistics."""
     series = [[video.series for video in group if video.series is not None] for group in groups]
     target = [torch.cat([video.target_T for video in group]).to(device) for group in groups]
     labels = [video.target_T.double().numpy() for group in groups for video in group]
     build = give_labels(make_sampler, labels) if make_sampler else None
     samplers = [build(*pair, device) for pair in zip(series, target, strict=True)] if build else None
     needs = [need_b for sampler in samplers for need_b in sampler.needs] if samplers else None
-    weights = iter(give_labels(loss.weights, labels)([one for group in series for one in group], needs))
+    weights = iter(give_labels(loss.weights, labels)([video for group in series for video in group], needs))
     chunks = []
     for number, group in enumerate(groups):
-        own = [next(weights) for _ in group]
+        weights_of_group = [next(weights) for _ in group]
         lengths = [len(video.x_TD) for video in group]
         chunks.append(
             Chunk(
@@ -103,12 +117,14 @@ def make_chunks(
                 key_R=frame_keys([video.number for video in group], lengths, device),
                 new_key=seeds.derive(group[0].number, "new samples"),
                 target_R=target[number],
-                bin_R=torch.as_tensor(np.concatenate([one.bin for one in series[number]]), device=device),
+                bin_R=torch.as_tensor(np.concatenate([video.bin for video in series[number]]), device=device),
                 video_R=torch.repeat_interleave(torch.arange(len(group)), torch.tensor(lengths)).to(device),
                 weight_R=torch.as_tensor(
-                    np.concatenate([one.frame_T for one in own]), dtype=torch.float32, device=device
+                    np.concatenate([own.frame_T for own in weights_of_group]), dtype=torch.float32, device=device
                 ),
-                new_weight_Vb=torch.as_tensor(np.stack([one.new_b for one in own]), dtype=torch.float32, device=device),
+                new_weight_Vb=torch.as_tensor(
+                    np.stack([own.new_b for own in weights_of_group]), dtype=torch.float32, device=device
+                ),
                 sampler=samplers[number] if samplers else None,
             )
         )
@@ -146,41 +162,29 @@ def new_keys(chunk: Chunk, number: int, epoch_seed: int) -> Tensor:
     return pass_keys(counted(chunk.new_key, torch.arange(number, device=chunk.key_R.device)), epoch_seed)
 
 
-def chunk_loss(
-    network: Network, chunk: Chunk, loss: Loss, generator: torch.Generator, epoch_seed: int | None = None
-) -> Tensor:
-    """The forward pass in training: encode, add new samples, regress, and sum the videos' losses (a scalar tensor).
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    videos: Sequence[Video],
+    device: torch.device,
+    rows: int = ROWS,
+    lengths: Callable[[Video], list[int]] = lambda video: [len(video.x_TD)],
+) -> dict[str, np.ndarray]:
+    """Predictions of each row of each video by its id (float32), in evaluation mode: no dropout, no new samples.
 
     Args:
-        network: in training mode.
-        chunk: videos.
-        loss: their loss.
-        generator: the replica's stream for new samples.
-        epoch_seed: the replica's seed of dropout in this epoch; None: dropout from torch's own stream.
+        network: left in training mode.
+        videos: what is predicted.
+        device: where.
+        rows: most rows at once.
+        lengths: of the pieces that a video is predicted in.
     """
-    keys_R = None if epoch_seed is None else pass_keys(chunk.key_R, epoch_seed)
-    feature_Rd = network.encode(chunk.x_RD, chunk.rows, keys_R)
-    new = None
-    if chunk.sampler is not None:
-        new = chunk.sampler.draw(feature_Rd, generator)
-        feature_Rd = torch.cat([feature_Rd, new.feature_Qd])
-        if keys_R is not None and epoch_seed is not None:
-            keys_R = torch.cat([keys_R, new_keys(chunk, len(new.target_Q), epoch_seed)])
-    y_R, known = network.head(feature_Rd, keys_R), labelled(chunk, new)
-    batch = Batch(y_R, known.target_R, known.weight_R, known.video_R, known.bin_R, feature_Rd)
-    value: Tensor = loss(batch)
-    return value
-
-
-@torch.inference_mode()
-def predict(network: nn.Module, videos: Sequence[Video], device: torch.device) -> dict[str, np.ndarray]:
-    """Predictions y_T (float32) of each video by its id, in evaluation mode: no dropout, no new samples."""
     network.eval()
-    found: dict[str, np.ndarray] = {}
-    for group in pack(videos):
-        lengths = [len(video.x_TD) for video in group]
-        y_R = network(torch.cat([video.x_TD for video in group]).to(device), lengths)
-        for video, y_T in zip(group, y_R.float().cpu().split(lengths), strict=True):
-            found[video.item] = y_T.numpy()
+    predictions: dict[str, np.ndarray] = {}
+    for group in ragged_groups(videos, rows):
+        pieces = [length for video in group for length in lengths(video)]
+        y_R = network(torch.cat([video.x_TD for video in group]).to(device), pieces).float().cpu()
+        for video, y_T in zip(group, y_R.split([len(video.x_TD) for video in group]), strict=True):
+            predictions[video.item] = y_T.numpy()
     network.train()
-    return found
+    return predictions

@@ -6,52 +6,44 @@ In shapes: V videos of a step, L steps of a clip, C reactions, n rows of an item
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from utopia import seeds
 from utopia.config import registry
 from utopia.config.clips import ClipTraining
-from utopia.errors import ComputeError, ConfigError
+from utopia.errors import ConfigError
 from utopia.evaluation.reactions import correlations, of_video, of_videos
 from utopia.labels.dense import dense
 from utopia.labels.filters import smoothed
 from utopia.models._common import Regressor, activation_for
 from utopia.models._dropout import frame_keys
 from utopia.models._layout import Packed
-from utopia.training.alone import each_alone
-from utopia.training.chunks import Chunk, Video, pack
+from utopia.training.chunks import Chunk, Video
 from utopia.training.clip_data import ClipData, load_clip_data
-from utopia.training.clips_stacked import StackedClips
 from utopia.training.parts import Parts
 from utopia.training.settings import Run
-from utopia.training.store import Keeper
-from utopia.training.trainee import Fitted, Job, Predict, Trainee
+from utopia.training.trainer import Job, Predict, ReplicaTrainer
 
 ROWS = 8192
-"""Most rows that are predicted at once."""
+"""Most rows that are predicted at once, where they are not padded."""
+TOGETHER = 128
+"""Most clips that are predicted at once, where they are padded."""
 
 
 class OnClips:
-    """How runs on clips are trained; see `utopia.training.run.Way`."""
+    """How runs on clips are trained; see `utopia.training.trainer.TrainingMode`."""
 
     def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> ClipData:
         """See `load_clip_data`."""
         return load_clip_data(run, labels, features, recipe_of(run, Parts.of(run, None)).clips, fewest)
 
-    def trained(
-        self, run: Run, waiting: Iterator[tuple[Job, Keeper | None]], device: torch.device
-    ) -> Iterator[tuple[Job, Fitted | ComputeError]]:
-        """Every replica, as it is done, by the strategy that fits."""
-        make = partial(ClipTrainee, device=device)
-        if run.strategy(device.type) == "stacked":
-            return StackedClips(waiting, make, run.engine, device).outcomes()
-        return each_alone(waiting, make, device)
+    def trainer(self, job: Job, device: torch.device, padded: bool) -> ClipTrainer:
+        """See `ClipTrainer`."""
+        return ClipTrainer(job, device, padded)
 
 
 WAY = OnClips()
@@ -86,15 +78,17 @@ def recipe_of(run: Run, parts: Parts) -> ClipTraining:
     return recipe
 
 
-class ClipTrainee(Trainee):
+class ClipTrainer(ReplicaTrainer):
     """A replica that learns random clips."""
 
     recipe: ClipTraining
+    fixed_chunks = False
+    rows_at_once = ROWS
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
         assert isinstance(job.data, ClipData)
         self.data = job.data
-        super().__init__(job, device)
+        super().__init__(job, device, padded)
         self._bank_ND = self.data.on(device)
         clips = self.recipe.clips
         self._last = {item: self._last_start(item) for item in self.fitted}
@@ -130,12 +124,12 @@ class ClipTrainee(Trainee):
     @property
     def learning_rate(self) -> float:
         """Of this epoch, by the milestones."""
-        return self.recipe.rate_of(self.standing.epoch)
+        return self.recipe.rate_of(self.state.epoch)
 
     def begin_epoch(self) -> list[int]:
         """The steps. Videos are shuffled into them; those left over are dropped."""
         super().begin_epoch()
-        shuffle = torch.Generator().manual_seed(seeds.derive(self._stream("order"), self.standing.epoch))
+        shuffle = torch.Generator().manual_seed(seeds.derive(self._stream("order"), self.state.epoch))
         order = [self.fitted[number] for number in torch.randperm(len(self.fitted), generator=shuffle).tolist()]
         batch = self.recipe.clips.batch
         self._groups = [order[step * batch : (step + 1) * batch] for step in range(self.total_of)]
@@ -153,7 +147,7 @@ class ClipTrainee(Trainee):
     def clip_rows(self, item: str) -> np.ndarray:
         """Rows [L] of an item that this epoch's clip consists of; beyond its end the last one is repeated."""
         clips, data = self.recipe.clips, self.data
-        seed = seeds.derive(self._stream("clips"), self.standing.epoch, item)
+        seed = seeds.derive(self._stream("clips"), self.state.epoch, item)
         second = seed % (self._last[item] + 1)
         start = second * data.per_second // data.every
         return np.minimum(np.arange(start, start + clips.steps), len(data.features[item]) - 1)
@@ -192,25 +186,25 @@ class ClipTrainee(Trainee):
 
     @property
     def watched(self) -> Sequence[Video]:
-        """See `Trainee.watched`: some videos every few epochs, and after the last one."""
-        epoch = self.standing.epoch + 1
+        """See `ReplicaTrainer.watched`: some videos every few epochs, and after the last one."""
+        epoch = self.state.epoch + 1
         return self._watched if epoch % self.recipe.validate_every == 0 or epoch >= self.recipe.epochs else []
 
     @property
     def predicted(self) -> Sequence[Video]:
-        """See `Trainee.predicted`: the validation videos, where they were not learned, and those without labels."""
+        """See `ReplicaTrainer.predicted`: the validation videos, unless learned, and those without labels."""
         return self._predicted
 
     def watch(self, predict_now: Predict) -> None:
-        """See `Trainee.watch`: 1 - correlation."""
+        """See `ReplicaTrainer.watch`: 1 - correlation."""
         if not self._watched:
             return
         value = None
         if videos := self.watched:
-            found = predict_now(videos)
-            r = [of_video(correlations(found[video.item], self._label(video))) for video in videos]
+            predictions = predict_now(videos)
+            r = [of_video(correlations(predictions[video.item], self._label(video))) for video in videos]
             value = self.finite(1 - of_videos(r), "validation loss")
-        self.standing.history.validation.append(value)
+        self.state.history.validation.append(value)
 
     def _label(self, video: Video) -> np.ndarray:
         if len(video.target_T):
@@ -218,41 +212,32 @@ class ClipTrainee(Trainee):
         labels = self.data.labels  # of a training video that is held out
         return np.asarray(labels.label(video.item, self.job.replica.target))
 
-    def cut(self, video: Video) -> list[int]:
+    def lengths(self, video: Video) -> list[int]:
         """Steps of the consecutive clips that a video is predicted in; the last one is shorter."""
-        steps, whole = self.recipe.clips.steps, len(video.x_TD)
-        return [min(steps, whole - start) for start in range(0, whole, steps)]
+        steps, rows = self.recipe.clips.steps, len(video.x_TD)
+        return [min(steps, rows - start) for start in range(0, rows, steps)]
 
-    def joined(self, video: Video, y_nC: np.ndarray) -> np.ndarray:
+    def joined(self, video: Video, y_T: np.ndarray) -> np.ndarray:
         """Predictions y_TC at the labels' rate, float32."""
-        return dense(y_nC, self.data.every, self.data.rows[video.item]).astype(np.float32)
+        return dense(y_T, self.data.every, self.data.rows[video.item]).astype(np.float32)
 
-    @torch.inference_mode()
-    def predict(self, network: nn.Module, videos: Sequence[Video]) -> dict[str, np.ndarray]:
-        """See `Trainee.predict`; y_TC of each video."""
-        network.eval()
-        found: dict[str, np.ndarray] = {}
-        for group in pack(videos, ROWS):
-            lengths = [length for video in group for length in self.cut(video)]
-            y_RC = network(torch.cat([video.x_TD for video in group]).to(self.device), lengths).float().cpu()
-            for video, y_nC in zip(group, y_RC.split([len(video.x_TD) for video in group]), strict=True):
-                found[video.item] = self.joined(video, y_nC.numpy())
-        network.train()
-        return found
+    def prediction_groups(self, pieces: Sequence[Video]) -> list[list[Video]]:
+        """See `ReplicaTrainer.prediction_groups`: nearly all clips are equally long, so they stay in order."""
+        return [list(pieces[start : start + TOGETHER]) for start in range(0, len(pieces), TOGETHER)]
 
 
 class _Clips(Sequence[Chunk]):
     """The steps of an epoch, each made when it is asked for; the last one is kept."""
 
-    def __init__(self, trainee: ClipTrainee) -> None:
-        self._trainee = trainee
+    def __init__(self, trainer: ClipTrainer) -> None:
+        self._trainer = trainer
         self._kept: tuple[tuple[int, int], Chunk] | None = None
 
     def __len__(self) -> int:
-        return self._trainee.total_of
+        return self._trainer.total_of
 
     def __getitem__(self, number: int) -> Chunk:  # type: ignore[override]
-        place = self._trainee.standing.epoch, number
+        place = self._trainer.state.epoch, number
         if self._kept is None or self._kept[0] != place:
-            self._kept = place, self._trainee.step(number)
+            self._kept = place, self._trainer.step(number)
         return self._kept[1]

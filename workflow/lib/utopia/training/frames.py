@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from utopia import seeds
 from utopia.arrays import Arrays
 from utopia.config import registry
-from utopia.config.engine import Engine
 from utopia.distribution.series import read_series
-from utopia.errors import ComputeError, ConfigError, InputError
+from utopia.errors import ConfigError, InputError
 from utopia.models._learner import Diagnoses
 from utopia.samplers._common import Settles
-from utopia.training.alone import each_alone, train_alone
-from utopia.training.chunks import MakeSampler, Video, make_chunks, pack, predict
+from utopia.training.chunks import MakeSampler, Video, make_chunks, padded_groups, ragged_groups
 from utopia.training.data import Data, load_data
 from utopia.training.settings import Run
-from utopia.training.stacked import StackedTraining, by_length
-from utopia.training.store import Keeper
-from utopia.training.trainee import Fitted, Job, Predict, Trainee
-
-Grouping = Callable[[Sequence[Video]], list[list[Video]]]
+from utopia.training.trainer import Job, Predict, ReplicaTrainer
 
 
 class Frames:
-    """How runs on whole series are trained; see `utopia.training.run.Way`."""
+    """How runs on whole series are trained; see `utopia.training.trainer.TrainingMode`."""
 
     def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
         """See `load_data`."""
         return load_data(run, labels, features, fewest=fewest)
 
-    def trained(
-        self, run: Run, waiting: Iterator[tuple[Job, Keeper | None]], device: torch.device
-    ) -> Iterator[tuple[Job, Fitted | ComputeError]]:
-        """Every replica, as it is done, by the strategy that fits."""
-        if run.strategy(device.type) == "stacked":
-            return stacked(waiting, run.engine, device).outcomes()
-        return each_alone(waiting, partial(FrameTrainee, grouping=pack, device=device), device)
+    def trainer(self, job: Job, device: torch.device, padded: bool) -> SeriesTrainer:
+        """See `SeriesTrainer`."""
+        return SeriesTrainer(job, device, padded)
 
 
 WAY = Frames()
 
 
-def stacked(waiting: Iterator[tuple[Job, Keeper | None]], engine: Engine, device: torch.device) -> StackedTraining:
-    """Replicas trained as one network."""
-    return StackedTraining(waiting, partial(FrameTrainee, grouping=by_length, device=device), engine, device)
-
-
-def alone(job: Job, device: torch.device) -> Fitted:
-    """A replica trained by itself."""
-    return train_alone(job, partial(FrameTrainee, grouping=pack, device=device), device)
-
-
-class FrameTrainee(Trainee):
+class SeriesTrainer(ReplicaTrainer):
     """A replica that learns every frame of its videos, with the label distribution's weights and samples.
 
     Raises:
@@ -67,8 +46,8 @@ class FrameTrainee(Trainee):
         InputError: labels, features and distribution of an item do not fit one another.
     """
 
-    def __init__(self, job: Job, grouping: Grouping, device: torch.device) -> None:
-        super().__init__(job, device)
+    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
+        super().__init__(job, device, padded)
         run, replica = job.run, job.replica
         if self.recipe.selection == "best_validation":
             raise ConfigError(
@@ -77,7 +56,9 @@ class FrameTrainee(Trainee):
                 remedy="set `selection: early_stopping`, which holds out training videos",
             )
         videos = [self._training_video(item) for item in self.fitted]
-        groups = grouping(videos) if self.recipe.batching == "accumulate_all" else [[video] for video in videos]
+        groups = [[video] for video in videos]
+        if self.recipe.batching == "accumulate_all":
+            groups = padded_groups(videos) if padded else ragged_groups(videos)
         self.chunks = make_chunks(groups, self.loss, self._make_sampler() if run.sampler else None, device)
         self.total_of = len(self.fitted)
         once = replica.stream(run, "samples once")
@@ -87,32 +68,28 @@ class FrameTrainee(Trainee):
         self._validation = [_video(job.data, item, replica.target) for item in self.held_out]
         self._test = [_video(job.data, item, replica.target, judged=True) for item in job.fold.test]
 
-    def predict(self, network: nn.Module, videos: Sequence[Video]) -> dict[str, np.ndarray]:
-        """See `Trainee.predict`; y_T of each video."""
-        return predict(network, videos, self.device)
-
     @property
     def watched(self) -> Sequence[Video]:
-        """See `Trainee.watched`."""
+        """See `ReplicaTrainer.watched`."""
         return self._test if self.recipe.selection == "best_test" else self._validation
 
     @property
     def predicted(self) -> Sequence[Video]:
-        """See `Trainee.predicted`."""
+        """See `ReplicaTrainer.predicted`."""
         return self._test
 
     def watch(self, predict_now: Predict) -> None:
-        """See `Trainee.watch`: the mean over videos of the mean squared error."""
+        """See `ReplicaTrainer.watch`: the mean over videos of the mean squared error."""
         if not self.watched:
             return
         error = _mean_error(predict_now(self.watched), self.watched)
         if self.recipe.selection == "best_test":
-            self.standing.history.test.append(self.finite(error, "test error"))
+            self.state.history.test.append(self.finite(error, "test error"))
         else:
-            self.standing.history.validation.append(self.finite(error, "validation loss"))
+            self.state.history.validation.append(self.finite(error, "validation loss"))
 
     def diagnose(self) -> dict[str, float | None]:
-        """See `Trainee.diagnose`; on the test items."""
+        """See `ReplicaTrainer.diagnose`; on the test items."""
         model = self.network.model
         if not isinstance(model, Diagnoses):
             return {}

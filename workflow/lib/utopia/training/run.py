@@ -7,36 +7,27 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from utopia import arrays, files, memory
 from utopia.errors import ComputeError, ConfigError
+from utopia.training.checkpoints import HalfwayCheckpoint, checkpoint_path, load_replica, save_replica
 from utopia.training.data import Data
+from utopia.training.loop import train_sequential
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import best_members
 from utopia.training.settings import Run
-from utopia.training.store import Keeper, checkpoint_path, load_replica, save_replica
-from utopia.training.trainee import Fitted, Job
+from utopia.training.trainer import Fitted, Job, TrainingMode
+from utopia.training.vectorized.engine import train_vectorized
 from utopia.training.workers import Ended, spread
 
 Progress = Callable[[int, int, str], None]
-
-
-class Way(Protocol):
-    """How runs of a kind are trained: on whole series (`frames`) or on clips of them (`clips`)."""
-
-    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
-        """What the replicas of the runs share; see `data.load_data`."""
-
-    def trained(
-        self, run: Run, waiting: Iterator[tuple[Job, Keeper | None]], device: torch.device
-    ) -> Iterator[tuple[Job, Fitted | ComputeError]]:
-        """Every replica, as it is done, or why it could not be trained."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def train_runs(
     *,
     labels: Path,
     features: list[Path],
-    way: Way,
+    way: TrainingMode,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -165,24 +156,37 @@ def train_runs(
 
 
 def _trained(
-    queue: Sequence[tuple[Job, str]], numbers: Iterator[int], places: Sequence[Path], way: Way, device: torch.device
+    queue: Sequence[tuple[Job, str]],
+    numbers: Iterator[int],
+    places: Sequence[Path],
+    way: TrainingMode,
+    device: torch.device,
 ) -> Generator[Ended, None, None]:
     """Train and store the replicas of a queue that have these numbers; each as it is done."""
     if not queue:
         return
     number_of = {id(job): number for number, (job, _) in enumerate(queue)}
-    keepers = ((queue[number][0], Keeper(places[number], queue[number][1])) for number in numbers)
+    waiting = ((queue[number][0], HalfwayCheckpoint(places[number], queue[number][1])) for number in numbers)
     started = time.perf_counter()
-    for job, outcome in way.trained(queue[0][0].run, keepers, device):
+    for job, outcome in _outcomes(queue[0][0].run, waiting, way, device):
         number = number_of[id(job)]
         key, path = queue[number][1], places[number]
         if isinstance(outcome, ComputeError):
             yield Ended(number, 0.0, outcome)
             continue
         save_replica(path, key, job.replica, job.replica.seed(job.run), outcome)
-        Keeper(path, key).forget()
+        HalfwayCheckpoint(path, key).remove()
         seconds, started = time.perf_counter() - started, time.perf_counter()
         yield Ended(number, seconds, None)
+
+
+def _outcomes(
+    run: Run, waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]], way: TrainingMode, device: torch.device
+) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    """Every replica, as it is done, or why it could not be trained; by the strategy that fits the run."""
+    if run.strategy(device.type) == "stacked":
+        return train_vectorized(waiting, partial(way.trainer, device=device, padded=True), run.engine, device)
+    return train_sequential(waiting, partial(way.trainer, device=device, padded=False), device)
 
 
 def _check_together(runs: Sequence[Run]) -> None:

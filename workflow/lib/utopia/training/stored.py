@@ -12,17 +12,13 @@ import torch
 from utopia import arrays
 from utopia.errors import InputError
 from utopia.files import read_json
-from utopia.training.chunks import pack
-from utopia.training.clip_data import ClipData
-from utopia.training.clips import ClipTrainee
-from utopia.training.frames import FrameTrainee
-from utopia.training.run import Task, Way, mean, open_task, parts_of, prepare
-from utopia.training.store import checkpoint_path
-from utopia.training.trainee import Job, Trainee
+from utopia.training.checkpoints import checkpoint_path
+from utopia.training.run import Task, mean, open_task, parts_of, prepare
+from utopia.training.trainer import ReplicaTrainer, TrainingMode
 
 
 def predict_again(
-    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: Way
+    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: TrainingMode
 ) -> list[dict[str, np.ndarray]]:
     """The predictions of some runs of one job, from the parameters in their checkpoints alone.
 
@@ -52,7 +48,8 @@ def predict_again(
         for job in open_task(task, own, data, plans).jobs:
             if _identity(vars(job.replica)) in left_out:
                 continue
-            for item, y_T in _predicted(job, checkpoint_path(task.folder, job.replica), device).items():
+            trainer = way.trainer(job, device, padded=False)
+            for item, y_T in _predicted(trainer, checkpoint_path(task.folder, job.replica)).items():
                 members.setdefault(f"{job.replica.place}/{item}", []).append(y_T)
         found.append({name: mean(of) for name, of in members.items()})
     return found
@@ -62,13 +59,10 @@ def _identity(replica: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(replica[name] for name in ("target", "fold", "repeat", "member"))
 
 
-def _predicted(job: Job, path: Path, device: torch.device) -> dict[str, np.ndarray]:
-    trainee: Trainee = (
-        ClipTrainee(job, device) if isinstance(job.data, ClipData) else FrameTrainee(job, grouping=pack, device=device)
-    )
+def _predicted(trainer: ReplicaTrainer, path: Path) -> dict[str, np.ndarray]:
     stored = arrays.load(path).under("parameters")
     try:
-        trainee.network.load_state_dict({name: torch.as_tensor(value) for name, value in stored.items()})
+        trainer.network.load_state_dict({name: torch.as_tensor(value) for name, value in stored.items()})
     except RuntimeError as error:
         raise InputError(
             f"its parameters do not fit the model ({str(error).splitlines()[-1].strip()})",
@@ -76,4 +70,4 @@ def _predicted(job: Job, path: Path, device: torch.device) -> dict[str, np.ndarr
             why="the predictions that stand beside it were made by another network",
             remedy="train the run again: delete its folder and run the same command",
         ) from error
-    return trainee.predict(trainee.network, trainee.predicted)
+    return trainer.predict(trainer.network, trainer.predicted)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from utopia.config import registry
 from utopia.distribution.approximate import approximate_distribution
 from utopia.labels.read import Labels
 from utopia.training.data import Data, Fold
-from utopia.training.frames import alone
+from utopia.training.frames import SeriesTrainer
+from utopia.training.loop import train_one
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import Run, parse_run
-from utopia.training.trainee import Job
+from utopia.training.trainer import Job
 
 BINS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
 _VIDEOS = 3
@@ -129,12 +131,12 @@ class RandomStudy:
 
 def training_seconds(study: RandomStudy, model: str, settings: Mapping[str, Any], **changes: Any) -> float:
     """CPU seconds of a frame in an epoch of one replica, on one core."""
-    took = []
+    took, cpu = [], torch.device("cpu")
     for epochs in (_EPOCHS[0], *_EPOCHS):  # the first time is for what torch does once
         recipe = {**settings["training"], "epochs": epochs, "selection": "last"}
         run = study.run(model, {**settings, "training": recipe}, **changes)
         start = time.process_time()
-        alone(study.job(run), torch.device("cpu"))
+        train_one(study.job(run), partial(SeriesTrainer, device=cpu), cpu)
         took.append(time.process_time() - start)
     frames = sum(map(len, study.features.values()))
     return max(took[2] - took[1], 0.0) / (_EPOCHS[1] - _EPOCHS[0]) / frames

@@ -39,35 +39,35 @@ class Stack:
         self.steps_KG = self.value_KN.new_zeros(len(networks), 1)
         self._bind()
 
-    def some(self, places: Sequence[int]) -> Network:
-        """The networks at some places, in evaluation mode, as they are now."""
-        index = torch.tensor(places, device=self.value_KN.device)
+    def some(self, chosen: Sequence[int]) -> Network:
+        """Some of the networks, in evaluation mode, as they are now."""
+        index = torch.tensor(chosen, device=self.value_KN.device)
         self._set(self._some, self.value_KN.index_select(0, index), {n: b[index] for n, b in self.buffers.items()})
         return self._some
 
-    def parameters_of(self, place: int) -> dict[str, Tensor]:
-        """The state of one network, by the names of `Network.state_dict`; views of what moves."""
-        state = dict(zip(self._shapes, _unflat(self.value_KN[place], list(self._shapes.values())), strict=True))
-        return state | {name: self.buffers[name][place] for name in self._buffers}
+    def parameters_of(self, k: int) -> dict[str, Tensor]:
+        """The state of one network, by the names of `Network.state_dict`; views of what changes."""
+        state = dict(zip(self._shapes, _unflat(self.value_KN[k], list(self._shapes.values())), strict=True))
+        return state | {name: self.buffers[name][k] for name in self._buffers}
 
-    def live(self, place: int) -> dict[str, Tensor]:
-        """All that moves at a place: views."""
+    def moving(self, k: int) -> dict[str, Tensor]:
+        """All that changes of one network: views."""
         kinds = {"value": self.value_KN, "mean": self.mean_KN, "square": self.square_KN, "steps": self.steps_KG}
-        return {f"stack/{kind}": tensor[place] for kind, tensor in kinds.items()}
+        return {f"stack/{kind}": tensor[k] for kind, tensor in kinds.items()}
 
     @torch.no_grad()
-    def put(self, place: int, network: Network) -> None:
-        """Let a new replica take a place."""
-        self.value_KN[place] = _flat(network)
+    def put(self, k: int, network: Network) -> None:
+        """Let a new network replace one."""
+        self.value_KN[k] = _flat(network)
         for tensor in (self.mean_KN, self.square_KN, self.steps_KG, self.gradient_KN):
-            tensor[place] = 0
+            tensor[k] = 0
         for name in self._buffers:
-            self.buffers[name][place] = network.get_buffer(name)
+            self.buffers[name][k] = network.get_buffer(name)
 
     @torch.no_grad()
-    def keep(self, places: Sequence[int]) -> None:
-        """Give up all other places."""
-        index = torch.tensor(places, device=self.value_KN.device)
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Give up all other networks."""
+        index = torch.tensor(chosen, device=self.value_KN.device)
         self.value_KN, self.mean_KN = self.value_KN[index], self.mean_KN[index]
         self.square_KN, self.steps_KG = self.square_KN[index], self.steps_KG[index]
         self.buffers = {name: buffer[index] for name, buffer in self.buffers.items()}
@@ -111,7 +111,7 @@ class Stack:
             self._step(buffers, rate, decay)
         else:
             index = torch.tensor([k for k, moved in enumerate(moves) if moved], device=self.value_KN.device)
-            rate, decay = (one[index] if isinstance(one, Tensor) else one for one in (rate, decay))
+            rate, decay = (value[index] if isinstance(value, Tensor) else value for value in (rate, decay))
             moving = [buffer.index_select(0, index) for buffer in buffers]
             self._step(moving, rate, decay)
             for buffer, moved in zip(buffers, moving, strict=True):

@@ -1,4 +1,7 @@
-"""Training models that bring their own way to learn (`models._learner`): the engine lends labels, loss, optimisers."""
+"""Training models that bring their own learner (`models._learner`): the engine gives it labels, loss and optimisers.
+
+Here is what both strategies share, and the learner of one replica; that of stacked ones is in `vectorized.engine`.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,14 @@ from utopia.errors import ConfigError
 from utopia.losses._common import Batch, Loss
 from utopia.models._clips import ClipGrid
 from utopia.models._dropout import pass_keys
-from utopia.models._learner import Learner, Learns, Lessons, MakeUpdate, StackedLearner
-from utopia.training.adam import Update
+from utopia.models._learner import Learner, Learns, Lessons, MakeUpdate
+from utopia.training.adam import RecipeStep
 from utopia.training.chunks import Chunk
 from utopia.training.network import Network
-from utopia.training.stack import Stack
-from utopia.training.trainee import Trainee
+from utopia.training.trainer import ReplicaTrainer
 
 
-class OwnWay:
+class CustomLearner:
     """What trains the model of some replicas on a few videos at a time.
 
     Args:
@@ -37,23 +39,24 @@ class OwnWay:
         """How many videos of a replica are learnt from at a time."""
         return self._learner.together
 
-    def fit(self, trainees: Sequence[Trainee], numbers: Sequence[Sequence[int]]) -> Tensor:
+    def fit(self, trainers: Sequence[ReplicaTrainer], numbers: Sequence[Sequence[int]]) -> Tensor:
         """Train on some chunks of each replica; the sum of their losses [K].
 
         Raises:
             ConfigError: a run has a sampler; new samples have no place in a model that learns along time.
         """
-        pairs = zip(trainees, numbers, strict=True)
-        chunks = [[trainee.chunks[number] for number in own] for trainee, own in pairs]
-        return self._learner.fit(self._lessons(trainees, chunks))
+        pairs = zip(trainers, numbers, strict=True)
+        chunks = [[trainer.chunks[number] for number in chosen] for trainer, chosen in pairs]
+        return self._learner.fit(self._lessons(trainers, chunks))
 
     def state(self) -> dict[str, Tensor]:
         """What the learner keeps; the tensors themselves, with a leading axis K where replicas are stacked."""
         return {f"learner/{name}": tensor for name, tensor in self._learner.state().items()}
 
-    def _lessons(self, trainees: Sequence[Trainee], chunks: Sequence[Sequence[Chunk]]) -> Lessons:
-        every = [chunk for own in chunks for chunk in own]
-        if any(chunk.sampler is not None for chunk in every):
+    def _lessons(self, trainers: Sequence[ReplicaTrainer], chunks: Sequence[Sequence[Chunk]]) -> Lessons:
+        """The chunks of each replica as the model's learner takes them."""
+        all_chunks = [chunk for chunks_of_replica in chunks for chunk in chunks_of_replica]
+        if any(chunk.sampler is not None for chunk in all_chunks):
             raise ConfigError(
                 "this model learns along time, step by step: a sampler cannot add samples to it",
                 why="ULDA applies CWL alone to RMN",
@@ -61,77 +64,66 @@ class OwnWay:
             )
         row = 0
         videos: list[list[tuple[int, int]]] = []
-        for own in chunks:
+        for chunks_of_replica in chunks:
             videos.append([])
-            for chunk in own:
+            for chunk in chunks_of_replica:
                 videos[-1].append((row, len(chunk.x_RD)))
                 row += len(chunk.x_RD)
         target_R, weight_R, bin_R, key_R = (
-            torch.cat([getattr(chunk, name) for chunk in every]) for name in ("target_R", "weight_R", "bin_R", "key_R")
+            torch.cat([getattr(chunk, name) for chunk in all_chunks])
+            for name in ("target_R", "weight_R", "bin_R", "key_R")
         )
-        rows_K = torch.tensor([sum(frames for _, frames in own) for own in videos])
-        seed_R = torch.tensor([trainee.epoch_seed for trainee in trainees]).repeat_interleave(rows_K)
+        rows_K = torch.tensor([sum(frames for _, frames in of_replica) for of_replica in videos])
+        seed_R = torch.tensor([trainer.epoch_seed for trainer in trainers]).repeat_interleave(rows_K)
         return Lessons(
-            x_RD=torch.cat([chunk.x_RD for chunk in every]),
+            x_RD=torch.cat([chunk.x_RD for chunk in all_chunks]),
             target_R=target_R,
             weight_R=weight_R,
             key_R=pass_keys(key_R, seed_R.to(key_R.device)),
             videos=videos,
             scaled=self._network.scaled,
-            objective=_objective([trainee.loss for trainee in trainees], target_R, weight_R, bin_R),
-            epoch_seed=[trainee.epoch_seed for trainee in trainees],
-            progress=[trainee.standing.epoch / max(1, trainee.recipe.epochs - 1) for trainee in trainees],
+            objective=_objective([trainer.loss for trainer in trainers], target_R, weight_R, bin_R),
+            epoch_seed=[trainer.epoch_seed for trainer in trainers],
+            progress=[trainer.state.epoch / max(1, trainer.recipe.epochs - 1) for trainer in trainers],
         )
 
 
-class OwnWayAlone(OwnWay):
-    """Of one replica, with optimisers of its own."""
+class SequentialLearner(CustomLearner):
+    """Of one replica, with optimisers of its own.
 
-    def __init__(self, model: Learns, trainee: Trainee) -> None:
-        self._updates: list[Update] = []
-        super().__init__(trainee.network, model.learner(self._maker(trainee.recipe), trainee.samples))
+    Args:
+        model: the replica's.
+        trainer: of the replica.
+        step_loss: a step of the loss's own parameters, after each group of videos.
+    """
+
+    def __init__(self, model: Learns, trainer: ReplicaTrainer, step_loss: Callable[[], None]) -> None:
+        self._trainer, self._step_loss = trainer, step_loss
+        self._steps: list[RecipeStep] = []
+        super().__init__(trainer.network, model.learner(self._maker(trainer.recipe), trainer.samples))
+
+    def learn(self, order: Sequence[int]) -> Tensor:
+        """Train on the chunks of an epoch, in this order; the sum of their losses."""
+        total = torch.zeros((), dtype=torch.float64, device=self._trainer.device)
+        for start in range(0, len(order), self.together):
+            total += self.fit([self._trainer], [order[start : start + self.together]])[0]
+            self._step_loss()
+        return total
 
     def state(self) -> dict[str, Tensor]:
-        """See `OwnWay.state`; the optimisers' moments too."""
+        """See `CustomLearner.state`; the optimisers' moments too."""
         moving = super().state()
-        for number, update in enumerate(self._updates):
-            moving |= {f"update{number}/{name}": tensor for name, tensor in update.optimiser.state().items()}
+        for number, step in enumerate(self._steps):
+            moving |= {f"update{number}/{name}": tensor for name, tensor in step.optimiser.state().items()}
         return moving
 
     def _maker(self, recipe: Training) -> MakeUpdate:
         def make_update(parameters: Sequence[Parameter]) -> Callable[[Sequence[bool]], None]:
-            update = Update(parameters, recipe)
-            self._updates.append(update)
-            return lambda moves: update() if moves[0] else None
+            step = RecipeStep(parameters, recipe)
+            self._steps.append(step)
+            return lambda moves: step() if moves[0] else None
 
         return make_update
-
-
-class OwnWayStacked(OwnWay):
-    """Of stacked replicas, with the optimiser of their stack."""
-
-    def __init__(self, model: Learns, stack: Stack, trainees: Callable[[], Sequence[Trainee]]) -> None:
-        def make_update(parameters: Sequence[Parameter]) -> Callable[[Sequence[bool]], None]:
-            group = stack.group(parameters)
-
-            def update(moves: Sequence[bool]) -> None:
-                now = trainees()
-                rates, decays = [t.learning_rate for t in now], [t.recipe.weight_decay for t in now]
-                stack.update(rates, decays, group=group, moves=moves)
-
-            return update
-
-        learner = model.learner(make_update, trainees()[0].samples)
-        super().__init__(stack.network, learner)
-        self._stacked: StackedLearner = learner  # type: ignore[assignment]
-
-    def put(self, place: int) -> None:
-        """A new replica has taken this place."""
-        self._stacked.put(place)
-
-    def keep(self, places: Sequence[int]) -> None:
-        """Only these places are left."""
-        self._stacked.keep(places)
 
 
 def _objective(

@@ -1,5 +1,5 @@
 """Checkpoints: each finished replica is stored at once, a half-trained one every minute or two; a job that was killed
-goes on from what it finds.
+resumes from what it finds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from utopia import arrays
 from utopia.errors import InputError
 from utopia.training.replica import Replica
 from utopia.training.selection import History
-from utopia.training.trainee import Fitted, Standing
+from utopia.training.trainer import Fitted, TrainingState
 
-KEEP_EVERY = 90.0
+STORE_EVERY = 90.0
 """Seconds of training from one half-way checkpoint to the next; no number depends on it."""
 
 
@@ -62,44 +62,46 @@ def load_replica(path: Path, key: str) -> Fitted | None:
     )
 
 
-class Keeper:
-    """Stores a half-trained replica beside its checkpoint to be, `<name>.half.safetensors`, and finds it again."""
+class HalfwayCheckpoint:
+    """Stores a half-trained replica as `<name>.half.safetensors`, beside where its checkpoint will be, and finds it
+    again.
+    """
 
-    def __init__(self, checkpoint: Path, key: str, every: float = KEEP_EVERY) -> None:
+    def __init__(self, checkpoint: Path, key: str, every: float = STORE_EVERY) -> None:
         self.path, self._key, self._every = checkpoint.with_suffix(".half.safetensors"), key, every
         self._last = time.monotonic()
 
-    def resume(self, standing: Standing, live: Mapping[str, Tensor]) -> bool:
-        """Put a replica where it was, if it is found under its key: its standing, and the tensors that move."""
+    def resume(self, state: TrainingState, moving: Mapping[str, Tensor]) -> bool:
+        """Put a replica where it was, if it is found under its key: its state, and the tensors that change."""
         file = _read(self.path, self._key)
         if file is None:
             return False
         stored = file.under("live")
-        if {name: list(value.shape) for name, value in stored.items()} != {n: list(t.shape) for n, t in live.items()}:
+        if {name: list(value.shape) for name, value in stored.items()} != {n: list(t.shape) for n, t in moving.items()}:
             return False
         with torch.no_grad():
-            for name, tensor in live.items():
+            for name, tensor in moving.items():
                 tensor.copy_(torch.as_tensor(stored[name]))
-        standing.epoch, standing.history = file.meta["epoch"], History(**file.meta["history"])
+        state.epoch, state.history = file.meta["epoch"], History(**file.meta["history"])
         for epoch in file.meta["kept"]:
             kept = file.under(f"kept/{epoch}")
-            standing.kept[epoch] = {name: torch.as_tensor(value).clone() for name, value in kept.items()}
+            state.kept[epoch] = {name: torch.as_tensor(value).clone() for name, value in kept.items()}
         return True
 
-    def keep(self, standing: Standing, live: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Store the replica as it stands, if the last time is long enough ago."""
+    def store_if_due(self, state: TrainingState, moving: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Store the replica as it is, if the last time is long enough ago."""
         if time.monotonic() - self._last < self._every:
             return
-        contents = {f"live/{name}": tensor.detach().cpu().numpy() for name, tensor in live().items()}
-        for epoch, parameters in standing.kept.items():
+        contents = {f"live/{name}": tensor.detach().cpu().numpy() for name, tensor in moving().items()}
+        for epoch, parameters in state.kept.items():
             contents |= {f"kept/{epoch}/{name}": value.cpu().numpy() for name, value in parameters.items()}
-        history = asdict(standing.history)
-        meta = {"key": self._key, "epoch": standing.epoch, "kept": list(standing.kept), "history": history}
+        history = asdict(state.history)
+        meta = {"key": self._key, "epoch": state.epoch, "kept": list(state.kept), "history": history}
         arrays.save(self.path, contents, meta)
         self._last = time.monotonic()
 
-    def forget(self) -> None:
-        """Remove what was kept: the replica is done."""
+    def remove(self) -> None:
+        """Remove it: the replica is done."""
         self.path.unlink(missing_ok=True)
 
 

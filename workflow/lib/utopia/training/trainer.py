@@ -1,7 +1,8 @@
-"""A replica in training: its network, videos, loss, random streams and history, from its identity alone.
+"""The trainer of a replica: its network, videos, loss, random streams and history, from its identity alone.
 
-A strategy (`alone`, `stacked`) moves the parameters; everything else that a replica needs is here, so that nothing that
-other replicas do can change its numbers.
+A strategy (`loop`, `vectorized`) moves the parameters; everything else that a replica needs is here, so that nothing
+that other replicas do can change its numbers. How videos become chunks, and what is predicted, is left to the training
+mode (`frames`, `clips`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from utopia.config.training import Training
 from utopia.errors import ComputeError
 from utopia.losses._common import Loss
 from utopia.models._common import Regressor, activation_for
-from utopia.training.chunks import Chunk, Video
+from utopia.training.chunks import ROWS, Chunk, Video, padded_groups, predict
 from utopia.training.data import Data, Fold, moments
 from utopia.training.network import Network
 from utopia.training.parts import Parts
@@ -70,8 +72,8 @@ class Job:
 
 
 @dataclass
-class Standing:
-    """How far a replica is: what a strategy moves on epoch by epoch, and what goes on after a stop."""
+class TrainingState:
+    """How far a replica is: what a strategy moves on epoch by epoch, and what a training that was stopped resumes."""
 
     epoch: int = 0
     """Epochs that are done."""
@@ -80,16 +82,27 @@ class Standing:
     """Parameters after the epochs that may still be selected."""
 
 
-class Trainee(ABC):
-    """A replica that is being trained; what its videos are made into is left to `frames` and `clips`."""
+class ReplicaTrainer(ABC):
+    """A replica that is being trained.
+
+    Args:
+        job: what is trained.
+        device: where.
+        padded: whether videos that belong together are padded to one length (`vectorized`), or go through the network
+            one after another (`loop`).
+    """
 
     chunks: Sequence[Chunk]
     """What the steps of an epoch are taken on."""
+    fixed_chunks: bool = True
+    """Whether they are the same in every epoch."""
     total_of: int
     """What an epoch's sum of losses is divided by."""
+    rows_at_once: int = ROWS
+    """Most rows that are predicted at once, where they are not padded."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
-        self.job, self.device, self.standing = job, device, Standing()
+    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
+        self.job, self.device, self.padded, self.state = job, device, padded, TrainingState()
         self.recipe = self._recipe()
         run, replica = job.run, job.replica
         self.fitted, self.held_out = self._split()
@@ -101,9 +114,30 @@ class Trainee(ABC):
         self.epoch_seed = 0
         """Of dropout in this epoch."""
 
-    @abstractmethod
     def predict(self, network: nn.Module, videos: Sequence[Video]) -> dict[str, np.ndarray]:
-        """Predictions (float32) of each video by its id, in evaluation mode."""
+        """Predictions y_T (of reactions y_TC, float32) of each video by its id, in evaluation mode."""
+        predictions = predict(network, videos, self.device, self.rows_at_once, self.lengths)
+        return {video.item: self.joined(video, predictions[video.item]) for video in videos}
+
+    def lengths(self, video: Video) -> list[int]:
+        """Rows of the pieces that a video is predicted in; no piece sees another."""
+        return [len(video.x_TD)]
+
+    def pieces(self, video: Video) -> list[Video]:
+        """These pieces, each as a video."""
+        lengths = self.lengths(video)
+        if len(lengths) == 1:
+            return [video]
+        cut = video.x_TD.split(lengths)
+        return [replace(video, item=f"{video.item}/{number}", x_TD=x_TD) for number, x_TD in enumerate(cut)]
+
+    def joined(self, video: Video, y_T: np.ndarray) -> np.ndarray:
+        """Predictions of a video on the grid of its labels, from those of its rows."""
+        return y_T
+
+    def prediction_groups(self, pieces: Sequence[Video]) -> list[list[Video]]:
+        """Pieces that are predicted together, where they are padded."""
+        return padded_groups(pieces)
 
     @property
     @abstractmethod
@@ -145,7 +179,7 @@ class Trainee(ABC):
 
     def begin_epoch(self) -> list[int]:
         """The order of the chunks. Every random stream starts again, from replica and epoch."""
-        replica, run, epoch = self.job.replica, self.job.run, self.standing.epoch
+        replica, run, epoch = self.job.replica, self.job.run, self.state.epoch
         self.epoch_seed = seeds.derive(replica.stream(run, "dropout"), epoch)
         self.samples.manual_seed(seeds.derive(replica.stream(run, "samples"), epoch))
         parts: Iterable[Any] = self.loss.modules()
@@ -167,23 +201,23 @@ class Trainee(ABC):
         Raises:
             ComputeError: a loss is not finite.
         """
-        standing, recipe = self.standing, self.recipe
-        history, epoch = standing.history, standing.epoch
+        state, recipe = self.state, self.recipe
+        history, epoch = state.history, state.epoch
         history.loss.append(self.finite(total / self.total_of, "training loss"))
         self.watch(predict_now)
         possible = possible_epochs(recipe.selection, history)
-        standing.kept = {number: kept for number, kept in standing.kept.items() if number in possible}
+        state.kept = {number: kept for number, kept in state.kept.items() if number in possible}
         if epoch in possible:
-            standing.kept[epoch] = {name: value.detach().clone() for name, value in parameters().items()}
-        standing.epoch = epoch + 1
+            state.kept[epoch] = {name: value.detach().clone() for name, value in parameters().items()}
+        state.epoch = epoch + 1
         return self.is_over
 
     @property
     def is_over(self) -> bool:
         """Whether no epoch is left."""
-        standing, recipe = self.standing, self.recipe
-        return standing.epoch >= recipe.epochs or (
-            standing.epoch > 0 and is_over(recipe.selection, standing.history, recipe.patience)
+        state, recipe = self.state, self.recipe
+        return state.epoch >= recipe.epochs or (
+            state.epoch > 0 and is_over(recipe.selection, state.history, recipe.patience)
         )
 
     def result(self) -> Fitted:
@@ -192,16 +226,16 @@ class Trainee(ABC):
         Raises:
             ComputeError: a prediction is not finite.
         """
-        epoch = chosen_epoch(self.recipe.selection, self.standing.history)
-        parameters = self.standing.kept[epoch]
+        epoch = chosen_epoch(self.recipe.selection, self.state.history)
+        parameters = self.state.kept[epoch]
         self.network.load_state_dict(parameters)
         predictions = self.predict(self.network, self.predicted)
         for item, y_T in predictions.items():
             if not np.isfinite(y_T).all():
                 raise ComputeError(f"prediction of {item} is not finite", where=self.job.where)
         arrays = {name: value.cpu().numpy() for name, value in parameters.items()}
-        history, said = self.standing.history, self.diagnose()
-        return Fitted(arrays, predictions, history, epoch, self.fitted, self.held_out, said)
+        history, diagnostics = self.state.history, self.diagnose()
+        return Fitted(arrays, predictions, history, epoch, self.fitted, self.held_out, diagnostics)
 
     def _network(self) -> Network:
         data = self.job.data
@@ -213,8 +247,21 @@ class Trainee(ABC):
         if math.isfinite(value):
             return value
         raise ComputeError(
-            f"the {what} is {value} in epoch {self.standing.epoch + 1}",
+            f"the {what} is {value} in epoch {self.state.epoch + 1}",
             where=self.job.where,
             why="its parameters are lost, and no number of this run can be trusted",
             remedy="lower `learning_rate` or set `clip_norm` under `training` of this model",
         )
+
+
+MakeTrainer = Callable[[Job], ReplicaTrainer]
+
+
+class TrainingMode(Protocol):
+    """How runs of a kind are trained: on whole series (`frames`) or on clips of them (`clips`)."""
+
+    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+        """What the replicas of the runs share; see `data.load_data`."""
+
+    def trainer(self, job: Job, device: torch.device, padded: bool) -> ReplicaTrainer:
+        """The trainer of a replica."""
