@@ -18,7 +18,6 @@ from studies import ROOT
 from urllib3 import HTTPResponse
 
 from utopia import files
-from utopia.provenance import integrity
 from utopia.provenance.crate import naming
 from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.build import Options, Written, build
@@ -63,7 +62,7 @@ def agree(crate: Path, *names: str) -> None:
             content = (crate / name).read_bytes()
             entity = next(each for each in found.values() if each.get("name") == name)
             entity |= {"sha256": hashlib.sha256(content).hexdigest(), "contentSize": str(len(content))}
-        found["#seal"]["value"] = integrity.seal(Crate(crate).graph)
+        found["#seal"]["value"] = Crate(crate).graph.seal()
 
     edit_metadata(crate, change)
 

@@ -46,10 +46,10 @@ from test_audit_drill import DAMAGES, STORED
 from utopia import arrays, files
 from utopia.cli.compare import doubts
 from utopia.provenance import environment
-from utopia.provenance.again import predictions_again
 from utopia.provenance.crate.check import check
 from utopia.provenance.explain import explain
 from utopia.provenance.recompute import TRAINING, is_made_by
+from utopia.provenance.reproduction import repeated_predictions
 from utopia.provenance.subject import find
 
 Asked = Callable[[Small], list[str]]
@@ -78,7 +78,7 @@ class Row(NamedTuple):
 
 def verified(study: Small, **options: Any) -> list[str]:
     """What `verify` finds."""
-    return [f"{one.finding.kind}: {one.finding.where}" for one in study.verify(**options).findings]
+    return [f"{one.kind}: {one.where}" for one in study.verify(**options).findings]
 
 
 def explained(study: Small) -> list[str]:
@@ -97,7 +97,7 @@ def predicted(study: Small) -> list[str]:
     graph = study.graph()
     trained = [record for record in graph.ledger.records if is_made_by(record, TRAINING)]
     runs = {run for record in trained for path in graph.made(record) if (run := graph.run_of(path))}
-    looked_at = [one for record in trained for one in predictions_again(record, graph.ledger.portable, runs)]
+    looked_at = [one for record in trained for one in repeated_predictions(record, graph.ledger.portable, runs)]
     return [one.name for one in looked_at if one.verdict == "different"]
 
 

@@ -270,7 +270,7 @@ def test_damage_is_found_and_what_it_touches_is_named(small: Small, damage: Dama
     damage.do(small)
     report = small.verify()
     told = json.dumps(report.as_dict(), indent=1)
-    assert {one.finding.kind for one in report.findings} == damage.kinds, told
+    assert {one.kind for one in report.findings} == damage.kinds, told
     assert set(report.cells) == damage.cells, told
     assert set(report.figures) == set(damage.figures), told
 
@@ -280,18 +280,18 @@ def test_a_picture_that_is_painted_over_is_found_by_drawing_it_again(small: Smal
     repaint(small)
     assert small.verify(pictures=False).is_sound
     report = small.verify(pictures=True)
-    assert [one.finding.where for one in report.findings] == [f"{ROOT}/figures/{RUNS}.png"]
+    assert [one.where for one in report.findings] == [f"{ROOT}/figures/{RUNS}.png"]
     assert report.figures == [RUNS]
 
 
 def test_a_deleted_table_is_missed_although_nothing_names_it(small: Small) -> None:
     """The table, and its record: what is left agrees with itself, and only the plan tells."""
-    assert not any(CSV in one.finding.where for one in small.verify(partial=False).findings)
+    assert not any(CSV in one.where for one in small.verify(partial=False).findings)
     delete_with_records(f"tables/{TABLE}.*")(small)
     assert small.verify(partial=True).is_sound
     report = small.verify(partial=False, recompute=False)
-    assert {one.finding.kind for one in report.findings} == {"not made"}
-    assert [one.finding.where for one in report.findings].count(f"{ROOT}/tables/{TABLE}.html") == 1
+    assert {one.kind for one in report.findings} == {"not made"}
+    assert [one.where for one in report.findings].count(f"{ROOT}/tables/{TABLE}.html") == 1
 
 
 def test_links_on_the_way_are_noted_and_followed(small: Small) -> None:
@@ -299,7 +299,7 @@ def test_links_on_the_way_are_noted_and_followed(small: Small) -> None:
     (small.path("tables") / "circle").symlink_to(small.path(""))
     small.path("features/gone").symlink_to(small.folder / "nowhere")
     report = small.verify(recompute=False)
-    assert [(one.finding.kind, one.finding.where) for one in report.findings] == [("link", f"{ROOT}/features/gone")]
+    assert [(one.kind, one.where) for one in report.findings] == [("link", f"{ROOT}/features/gone")]
     assert [note for note in report.notes if note.startswith(f"{ROOT}/tables is a link")], report.notes
 
 
@@ -328,7 +328,7 @@ def test_the_seal_shows_that_records_were_replaced(small: Small) -> None:
     small.edit_record(CSV, lambda facts: facts.update(host="elsewhere"))
     assert small.verify().is_sound
     report = small.verify(recompute=False, expected_seal=seal)
-    assert [one.finding.kind for one in report.findings] == ["seal"]
+    assert [one.kind for one in report.findings] == ["seal"]
     assert set(report.cells) == WHOLE
 
 

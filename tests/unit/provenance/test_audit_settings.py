@@ -29,7 +29,7 @@ from utopia.provenance.explain import warnings
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 from utopia.provenance.paths import Portable
-from utopia.provenance.reasons import again, reasons
+from utopia.provenance.reasons import jobs_to_run, reasons
 from utopia.provenance.values import jsonable
 
 STUDY: dict[str, Any] = {
@@ -195,7 +195,7 @@ def check(graph: Graph, before: Plan, after: Plan, setting: str) -> bool:
     for path in {job.made()[0] for job in after.jobs} if following else ():
         assert bool(list(reasons(graph, path, current))) == (path in following), f"{setting}: why {path}"
     # status
-    assert set(again(graph, current)) == {makers[path].made()[0] for path in following}, f"{setting}: status"
+    assert set(jobs_to_run(graph, current)) == {makers[path].made()[0] for path in following}, f"{setting}: status"
     # verify: the jobs that were done and would be other ones
     held = {id(graph.makers[path]): graph.makers[path] for path in other if path in graph.makers}
     said = {one.where for one in staleness.findings(graph, current, set()) if one.kind == "stale setting"}

@@ -86,8 +86,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
-    """What speaks against the tables below `folder`: those without a record, and what `again.doubts` finds."""
-    from utopia.provenance import again, ledger
+    """What speaks against the tables below `folder`: those without a record, and what `reproduction.doubts` finds."""
+    from utopia.provenance import ledger, reproduction
 
     found = []
     for path in sorted(folder.glob("*.csv")):
@@ -97,7 +97,7 @@ def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
         for record in book.records:
             if not record.is_intact:
                 found.append(f"{record.path}: the record was edited")
-            found += again.doubts(record, book.portable)
+            found += reproduction.doubts(record, book.portable)
     return found
 
 

@@ -16,7 +16,7 @@ from utopia.cli import audit, options, show
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
-    from utopia.provenance.crate.check import Checked
+    from utopia.provenance.crate.check import CrateReport
     from utopia.provenance.lineage import Graph
 
 _PER_KIND = 6
@@ -106,7 +106,7 @@ def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> li
 
     current = audit.current(study, graph)
     report = verify(graph, study.folder, study.name, current=current, partial=chosen.partial)
-    found = [f"{one.finding.kind}: {one.finding.where}: {one.finding.what}" for one in report.findings]
+    found = [f"{one.kind}: {one.where}: {one.what}" for one in report.findings]
     if found and not chosen.unsound:
         lines = "\n".join(f"    {text}" for text in found[:_PER_KIND])
         raise UtopiaError(
@@ -134,7 +134,7 @@ def _check(chosen: argparse.Namespace) -> int:
     return 0 if found.is_sound else 1
 
 
-def in_words(found: Checked, most: int | None = None) -> list[str]:
+def in_words(found: CrateReport, most: int | None = None) -> list[str]:
     """A check for people: the faults by kind, what could not be checked, and how much was."""
     from utopia.provenance.crate.agreement import KINDS
 

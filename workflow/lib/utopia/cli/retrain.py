@@ -23,8 +23,8 @@ from utopia.cli.audit import Study
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
-    from utopia.provenance.again import Compared
     from utopia.provenance.lineage import Cell, Graph
+    from utopia.provenance.reproduction import Reproduction
 
 _RAW = "inputs/raw"
 """What the study's own folder holds that nothing was made from."""
@@ -43,9 +43,9 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
                 "`results` is an absolute path, so that nothing can be made again beside it",
                 remedy="name the results folder relative to the repository",
             )
-        again = _retrain if tier == "retrain" else _reextract
+        repeat = _retrain if tier == "retrain" else _reextract
         with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
-            compared = again(chosen, study, graph, cells, Path(folder))
+            compared = repeat(chosen, study, graph, cells, Path(folder))
     sound = all(one.verdict != "different" for one in compared)
     seconds = time.perf_counter() - started
     if chosen.json:
@@ -70,25 +70,25 @@ def _cell(graph: Graph, name: str) -> Cell:
     return cell
 
 
-def _predict(graph: Graph, cells: Sequence[Cell]) -> list[Compared]:
+def _predict(graph: Graph, cells: Sequence[Cell]) -> list[Reproduction]:
     """Predictions from the stored checkpoints of the runs behind cells; of all runs where no cell is named."""
-    from utopia.provenance.again import predictions_again, runs_of
     from utopia.provenance.recompute import TRAINING, is_made_by
+    from utopia.provenance.reproduction import repeated_predictions, runs_of
 
     runs = runs_of(graph, cells) if cells else None
     found = []
     for record in graph.ledger.records:
-        made = {run for path in graph.made(record) if graph.makers[path] is record and (run := graph.run_of(path))}
+        made = {run for path in graph.latest(record) if (run := graph.run_of(path))}
         wanted = made if runs is None else made & set(runs)
         if wanted and is_made_by(record, TRAINING):
-            found += predictions_again(record, graph.ledger.portable, wanted)
+            found += repeated_predictions(record, graph.ledger.portable, wanted)
     return found
 
 
 def _retrain(
     chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
-) -> list[Compared]:
-    from utopia.provenance.again import compare_cell, compare_files, is_stacked, link, runs_of
+) -> list[Reproduction]:
+    from utopia.provenance.reproduction import compare_cell, compare_files, is_stacked, link, runs_of
 
     runs = runs_of(graph, cells)
     # One run a job, so that nothing else is trained; a stacked pack repeats as a whole only.
@@ -117,8 +117,8 @@ def _age(folder: Path) -> None:
 
 def _reextract(
     chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
-) -> list[Compared]:
-    from utopia.provenance.again import compare_features, link
+) -> list[Reproduction]:
+    from utopia.provenance.reproduction import compare_features, link
 
     above = graph.ancestors(path for cell in cells for path in graph.files_of(cell, value_only=True))
     store, start = f"{graph.root}/features/store/", f"{graph.root}/features/"
@@ -164,7 +164,7 @@ def _make(
         )
 
 
-def _in_words(compared: Sequence[Compared], seconds: float) -> list[str]:
+def _in_words(compared: Sequence[Reproduction], seconds: float) -> list[str]:
     rows = [
         [
             one.name,

@@ -117,7 +117,7 @@ def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dic
     from utopia.provenance.current import Current
     from utopia.provenance.ledger import Ledger
     from utopia.provenance.lineage import Graph
-    from utopia.provenance.reasons import again
+    from utopia.provenance.reasons import jobs_to_run
 
     roots = {"data": study.data} if study.data else {}
     graph = Graph(Ledger.read(study.root, roots=roots), study.root.as_posix())
@@ -125,7 +125,7 @@ def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dic
     stamps = times(plan, Path.cwd())
     answer: dict[str, Any] = {"times": {"future": [str(path) for path in stamps.future], "late": stamps.late}}
     if found["state"] == "done":
-        jobs = again(graph, Current(plan, graph))
+        jobs = jobs_to_run(graph, Current(plan, graph))
         reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
         answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
         answer |= {"next": _command(study.study, asked)} if jobs else {}

@@ -14,7 +14,7 @@ from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
     from utopia.provenance.ledger import Record
-    from utopia.provenance.lineage import Graph, Touched
+    from utopia.provenance.lineage import Graph, Impact
 
 KINDS = {
     "gpu": ("UUID", "the GPU that a job computed on"),
@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def select(graph: Graph, kind: str, value: str) -> tuple[list[Record], Touched]:
+def select(graph: Graph, kind: str, value: str) -> tuple[list[Record], Impact]:
     """The jobs that something touched at first hand, and all results that derive from them.
 
     Args:
@@ -76,7 +76,7 @@ def select(graph: Graph, kind: str, value: str) -> tuple[list[Record], Touched]:
     else:
         is_meant = _test(kind, value)
         jobs = [record for record in graph.ledger.records if is_meant(record)]
-        paths = [path for record in jobs for path in graph.made(record) if graph.makers.get(path) is record]
+        paths = [path for record in jobs for path in graph.latest(record)]
     return jobs, graph.touched(paths)
 
 
@@ -107,10 +107,7 @@ def _test(kind: str, value: str) -> Callable[[Record], bool]:
     if kind == "commit":
         return lambda record: ((record.facts.get("git") or {}).get("commit") or "").startswith(value)
     wanted = value.removeprefix("GPU-")
-    # Where a job could not tell which GPU it used, all of its machine count.
-    return lambda record: any(
-        gpu.get("used") is not False and wanted in gpu["uuid"] for gpu in record.facts.get("gpu") or []
-    )
+    return lambda record: any(wanted in gpu["uuid"] for gpu in record.gpus)
 
 
 def _name(record: Record) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, options, retrain, show
@@ -30,12 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hash-only", action="store_true", help="compute nothing again")
     parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
     parser.add_argument("--seal", metavar="DIGEST", help="the seal that was noted when the study was finished")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument(
+    repeated = parser.add_mutually_exclusive_group()
+    repeated.add_argument(
         "--predict", metavar="CELL", nargs="*", help="instead: predict from the checkpoints behind cells (default: all)"
     )
-    again.add_argument("--retrain", metavar="CELL", nargs="+", help="instead: train the runs behind cells again")
-    again.add_argument(
+    repeated.add_argument("--retrain", metavar="CELL", nargs="+", help="instead: train the runs behind cells again")
+    repeated.add_argument(
         "--reextract", metavar="CELL", nargs="+", help="instead: extract the features behind cells again"
     )
     parser.add_argument("--tolerance", type=float, help="how far a value may be off (default: half a printed unit)")
@@ -74,13 +75,13 @@ def in_words(report: Report, most: int | None = None) -> list[str]:
 
     lines = []
     for kind, meaning in KINDS.items():
-        found = [one for one in report.findings if one.finding.kind == kind]
+        found = [one for one in report.findings if one.kind == kind]
         if not found:
             continue
         lines.append(f"{kind} ({len(found)}): {meaning}")
         for one in found[:most]:
-            lines.append(f"  {one.finding.where}: {one.finding.what}")
-            lines.append(f"    touches {touched(one.cells, one.figures)}")
+            lines.append(f"  {one.where}: {one.what}")
+            lines.append(f"    touches {touched(one.cells or (), one.figures)}")
         if most is not None and len(found) > most:
             lines.append(f"  and {len(found) - most} more (--all shows them)")
     lines += [f"note: {note}" for note in report.notes]
@@ -96,7 +97,7 @@ def in_words(report: Report, most: int | None = None) -> list[str]:
     return [*lines, f"NOT SOUND: {len(report.findings)} findings touch {touched(report.cells, report.figures)}"]
 
 
-def touched(cells: list[str], figures: list[str]) -> str:
+def touched(cells: Sequence[str], figures: Sequence[str]) -> str:
     """Cells and figures in a few words."""
     if not cells and not figures:
         return "no cell and no figure"

@@ -13,7 +13,7 @@ from typing import Any
 from utopia.errors import UtopiaError
 from utopia.evaluation.interval import t_half_width
 from utopia.evaluation.verdict import BETTER, WORSE, rounded
-from utopia.provenance.current import differences
+from utopia.provenance.current import differences, without_code
 from utopia.provenance.environment import KERNELS
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Ledger, Record
@@ -100,7 +100,7 @@ def _root(folder: Path, ledger: Ledger) -> str:
     """
     for record in ledger.records:
         beside = record.path.relative_to(folder).as_posix().removesuffix(SUFFIX)
-        named = str(record.outputs[0]["path"]) if record.outputs else ""
+        named = record.first_output
         if named.endswith(f"/{beside}"):
             return named.removesuffix(f"/{beside}")
     return ""
@@ -219,7 +219,7 @@ def first_cause(a: Tree, b: Tree, name: str) -> str:
     for record in records:
         if not record.outputs:
             continue
-        label = a.relative(record.outputs[0]["path"])
+        label = a.relative(record.first_output)
         twin = b.graph.makers.get(f"{b.graph.root}/{label}")
         if twin is None:
             wanted = {a.relative(path) for path in chain}
@@ -260,14 +260,14 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
         tree.normal({name: value for name, value in record.facts["params"].items() if name != "code"})
         for tree, record in ((a, one), (b, other))
     )
-    found = [str(change) for change in differences(_bare(then), _bare(now))]
+    found = [str(change) for change in differences(without_code(then), without_code(now))]
     if found:
         return "settings differ: " + "; ".join(found[:_MOST]) + ("; ..." if len(found) > _MOST else "")
     modules, others_modules = one.facts["code"]["modules"], other.facts["code"]["modules"]
     changed = sorted(n for n in modules.keys() | others_modules.keys() if modules.get(n) != others_modules.get(n))
     if changed:
         return f"code differs: {', '.join(changed[:_MOST])}" + (", ..." if len(changed) > _MOST else "")
-    versions = list(differences(_versions(one), _versions(other)))
+    versions = list(differences(one.versions, other.versions))
     if versions:
         return "software differs: " + "; ".join(map(str, versions[:_MOST])) + ("; ..." if len(versions) > _MOST else "")
     known = not any(_ANONYMOUS.fullmatch(str(record.facts.get("host"))) for record in (one, other))
@@ -277,25 +277,12 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
     return "same inputs, settings, code, software and hardware: the job does not repeat, or its output was changed"
 
 
-def _bare(value: Any) -> Any:
-    """Parameters without the fingerprints inside them."""
-    if isinstance(value, Mapping):
-        return {name: _bare(each) for name, each in value.items() if name != "code"}
-    return [_bare(each) for each in value] if isinstance(value, list) else value
-
-
-def _versions(record: Record) -> dict[str, Any]:
-    environment = record.facts.get("environment") or {}
-    return {"python": environment.get("python"), **(environment.get("packages") or {})}
-
-
 def _machine(record: Record, *, host: bool = True) -> dict[str, Any]:
-    gpus = [gpu for gpu in record.facts.get("gpu") or [] if gpu.get("used") is not False]
     variables = (record.facts.get("environment") or {}).get("variables") or {}
     return {
         "host": record.facts.get("host") if host else None,
         "cpu": record.facts.get("cpu"),
-        "gpus": gpus,
+        "gpus": record.gpus,
         "torch": record.facts.get("determinism"),
         "variables": {name: variables[name] for name in KERNELS if name in variables},
     }

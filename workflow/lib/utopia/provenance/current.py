@@ -72,7 +72,7 @@ class Current:
         """What differs between one of today's jobs and the one that a record describes."""
         key = (id(job), id(record))
         if key not in self._changes:
-            then = _without_code(record.facts["params"])
+            then = without_code(record.facts["params"])
             found = [*_changes(then, self.settings(job), job), *self._other_inputs(job, record)]
             # Other settings may bring other code with them; alone, it is a record or a rule that was edited.
             found += [] if found else self._other_code(job, record)
@@ -116,7 +116,7 @@ class Current:
     def _pairs(self, job: Job, record: Record) -> Iterator[tuple[str, str, str]]:
         """(role, then, now) of inputs that differ; a role of one file per run names the run."""
         now = {role: list(map(self._write, flat({role: paths}))) for role, paths in job.inputs.items()}
-        then = by_role(record, "inputs")
+        then = record.roles("inputs")
         if sorted(flat(now)) == sorted(flat(then)):
             return
         for role in sorted(now.keys() | then.keys()):
@@ -158,22 +158,11 @@ class Current:
         maker, job = self.graph.makers.get(old), self.makers.get(fresh)
         if maker is None or job is None or not (maker.rule == job.name or job.rule in BY_BATCH):
             return []
-        return list(_changes(_without_code(maker.facts["params"]), self.settings(job), job))
+        return list(_changes(without_code(maker.facts["params"]), self.settings(job), job))
 
     def is_planned(self, record: Record) -> bool:
         """Whether today's study has this job."""
         return bool(self.jobs(record))
-
-
-def by_role(record: Record, side: str) -> dict[str, list[str]]:
-    """The paths that the rule of a record's job declares as `inputs` or `outputs`, by role."""
-    roles = record.facts.get("roles", {}).get(side, {})
-    return {role: [paths] if isinstance(paths, str) else paths for role, paths in roles.items()}
-
-
-def declared(record: Record, side: str) -> list[str]:
-    """The same, of all roles."""
-    return flat(by_role(record, side))
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Change]:
@@ -189,11 +178,11 @@ def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Ch
     yield from differences(then.get("way"), now.get("way"), "way")
 
 
-def _without_code(value: Any) -> Any:
+def without_code(value: Any) -> Any:
     """A parameter without the fingerprints inside it: code is compared module by module."""
     if isinstance(value, Mapping):
-        return {name: _without_code(each) for name, each in value.items() if name != "code"}
-    return [_without_code(each) for each in value] if isinstance(value, list) else value
+        return {name: without_code(each) for name, each in value.items() if name != "code"}
+    return [without_code(each) for each in value] if isinstance(value, list) else value
 
 
 class Change(NamedTuple):

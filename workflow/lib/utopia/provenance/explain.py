@@ -260,9 +260,7 @@ def _software(jobs: Sequence[Record]) -> dict[str, Any]:
     """Lock files and versions; a list of versions where jobs differ."""
     versions: dict[str, list[str]] = {}
     for record in jobs:
-        environment = record.facts.get("environment") or {}
-        named = {"python": environment.get("python"), **(environment.get("packages") or {})}
-        for name, version in named.items():
+        for name, version in record.versions.items():
             if version and version not in versions.setdefault(name, []):
                 versions[name].append(version)
     locks = {lock["sha256"]: lock for record in jobs if (lock := record.facts.get("lock"))}
@@ -277,7 +275,7 @@ def _hardware(jobs: Sequence[Record]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for record in jobs:
         facts = record.facts
-        used = [gpu for gpu in facts.get("gpu") or [] if gpu.get("used") is not False]
+        used = record.gpus
         key = (facts.get("host"), str(facts.get("cpu")), str(used), str(facts.get("determinism")))
         machine = found.setdefault(
             key,
@@ -351,8 +349,8 @@ def _again(subject: Subject, study: str, jobs: Sequence[Record]) -> dict[str, An
 
 def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
     """What the files that are asked about themselves say against the answer."""
-    from utopia.provenance.again import doubts
     from utopia.provenance.hashing import hash_all
+    from utopia.provenance.reproduction import doubts
 
     portable = graph.ledger.portable
     if asked := _cells(subject):
@@ -367,7 +365,7 @@ def _doubts(graph: Graph, subject: Subject) -> Iterator[str]:
 
 def warnings(graph: Graph, jobs: Sequence[Record], current: Current | None) -> list[str]:
     """What speaks against an answer that some jobs contribute to; `utopia verify` looks much closer."""
-    from utopia.provenance import opened, staleness
+    from utopia.provenance import integrity, staleness
 
     found = []
     for record in jobs:
@@ -382,5 +380,5 @@ def warnings(graph: Graph, jobs: Sequence[Record], current: Current | None) -> l
             found.append(f"{_name(record)} ran with another lock file")
         if record.facts["code"].get("undeclared"):
             found.append(f"{_name(record)} loaded code that its fingerprint does not cover")
-        found += [f"{one.where}: {one.what}" for one in opened.findings_of(graph, record)]
+        found += [f"{one.where}: {one.what}" for one in integrity.undeclared_reads_of(graph, record)]
     return found

@@ -45,23 +45,17 @@ class Finding:
     roots: tuple[str, ...] = ()
     """The files from which on results are touched."""
     cells: tuple[str, ...] | None = None
-    """The cells that are touched, where this is known better than from the lineage."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A finding with the results that it touches."""
-
-    finding: Finding
-    cells: list[str]
-    figures: list[str]
+    """The cells that are touched; None until the lineage was asked (`verify`)."""
+    figures: tuple[str, ...] = ()
+    """The figures that are touched."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: `{kind, where, what, cells, figures}`."""
-        one = self.finding
-        return {
-            "kind": one.kind, "where": one.where, "what": one.what, "cells": self.cells, "figures": self.figures
-        }  # fmt: skip
+        return {**self.as_fault(), "cells": list(self.cells or ()), "figures": list(self.figures)}
+
+    def as_fault(self) -> dict[str, str]:
+        """JSON-able, without what it touches: `{kind, where, what}`."""
+        return {"kind": self.kind, "where": self.where, "what": self.what}
 
 
 @dataclass
@@ -72,7 +66,7 @@ class Report:
     seal: str
     checked: dict[str, int] = field(default_factory=dict)
     """How much was looked at: `records`, `files`, `bytes`, `cells`, `recomputed` (files)."""
-    findings: list[Judged] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What could not be looked at and why, and what harms nothing."""
     seconds: float = 0.0
@@ -85,7 +79,7 @@ class Report:
     @property
     def cells(self) -> list[str]:
         """Every cell that something touches."""
-        return _union(one.cells for one in self.findings)
+        return _union(one.cells or () for one in self.findings)
 
     @property
     def figures(self) -> list[str]:

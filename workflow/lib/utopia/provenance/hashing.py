@@ -16,7 +16,7 @@ _MOST_THREADS = 16
 PathOrText = TypeVar("PathOrText", str, Path)
 
 
-class Found(NamedTuple):
+class FileState(NamedTuple):
     """What a file is now."""
 
     sha256: str | None
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 def hash_all(
     paths: Iterable[PathOrText], threads: int | None = None, sizes: Mapping[PathOrText, int] | None = None
-) -> Mapping[PathOrText, Found]:
+) -> Mapping[PathOrText, FileState]:
     """The SHA-256 of every file, each read once; hashing lets other threads run, so all cores work.
 
     Large files begin first, so that none is left over for a single thread at the end.
@@ -39,7 +39,7 @@ def hash_all(
     """
     known = {path: _size(path) for path in dict.fromkeys(paths)} if sizes is None else sizes
     waiting = iter(sorted(known, key=lambda path: -known[path]))
-    found: dict[PathOrText, Found] = {}
+    found: dict[PathOrText, FileState] = {}
     count = max(1, min(threads or min(_MOST_THREADS, os.cpu_count() or 1), len(known)))
     # Each thread takes the next file when it is free: an order of work for every small file costs more than its hash.
     with ThreadPoolExecutor(count) as pool:
@@ -55,14 +55,14 @@ def _size(path: str | Path) -> int:
         return -1
 
 
-def _hash_next(waiting: Iterator[PathOrText], found: dict[PathOrText, Found]) -> None:
+def _hash_next(waiting: Iterator[PathOrText], found: dict[PathOrText, FileState]) -> None:
     """Hash files until none is left; a list's iterator gives each to one thread only."""
     view = memoryview(bytearray(_BLOCK))
     for path in waiting:
         found[path] = _hashed(path, view)
 
 
-def _hashed(path: str | Path, view: memoryview) -> Found:
+def _hashed(path: str | Path, view: memoryview) -> FileState:
     digest, count = hashlib.sha256(), 0
     try:
         file = os.open(path, os.O_RDONLY)
@@ -73,5 +73,5 @@ def _hashed(path: str | Path, view: memoryview) -> Found:
         finally:
             os.close(file)
     except OSError as error:
-        return Found(None, 0, error.strerror or str(error))
-    return Found(digest.hexdigest(), count)
+        return FileState(None, 0, error.strerror or str(error))
+    return FileState(digest.hexdigest(), count)

@@ -1,4 +1,5 @@
-"""Whether the files of a study are those that its records describe, and the records those that its jobs wrote."""
+"""Whether the files of a study are those that its records describe, and the records those that its jobs wrote; and what
+jobs really opened, against what their rules declare."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from utopia.provenance import contents, environment
 from utopia.provenance.findings import Finding, short
-from utopia.provenance.hashing import Found, hash_all
+from utopia.provenance.hashing import FileState, hash_all
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Record, is_followed
 from utopia.provenance.lineage import Graph
@@ -22,11 +23,6 @@ _OF_THE_RUN = re.compile(
     r"|(.*/)?\.[^/]+\.tmp[^/]*|(.*/)?[^/]+\.half\.safetensors"
 )
 """Files below a study's folder that are no results: what runs say of themselves, and work that is not done."""
-
-
-def seal(graph: Graph) -> str:
-    """One digest of all records. Written down elsewhere, it shows whether any of them was replaced since."""
-    return graph.seal()
 
 
 def seals_of_pages(graph: Graph) -> set[str]:
@@ -47,7 +43,7 @@ def records(graph: Graph) -> Iterator[Finding]:
         if not record.is_intact:
             what = "its content does not have the digest that it names" if record.facts.get("digest") else "no digest"
             yield Finding("record edited", where, what, tuple(graph.made(record)))
-        expected = f"{record.outputs[0]['path']}{SUFFIX}" if record.outputs else where
+        expected = f"{record.first_output}{SUFFIX}" if record.outputs else where
         if where != expected:
             yield Finding("record misplaced", where, f"it belongs to {expected}", tuple(graph.made(record)))
         if what := _times(record):
@@ -77,7 +73,7 @@ def off_the_lock(graph: Graph) -> Iterator[Finding]:
     lock, pinned = environment.lock(), environment.pinned()
     seen: dict[int, list[str]] = {}
     for record in graph.ledger.records:
-        installed = (record.facts.get("environment") or {}).get("packages") or {}
+        installed = record.packages
         if lock is None or (record.facts.get("lock") or {}).get("sha256") != lock["sha256"]:
             continue  # pins of another lock are not known here
         if id(installed) not in seen:
@@ -91,14 +87,43 @@ def off_the_lock(graph: Graph) -> Iterator[Finding]:
 
 def superseded(graph: Graph) -> set[Path]:
     """Records all of whose outputs another job has made since; they describe nothing that is there."""
-    return {
-        record.path
-        for record in graph.ledger.records
-        if record.outputs and not any(graph.makers.get(path) is record for path in graph.made(record))
-    }
+    return {record.path for record in graph.ledger.records if record.outputs and not graph.latest(record)}
 
 
-class Bytes:
+def undeclared_reads(graph: Graph) -> Iterator[Finding]:
+    """Files that jobs read although they are no ancestor of their results, and declared inputs that they never read."""
+    for record in graph.ledger.records:
+        yield from undeclared_reads_of(graph, record)
+
+
+def undeclared_reads_of(graph: Graph, record: Record) -> Iterator[Finding]:
+    """The same of one job."""
+    opened = record.facts.get("opened")
+    if not opened or not (opened["undeclared"] or opened["never_read"]):
+        return
+    made = tuple(graph.latest(record))
+    for path in _undeclared(graph, record, made) if opened["undeclared"] else ():
+        yield Finding("undeclared read", path, f"{record.rule} read it and does not declare it", made)
+    for path in opened["never_read"]:
+        yield Finding("never read", path, f"{record.rule} declares it and never opened it", made)
+
+
+def _undeclared(graph: Graph, record: Record, made: tuple[str, ...]) -> list[str]:
+    """What a job read that neither is an ancestor of its results, nor was made together with one of its inputs."""
+    read = graph.entries(record, "inputs")
+    makers = {id(maker): maker for path in read if (maker := graph.makers.get(path))}
+    rest = [path for path in record.facts["opened"]["undeclared"] if path not in read]
+    # Most are stored features that the job of a declared index made: no need to go further up for them.
+    for maker in makers.values():
+        beside = graph.entries(maker, "outputs")
+        rest = [path for path in rest if path not in beside]
+    if rest:
+        known = {*graph.ancestors(made), *graph.ancestors(read)}
+        rest = [path for path in rest if path not in known]
+    return rest
+
+
+class FileHashes:
     """What the files of a study are now, against its records.
 
     Attributes:
@@ -122,7 +147,7 @@ class Bytes:
             except KeyError:
                 self.unknown.append(path)
         found = hash_all(sizes, sizes=sizes)
-        self.found: dict[str, Found] = {path: found[place] for path, place in self._places.items()}
+        self.found: dict[str, FileState] = {path: found[place] for path, place in self._places.items()}
         self.damaged: set[str] = set()
         self._findings = list(self._compared())
 
@@ -158,7 +183,7 @@ class Bytes:
                     yield Finding("regenerated", path, what, tuple(graph.made(record)))
 
 
-def _how(then: Mapping[str, Any], now: Found, *, is_input: bool) -> str:
+def _how(then: Mapping[str, Any], now: FileState, *, is_input: bool) -> str:
     size = "" if then.get("bytes") == now.bytes else f", {then.get('bytes')} -> {now.bytes} bytes"
     kind = "the input's" if is_input else "its"
     return f"{kind} sha256 was {short(then.get('sha256'))} and is {short(now.sha256)}{size}"

@@ -29,7 +29,7 @@ _LEFT_OUT = frozenset(("render_page",))
 """Rules whose outputs are not kept, and are behind none that are."""
 
 
-class Kept(NamedTuple):
+class KeptStudy(NamedTuple):
     """What was copied."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Kept(NamedTuple):
     bytes: int
 
 
-def keep(graph: Graph, folder: Path, target: Path) -> Kept:
+def keep(graph: Graph, folder: Path, target: Path) -> KeptStudy:
     """Copy the part of a study that `SHOWN` names, with its records, in place of what is in `target`.
 
     Args:
@@ -75,7 +75,7 @@ def keep(graph: Graph, folder: Path, target: Path) -> Kept:
     size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file())
     shutil.rmtree(target, ignore_errors=True)
     staged.rename(target)
-    return Kept(target, len(shown), len(records), size)
+    return KeptStudy(target, len(shown), len(records), size)
 
 
 def _refuse_unproved(graph: Graph, folder: Path, path: Path) -> None:

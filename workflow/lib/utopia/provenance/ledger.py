@@ -61,13 +61,42 @@ class Record:
         return self.facts["outputs"]
 
     @property
+    def first_output(self) -> str:
+        """The first file that it made, by which a job is named; empty for a job that makes none."""
+        return str(self.outputs[0]["path"]) if self.outputs else ""
+
+    def roles(self, side: str) -> dict[str, list[str]]:
+        """The paths that its rule declares as `inputs` or `outputs`, under the names that the rule gives them."""
+        roles = self.facts.get("roles", {}).get(side, {})
+        return {role: [paths] if isinstance(paths, str) else paths for role, paths in roles.items()}
+
+    def declared(self, side: str) -> list[str]:
+        """The same, of all roles."""
+        return [path for paths in self.roles(side).values() for path in paths]
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """The versions of the packages that were installed."""
+        return (self.facts.get("environment") or {}).get("packages") or {}
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """The versions of Python and of all packages."""
+        return {"python": (self.facts.get("environment") or {}).get("python"), **self.packages}
+
+    @property
+    def gpus(self) -> list[dict[str, Any]]:
+        """The GPUs that it used; all of its machine where it could not tell which."""
+        return [gpu for gpu in self.facts.get("gpu") or [] if gpu.get("used") is not False]
+
+    @property
     def is_intact(self) -> bool:
         """Whether the record agrees with its own digest: it was not edited by one who did not know of the digest."""
         return self.facts.get("digest") == digest_of(self.facts)
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedRecord:
     """A record that cannot be used, and why."""
 
     path: Path
@@ -85,7 +114,7 @@ class Ledger:
     """
 
     def __init__(
-        self, records: list[Record], damaged: list[Damaged], portable: Portable, left_out: Collection[str] = ()
+        self, records: list[Record], damaged: list[DamagedRecord], portable: Portable, left_out: Collection[str] = ()
     ) -> None:
         self.records = records
         self.damaged = damaged
@@ -145,14 +174,14 @@ class Ledger:
         if not waiting:
             return cls._of(files, None, roots)
         known, taken = set(waiting), set[str]()
-        records, damaged = list[Record](), list[Damaged]()
+        records, damaged = list[Record](), list[DamagedRecord]()
         blocks: dict[bytes, Any] = {}
         while waiting:
             new = [file for file in makers.get(waiting.pop(), ()) if file not in taken]
             taken.update(new)
             part = cls._of(new, None, roots, blocks)
             for record in part.records:
-                paths = {each["path"] for each in _with_members([*record.inputs, *record.outputs])}
+                paths = {each["path"] for each in members([*record.inputs, *record.outputs])}
                 new_paths = {each for path in paths for each in (path, *beside(path))} - known
                 known |= new_paths
                 waiting += new_paths
@@ -170,14 +199,14 @@ class Ledger:
         blocks: dict[bytes, Any] | None = None,
     ) -> Ledger:
         records: list[Record] = []
-        damaged: list[Damaged] = []
+        damaged: list[DamagedRecord] = []
         shared: dict[bytes, Any] = {} if blocks is None else blocks
         with without_collection():
             for path in paths:
                 try:
                     records.append(Record(path, shape.checked(_parsed(_text(path), shared))))
                 except (OSError, ValueError) as error:
-                    damaged.append(Damaged(Path(path), str(error)))
+                    damaged.append(DamagedRecord(Path(path), str(error)))
         records.sort(key=lambda record: record.facts["ended"])  # stable: those that ended together stay by path
         return cls(records, damaged, Portable(Path(base or Path.cwd()), roots))
 
@@ -191,22 +220,10 @@ class Ledger:
             for entry in record.inputs
         )
 
-    def by_output(self, path: str | Path) -> Record | None:
-        """The record of the job that made a file (or a file inside a folder that a job made); None where there is none.
-
-        `path` is a path on this machine, or the text that a record holds.
-        """
-        found = self._makers.get(str(path)) or self._makers.get(self.portable.write(path))
-        return found[0] if found else None
-
     @cached_property
-    def _makers(self) -> dict[str, tuple[Record, str | None]]:
-        """The last job that made each path, and the hash that it had then."""
-        return {
-            entry["path"]: (record, entry["sha256"])
-            for record in self.records
-            for entry in _with_members(record.outputs)
-        }
+    def _hashes(self) -> dict[str, str | None]:
+        """The hash of each path as the last job left it that made it."""
+        return {entry["path"]: entry["sha256"] for record in self.records for entry in members(record.outputs)}
 
     def contradictions(self, record: Record) -> Iterator[str]:
         """What of a job's files is not as its record says, by signs that cost no hashing.
@@ -214,10 +231,9 @@ class Ledger:
         The signs: an input was regenerated since, with other content; an output is missing or has another size.
         """
         for entry in record.inputs:
-            made = self._makers.get(entry["path"])
-            if made is not None and made[1] != entry["sha256"]:
+            if self._hashes.get(entry["path"], entry["sha256"]) != entry["sha256"]:
                 yield f"input: {entry['path']} was regenerated"
-        for entry in _with_members(record.outputs):
+        for entry in members(record.outputs):
             try:
                 status = self.portable.read(entry["path"]).stat()
             except KeyError:
@@ -255,7 +271,7 @@ def _mentions(files: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
             try:
                 text = _text(file)
                 if b"\\" in text:
-                    paths = [entry["path"] for entry in _with_members(shape.checked(from_json(text))["outputs"])]
+                    paths = [entry["path"] for entry in members(shape.checked(from_json(text))["outputs"])]
                     names_root = True
                 else:
                     found = b"\n".join(_PATH.findall(text, max(text.find(b'"outputs"'), 0)))
@@ -351,7 +367,8 @@ def _record_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _with_members(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def members(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of files and folders, each folder followed by the files in it."""
     for entry in entries:
         yield entry
         yield from entry.get("files", ())

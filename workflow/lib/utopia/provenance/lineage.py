@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from utopia.files import digest
-from utopia.provenance.ledger import Ledger, Record
+from utopia.provenance.ledger import Ledger, Record, members
 
 BY_RUN = frozenset(("distributions", "predictions", "summaries"))
 """Roles whose files go one by one with the runs of a job."""
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
         return f"{self.table}/{self.row}/{self.column}"
 
 
-class Touched(NamedTuple):
+class Impact(NamedTuple):
     """Results that something has touched; all sorted."""
 
     cells: list[str]
@@ -82,6 +82,10 @@ class Graph:
     def made(self, record: Record) -> list[str]:
         """Every file (and folder) that a job made."""
         return list(self.entries(record, "outputs"))
+
+    def latest(self, record: Record) -> list[str]:
+        """What a job made and no other one has made since."""
+        return [path for path in self.made(record) if self.makers.get(path) is record]
 
     def sha256_of(self, path: str) -> str | None:
         """The SHA-256 of a file: as its maker left it, else as the last reader found it."""
@@ -159,10 +163,9 @@ class Graph:
         job = self._job(record)
         if job.alike is None:
             groups: dict[tuple[bool, str | None], list[str]] = defaultdict(list)
-            for made in self.made(record):
-                if self.makers.get(made) is record:
-                    run = self.run_of(made)
-                    groups[made in job.declared, run if run in job.runs else None].append(made)
+            for made in self.latest(record):
+                run = self.run_of(made)
+                groups[made in job.declared, run if run in job.runs else None].append(made)
             job.alike = {key: (made, frozenset(self._fitting(record, made[0]))) for key, made in groups.items()}
         return job.alike
 
@@ -232,12 +235,12 @@ class Graph:
         names = (f"{self.root}/runs/{run}/{name}" for run in runs for name in ("metrics.csv", "training.json"))
         return [path for path in names if path in read]
 
-    def touched(self, paths: Iterable[str]) -> Touched:
+    def touched(self, paths: Iterable[str]) -> Impact:
         """The results that derive from files, these included."""
         given = dict.fromkeys(paths)
         reached = given | self.descendants(given)
         cells, figures = self._results(given, reached)
-        return Touched(cells, figures, sorted(reached))
+        return Impact(cells, figures, sorted(reached))
 
     def results(self, paths: Iterable[str]) -> tuple[list[str], list[str]]:
         """The cells and figures of `touched`; files from which no result derives are not walked through."""
@@ -278,8 +281,7 @@ class _Job:
     """What the edges of a job are made from."""
 
     def __init__(self, record: Record, run_of: Any) -> None:
-        roles = record.facts.get("roles", {"inputs": {}, "outputs": {}})
-        named = {path for paths in roles["outputs"].values() for path in ([paths] if isinstance(paths, str) else paths)}
+        named = set(record.declared("outputs"))
         made = [entry["path"] for entry in members(record.outputs)]
         first = {entry["path"] for entry in record.outputs[:1]}
         folders = {each["path"] for each in record.outputs if "files" in each}
@@ -296,8 +298,8 @@ class _Job:
         )
         self.runs = set(ids)
         self.runs_of: dict[str, set[str]] = defaultdict(set)
-        for role, paths in roles["inputs"].items():
-            if role in BY_RUN and isinstance(paths, list) and len(paths) == len(ids):
+        for role, paths in record.roles("inputs").items():
+            if role in BY_RUN and len(paths) == len(ids):
                 for path, run in zip(paths, ids, strict=True):
                     self.runs_of[path].add(run)
         for path in self.beside:
@@ -330,13 +332,6 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
             )
             against = (other[column["id"]],) if run and column["id"] in other else ()
             yield Cell(name, row["id"], column["id"], runs, against)
-
-
-def members(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Entries of files and folders, each folder followed by the files in it."""
-    for entry in entries:
-        yield dict(entry) if "files" in entry else entry  # type: ignore[misc]
-        yield from entry.get("files", ())
 
 
 def _below(makers: Mapping[str, Record], start: str) -> list[tuple[str, Record]]:

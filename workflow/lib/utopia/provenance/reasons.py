@@ -13,7 +13,7 @@ from utopia.files import sha256
 from utopia.fingerprint import PACKAGE, file_of
 from utopia.plan.jobs import Job
 from utopia.provenance import environment, staleness
-from utopia.provenance.current import Change, Current, declared
+from utopia.provenance.current import Change, Current
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 
@@ -60,7 +60,7 @@ def reasons(graph: Graph, path: str, current: Current | None) -> Iterator[Reason
             yield from _reasons_of(graph, record, path, current.changes_of(job, record))
 
 
-def again(graph: Graph, current: Current) -> dict[str, list[Reason]]:
+def jobs_to_run(graph: Graph, current: Current) -> dict[str, list[Reason]]:
     """The jobs of today's plan that a run would do, by first output, upstream first; with their own reasons.
 
     A job without a reason of its own runs because one upstream of it does, or because another needs what is missing.
@@ -88,7 +88,7 @@ def _own(graph: Graph, current: Current, job: Job) -> Iterator[Reason]:
     records = current.records(job)
     yield from _never_made(job, current, records)
     for record in records:
-        name = record.outputs[0]["path"]
+        name = record.first_output
         if changed := staleness.code_change(record):
             yield Reason(name, "code", f"{changed} has changed")
         if changes := current.changes_of(job, record):
@@ -111,12 +111,12 @@ def _planned(graph: Graph, path: str, current: Current) -> list[str]:
     if path in current.makers:
         return [path]
     maker = graph.makers.get(path)
-    return [] if maker is None else [one for one in declared(maker, "outputs") if one in current.makers]
+    return [] if maker is None else [one for one in maker.declared("outputs") if one in current.makers]
 
 
 def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[Reason]:
     """Outputs of today's job that no job has made so far."""
-    made = {path for record in records for path in declared(record, "outputs")}
+    made = {path for record in records for path in record.declared("outputs")}
     for path in map(current.portable.write, job.made()):
         if path not in made:
             former = current.former.get(path)
@@ -129,7 +129,7 @@ def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[R
 
 def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) -> Iterator[Reason]:
     """Why the job that a record describes would run again, apart from jobs upstream of it."""
-    name = record.outputs[0]["path"] if record.outputs else record.rule
+    name = record.first_output or record.rule
     yield from (Reason(name, "missing", f"{one} is not there") for one in _missing(graph, record, path))
     if changed := staleness.code_change(record):
         diff = tuple(line for module in changed.modules for line in code_diff(record, module))
@@ -150,17 +150,15 @@ def _missing(graph: Graph, record: Record, asked: str) -> Iterator[str]:
     """Declared outputs that are not there (what a job made beside them does not make it run again)."""
     if record is graph.makers.get(asked) and not graph.ledger.portable.read(asked).exists():
         yield asked
-    declared = record.facts.get("roles", {}).get("outputs", {})
-    for value in declared.values():
-        for path in [value] if isinstance(value, str) else value:
-            if path != asked and not graph.ledger.portable.read(path).exists():
-                yield path
+    for path in record.declared("outputs"):
+        if path != asked and not graph.ledger.portable.read(path).exists():
+            yield path
 
 
 def _changed_inputs(graph: Graph, record: Record) -> Iterator[tuple[str, str, str]]:
     try:
-        made = graph.ledger.portable.read(record.outputs[0]["path"]).stat().st_mtime_ns
-    except (OSError, KeyError, IndexError):
+        made = graph.ledger.portable.read(record.first_output).stat().st_mtime_ns
+    except (OSError, KeyError):
         return
     for path, entry in graph.entries(record, "inputs").items():
         if "files" in entry or entry["sha256"] is None:

@@ -21,7 +21,6 @@ from utopia.errors import UtopiaError
 from utopia.figures.data import marked
 from utopia.files import hashed, read_json, sha256
 from utopia.labels.read import Labels
-from utopia.provenance.again import difference
 from utopia.provenance.environment import other_machine
 from utopia.provenance.findings import Finding, in_words
 from utopia.provenance.job import SUFFIX
@@ -29,6 +28,7 @@ from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 from utopia.provenance.paths import UnknownRootError
 from utopia.provenance.replay import here, replay
+from utopia.provenance.reproduction import difference
 from utopia.provenance.staleness import code_change, stale
 
 TRAINING = "workflow/scripts/train_runs.py"
@@ -47,7 +47,7 @@ PAGE = "workflow/scripts/render_page.py"
 _SUMMARY = "training.json"
 
 
-class Again:
+class Recomputation:
     """Does jobs again and compares.
 
     Args:
@@ -95,10 +95,10 @@ class Again:
             yield from do(record)
         except Exception as error:
             what = f"cannot be done again: {in_words(error)}"
-            yield Finding("not reproduced", record.outputs[0]["path"], what, tuple(self._graph.made(record)))
+            yield Finding("not reproduced", record.first_output, what, tuple(self._graph.made(record)))
 
     def _is_latest(self, record: Record) -> bool:
-        return any(self._graph.makers.get(path) is record for path in self._graph.made(record))
+        return bool(self._graph.latest(record))
 
     # -- jobs that are cheap enough to be done again
 
@@ -109,9 +109,9 @@ class Again:
         others = {ledger.portable.write(each.path) for each in ledger.records if each.rule != record.rule}
         if read != others:
             number = len(read ^ others)
-            self._pass_over(record.outputs[0]["path"], f"{number} records were written or removed after it was made")
+            self._pass_over(record.first_output, f"{number} records were written or removed after it was made")
         elif any(stale(ledger)):
-            self._pass_over(record.outputs[0]["path"], "jobs that it shows are no longer up to date")
+            self._pass_over(record.first_output, "jobs that it shows are no longer up to date")
         else:
             yield from self._replayed(record)
 
@@ -120,7 +120,7 @@ class Again:
 
     def _replayed(self, record: Record) -> Iterator[Finding]:
         graph, portable = self._graph, self._graph.ledger.portable
-        name = record.outputs[0]["path"]
+        name = record.first_output
         if not any(portable.read(path).exists() for path in graph.made(record)):
             return  # it is not at hand, or lost, which hashing has found
         if bad := [path for path in graph.entries(record, "inputs") if path in self._damaged]:

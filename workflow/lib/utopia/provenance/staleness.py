@@ -93,8 +93,8 @@ def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> 
         changed, changes, path = code_change(record), setting_changes(record, current), lock_change(record)
         if not (changed or changes or path):
             continue
-        roots = tuple(made for made in graph.made(record) if graph.makers.get(made) is record)
-        where = record.outputs[0]["path"] if record.outputs else graph.ledger.portable.write(record.path)
+        roots = tuple(graph.latest(record))
+        where = record.first_output or graph.ledger.portable.write(record.path)
         if changed:
             yield Finding("stale code", where, str(changed), roots)
         if changes:

@@ -8,16 +8,16 @@ agrees with itself. Three things still speak against him: metrics and tables are
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from utopia import fingerprint
-from utopia.provenance import contents, environment, integrity, opened, staleness
+from utopia.provenance import contents, environment, integrity, staleness
 from utopia.provenance.current import Current
-from utopia.provenance.findings import Finding, Judged, Report
+from utopia.provenance.findings import Finding, Report
 from utopia.provenance.lineage import Graph
-from utopia.provenance.recompute import Again, fewer_seeds
+from utopia.provenance.recompute import Recomputation, fewer_seeds
 
 _NOT_REPRODUCED = "not reproduced"
 
@@ -49,69 +49,71 @@ def verify(
     """
     started = time.perf_counter()
     fingerprint.read_afresh()
-    report = Report(study, integrity.seal(graph))
-    gone = integrity.superseded(graph)
-    report.notes += [f"{path.name}: all that it describes was made by another job since" for path in sorted(gone)]
-    found = list(integrity.records(graph))
+    report = Report(study, graph.seal())
+    superseded = integrity.superseded(graph)
+    report.notes += [f"{path.name}: all that it describes was made by another job since" for path in sorted(superseded)]
+    findings = list(integrity.records(graph))
     if expected_seal is not None and expected_seal not in {report.seal, *integrity.seals_of_pages(graph)}:
-        found.append(Finding("seal", graph.root, f"it was {expected_seal[:12]} and is {report.seal[:12]}"))
+        findings.append(Finding("seal", graph.root, f"it was {expected_seal[:12]} and is {report.seal[:12]}"))
     if current is None:
         report.notes.append("settings were not compared with today's: the data folder is not known (name --data)")
     tell("hashing")
-    there = integrity.Bytes(graph)
-    found += there.findings()
-    if there.unknown:
-        report.notes.append(f"{len(there.unknown)} files were not looked at, such as {there.unknown[0]}: name --data")
+    hashed = integrity.FileHashes(graph)
+    findings += hashed.findings()
+    if hashed.unknown:
+        report.notes.append(f"{len(hashed.unknown)} files were not looked at, such as {hashed.unknown[0]}: name --data")
     extra, notes = integrity.unrecorded(graph, folder)
-    found += extra
+    findings += extra
     report.notes += notes
     if current is not None and not partial:
-        found += integrity.not_made(graph, current.targets())
-    found += integrity.off_the_lock(graph)
+        findings += integrity.not_made(graph, current.targets())
+    findings += integrity.off_the_lock(graph)
     if differing := environment.differing(environment.packages(), environment.pinned()):
         report.notes.append(f"not installed as the lock pins it, so numbers may come out otherwise: {differing[0]}")
-    found += contents.findings(graph, there.damaged)
-    found += staleness.findings(graph, current, set(gone))
-    found += opened.findings(graph)
-    found += fewer_seeds(graph, there.damaged)
-    again = Again(graph, there.damaged | set(there.unknown), known=there.known, pictures=pictures)
+    findings += contents.findings(graph, hashed.damaged)
+    findings += staleness.findings(graph, current, set(superseded))
+    findings += integrity.undeclared_reads(graph)
+    findings += fewer_seeds(graph, hashed.damaged)
+    recomputation = Recomputation(graph, hashed.damaged | set(hashed.unknown), known=hashed.known, pictures=pictures)
     if recompute:
-        found += contents.headers(graph, there.damaged)
+        findings += contents.headers(graph, hashed.damaged)
         tell("computing metrics and tables again")
-        found += again.findings()
-        report.notes += again.passed_over
-    report.findings = [_judged(graph, finding) for finding in _once(found)]
+        findings += recomputation.findings()
+        report.notes += recomputation.passed_over
+    report.findings = [_with_results(graph, finding) for finding in _merged(findings)]
     report.checked = {
         "records": len(graph.ledger.records),
-        "files": len(there.found),
-        "bytes": there.bytes,
+        "files": len(hashed.found),
+        "bytes": hashed.bytes,
         "cells": sum(bool(cell.runs) for cell in graph.cells.values()),
-        "recomputed": again.compared,
+        "recomputed": recomputation.compared,
     }
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _once(findings: Iterable[Finding]) -> list[Finding]:
-    """A table whose bytes changed, and which comes out otherwise when it is done again, is one finding.
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """A table whose bytes changed, and which comes out otherwise when it is computed again, is one finding.
 
-    Doing it again tells which of its cells were changed.
+    Computing it again tells which of its cells were changed.
     """
-    found = list(findings)
-    changed = {finding.where for finding in found if finding.kind == "changed"}
-    cells = {one.where: one for one in found if one.kind == _NOT_REPRODUCED and one.where in changed}
-    kept = []
-    for finding in found:
-        if finding.kind == _NOT_REPRODUCED and finding.where in changed:
-            continue
-        again = cells.get(finding.where) if finding.kind == "changed" else None
-        kept.append(finding if again is None else replace(finding, what=again.what, cells=again.cells))
-    return kept
+    changed = {finding.where for finding in findings if finding.kind == "changed"}
+    repeated = {one.where: one for one in findings if one.kind == _NOT_REPRODUCED and one.where in changed}
+    return [
+        replace(finding, what=repeated[finding.where].what, cells=repeated[finding.where].cells)
+        if finding.kind == "changed" and finding.where in repeated
+        else finding
+        for finding in findings
+        if finding.kind != _NOT_REPRODUCED or finding.where not in changed
+    ]
 
 
-def _judged(graph: Graph, finding: Finding) -> Judged:
+def _with_results(graph: Graph, finding: Finding) -> Finding:
+    """A finding with the cells and figures that it touches."""
     if finding.cells is not None:
-        return Judged(finding, sorted(finding.cells), [])
-    if finding.kind == "seal":
-        return Judged(finding, sorted(graph.cells), sorted(graph.figures))
-    return Judged(finding, *graph.results(finding.roots))
+        cells, figures = sorted(finding.cells), []
+    elif finding.kind == "seal":
+        cells, figures = sorted(graph.cells), sorted(graph.figures)
+    else:
+        cells, figures = graph.results(finding.roots)
+    return replace(finding, cells=tuple(cells), figures=tuple(figures))

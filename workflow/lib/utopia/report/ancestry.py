@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from utopia.provenance import opened, origin, staleness
+from utopia.provenance import integrity, origin, staleness
 from utopia.provenance.failures import job_name
-from utopia.provenance.ledger import Record
-from utopia.provenance.lineage import Cell, Graph, members
+from utopia.provenance.ledger import Record, members
+from utopia.provenance.lineage import Cell, Graph
 
 _OF_OUTPUTS = ("render_table", "render_figure")
 RAW = "raw files"
@@ -198,22 +198,19 @@ class Numbered:
 
     def _job(self, record: Record, pools: Mapping[str, Pool], stale: Sequence[str]) -> list[Any]:
         facts = record.facts
-        roles = (facts.get("roles") or {}).get("outputs") or {}
-        declared = {path for paths in roles.values() for path in ([paths] if isinstance(paths, str) else paths)}
-        declared |= {entry["path"] for entry in record.outputs[:1]}
+        declared = {*record.declared("outputs"), record.first_output}
         made = [entry for entry in record.outputs if entry["path"] in declared]
         beside = [one for one in members(record.outputs) if one["path"] not in declared and "files" not in one]
-        environment = facts.get("environment") or {}
         git = facts.get("git")
         closure = sorted(pools["modules"]([name, sha]) for name, sha in facts["code"]["modules"].items())
-        command, target = str(facts.get("command") or ""), record.outputs[0]["path"] if record.outputs else ""
+        command, target = str(facts.get("command") or ""), record.first_output
         short = bool(target) and command.endswith(target)
         seconds = facts["seconds"]
         return [
             self.texts(job_name(record.rule, record.wildcards)),
-            pools["machines"](_machine(facts)),
+            pools["machines"](_machine(record)),
             -1 if git is None else pools["commits"]([git["commit"], bool(git["dirty"]), list(git["changed"])]),
-            pools["software"]({"python": environment.get("python"), **(environment.get("packages") or {})}),
+            pools["software"](record.versions),
             -1 if not facts.get("lock") else pools["locks"]([facts["lock"]["path"], facts["lock"]["sha256"]]),
             pools["closures"](ranges(closure)),
             str(facts["started"])[:19],
@@ -283,7 +280,11 @@ def reasons(graph: Graph, changed: Iterable[str]) -> dict[int, list[str]]:
         own = found.setdefault(id(record), [])
         if not record.is_intact:
             own.append("record: it was edited")
-        own += [f"{one.kind}: {one.where}" for one in opened.findings_of(graph, record) if one.kind != "never read"]
+        own += [
+            f"{one.kind}: {one.where}"
+            for one in integrity.undeclared_reads_of(graph, record)
+            if one.kind != "never read"
+        ]
     return {key: why for key, why in found.items() if why}
 
 
@@ -305,11 +306,11 @@ def ranges(numbers: Iterable[int]) -> list[list[int]]:
     return found
 
 
-def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
-    used = [gpu for gpu in facts.get("gpu") or [] if gpu.get("used") is not False]
+def _machine(record: Record) -> dict[str, Any]:
+    facts = record.facts
     return {
         "host": facts.get("host") or "not recorded",
         "cpu": facts.get("cpu") or {},
-        "gpus": [{name: gpu.get(name) for name in ("name", "uuid", "driver")} for gpu in used],
+        "gpus": [{name: gpu.get(name) for name in ("name", "uuid", "driver")} for gpu in record.gpus],
         "deterministic": (facts.get("determinism") or {}).get("deterministic_algorithms"),
     }

@@ -20,7 +20,7 @@ from utopia.provenance.crate import describe, naming
 from utopia.provenance.crate.content import ALWAYS, METADATA, is_plain
 from utopia.provenance.crate.statement import SOUND, statement_of
 from utopia.provenance.findings import Finding, in_words, short
-from utopia.provenance.hashing import Found, hash_all
+from utopia.provenance.hashing import FileState, hash_all
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 
@@ -57,7 +57,7 @@ class Crate:
         self.root = self._results()
         hashed = hash_all(path for path in folder.rglob("*") if path.is_file())
         named = {path.relative_to(folder).as_posix(): facts for path, facts in hashed.items()}
-        self.files: dict[str, Found] = dict(sorted(named.items()))
+        self.files: dict[str, FileState] = dict(sorted(named.items()))
 
     def _results(self) -> str:
         """The folder of the study's results, as records write it."""
@@ -206,10 +206,7 @@ def _records(crate: Crate) -> Iterator[Finding]:
 
 def undescribed(graph: Graph, record: Record) -> list[str]:
     """The paths that a job was called with, and that its record does not describe."""
-    sides = record.facts.get("roles", {}).values()
-    called = {
-        path for side in sides for value in side.values() for path in ([value] if isinstance(value, str) else value)
-    }
+    called = {*record.declared("inputs"), *record.declared("outputs")}
     return sorted(called - graph.entries(record, "inputs").keys() - graph.entries(record, "outputs").keys())
 
 
@@ -298,7 +295,7 @@ def _unusable(where: Path, what: str) -> UtopiaError:
 
 
 def _name(record: Record) -> str:
-    return str(record.outputs[0]["path"]) if record.outputs else record.path.name
+    return record.first_output or record.path.name
 
 
 def _short(sha256: Any) -> str:

@@ -17,7 +17,7 @@ from utopia.provenance.crate import agreement, describe, naming
 from utopia.provenance.crate.content import METADATA, README, Content, gather, is_record
 from utopia.provenance.crate.privacy import Anonymous, Machine, places
 from utopia.provenance.crate.statement import Agent, Statement
-from utopia.provenance.hashing import Found, hash_all
+from utopia.provenance.hashing import FileState, hash_all
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
 
@@ -162,7 +162,7 @@ def _describe(graph: Graph, study: str, staged: Path, content: Content, options:
         "referred": len(content.referred),
         "records": len(inside.ledger.records),
         "seal": inside.seal(),
-        "digest": naming.crate_digest({**hashed, METADATA: Found(files.sha256(staged / METADATA), 0)}),
+        "digest": naming.crate_digest({**hashed, METADATA: FileState(files.sha256(staged / METADATA), 0)}),
     }
 
 

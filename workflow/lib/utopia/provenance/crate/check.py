@@ -15,7 +15,7 @@ from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.content import OPTIONAL, is_plain
 from utopia.provenance.crate.extract import extracted
 from utopia.provenance.findings import Finding
-from utopia.provenance.recompute import Again, fewer_seeds
+from utopia.provenance.recompute import Recomputation, fewer_seeds
 
 _NAMES = {
     "metrics.csv": "metrics",
@@ -26,7 +26,7 @@ _CHANGED = " is not what it was"
 
 
 @dataclass
-class Checked:
+class CrateReport:
     """The outcome of a check."""
 
     crate: str
@@ -51,13 +51,13 @@ class Checked:
             "seal": self.seal,
             "digest": self.digest,
             "checked": self.checked,
-            "faults": [{"kind": one.kind, "where": one.where, "what": one.what} for one in self.faults],
+            "faults": [fault.as_fault() for fault in self.faults],
             "not_checked": self.not_checked,
             "seconds": round(self.seconds, 3),
         }
 
 
-def check(crate: Path, *, seal: str | None = None, digest: str | None = None, recompute: bool = True) -> Checked:
+def check(crate: Path, *, seal: str | None = None, digest: str | None = None, recompute: bool = True) -> CrateReport:
     """Check a crate, reading nothing but the crate and running no code of it.
 
     Args:
@@ -70,7 +70,7 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
         UtopiaError: it is no crate of this program, or it is refused (see `extract.extracted`).
     """
     started = time.perf_counter()
-    outcome = Checked(crate.name)
+    outcome = CrateReport(crate.name)
     with extracted(crate) as folder:
         inside = Crate(folder)
         graph = inside.graph
@@ -104,7 +104,7 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
     return outcome
 
 
-def _recompute(crate: Crate, outcome: Checked) -> None:
+def _recompute(crate: Crate, outcome: CrateReport) -> None:
     """Compute again what can be, and add what comes out otherwise, and what was not computed again and why."""
     if strange := _unsafe(crate):
         outcome.not_checked.append(f"nothing was computed again: {strange}")
@@ -112,11 +112,11 @@ def _recompute(crate: Crate, outcome: Checked) -> None:
     graph = crate.graph
     absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.files}
     damaged = absent | {fault.where for fault in outcome.faults if fault.kind in ("changed", "missing")}
-    again = Again(graph, damaged, trusted=False)
-    for finding in (*fewer_seeds(graph, damaged), *again.findings()):
+    recomputation = Recomputation(graph, damaged, trusted=False)
+    for finding in (*fewer_seeds(graph, damaged), *recomputation.findings()):
         outcome.faults.append(Finding("not reproduced", finding.where, finding.what))
-    outcome.checked["recomputed"] = again.compared
-    notes = Counter(_note(text, absent) for text in again.passed_over)
+    outcome.checked["recomputed"] = recomputation.compared
+    notes = Counter(_note(text, absent) for text in recomputation.passed_over)
     outcome.not_checked += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
 
 

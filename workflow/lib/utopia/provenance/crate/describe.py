@@ -16,7 +16,7 @@ from utopia.provenance import failures
 from utopia.provenance.crate import naming
 from utopia.provenance.crate.content import CITATION, LOCK, METADATA, README, WORKFLOW
 from utopia.provenance.crate.statement import SOUND, TITLE, Statement, authors, home, operators
-from utopia.provenance.hashing import Found
+from utopia.provenance.hashing import FileState
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 
@@ -39,7 +39,7 @@ _ENGINE = "https://snakemake.github.io"
 _COMPLETED = "http://schema.org/CompletedActionStatus"
 
 
-def metadata(folder: Path, graph: Graph, files: Mapping[str, Found], statement: Statement) -> dict[str, Any]:
+def metadata(folder: Path, graph: Graph, files: Mapping[str, FileState], statement: Statement) -> dict[str, Any]:
     """The JSON-LD of a crate; the same arguments give the same value.
 
     Args:
@@ -72,7 +72,7 @@ def is_written_by_this_program(folder: Path) -> bool:
 class _Writer:
     """Adds the parts of a crate one after the other."""
 
-    def __init__(self, folder: Path, graph: Graph, files: Mapping[str, Found], statement: Statement) -> None:
+    def __init__(self, folder: Path, graph: Graph, files: Mapping[str, FileState], statement: Statement) -> None:
         self._graph, self._files, self._statement = graph, files, statement
         self._origins = statement.origins
         self._records = graph.ledger.records
@@ -111,7 +111,7 @@ class _Writer:
                 continue
             properties = self._facts(name, found.sha256, found.bytes)
             if name in records:
-                properties["about"] = {"@id": naming.job(records[name].outputs[0]["path"])}
+                properties["about"] = {"@id": naming.job(records[name].first_output)}
             elif name == README:
                 properties["about"] = {"@id": "./"}
             elif name == LOCK:
@@ -170,7 +170,7 @@ class _Writer:
     def jobs(self) -> None:
         """An action per job, and that the engine started it."""
         for record in self._records:
-            first = record.outputs[0]["path"]
+            first = record.first_output
             name = failures.job_name(record.rule, record.wildcards)
             read, made = (self._sides(self._graph.entries(record, side)) for side in ("inputs", "outputs"))
             self._actions.append(naming.job(first))

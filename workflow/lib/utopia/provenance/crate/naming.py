@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from utopia.files import digest
-from utopia.provenance.hashing import Found
+from utopia.provenance.hashing import FileState
 
 _SAFE = "/@=,:+~"
 RUN, ENGINE_RUN, SEAL, OPERATOR = "#run", "#engine-run", "#seal", "#operator"
@@ -92,7 +92,7 @@ def metadata_seal(entities: Iterable[Mapping[str, Any]]) -> str:
     return digest(sorted((dict(each) for each in entities if each["@id"] != METADATA_SEAL), key=_by_id), 64)
 
 
-def crate_digest(found: Mapping[str, Found]) -> str:
+def crate_digest(found: Mapping[str, FileState]) -> str:
     """One digest of a crate's names and contents."""
     return digest(sorted([name, facts.sha256] for name, facts in found.items()), 64)
 

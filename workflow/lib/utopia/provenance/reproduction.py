@@ -36,7 +36,7 @@ _ROUNDING = 64
 
 
 @dataclass(frozen=True)
-class Compared:
+class Reproduction:
     """Something that was made again."""
 
     name: str
@@ -81,7 +81,7 @@ def is_stacked(graph: Graph, run: str) -> bool:
     return path.is_file() and read_json(path)["strategy"] == "stacked"
 
 
-def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | None) -> Compared:
+def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | None) -> Reproduction:
     """A cell computed from metrics made again, against its stored value.
 
     Args:
@@ -98,7 +98,7 @@ def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | Non
     allowed = 0.5 * 10.0 ** -int(column["decimals"]) if tolerance is None else tolerance
     same = all(sha256(scratch / name) == graph.sha256_of(name) for name in names.values())
     verdict = IDENTICAL if same else WITHIN if abs(now - then) <= allowed else DIFFERENT
-    return Compared(cell.id, then, now, allowed, verdict)
+    return Reproduction(cell.id, then, now, allowed, verdict)
 
 
 def _column(graph: Graph, cell: Cell) -> Mapping[str, Any]:
@@ -118,7 +118,7 @@ def _value(graph: Graph, cell: Cell, found: Mapping[str, Path]) -> float:
     return made.value
 
 
-def predictions_again(record: Record, portable: Portable, wanted: Collection[str]) -> list[Compared]:
+def repeated_predictions(record: Record, portable: Portable, wanted: Collection[str]) -> list[Reproduction]:
     """What the checkpoints of a job's runs predict, against the predictions that stand beside them.
 
     Args:
@@ -151,15 +151,15 @@ def predictions_again(record: Record, portable: Portable, wanted: Collection[str
     return [_compared_predictions(task.run.id, arrays.load(task.predictions), now) for task, now in pairs]
 
 
-def _compared_predictions(run: str, then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Compared:
+def _compared_predictions(run: str, then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Reproduction:
     name = f"predictions of {run} from its checkpoints"
     if then.keys() != now.keys():
-        return Compared(name, None, None, PREDICTION_TOLERANCE, DIFFERENT)
+        return Reproduction(name, None, None, PREDICTION_TOLERANCE, DIFFERENT)
     if all(np.array_equal(then[place], now[place]) for place in now):
-        return Compared(name, None, 0.0, PREDICTION_TOLERANCE, IDENTICAL)
+        return Reproduction(name, None, 0.0, PREDICTION_TOLERANCE, IDENTICAL)
     error = max(_relative_error(now[place], then[place]) for place in now)
     verdict = WITHIN if error <= PREDICTION_TOLERANCE else DIFFERENT
-    return Compared(name, None, error if np.isfinite(error) else None, PREDICTION_TOLERANCE, verdict)
+    return Reproduction(name, None, error if np.isfinite(error) else None, PREDICTION_TOLERANCE, verdict)
 
 
 def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = None) -> Iterator[str]:
@@ -176,7 +176,7 @@ def doubts(record: Record, portable: Portable, wanted: Collection[str] | None = 
         yield from _doubts(record, portable, wanted)
     except (UtopiaError, LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error) as error:
         # Anybody may have written what is compared here.
-        name = record.outputs[0]["path"] if record.outputs else record.path
+        name = record.first_output or record.path
         yield f"{name} cannot be compared with the replicas behind it: {in_words(error)}"
 
 
@@ -250,7 +250,7 @@ def _same(text: str | None, value: float | None) -> bool:
         return False
 
 
-def compare_files(graph: Graph, names: Sequence[str], scratch: Path) -> list[Compared]:
+def compare_files(graph: Graph, names: Sequence[str], scratch: Path) -> list[Reproduction]:
     """Manifests, labels and label distributions made again, against the stored ones.
 
     Args:
@@ -264,11 +264,13 @@ def compare_files(graph: Graph, names: Sequence[str], scratch: Path) -> list[Com
     found = []
     for name in names:
         what = difference(read(name), scratch / name, folders)
-        found.append(Compared(f"{name}: {what}" if what else name, None, None, 0.0, DIFFERENT if what else IDENTICAL))
+        found.append(
+            Reproduction(f"{name}: {what}" if what else name, None, None, 0.0, DIFFERENT if what else IDENTICAL)
+        )
     return found
 
 
-def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> list[Compared]:
+def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> list[Reproduction]:
     """Features extracted again, against the stored ones, by item and feature."""
     found = []
     for index in indexes:
@@ -286,15 +288,15 @@ def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> lis
             label = f"{name} of {item}"
             if "file" not in one or "file" not in other:
                 verdict = IDENTICAL if ("file" in one) == ("file" in other) else DIFFERENT
-                found.append(Compared(label, None, None, 0.0, verdict))
+                found.append(Reproduction(label, None, None, 0.0, verdict))
                 continue
             if one["sha256"] == other["sha256"]:
-                found.append(Compared(label, None, 0.0, FEATURE_TOLERANCE, IDENTICAL))
+                found.append(Reproduction(label, None, 0.0, FEATURE_TOLERANCE, IDENTICAL))
                 continue
             stored = arrays.load(graph.ledger.portable.read(f"{folder}/{one['file']}"))["features"]
             error = _relative_error(arrays.load(scratch / folder / other["file"])["features"], stored)
             verdict = WITHIN if error <= FEATURE_TOLERANCE else DIFFERENT
-            found.append(Compared(label, None, error if np.isfinite(error) else None, FEATURE_TOLERANCE, verdict))
+            found.append(Reproduction(label, None, error if np.isfinite(error) else None, FEATURE_TOLERANCE, verdict))
     return found
 
 

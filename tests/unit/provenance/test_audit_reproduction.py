@@ -16,9 +16,9 @@ from studies import ROOT, Small
 
 from utopia import arrays, files
 from utopia.provenance import replay as replaying
-from utopia.provenance.again import compare_features, link, predictions_again
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
+from utopia.provenance.reproduction import compare_features, link, repeated_predictions
 
 pytestmark = pytest.mark.workflow
 
@@ -79,10 +79,10 @@ def test_checkpoints_predict_what_stands_beside_them(small: Small, model: str) -
     run = f"pmemo.{model}.baseline"
     graph = small.graph()
     record = graph.makers[f"{ROOT}/runs/{run}/predictions.safetensors"]
-    (one,) = predictions_again(record, graph.ledger.portable, {run})
+    (one,) = repeated_predictions(record, graph.ledger.portable, {run})
     assert (one.verdict, one.now) == ("identical", 0.0)
     empty_checkpoints(small, run)
-    (one,) = predictions_again(record, graph.ledger.portable, {run})
+    (one,) = repeated_predictions(record, graph.ledger.portable, {run})
     assert one.verdict == "different"
 
 
