@@ -20,7 +20,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from utopia import arrays, files, fingerprint, seeds
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.inputs.coverage import COLUMNS
 from utopia.provenance import environment
 from utopia.provenance.job import Job, record
@@ -176,12 +176,12 @@ def _train(pack: str, runs: list[str]) -> None:
             found = []
             for fold, repeat in seed_of:
                 value = mean + 0.01 * (repeat - 1) + 0.003 * (int(fold) - 0.5)
-                found.append(metrics.Row("valence", fold, str(repeat), "", "pcc", value))
+                found.append(metrics_csv.Row("valence", fold, str(repeat), "", "pcc", value))
                 found += [
-                    metrics.Row("valence", fold, str(repeat), f"item {n}", "pcc", value + d)
+                    metrics_csv.Row("valence", fold, str(repeat), f"item {n}", "pcc", value + d)
                     for n, d in enumerate((-0.02, 0.0, 0.02))
                 ]
-            metrics.write(_run(run, "metrics.csv"), found)
+            metrics_csv.write(_run(run, "metrics.csv"), found)
 
 
 def _column(name: str, dataset: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from utopia.config.load import load
 from utopia.datasets import planted
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
+from utopia.evaluation.metrics_csv import read
 from utopia.evaluation.protocols import evaluate_run
-from utopia.evaluation.rows import read
 from utopia.features.precomputed import import_features
 from utopia.features.read import FeatureReader
 from utopia.inputs.manifest import list_inputs

@@ -14,7 +14,7 @@ import pytest
 from utopia.config.load import load
 from utopia.evaluation.comparisons import WORDS, compared
 from utopia.evaluation.interval import holm
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.evaluation.uncertainty import Items
 from utopia.plan.plan import Plan
 from utopia.provenance.explain import explain
@@ -193,7 +193,7 @@ def test_a_gain_that_does_not_stand_among_all_rows_is_marked_so(tmp_path: Path, 
             [
                 float(row["value"])
                 for row in csv.DictReader(runs["d.et.base"].open())
-                if row["item"] and row["seed"] == str(n)
+                if row["item"] and row["repeat"] == str(n)
             ]
             for n in range(3)
         ]

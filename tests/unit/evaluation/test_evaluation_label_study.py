@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import gaussian_kde, wasserstein_distance
 
 from utopia import arrays
-from utopia.evaluation import label_study, rows
+from utopia.evaluation import label_study, metrics_csv
 from utopia.evaluation.label_study import BINS, ESTIMATORS, compare, complete, histograms, study_labels
 from utopia.inputs.manifest import list_inputs
 from utopia.labels.build import build_labels
@@ -37,7 +37,7 @@ def planted(annotators: int, frames: int, seed: int, *, error: float = 0.12) -> 
 def studied(folder: Path, votes: Mapping[str, np.ndarray | None], **more: Any) -> dict[tuple[str, str, str], float]:
     """Seed, item and metric -> value."""
     study_labels(labels=write(folder, votes), run=RUN | more, output=folder / "metrics.csv")
-    return {(row.seed, row.item, row.metric): row.value for row in rows.read(folder / "metrics.csv")}
+    return {(row.repeat, row.item, row.metric): row.value for row in metrics_csv.read(folder / "metrics.csv")}
 
 
 def test_on_planted_truth_calibration_is_nearer_than_labels_and_any_convolution(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_pilot_on_tvsum(tmp_path: Path, shared_data: Path) -> None:
     build_labels(**where, manifest=tmp_path / "manifest.json", distribution={"low": 0.0, "high": 1.0}, output=labels)
     run = RUN | {"targets": ["importance"], "repeats": 1}
     study_labels(labels=labels, run=run, output=tmp_path / "metrics.csv")
-    own = {row.metric: row.value for row in rows.read(tmp_path / "metrics.csv") if not row.item}
+    own = {row.metric: row.value for row in metrics_csv.read(tmp_path / "metrics.csv") if not row.item}
     assert own["pcc.b10.k3.as_is"] == pytest.approx(0.61, abs=0.03)
     assert own["w1.b10.k3.as_is"] == pytest.approx(0.061, abs=0.004)
     assert own["pcc.b10.k3.ulda"] == pytest.approx(0.80, abs=0.03)

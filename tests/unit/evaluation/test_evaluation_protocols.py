@@ -10,7 +10,8 @@ import pytest
 
 from utopia import arrays
 from utopia.errors import InputError
-from utopia.evaluation import rows
+from utopia.evaluation import metrics_csv
+from utopia.evaluation.predictions import FORMAT, metadata
 from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.references import evaluate_reference
 
@@ -48,7 +49,7 @@ def affect(tmp_path: Path) -> Path:
 
 def predictions(path: Path, series: dict[str, list[float]], **more: Any) -> Path:
     contents = {name: np.array(values, np.float32) for name, values in series.items()}
-    arrays.save(path, contents, {"folds": ["0"], "seeds": [0, 1], "targets": ["valence"]} | more)
+    arrays.save(path, contents, {"folds": ["0"], "repeats": [0, 1], "targets": ["valence"]} | more)
     return path
 
 
@@ -61,14 +62,14 @@ GOOD: dict[str, list[float]] = {
 
 
 def values(path: Path) -> dict[tuple[str, str, str, str], float]:
-    return {(row.fold, row.seed, row.item, row.metric): row.value for row in rows.read(path)}
+    return {(row.fold, row.repeat, row.item, row.metric): row.value for row in metrics_csv.read(path)}
 
 
 def test_affect_by_hand(affect: Path, tmp_path: Path) -> None:
     output = tmp_path / "metrics.csv"
     evaluate_run(run=RUN, labels=affect, predictions=predictions(tmp_path / "p.safetensors", GOOD), output=output)
     found = values(output)
-    assert output.read_text().splitlines()[0] == "target,fold,seed,item,metric,value"
+    assert output.read_text().splitlines()[0] == "target,fold,repeat,item,metric,value"
     # a: errors 0, 1, 0, 1; b: -1, 1. A constant prediction has correlation 0.
     r = 6 / np.sqrt(40)
     assert found["0", "0", "a", "mse"] == pytest.approx(0.5)
@@ -102,7 +103,7 @@ def test_same_input_same_bytes(affect: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"valence/0/1/a": None, "valence/0/1/b": None}, "1 seeds instead of 2"),
+        ({"valence/0/1/a": None, "valence/0/1/b": None}, "1 repeats instead of 2"),
         ({"valence/0/1/b": None}, "valence/0/1 has other items: b"),
         ({"valence/0/0/a": [0, 1, 2]}, r"valence/0/0/a has shape \(3,\), its label \(4,\)"),
         ({"valence/0/0/a": [0, 1, 2, np.nan]}, "valence/0/0/a holds values that are not finite"),
@@ -236,13 +237,33 @@ def test_random_scores_are_seeded_and_uniform(affect: Path, tmp_path: Path) -> N
     assert found["0", "0", "", "pcc"] == pytest.approx(0, abs=0.1)
 
 
+def test_files_that_call_a_repeat_a_seed_are_read(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    lines = "v,0,1,a,mse,0.5\nv,0,1,,mse,0.5\n"
+    old.write_text(f"target,fold,seed,item,metric,value\n{lines}")
+    new.write_text(f"target,fold,repeat,item,metric,value\n{lines}")
+    assert metrics_csv.read(old) == metrics_csv.read(new)
+    metrics_csv.write(old, metrics_csv.read(old))
+    assert old.read_bytes() == new.read_bytes()
+
+    arrays.save(tmp_path / "p.safetensors", {}, {"run": "r", "folds": ["0"], "seeds": [0, 1]})
+    read = metadata(arrays.load(tmp_path / "p.safetensors"))
+    assert read == {"run": "r", "folds": ["0"], "repeats": [0, 1], "format": 1}
+    arrays.save(tmp_path / "p.safetensors", {}, {"format": FORMAT + 1, "folds": ["0"]})
+    with pytest.raises(InputError, match=rf"of format {FORMAT + 1}, and this version reads up to {FORMAT}"):
+        metadata(arrays.load(tmp_path / "p.safetensors"))
+
+
 def test_metrics_file_round_trip(tmp_path: Path) -> None:
-    made = [rows.Row("v", "0", "0", "", "mse", 0.1 + 0.2), rows.Row("v", "0", "0", 'a "quoted", name', "mse", 1e-300)]
-    rows.write(tmp_path / "m.csv", made)
-    assert rows.read(tmp_path / "m.csv") == made
-    (tmp_path / "m.csv").write_text("target,fold,seed,item,metric,value\nv,0,0,,mse,high\n")
+    made = [
+        metrics_csv.Row("v", "0", "0", "", "mse", 0.1 + 0.2),
+        metrics_csv.Row("v", "0", "0", 'a "quoted", name', "mse", 1e-300),
+    ]
+    metrics_csv.write(tmp_path / "m.csv", made)
+    assert metrics_csv.read(tmp_path / "m.csv") == made
+    (tmp_path / "m.csv").write_text("target,fold,repeat,item,metric,value\nv,0,0,,mse,high\n")
     with pytest.raises(InputError, match=r"m.csv:2: not a metric"):
-        rows.read(tmp_path / "m.csv")
+        metrics_csv.read(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_text("a,b\n")
     with pytest.raises(InputError, match="not a metrics file"):
-        rows.read(tmp_path / "m.csv")
+        metrics_csv.read(tmp_path / "m.csv")

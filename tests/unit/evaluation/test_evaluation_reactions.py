@@ -12,7 +12,7 @@ from scipy.signal import butter, filtfilt
 
 from utopia import arrays
 from utopia.errors import ComputeError, InputError
-from utopia.evaluation import rows
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.label_correlation import label_correlation, label_correlations
 from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.reactions import correlations, of_video, of_videos
@@ -120,7 +120,7 @@ def predict(labels: Path, seeds: int = 1, **other: np.ndarray) -> Path:
 
 
 def metric(path: Path, name: str, item: str = "") -> float:
-    (value,) = [row.value for row in rows.read(path) if row.metric == name and row.item == item]
+    (value,) = [row.value for row in metrics_csv.read(path) if row.metric == name and row.item == item]
     return value
 
 
@@ -136,7 +136,7 @@ def test_metrics_of_a_run(labels: Path, tmp_path: Path) -> None:
     assert metric(output, "correlation", "v1") == pytest.approx(r["v1"].mean())
     assert metric(output, "correlation") == pytest.approx((r["v0"].mean() + r["v1"].mean()) / 2)
     assert metric(output, "correlation.awe") == pytest.approx((r["v0"][0] + r["v1"][0]) / 2)
-    assert not [row for row in rows.read(output) if row.item == "u0"]  # nothing to judge it by
+    assert not [row for row in metrics_csv.read(output) if row.item == "u0"]  # nothing to judge it by
     own = label_correlations(read, "reactions", ["t0", "t1"], "none")
     assert metric(output, "label_correlation") == own["label_correlation"] != own["label_correlation_first"]
 

@@ -11,8 +11,7 @@ import pytest
 from utopia.config.load import load
 from utopia.datasets import studyforrest
 from utopia.errors import InputError
-from utopia.evaluation import ridge
-from utopia.evaluation import rows as metrics_file
+from utopia.evaluation import metrics_csv, ridge
 from utopia.evaluation.references import evaluate_reference
 from utopia.features.precomputed import import_features
 from utopia.inputs.manifest import list_inputs
@@ -106,8 +105,8 @@ class TestOnStudyforrest:
     def metrics(self, made: tuple[Path, Path, dict[str, Any]], output: Path) -> dict[tuple[str, str, str, str], float]:
         labels, index, run = made
         evaluate_reference(reference="ridge", labels=labels, run=run, output=output, features=[index])
-        rows = metrics_file.read(output)
-        return {(row.target, row.fold, row.seed, row.metric): row.value for row in rows if not row.item}
+        rows = metrics_csv.read(output)
+        return {(row.target, row.fold, row.repeat, row.metric): row.value for row in rows if not row.item}
 
     def test_it_finds_arousal_and_no_valence(self, made: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
         values = self.metrics(made, tmp_path / "m.csv")

@@ -14,7 +14,7 @@ from scipy.stats import t, ttest_rel
 
 from utopia.errors import ComputeError
 from utopia.evaluation import verdict
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.evaluation.uncertainty import Items, change_interval, interval, mean_change, paired, read_items
 
 
@@ -40,13 +40,13 @@ def metrics_file(path: Path, rows: list[tuple[str, str, str, str, float]], targe
 def test_the_statistic_by_hand() -> None:
     """Fold a pools 10 and 30 frames of errors .1 and .4: .325; fold b has the plain mean .5; two seeds differ by 1."""
     one = items({"a": [[0.1, 0.4], [1.1, 1.4]], "b": [[0.3, 0.7], [1.3, 1.7]]}, {"a": [10, 30]})
-    assert one.by_seed.tolist() == pytest.approx([(0.325 + 0.5) / 2, (1.325 + 1.5) / 2])
+    assert one.by_repeat.tolist() == pytest.approx([(0.325 + 0.5) / 2, (1.325 + 1.5) / 2])
     assert one.spread.shares.tolist() == pytest.approx([1 / 8, 3 / 8, 1 / 4, 1 / 4])
 
 
 def test_the_root_is_taken_of_each_seed_and_fold() -> None:
     one = items({"a": [[0.04, 0.04], [0.16, 0.16]], "b": [[0.36, 0.36], [0.64, 0.64]]}, root=True)
-    assert one.by_seed.tolist() == pytest.approx([(0.2 + 0.6) / 2, (0.4 + 0.8) / 2])
+    assert one.by_repeat.tolist() == pytest.approx([(0.2 + 0.6) / 2, (0.4 + 0.8) / 2])
 
 
 def test_what_items_add_is_how_the_statistic_answers_to_them() -> None:
@@ -57,8 +57,8 @@ def test_what_items_add_is_how_the_statistic_answers_to_them() -> None:
     for place, (fold, number) in enumerate((fold, number) for fold in "ab" for number in range(4)):
         heavier = {name: weight.astype(float) for name, weight in weights.items()}
         heavier[fold][number] *= 1 + small
-        slope = (items(values, heavier, root=True).by_seed - base.by_seed) / small
-        own = base.of_fold(fold) - base.by_seed  # a heavier item also moves its fold's part towards the item's fold
+        slope = (items(values, heavier, root=True).by_repeat - base.by_repeat) / small
+        own = base.of_fold(fold) - base.by_repeat  # a heavier item also moves its fold's part towards the item's fold
         expected = base.spread.items[place] - base.spread.shares[place] * own
         assert slope == pytest.approx(expected, rel=1e-4, abs=1e-8)
     assert base.spread.items.sum(axis=0) == pytest.approx(np.zeros(2), abs=1e-12)
@@ -148,7 +148,7 @@ def test_one_item_has_no_interval_and_says_so() -> None:
     assert (made.low, made.high, made.method) == (None, None, "one test item")
     assert paired(items({"a": [[0.3]]}), items({"a": [[0.4]]})).method == "one test item"
     same = items({"a": [[0.3]], "b": [[0.5]]})
-    same = Items("r", same.seeds, {"a": ("m",), "b": ("m",)}, same.values, same.weights, False)
+    same = Items("r", same.repeats, {"a": ("m",), "b": ("m",)}, same.values, same.weights, False)
     assert interval(same).method == "one test item", "both folds test the same one"
 
 

@@ -72,7 +72,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.write_json(folder / "manifest.json", {"items": [{"id": item, "name": name} for item, name in names.items()]})
     for role, series in stored.items():
         run = f"liris.pgl_sum.{role}"
-        arrays.save(folder / f"{run}.safetensors", series, {"run": run, "folds": ["0", "1"], "seeds": [0, 1]})
+        arrays.save(folder / f"{run}.safetensors", series, {"run": run, "folds": ["0", "1"], "repeats": [0, 1]})
     return folder
 
 

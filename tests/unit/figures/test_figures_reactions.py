@@ -74,7 +74,7 @@ def eev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = {"rate": 1.0, "steps": 60}
     for role, run in RUNS.items():
         own = {name: values for name, values in stored[role].items() if not name.endswith("/t")}
-        arrays.save(folder / f"{role}.safetensors", own, {"folds": ["official"], "seeds": [0, 1]})
+        arrays.save(folder / f"{role}.safetensors", own, {"folds": ["official"], "repeats": [0, 1]})
         evaluate_run(
             run={"id": run, "targets": ["reactions"], "repeats": 2}
             | {"double_rounding": False, "constant": "zero", "label_filter": "none"},
@@ -261,15 +261,15 @@ def test_the_output_function_is_the_models() -> None:
 # -- one video over time
 
 
-def pearson(folder: Path, role: str, seed: int, video: str) -> np.ndarray:
+def pearson(folder: Path, role: str, repeat: int, video: str) -> np.ndarray:
     truth = arrays.load(folder / "labels.safetensors")[f"{video}/reactions"].astype(float)
-    made = arrays.load(folder / f"{role}.safetensors")[f"reactions/official/{seed}/{video}"].astype(float)
+    made = arrays.load(folder / f"{role}.safetensors")[f"reactions/official/{repeat}/{video}"].astype(float)
     return np.array([np.corrcoef(truth[:, c], made[:, c])[0, 1] for c in range(15)])
 
 
 def test_the_series_are_of_the_median_video_and_its_best_median_and_worst_reaction(eev: Path, tmp_path: Path) -> None:
     found = lines(render(eev, "reaction_series", tmp_path, roles=ONE)["csv"])
-    r = {video: np.mean([pearson(eev, "l1", seed, video) for seed in range(2)], axis=0) for video in VIDEOS}
+    r = {video: np.mean([pearson(eev, "l1", repeat, video) for repeat in range(2)], axis=0) for video in VIDEOS}
     video = sorted(VIDEOS, key=lambda name: r[name].mean())[2]
     assert next(line["note"] for line in found if line["series"] == "video") == f"{video}, fold official"
     order = np.argsort(-r[video])
@@ -277,23 +277,23 @@ def test_the_series_are_of_the_median_video_and_its_best_median_and_worst_reacti
     assert said == [f"{EXPRESSIONS[order[at]]}, {place}" for at, place in ((0, "best"), (7, "median"), (14, "worst"))]
     stored, truth = arrays.load(eev / "l1.safetensors"), arrays.load(eev / "labels.safetensors")
     for panel, column in zip("abc", order[[0, 7, 14]], strict=True):
-        curves = [stored[f"reactions/official/{seed}/{video}"][:, column].astype(float) for seed in range(2)]
+        curves = [stored[f"reactions/official/{repeat}/{video}"][:, column].astype(float) for repeat in range(2)]
         assert numbers(found, "label", panel) == truth[f"{video}/reactions"][:, column].astype(float).tolist()
         assert numbers(found, "prediction", panel) == np.mean(curves, axis=0).tolist()
-        for seed, curve in enumerate(curves):
-            assert numbers(found, f"prediction, seed {seed}", panel) == curve.tolist()
-            told = numbers(found, f"correlation, seed {seed}", panel)
-            assert told == pytest.approx([pearson(eev, "l1", seed, video)[column]], abs=1e-5)
+        for repeat, curve in enumerate(curves):
+            assert numbers(found, f"prediction, repeat {repeat}", panel) == curve.tolist()
+            told = numbers(found, f"correlation, repeat {repeat}", panel)
+            assert told == pytest.approx([pearson(eev, "l1", repeat, video)[column]], abs=1e-5)
         assert numbers(found, "step", panel, "x") == pytest.approx(np.arange(-(-VIDEOS[video] // 6)))
 
 
 def test_the_rules_of_choice_by_hand() -> None:
-    by_seed = {
+    by_repeat = {
         "0": {name: {"correlation": value} for name, value in {"a": 0.1, "b": 0.3, "c": 0.3, "d": 0.9}.items()},
         "1": {name: {"correlation": value} for name, value in {"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.9}.items()},
     }
-    assert median_of_videos(by_seed, ["c", "d", "b", "a"]) == "c", "of two alike the official first"
-    assert median_of_videos(by_seed, ["b", "d", "c", "a"]) == "b"
+    assert median_of_videos(by_repeat, ["c", "d", "b", "a"]) == "c", "of two alike the official first"
+    assert median_of_videos(by_repeat, ["b", "d", "c", "a"]) == "b"
     assert chosen_reactions({"x": [0.1, 0.3], "y": [0.9], "z": [], "u": [-0.4], "v": [0.1]}) == {
         "best": "y",
         "median": "v",
@@ -310,14 +310,14 @@ def test_the_rules_of_choice_by_hand() -> None:
 def test_the_correlations_are_means_over_videos_and_seeds(eev: Path, tmp_path: Path) -> None:
     found = lines(render(eev, "reaction_correlation", tmp_path)["csv"])
     for role, run in RUNS.items():
-        r_SC = np.array([np.mean([pearson(eev, role, seed, video) for video in VIDEOS], axis=0) for seed in range(2)])
+        r_RC = np.array([np.mean([pearson(eev, role, n, video) for video in VIDEOS], axis=0) for n in range(2)])
         own = {line["series"]: line for line in found if line["panel"] == role}
         for column, name in enumerate(EXPRESSIONS):
-            assert float(own[name]["x"]) == pytest.approx(r_SC[:, column].mean(), abs=1e-5)
+            assert float(own[name]["x"]) == pytest.approx(r_RC[:, column].mean(), abs=1e-5)
             deviation = float(own[f"{name}, deviation over seeds"]["x"])
-            assert deviation == pytest.approx(r_SC[:, column].std(ddof=1), abs=1e-5)
+            assert deviation == pytest.approx(r_RC[:, column].std(ddof=1), abs=1e-5)
             assert float(own[name]["low"]) < float(own[name]["x"]) < float(own[name]["high"])
-        assert float(own["mean of all"]["x"]) == pytest.approx(r_SC.mean(), abs=1e-5)
+        assert float(own["mean of all"]["x"]) == pytest.approx(r_RC.mean(), abs=1e-5)
         items = read_items(eev / f"{role}.csv", run, "reactions", "correlation")
         assert not isinstance(items, str)
         around = interval(items)

@@ -11,8 +11,8 @@ import pytest
 from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.evaluation.judged import judged
+from utopia.evaluation.metrics_csv import is_hole, read
 from utopia.evaluation.references import evaluate_reference
-from utopia.evaluation.rows import is_hole, read
 from utopia.labels.choose import choose_annotators
 from utopia.labels.read import Labels
 

@@ -13,7 +13,7 @@ import yaml
 from utopia.config.load import RESOURCES, load
 from utopia.errors import ConfigError
 from utopia.evaluation import verdict
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.plan import catalog, claims
 from utopia.plan.catalog import Table, read_one
 from utopia.plan.claims import Claim, in_print

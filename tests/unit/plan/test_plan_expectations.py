@@ -14,7 +14,7 @@ from utopia.cli.compare import compare, kind
 from utopia.cli.status import in_words, status
 from utopia.config.load import REPOSITORY, load
 from utopia.evaluation import verdict
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.plan import catalog
 from utopia.plan.catalog import Row as TableRow
 from utopia.plan.catalog import RunChoice

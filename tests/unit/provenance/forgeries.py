@@ -106,11 +106,32 @@ def forge_predictions(study: Small) -> None:
     study.forge("runs/pmemo.rmn.cwl/predictions.safetensors", path.read_bytes())
 
 
+def as_of_old(study: Small) -> None:
+    """Rewrite the study's files as they were when the number of a repeat was called a seed, by other code."""
+    older = {"utopia.evaluation.metrics_csv": "0" * 64}
+    for path in sorted(study.path("runs").glob("*/metrics.csv")):
+        name = path.relative_to(study.path("")).as_posix()
+        header, lines = path.read_text().split("\n", 1)
+        assert header == "target,fold,repeat,item,metric,value"
+        study.forge(name, f"target,fold,seed,item,metric,value\n{lines}".encode())
+        study.edit_record(name, lambda facts: facts["code"]["modules"].update(older))
+    for path in sorted(study.path("runs").glob("*/predictions.safetensors")):
+        stored = arrays.load(path)
+        meta = {name: value for name, value in stored.meta.items() if name not in ("format", "repeats")}
+        arrays.save(path, {name: np.array(stored[name]) for name in stored}, meta | {"seeds": stored.meta["repeats"]})
+        study.forge(path.relative_to(study.path("")).as_posix(), path.read_bytes())
+    for path in sorted(study.path("runs").glob("*/training.json")):
+        facts = json.loads(path.read_text())
+        del facts["format"]
+        files.write_json(path, facts)
+        study.forge(path.relative_to(study.path("")).as_posix(), path.read_bytes())
+
+
 def drop_replica_from_predictions(study: Small) -> None:
     path = study.path("runs/pmemo.rmn.cwl/predictions.safetensors")
     stored = arrays.load(path)
     kept = {name: np.array(stored[name]) for name in stored if name.split("/")[2] == "0"}
-    arrays.save(path, kept, {**stored.meta, "seeds": [0]})
+    arrays.save(path, kept, {**stored.meta, "repeats" if "format" in stored.meta else "seeds": [0]})
     study.forge("runs/pmemo.rmn.cwl/predictions.safetensors", path.read_bytes())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forgeries import as_of_old, drop_replica_from_predictions
 from studies import ROOT, Small, flip
 
 from utopia import files
@@ -21,7 +22,7 @@ from utopia.cli import audit
 from utopia.cli.compare import doubts
 from utopia.config.load import load
 from utopia.errors import UtopiaError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.plan.plan import Plan
 from utopia.provenance.comparison import Tree, compare
 from utopia.provenance.current import Current
@@ -47,7 +48,7 @@ def test_a_value_is_followed_to_its_raw_files(small: Small) -> None:
     found = answer(small, CELL)
     own = [
         row.value
-        for row in metrics.read(small.path(f"runs/{RUN}/metrics.csv"))
+        for row in metrics_csv.read(small.path(f"runs/{RUN}/metrics.csv"))
         if (row.target, row.item, row.metric) == ("valence", "", "pcc")
     ]
     assert [replica["metrics"]["pcc"] for replica in found["replicas"]] == own
@@ -73,6 +74,22 @@ def test_a_value_is_followed_to_its_raw_files(small: Small) -> None:
     assert "utopia.samplers.tns" in found["code"]["modules"] and found["software"]["versions"]["torch"]
     assert found["hardware"][0]["cpu"]["model"] and found["warnings"] == []
     assert found["again"]["command"].endswith(f"--retrain {CELL}") and found["again"]["seconds"] > 0
+
+
+def test_a_study_made_when_repeats_were_called_seeds_is_still_read(small: Small, small_checkout: Path) -> None:
+    new = answer(small, CELL)
+    assert [replica["repeat"] for replica in new["replicas"]] == ["0", "1"]
+    as_of_old(small)
+    old = answer(small, CELL)
+    assert old["replicas"] == new["replicas"] and old["value"] == new["value"]
+    kinds = {finding.kind for finding in small.verify().findings}
+    assert kinds == {"stale code"}, "the metrics are told to be of other code, and nothing else is"
+    assert {one.verdict for one in compare(Tree(small_checkout / ROOT), Tree(small.folder / ROOT))} == {"identical"}
+    table = small.path("tables/ulda_table_7.csv").read_bytes()
+    small.remake("tables/ulda_table_7.csv")
+    assert small.path("tables/ulda_table_7.csv").read_bytes() == table
+    drop_replica_from_predictions(small)
+    assert any("its repeats are not those" in finding.what for finding in small.verify().findings)
 
 
 def test_an_answer_needs_no_other_records(small: Small) -> None:

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import t
 
 from utopia.evaluation import verdict
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.tables.cells import Cell, build
 from utopia.tables.render import render_table
 from utopia.tables.results import Results

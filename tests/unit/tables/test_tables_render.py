@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from utopia.errors import ComputeError, UtopiaError
-from utopia.evaluation.rows import Row, write
+from utopia.evaluation.metrics_csv import Row, write
 from utopia.tables.cells import build
 from utopia.tables.render import COLUMNS, render_table
 from utopia.tables.results import Measurement, Results, measure
@@ -85,7 +85,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 
 def test_missing_replicas_are_refused(tmp_path: Path, run: Path) -> None:
     path = metrics_file(tmp_path / "hole.csv", {("0", "0"): 0.2, ("0", "1"): 0.3, ("1", "0"): 0.2})
-    with pytest.raises(ComputeError, match="3 of 4 replicas are there; missing: fold 1 seed 1"):
+    with pytest.raises(ComputeError, match="3 of 4 replicas are there; missing: fold 1 repeat 1"):
         measure([path], "valence", "mse")
     with pytest.raises(ComputeError, match="4 of 6 replicas"):
         measure([run], "valence", "mse", promised=6)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import InputError
-from utopia.evaluation import rows
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.protocols import evaluate_run
 from utopia.features import store
 from utopia.files import read_json, write_json
@@ -50,7 +50,7 @@ def relabelled(folder: Path, labels: dict[str, np.ndarray], **distribution: Any)
     return toy
 
 
-def run(toy: Toy, name: str, model: str, treatment: str, strategy: str) -> tuple[arrays.Arrays, list[rows.Row]]:
+def run(toy: Toy, name: str, model: str, treatment: str, strategy: str) -> tuple[arrays.Arrays, list[metrics_csv.Row]]:
     """Train and evaluate; predictions and metrics."""
     plain = toy.run() | TREATMENTS[treatment] | {"model": model, "engine": {"strategy": strategy, "places": 3}}
     # a sampler draws for the videos of a chunk: strategies agree where their chunks do, a video each
@@ -64,7 +64,7 @@ def run(toy: Toy, name: str, model: str, treatment: str, strategy: str) -> tuple
     how = {"double_rounding": False, "constant": "zero", "label_filter": "none"}
     stored = toy.root / name / "predictions.safetensors"
     evaluate_run(run=changes | how, labels=toy.labels, predictions=stored, output=output)
-    found = list(rows.read(output))
+    found = list(metrics_csv.read(output))
     assert found and all(np.isfinite(row.value) for row in found)
     return predictions, found
 

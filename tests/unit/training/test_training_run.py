@@ -17,6 +17,7 @@ from torch import Tensor
 from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.errors import ComputeError, ConfigError, InputError
+from utopia.evaluation.predictions import FORMAT
 from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.summaries import untrained
 from utopia.files import sha256
@@ -64,7 +65,8 @@ def test_outputs(toy: Toy) -> None:
     assert [line[:2] for line in lines] == [(i, 8) for i in range(1, 9)]
     assert "importance.0.0" in lines[0][2] and "validation loss" in lines[0][2]
     assert predictions.meta["targets"] == ["importance", "mood"]
-    assert (predictions.meta["folds"], predictions.meta["seeds"]) == (["0", "1"], [0, 1])
+    assert (predictions.meta["folds"], predictions.meta["repeats"]) == (["0", "1"], [0, 1])
+    assert predictions.meta["format"] == summary["format"] == FORMAT
     expected = {
         f"{target}/{fold}/{repeat}/{item}"
         for target in ("importance", "mood")

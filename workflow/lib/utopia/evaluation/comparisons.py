@@ -36,10 +36,10 @@ class Comparison(NamedTuple):
     around: Interval
     permuted: float
     improvement: float
-    seeds: int
+    repeats: int
 
     def value(self, name: str) -> float | None:
-        """One of `Statistic` but `adjusted`; None where one seed gives no p-value."""
+        """One of `Statistic` but `adjusted`; None where one repeat gives no p-value."""
         return self.around.p if name == "p" else float(getattr(self, name))
 
 
@@ -60,7 +60,7 @@ def compared(treated: Items | str, without: Items | str, better: str, seed: int)
     if around.low is None:
         return around.method
     return Comparison(
-        around, _permuted(treated, without, seed), _improvement(treated, without, better), len(treated.seeds)
+        around, _permuted(treated, without, seed), _improvement(treated, without, better), len(treated.repeats)
     )
 
 
@@ -81,8 +81,8 @@ def _permuted(treated: Items, without: Items, seed: int) -> float:
 def _improvement(treated: Items, without: Items, better: str) -> float:
     """The probability of improvement (Agarwal et al., 2021, NeurIPS), over items by their shares.
 
-    On an item, the share of pairs of a seed with the treatment and a seed without in which the former is better; a pair
-    that is equal counts half.
+    On an item, the share of pairs of a repeat with the treatment and a repeat without in which the former is better; a
+    pair that is equal counts half.
     """
     sign, of_folds = 1.0 if better == "higher" else -1.0, []
     for fold in treated.names:

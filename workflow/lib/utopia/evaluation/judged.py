@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from utopia.errors import ComputeError
 from utopia.evaluation import metrics, reactions, summary
-from utopia.evaluation.rows import Row
+from utopia.evaluation.metrics_csv import Row
 from utopia.labels.read import Labels, Shots
 
 OVER: Mapping[str, summary.Over] = {"summe": "max"}
@@ -159,8 +159,8 @@ def replica_metrics(
 
 
 def rows(
-    target: str, fold: str, seed: str, replica: Mapping[str, float], values: Mapping[str, Mapping[str, float]]
+    target: str, fold: str, repeat: str, replica: Mapping[str, float], values: Mapping[str, Mapping[str, float]]
 ) -> list[Row]:
     """Rows of one replica: its own metrics first, then those of each item."""
-    own = [Row(target, fold, seed, "", metric, value) for metric, value in replica.items()]
-    return own + [Row(target, fold, seed, item, metric, v) for item in values for metric, v in values[item].items()]
+    own = [Row(target, fold, repeat, "", metric, value) for metric, value in replica.items()]
+    return own + [Row(target, fold, repeat, item, metric, v) for item in values for metric, v in values[item].items()]

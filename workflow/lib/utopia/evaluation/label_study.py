@@ -19,8 +19,8 @@ from utopia.distribution.calibrated import reliability, shrink, smooth, vote_noi
 from utopia.distribution.convolve import convolve
 from utopia.distribution.histogram import bin_index, bin_width
 from utopia.distribution.kernel import taps
-from utopia.evaluation import rows as metrics_file
-from utopia.evaluation.rows import Row
+from utopia.evaluation import metrics_csv
+from utopia.evaluation.metrics_csv import Row
 from utopia.labels.read import Labels
 
 Float = NDArray[np.float64]
@@ -67,8 +67,8 @@ def study_labels(*, labels: Path, run: Mapping[str, Any], output: Path) -> None:
     videos) as `.low` and `.high`. `<measure>.b<b>.k<k>.ulda.r<reach>.s<sigma in bins>` are ULDA's other settings, means
     over videos and repeats.
 
-    A k that leaves nobody to judge is declared with the reason: see `rows.hole`. Annotators who gave less than half of
-    a video's votes do not count for it, nor do frames that lack a vote of the others.
+    A k that leaves nobody to judge is declared with the reason: see `metrics_csv.hole`. Annotators who gave less than
+    half of a video's votes do not count for it, nor do frames that lack a vote of the others.
 
     Args:
         labels: the data set's labels file.
@@ -85,8 +85,8 @@ def study_labels(*, labels: Path, run: Mapping[str, Any], output: Path) -> None:
                 made += _of_annotators(read.dataset, target, chosen, k, run)
             else:
                 reason = _nobody(k, series, reasons)
-                made += [metrics_file.hole(target, name, reason) for name in _names(k)]
-    metrics_file.write(output, made)
+                made += [metrics_csv.hole(target, name, reason) for name in _names(k)]
+    metrics_csv.write(output, made)
 
 
 def _names(k: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 
 from utopia import arrays
 from utopia.errors import InputError
-from utopia.evaluation import rows as metrics_file
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
 from utopia.evaluation.label_correlation import label_correlations
+from utopia.evaluation.metrics_csv import Row
+from utopia.evaluation.predictions import replicas_of
 from utopia.evaluation.reactions import Rule
-from utopia.evaluation.rows import Row
 from utopia.labels.filters import Filter
 from utopia.labels.read import Labels
 
@@ -48,7 +48,7 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     """
     read, stored = Labels(labels), arrays.load(predictions)
     if not stored.meta["folds"]:  # no fold could be trained: its cells are declared holes
-        metrics_file.write(output, [])
+        metrics_csv.write(output, [])
         return
     replicas = _labelled(replicas_of(stored), read)
     constant: Rule = run["constant"]
@@ -56,28 +56,19 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     of_labels = _of_labels(run, read, replicas, constant)
     known: dict[tuple[str, str], Judged] = {}
     made: list[Row] = []
-    for (target, fold, seed), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
+    for (target, fold, repeat), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
         items, values, series = [], {}, []
         for item in names:
             if (target, item) not in known:
                 known[target, item] = judged(read, target, item, constant)
-            prediction = stored[f"{target}/{fold}/{seed}/{item}"].astype(np.float64)
-            _check_series(predictions, f"{target}/{fold}/{seed}/{item}", prediction, known[target, item])
+            prediction = stored[f"{target}/{fold}/{repeat}/{item}"].astype(np.float64)
+            _check_series(predictions, f"{target}/{fold}/{repeat}/{item}", prediction, known[target, item])
             items.append(known[target, item])
             series.append(prediction)
             values[item] = item_metrics(known[target, item], prediction)
         own = replica_metrics(items, series, list(values.values()), double_rounding=rounds_twice(run))
-        made += rows(target, fold, seed, own | of_labels.get((target, fold), {}), values)
-    metrics_file.write(output, made)
-
-
-def replicas_of(stored: Mapping[str, np.ndarray]) -> dict[tuple[str, str, str], list[str]]:
-    """(target, fold, seed) -> test items, from the names `<target>/<fold>/<seed>/<item>` of a predictions file."""
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for name in stored:
-        target, fold, seed, item = name.split("/", 3)
-        found[target, fold, seed].append(item)
-    return dict(found)
+        made += rows(target, fold, repeat, own | of_labels.get((target, fold), {}), values)
+    metrics_csv.write(output, made)
 
 
 def _labelled(
@@ -103,9 +94,9 @@ def _of_labels(
 
 
 def _order(run: Mapping[str, Any], labels: Labels, replica: tuple[str, str, str]) -> tuple[int, int, int, str]:
-    target, fold, seed = replica
+    target, fold, repeat = replica
     folds = [known["name"] for known in labels.folds]
-    return run["targets"].index(target), folds.index(fold), int(seed) if seed.isdecimal() else 0, seed
+    return run["targets"].index(target), folds.index(fold), int(repeat) if repeat.isdecimal() else 0, repeat
 
 
 def _check_complete(
@@ -114,22 +105,22 @@ def _check_complete(
     """Refuse predictions with fewer replicas or test items than the run promises."""
     tests = {fold["name"]: set(fold["test"]) for fold in labels.folds}
     folds = [str(fold) for fold in stored.meta["folds"]]
-    seeds = {seed for _, _, seed in replicas}
+    repeats = {repeat for _, _, repeat in replicas}
     # What one replica of a fold has predicted, all of them must have: a run may leave out items without features, and
     # its training summary says which, but not another set in each replica.
     items = {fold: set[str]().union(*(names for (_, f, _), names in replicas.items() if f == fold)) for fold in folds}
     faults = []
-    if len(seeds) != int(run["repeats"]):
-        faults.append(f"{len(seeds)} seeds instead of {run['repeats']}")
+    if len(repeats) != int(run["repeats"]):
+        faults.append(f"{len(repeats)} repeats instead of {run['repeats']}")
     for target in run["targets"]:
         for fold in folds:
-            for seed in sorted(seeds):
-                there = set(replicas.get((target, fold, seed), ()))
+            for repeat in sorted(repeats):
+                there = set(replicas.get((target, fold, repeat), ()))
                 if not there:
-                    faults.append(f"no replica {target}/{fold}/{seed}")
+                    faults.append(f"no replica {target}/{fold}/{repeat}")
                 elif there != items[fold]:
                     faults.append(
-                        f"{target}/{fold}/{seed} has other items: {', '.join(sorted(there ^ items[fold])[:5])}"
+                        f"{target}/{fold}/{repeat} has other items: {', '.join(sorted(there ^ items[fold])[:5])}"
                     )
     for target, fold, _ in replicas:
         if target not in run["targets"] or fold not in folds:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from utopia import seeds
 from utopia.errors import InputError
-from utopia.evaluation import metrics, ridge, summary
-from utopia.evaluation import rows as metrics_file
+from utopia.evaluation import metrics, metrics_csv, ridge, summary
 from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows, with_each_user
-from utopia.evaluation.rows import Row
+from utopia.evaluation.metrics_csv import Row
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
@@ -75,7 +74,7 @@ def evaluate_reference(
     if not read.folds:  # as a run that cannot be trained is, so is this one declared
         dropped = "; ".join(fold["reason"] for fold in read.meta.get("dropped_folds", [])) or "there is no fold"
         names = METRICS[read.protocol]
-        metrics_file.write(output, [metrics_file.hole(t, name, dropped) for t in run["targets"] for name in names])
+        metrics_csv.write(output, [metrics_csv.hole(t, name, dropped) for t in run["targets"] for name in names])
         return
     for target in run["targets"]:
         for fold in read.folds:
@@ -90,7 +89,7 @@ def evaluate_reference(
             why="a linear map cannot be fitted and judged",
             remedy="get the features of more items, or take the row with `reference: ridge` out of the table",
         )
-    metrics_file.write(output, made)
+    metrics_csv.write(output, made)
 
 
 def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
@@ -99,9 +98,9 @@ def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
 
 def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
     items, draws = _items(labels, run, target, fold), int(run["random_draws"])
-    for seed in range(int(run["repeats"])):
+    for repeat in range(int(run["repeats"])):
         streams = {
-            name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], seed, name))
+            name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], repeat, name))
             for name in items
         }
         own: list[dict[str, float]] = []
@@ -112,7 +111,7 @@ def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
             own.append(replica_metrics(list(items.values()), scores, values, double_rounding=rounds_twice(run)))
             for name, value in zip(items, values, strict=True):
                 each[name].append(value)
-        yield rows(target, fold["name"], str(seed), _mean(own), {name: _mean(found) for name, found in each.items()})
+        yield rows(target, fold["name"], str(repeat), _mean(own), {name: _mean(found) for name, found in each.items()})
 
 
 def _mean(values: list[dict[str, float]]) -> dict[str, float]:
@@ -151,8 +150,8 @@ def _ridge(
     series = [model.predict(x[item]) for item in test]
     values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
     own = replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run))
-    for seed in range(int(run["repeats"])):
-        yield rows(target, fold["name"], str(seed), own, dict(zip(items, values, strict=True)))
+    for repeat in range(int(run["repeats"])):
+        yield rows(target, fold["name"], str(repeat), own, dict(zip(items, values, strict=True)))
 
 
 def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:

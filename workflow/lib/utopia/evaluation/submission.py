@@ -17,7 +17,7 @@ from utopia.config import registry
 from utopia.datasets._eev_index import EXPRESSIONS, NO_ID, Columns, Index, Run, build, index_of, read_columns
 from utopia.datasets._eev_rows import read_rows
 from utopia.errors import ComputeError, InputError
-from utopia.evaluation.protocols import replicas_of
+from utopia.evaluation.predictions import replicas_of
 from utopia.evaluation.summaries import untrained
 from utopia.files import atomic, read_json, write_json
 from utopia.labels.read import Labels
@@ -64,7 +64,7 @@ class Predictions:
             replica: self._unlabelled.intersection(items) for replica, items in replicas_of(self._stored).items()
         }
         self.replicas = sorted(by_replica)
-        """(target, fold, seed) of what is averaged; each is itself the mean of an ensemble where the run is of such."""
+        """(target, fold, repeat) of what is averaged; each is itself the mean of an ensemble where there is one."""
         self.videos = set.union(*by_replica.values()) if by_replica else set()
         """The test videos with predictions."""
         for replica, items in by_replica.items():
@@ -102,7 +102,7 @@ def write_submission(
 
     Every row of test.csv has one row, in the same order and with the same time. A video without predictions (it could
     not be obtained, or has no features) has zeros, as the challenge took them; the report says why. Where the run has
-    several seeds, their predictions are averaged: the file is that of all networks of the run together.
+    several repeats, their predictions are averaged: the file is that of all networks of the run together.
 
     Args:
         dataset: a file of `datasets/`, of the protocol `reactions`.

@@ -1,11 +1,12 @@
 """How far a cell could have come out otherwise: on other test items and after other trainings, alone or paired.
 
-A cell is a mean over items that a mean over seeds surrounds, so its error has two sources, which cross each other. The
-variance that items alone give is estimated from the items' means over seeds; what seeds add, from the seeds' means less
-what items and seeds together (the rest) explain; and each widens the interval by Student's quantile of its own degrees
-of freedom (Howe, 1974; `utopia.evaluation.interval.sum_half_width`). A ratio, a root or a change in per cent enters by
-its linear part. A percentile bootstrap over items is too narrow over few items and knows nothing of seeds:
-`benchmarks/intervals.py` measures this and others, and docs/statistics.md has its tables.
+A cell is a mean over test items and over repeats (trainings), so its error has two sources, which cross each other. The
+variance that items alone give is estimated from the items' means over repeats; what repeats add, from the repeats'
+means less what items and repeats together (the rest) explain; and each widens the interval by Student's quantile of its
+own degrees of freedom (Howe, 1974; `utopia.evaluation.interval.sum_half_width`). A ratio, a root or a change in per
+cent enters by its linear part. A percentile bootstrap over items is too narrow over few items and knows nothing of
+repeats: `benchmarks/intervals.py` measures this and others, and docs/statistics.md has its tables. Texts for readers
+say seeds for repeats: a seed of its own is what makes a repeat differ.
 
 An item that several folds test is one item. What other folds would have given is in no interval.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.interval import sum_half_width, two_sided_p
 
 Float = NDArray[np.float64]
@@ -42,30 +43,30 @@ class Interval:
     method: str
     p: float | None = None
     """Of a difference: how often chance alone would give one as large, the larger of two p-values: that of this
-    interval, and Student's t over the seeds. None with one seed, which tells nothing of other trainings."""
+    interval, and Student's t over the repeats. None with one repeat, which tells nothing of other trainings."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A statistic and what it is made of. S seeds; I different test items."""
+    """A statistic and what it is made of. R repeats; I different test items."""
 
     value: float
-    by_seed: Float
-    """[S]; only its deviations from its mean count."""
+    by_repeat: Float
+    """[R]; only its deviations from its mean count."""
     items: Float
-    """What each item adds to the statistic of each seed, beside its share of the mean; sums to 0 over items. [I, S]"""
+    """What each item adds to a repeat's statistic, beside its share of the mean; sums to 0 over items. [I, R]"""
     shares: Float
     """The part that each item has in the statistic; sums to 1. [I]"""
 
     @property
-    def of_seeds(self) -> tuple[float, float]:
-        """Variance of the mean over seeds, as the seeds alone tell it, and its degrees of freedom."""
-        seeds = self.by_seed.size
-        return (float(self.by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0), float(seeds - 1)
+    def of_repeats(self) -> tuple[float, float]:
+        """Variance of the mean over repeats, as the repeats alone tell it, and its degrees of freedom."""
+        repeats = self.by_repeat.size
+        return (float(self.by_repeat.var(ddof=1)) / repeats if repeats > 1 else 0.0), float(repeats - 1)
 
     @property
     def parts(self) -> list[tuple[float, float]]:
-        """Variance and degrees of freedom of what items explain, and of what seeds add to it.
+        """Variance and degrees of freedom of what items explain, and of what repeats add to it.
 
         The sum of squares of the items' parts is a quadratic form in their values; its expectation and, for equal
         normal errors, its variance follow from the shares. With equal shares: I - 1 degrees of freedom.
@@ -77,11 +78,11 @@ class Spread:
         unbiased = power[2] / expected
         means = self.items.mean(axis=1)
         items = unbiased * float(means @ means), expected**2 / squared
-        seeds = self.by_seed.size
-        if seeds < 2:
+        repeats = self.by_repeat.size
+        if repeats < 2:
             return [items]
-        rest = unbiased * float(((self.items - means[:, None]) ** 2).sum()) / (seeds * (seeds - 1))
-        variance, degrees = self.of_seeds
+        rest = unbiased * float(((self.items - means[:, None]) ** 2).sum()) / (repeats * (repeats - 1))
+        variance, degrees = self.of_repeats
         return [items, (max(0.0, variance - rest), degrees)]
 
     def interval(self, method: str) -> Interval:
@@ -92,29 +93,29 @@ class Spread:
     def difference_from_none(self, method: str) -> Interval:
         """The 95 % interval of a difference, and how often chance alone would give one as large."""
         p = None
-        if self.by_seed.size > 1:
-            p = max(two_sided_p(self.value, self.parts), two_sided_p(self.value, [self.of_seeds]))
+        if self.by_repeat.size > 1:
+            p = max(two_sided_p(self.value, self.parts), two_sided_p(self.value, [self.of_repeats]))
         around = self.interval(method)
         return Interval(around.low, around.high, method, p)
 
 
 def combined(value: float, parts: Sequence[tuple[float, Spread]]) -> Spread:
-    """The spread of `value`, whose linear part is a weighted sum of statistics of the same items and seeds."""
-    by_seed = sum((factor * spread.by_seed for factor, spread in parts), np.zeros_like(parts[0][1].by_seed))
+    """The spread of `value`, whose linear part is a weighted sum of statistics of the same items and repeats."""
+    by_repeat = sum((factor * spread.by_repeat for factor, spread in parts), np.zeros_like(parts[0][1].by_repeat))
     items = sum((factor * spread.items for factor, spread in parts), np.zeros_like(parts[0][1].items))
-    return Spread(value, by_seed, items, parts[0][1].shares)
+    return Spread(value, by_repeat, items, parts[0][1].shares)
 
 
 @dataclass(frozen=True)
 class Items:
-    """A metric of a run at each of its test items. S seeds; n items of a fold."""
+    """A metric of a run at each of its test items. R repeats; n items of a fold."""
 
     run: str
-    seeds: tuple[str, ...]
+    repeats: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]]
     """Items by fold."""
     values: Mapping[str, Float]
-    """By fold, [S, n]."""
+    """By fold, [R, n]."""
     weights: Mapping[str, Float]
     """By fold, [n]: frames of each item for a metric that pools frames, else 1."""
     root: bool
@@ -126,21 +127,21 @@ class Items:
         return list(dict.fromkeys(name for names in self.names.values() for name in names))
 
     def of_fold(self, fold: str) -> Float:
-        """The statistic of a fold for each seed [S]."""
+        """The statistic of a fold for each repeat [R]."""
         weights = self.weights[fold]
         mean = self.values[fold] @ weights / weights.sum()
         return np.sqrt(mean) if self.root else np.asarray(mean, np.float64)
 
     @property
-    def by_seed(self) -> Float:
-        """The mean over folds for each seed [S]."""
+    def by_repeat(self) -> Float:
+        """The mean over folds for each repeat [R]."""
         return np.asarray(np.mean([self.of_fold(fold) for fold in self.names], axis=0), np.float64)
 
     @property
     def spread(self) -> Spread:
-        """What the items and seeds make of the mean over folds and seeds."""
-        by_seed, place = self.by_seed, {name: number for number, name in enumerate(self.distinct)}
-        shares, parts = np.zeros(len(place)), np.zeros((len(place), by_seed.size))
+        """What the items and repeats make of the mean over folds and repeats."""
+        by_repeat, place = self.by_repeat, {name: number for number, name in enumerate(self.distinct)}
+        shares, parts = np.zeros(len(place)), np.zeros((len(place), by_repeat.size))
         for fold, names in self.names.items():
             where = [place[name] for name in names]
             own, share = self.of_fold(fold), self.weights[fold] / self.weights[fold].sum() / len(self.names)
@@ -150,12 +151,12 @@ class Items:
                     linear, 2 * own[:, None], out=np.zeros_like(linear), where=own[:, None] > 0
                 )
             shares[where] += share
-            parts[where] += (share * (linear - by_seed[:, None])).T
-        return Spread(float(by_seed.mean()), by_seed, parts, shares)
+            parts[where] += (share * (linear - by_repeat[:, None])).T
+        return Spread(float(by_repeat.mean()), by_repeat, parts, shares)
 
     def same_items(self, other: Items) -> bool:
-        """Whether both runs were judged on the same items with the same seeds."""
-        return self.seeds == other.seeds and dict(self.names) == dict(other.names)
+        """Whether both runs were judged on the same items with the same repeats."""
+        return self.repeats == other.repeats and dict(self.names) == dict(other.names)
 
 
 def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[str, int] | None = None) -> Items | str:
@@ -171,25 +172,29 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
     source, root = POOLED.get(metric, (OWN.get(metric, metric), False))
     own: dict[tuple[str, str], float] = {}
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for row in metrics.select(path, target, metric, source):
+    for row in metrics_csv.select(path, target, metric, source):
         if not row.item and row.metric == metric:
-            own[row.fold, row.seed] = row.value
-        if row.item and row.metric == source and not metrics.is_hole(row):
-            found.setdefault(row.fold, {}).setdefault(row.seed, {})[row.item] = row.value
+            own[row.fold, row.repeat] = row.value
+        if row.item and row.metric == source and not metrics_csv.is_hole(row):
+            found.setdefault(row.fold, {}).setdefault(row.repeat, {})[row.item] = row.value
     if not found:
         return "this metric has no value per video, so there is no interval"
-    numbers = tuple(sorted({seed for by_seed in found.values() for seed in by_seed}))
+    numbers = tuple(sorted({repeat for by_repeat in found.values() for repeat in by_repeat}))
     # in one order: a reference has its items in that of the folds, a trained run in that of its predictions
-    names = {fold: tuple(sorted(next(iter(by_seed.values())))) for fold, by_seed in sorted(found.items())}
-    if any(set(by_seed.get(seed, ())) != set(names[fold]) for fold, by_seed in found.items() for seed in numbers):
+    names = {fold: tuple(sorted(next(iter(by_repeat.values())))) for fold, by_repeat in sorted(found.items())}
+    if any(
+        set(by_repeat.get(repeat, ())) != set(names[fold]) for fold, by_repeat in found.items() for repeat in numbers
+    ):
         return "seeds differ in their test items"
-    if not all(np.isfinite(list(values.values())).all() for by_seed in found.values() for values in by_seed.values()):
+    if not all(
+        np.isfinite(list(values.values())).all() for by_repeat in found.values() for values in by_repeat.values()
+    ):
         return "the metric of a test item is no finite number"
     if metric in POOLED and not all(item in (frames or {}) for items in names.values() for item in items):
         return "the number of frames of each item is not at hand"
     known = frames or {}
     values = {
-        fold: np.array([[found[fold][seed][item] for item in items] for seed in numbers])
+        fold: np.array([[found[fold][repeat][item] for item in items] for repeat in numbers])
         for fold, items in names.items()
     }
     weights = {
@@ -203,8 +208,8 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
 def _unlike_the_replicas(items: Items, own: Mapping[tuple[str, str], float], slack: float) -> str:
     """Whether the statistic of the items is what the replicas' own rows say: only then do they tell its spread."""
     for fold in items.names:
-        for seed, value in zip(items.seeds, items.of_fold(fold), strict=True):
-            if not np.isclose(value, own.get((fold, seed), np.nan), rtol=1e-9, atol=1e-12 + slack):
+        for repeat, value in zip(items.repeats, items.of_fold(fold), strict=True):
+            if not np.isclose(value, own.get((fold, repeat), np.nan), rtol=1e-9, atol=1e-12 + slack):
                 return "the items' own metrics do not add up to this one"
     return ""
 
@@ -215,7 +220,7 @@ def interval(items: Items) -> Interval:
 
 
 def paired(treated: Items, without: Items) -> Interval:
-    """The interval of the difference treated - without, item by item and seed by seed, and its p-value.
+    """The interval of the difference treated - without, item by item and repeat by repeat, and its p-value.
 
     Args:
         treated: the cell's items.
@@ -236,14 +241,14 @@ def mean_change(pairs: Sequence[tuple[Float, Float]], better: str, kind: str = "
     ULDA sec. 4.4 gives MSE and PCC relative to the baseline and calls the gains of the F-score absolute.
 
     Args:
-        pairs: (treated, without) for each model, each [..., S] over seeds.
+        pairs: (treated, without) for each model, each [..., R] over repeats.
         better: `lower` or `higher`.
-        kind: `relative`: in per cent of what it is compared with. The mean over seeds is what is divided by, so that
-            the mean of the result over seeds is the relative change of the means (as papers print it). `points`: the
+        kind: `relative`: in per cent of what it is compared with. The mean over repeats is what is divided by, so that
+            the mean of the result over repeats is the relative change of the means (as papers print it). `points`: the
             difference.
 
     Returns:
-        [..., S].
+        [..., R].
 
     Raises:
         ComputeError: what is compared with is not positive: relative to it, a change has no meaning.
@@ -265,7 +270,7 @@ def mean_change(pairs: Sequence[tuple[Float, Float]], better: str, kind: str = "
 
 
 def change_interval(pairs: Sequence[tuple[Items, Items]], better: str, kind: str = "relative") -> Interval:
-    """The interval of `mean_change`, item by item and seed by seed over all runs of all models, and its p-value.
+    """The interval of `mean_change`, item by item and repeat by repeat over all runs of all models, and its p-value.
 
     Raises:
         ComputeError: see `mean_change`.
@@ -275,7 +280,7 @@ def change_interval(pairs: Sequence[tuple[Items, Items]], better: str, kind: str
         return Interval(None, None, "the runs differ in their test items or seeds")
     if why := _too_few(first):
         return Interval(None, None, why)
-    value = mean_change([(treated.by_seed, without.by_seed) for treated, without in pairs], better, kind)
+    value = mean_change([(treated.by_repeat, without.by_repeat) for treated, without in pairs], better, kind)
     sign, parts = 1.0 if better == "higher" else -1.0, []
     for treated, without in ((treated.spread, without.spread) for treated, without in pairs):
         unit = ratio = sign / len(pairs)
@@ -295,7 +300,7 @@ def _too_few(items: Items) -> str:
 
 
 def _method(items: Items) -> str:
-    folds, seeds = len(items.names), len(items.seeds)
+    folds, repeats = len(items.names), len(items.repeats)
     over = f"{len(items.distinct)} test items" + (f" of {folds} folds" if folds > 1 else "")
-    others = f"and {seeds} seeds" if seeds > 1 else "of one seed: other trainings are not in it"
+    others = f"and {repeats} seeds" if repeats > 1 else "of one seed: other trainings are not in it"
     return f"95 % by Student's t over {over} {others}"

@@ -15,7 +15,7 @@ from utopia.distribution.convolve import convolve
 from utopia.distribution.histogram import bin_index, bin_total, count_bins
 from utopia.distribution.kernel import taps
 from utopia.evaluation.metrics import is_constant, pcc
-from utopia.evaluation.protocols import replicas_of
+from utopia.evaluation.predictions import replicas_of
 from utopia.labels.read import Labels
 
 Float = NDArray[np.float64]
@@ -122,16 +122,16 @@ def regions_of(train: Float, threshold: float | None = None) -> Regions:
 
 @dataclass(frozen=True)
 class Errors:
-    """Squared errors of every test frame of a run, over all folds and seeds; N of them."""
+    """Squared errors of every test frame of a run, over all folds and repeats; N of them."""
 
     squared: Float
     """[N]."""
     bin: NDArray[np.int64]
     """Bin of the judged label [N]."""
     by_fold: Mapping[str, float]
-    """Pooled MSE of each fold, mean over seeds."""
+    """Pooled MSE of each fold, mean over repeats."""
     by_item: Mapping[tuple[str, str], float]
-    """MSE of each test item of a fold, mean over seeds."""
+    """MSE of each test item of a fold, mean over repeats."""
 
     def at(self, where: slice) -> Float:
         """The squared errors of the frames whose label lies in a stretch of bins."""
@@ -164,13 +164,13 @@ def errors(labels: Labels, stored: Arrays, target: str, settings: Distribution) 
     squared, bins = [], []
     mse: dict[str, list[float]] = {}
     of_item: dict[tuple[str, str], list[float]] = {}
-    for (replica_target, fold, seed), items in sorted(replicas_of(stored).items()):
+    for (replica_target, fold, repeat), items in sorted(replicas_of(stored).items()):
         if replica_target != target:
             continue
         own = []
         for item in sorted(items):
             label = labels.evaluation(item, target).astype(np.float64)
-            own.append((stored[f"{target}/{fold}/{seed}/{item}"].astype(np.float64) - label) ** 2)
+            own.append((stored[f"{target}/{fold}/{repeat}/{item}"].astype(np.float64) - label) ** 2)
             of_item.setdefault((fold, item), []).append(float(own[-1].mean()))
             bins.append(bin_index(label, settings))
         squared += own

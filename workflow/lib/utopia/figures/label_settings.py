@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from utopia.evaluation import rows as metrics_file
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.label_study import MEASURES, PUBLISHED, REACHES, WIDTHS
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
@@ -45,8 +45,8 @@ def _values(inputs: Inputs, role: str, stem: str) -> dict[str, float]:
     target, found = role.partition(".")[2], {}
     settings = [f"ulda.r{reach}.s{sigma:g}" for reach in REACHES for sigma in WIDTHS]
     for name in ("as_is", "calibrated", *settings):
-        rows = metrics_file.select(inputs.metrics[role], target, f"{stem}.{name}")
-        values = [row.value for row in rows if not row.item and not metrics_file.is_hole(row)]
+        rows = metrics_csv.select(inputs.metrics[role], target, f"{stem}.{name}")
+        values = [row.value for row in rows if not row.item and not metrics_csv.is_hole(row)]
         if values:
             found[name] = float(np.mean(values))
     return found

@@ -67,7 +67,7 @@ def _lines(axes: Axes, inputs: Inputs, role: str, measure: str) -> list[Point]:
             if isinstance(items, str):
                 continue
             around = interval(items)
-            value = float(items.by_seed.mean())
+            value = float(items.by_repeat.mean())
             shown.append((place + 0.07 * (number - 2.5), value, around.low, around.high))
             points.append(Point(f"{role}: {WORDS[measure]}", estimator, float(k), value, around.low, around.high))
         x, y = [each[0] for each in shown], [each[1] for each in shown]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from utopia.evaluation import rows as metrics_file
+from utopia.evaluation import metrics_csv
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
@@ -22,7 +22,7 @@ _LOOKS = ((style.BLUE, "o"), (style.VERMILLION, "s"), (style.GREEN, "D"))
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
-    """A panel of errors for each target, a dot for each seed and a line at the mean; then the use of the memory."""
+    """A panel of errors for each target, a dot for each repeat and a line at the mean; then the use of the memory."""
     roles = [role for role in inputs.metrics if role not in inputs.absent_runs]
     if not roles:
         figure = style.blank(1.3)
@@ -39,18 +39,18 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
 
 
 def errors(inputs: Inputs, role: str, target: str) -> dict[str, float]:
-    """Mean squared error of each seed, over the labels that count."""
-    read = metrics_file.read(inputs.metrics[role])
-    return {row.seed: row.value for row in read if (row.target, row.item, row.metric) == (target, "", "mse")}
+    """Mean squared error of each repeat, over the labels that count."""
+    read = metrics_csv.read(inputs.metrics[role])
+    return {row.repeat: row.value for row in read if (row.target, row.item, row.metric) == (target, "", "mse")}
 
 
 def _errors(axes: Axes, letter: str, target: str, by_role: dict[str, dict[str, float]]) -> list[Point]:
     points = []
-    for place, (role, of_seed) in enumerate(reversed(by_role.items())):
-        values = list(of_seed.values())
+    for place, (role, of_repeat) in enumerate(reversed(by_role.items())):
+        values = list(of_repeat.values())
         axes.scatter(values, [place] * len(values), s=12, color=style.BLUE, alpha=0.7, linewidths=0, zorder=3)
         axes.plot([np.mean(values)] * 2, [place - 0.35, place + 0.35], color=style.VERMILLION, linewidth=1.3, zorder=2)
-        points += [Point(letter, f"{target}: {role}", seed, value) for seed, value in of_seed.items()]
+        points += [Point(letter, f"{target}: {role}", repeat, value) for repeat, value in of_repeat.items()]
     axes.axvline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     axes.set_yticks(range(len(by_role)), [role.replace("_", " ") for role in reversed(by_role)])
     axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""How well each reaction is predicted: correlation, its deviation over seeds, its interval over videos and seeds."""
+"""How well each reaction is predicted: correlation, deviation over repeats, interval over videos and repeats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.uncertainty import Interval, interval, read_items
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
@@ -28,11 +28,11 @@ _LOOKS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One reaction of one run: mean and deviation over seeds, and the interval over videos and seeds."""
+    """One reaction of one run: mean and deviation over repeats, and the interval over videos and repeats."""
 
     mean: float
     std: float | None
-    seeds: int
+    repeats: int
     interval: Interval
 
 
@@ -73,17 +73,17 @@ def bar(inputs: Inputs, role: str, name: str) -> Bar | None:
             return None
         around = Interval(None, None, items)
     else:
-        values, around = items.by_seed, interval(items)
+        values, around = items.by_repeat, interval(items)
     return Bar(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values), around)
 
 
 def _own(inputs: Inputs, role: str, metric: str) -> np.ndarray:
-    """The replicas' own values: the mean over folds of each seed [S]."""
-    by_seed: dict[str, list[float]] = {}
-    for row in metrics.read(inputs.metrics[role]):
+    """The replicas' own values: the mean over folds of each repeat [R]."""
+    by_repeat: dict[str, list[float]] = {}
+    for row in metrics_csv.read(inputs.metrics[role]):
         if row.target == inputs.target and not row.item and row.metric == metric:
-            by_seed.setdefault(row.seed, []).append(row.value)
-    return np.array([np.mean(values) for _, values in sorted(by_seed.items())], np.float64)
+            by_repeat.setdefault(row.repeat, []).append(row.value)
+    return np.array([np.mean(values) for _, values in sorted(by_repeat.items())], np.float64)
 
 
 def _bars(
@@ -104,7 +104,7 @@ def _bars(
         axes.plot(one.mean, y, marker, color=colour, markersize=3.2, markeredgewidth=0, zorder=3)
         points += [
             Point(role, name, one.mean, float(row), around.low, around.high, around.method),
-            Point(role, f"{name}, deviation over seeds", one.std, None, note=f"{one.seeds} seeds"),
+            Point(role, f"{name}, deviation over seeds", one.std, None, note=f"{one.repeats} seeds"),
         ]
     return points
 

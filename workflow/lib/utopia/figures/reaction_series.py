@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
@@ -27,17 +27,17 @@ _METRIC = "correlation"
 
 
 def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
-    """One panel per reaction: label, predictions of every seed, and their mean with the network's steps."""
+    """One panel per reaction: label, predictions of every repeat, and their mean with the network's steps."""
     if not inputs.predictions:
         reason = "; ".join(dict.fromkeys(inputs.absent_runs.values())) or "no network was trained"
         figure = style.blank(1.3)
         style.statement(figure.subplots(), f"No predictions:\n{reason}", width=50)
         return figure, [Point("a", "absent", note=reason)]
     role = next(iter(inputs.predictions))
-    fold, by_seed = _of_items(inputs, role)
-    video = median_of_videos(by_seed, inputs.labels.items)
+    fold, by_repeat = _of_items(inputs, role)
+    video = median_of_videos(by_repeat, inputs.labels.items)
     columns = inputs.labels.columns[inputs.target]
-    chosen = chosen_reactions({name: _seeds(by_seed, video, f"{_METRIC}.{name}") for name in columns})
+    chosen = chosen_reactions({name: _over_repeats(by_repeat, video, f"{_METRIC}.{name}") for name in columns})
     figure = style.blank(1.2 + 1.25 * len(chosen))
     panels = np.atleast_1d(figure.subplots(len(chosen), 1, sharex=True))
     points = [
@@ -45,15 +45,18 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         Point("", "rule", note=VIDEO_RULE),
         Point("", "rule of the reactions", note=REACTION_RULE),
     ]
-    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))
+    repeats = sorted(by_repeat, key=lambda repeat: (len(repeat), repeat))
     for letter, axes, (place, name) in zip("abc", panels, chosen.items(), strict=False):
-        points += _panel(axes, letter, inputs, role, (fold, seeds, video), columns.index(name))
-        r_S = np.array(_seeds(by_seed, video, f"{_METRIC}.{name}"))
-        spread = f" ± {_plain(r_S.std(ddof=1))}" if len(r_S) > 1 else ""
-        style.title(axes, letter, f"{name} ({place}): r = {_plain(r_S.mean())}{spread}")
+        points += _panel(axes, letter, inputs, role, (fold, repeats, video), columns.index(name))
+        r_R = np.array(_over_repeats(by_repeat, video, f"{_METRIC}.{name}"))
+        spread = f" ± {_plain(r_R.std(ddof=1))}" if len(r_R) > 1 else ""
+        style.title(axes, letter, f"{name} ({place}): r = {_plain(r_R.mean())}{spread}")
         points += [
             Point(letter, "reaction", note=f"{name}, {place}"),
-            *(Point(letter, f"correlation, seed {seed}", None, float(r)) for seed, r in zip(seeds, r_S, strict=False)),
+            *(
+                Point(letter, f"correlation, repeat {repeat}", None, float(r))
+                for repeat, r in zip(repeats, r_R, strict=False)
+            ),
         ]
     panels[-1].set_xlabel(f"time in the video {inputs.title_of(video)} (s)", parse_math=False)
     handles, texts = panels[0].get_legend_handles_labels()
@@ -61,17 +64,17 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     return figure, points
 
 
-def median_of_videos(by_seed: dict[str, dict[str, dict[str, float]]], order: list[str]) -> str:
+def median_of_videos(by_repeat: dict[str, dict[str, dict[str, float]]], order: list[str]) -> str:
     """The video by `VIDEO_RULE`.
 
     Args:
-        by_seed: seed -> video -> metric -> value.
+        by_repeat: repeat -> video -> metric -> value.
         order: all videos in official order.
 
     Raises:
         ComputeError: no video has a correlation.
     """
-    values = {item: _seeds(by_seed, item, _METRIC) for item in order}
+    values = {item: _over_repeats(by_repeat, item, _METRIC) for item in order}
     known = {item: float(np.mean(found)) for item, found in values.items() if found}
     if not known:
         raise ComputeError("no validation video has a correlation: every series is constant")
@@ -82,7 +85,7 @@ def chosen_reactions(values: dict[str, list[float]]) -> dict[str, str]:
     """The reactions by `REACTION_RULE`, by their place; those that are the same stand once.
 
     Args:
-        values: the correlations of each reaction over seeds; none where it is not defined.
+        values: the correlations of each reaction over repeats; none where it is not defined.
     """
     known = {name: float(np.mean(found)) for name, found in values.items() if found}
     best = sorted(known, key=lambda name: -known[name])
@@ -96,8 +99,8 @@ def _before(place: str) -> tuple[str, ...]:
 
 
 def _of_items(inputs: Inputs, role: str) -> tuple[str, dict[str, dict[str, dict[str, float]]]]:
-    """The first fold, and its items' metrics: seed -> item -> metric -> value."""
-    rows = [row for row in metrics.read(inputs.metrics[role]) if row.item and row.target == inputs.target]
+    """The first fold, and its items' metrics: repeat -> item -> metric -> value."""
+    rows = [row for row in metrics_csv.read(inputs.metrics[role]) if row.item and row.target == inputs.target]
     folds = {row.fold for row in rows}
     fold = next((known["name"] for known in inputs.labels.folds if known["name"] in folds), None)
     if fold is None:
@@ -105,38 +108,40 @@ def _of_items(inputs: Inputs, role: str) -> tuple[str, dict[str, dict[str, dict[
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
         if row.fold == fold:
-            found.setdefault(row.seed, {}).setdefault(row.item, {})[row.metric] = row.value
+            found.setdefault(row.repeat, {}).setdefault(row.item, {})[row.metric] = row.value
     return fold, found
 
 
-def _seeds(by_seed: dict[str, dict[str, dict[str, float]]], item: str, metric: str) -> list[float]:
-    """The values of a metric over the seeds, in their order, of those that have one."""
-    order = sorted(by_seed, key=lambda seed: (len(seed), seed))
-    return [by_seed[seed][item][metric] for seed in order if metric in by_seed[seed].get(item, {})]
+def _over_repeats(by_repeat: dict[str, dict[str, dict[str, float]]], item: str, metric: str) -> list[float]:
+    """The values of a metric over the repeats, in their order, of those that have one."""
+    order = sorted(by_repeat, key=lambda repeat: (len(repeat), repeat))
+    return [by_repeat[repeat][item][metric] for repeat in order if metric in by_repeat[repeat].get(item, {})]
 
 
 def _panel(
     axes: Axes, letter: str, inputs: Inputs, role: str, shown: tuple[str, list[str], str], column: int
 ) -> list[Point]:
-    fold, seeds, video = shown
+    fold, repeats, video = shown
     stored = inputs.predictions[role]
     time_T = inputs.labels.times(video)
     truth_T = inputs.labels.evaluation(video, inputs.target)[:, column].astype(np.float64)
-    curve_ST = np.array([stored[f"{inputs.target}/{fold}/{seed}/{video}"][:, column] for seed in seeds], np.float64)
-    mean_T = curve_ST.mean(axis=0)
+    curve_RT = np.array(
+        [stored[f"{inputs.target}/{fold}/{repeat}/{video}"][:, column] for repeat in repeats], np.float64
+    )
+    mean_T = curve_RT.mean(axis=0)
     every = steps_between(inputs, role, time_T)
     axes.plot(time_T, truth_T, color=style.GREY, linewidth=0.7, label="label", zorder=1)
-    for number, curve_T in enumerate(curve_ST):
-        name = f"prediction, {len(seeds)} seeds" if number == 0 and len(seeds) > 1 else None
+    for number, curve_T in enumerate(curve_RT):
+        name = f"prediction, {len(repeats)} seeds" if number == 0 and len(repeats) > 1 else None
         axes.plot(time_T, curve_T, color=style.SKY, linewidth=0.6, label=name, zorder=2)
-    name = "their mean" if len(seeds) > 1 else "prediction"
+    name = "their mean" if len(repeats) > 1 else "prediction"
     axes.plot(time_T, mean_T, color=style.BLUE, linewidth=1.4, label=name, zorder=3)
     if every > 1:
         steps = time_T[::every], mean_T[::every]
         size = 3.2 if len(steps[0]) < 120 else 2.0
         name = "steps of the network"
         axes.plot(*steps, "o", color=style.VERMILLION, markersize=size, markeredgewidth=0, zorder=4, label=name)
-    low, high = min(truth_T.min(), curve_ST.min()), max(truth_T.max(), curve_ST.max())
+    low, high = min(truth_T.min(), curve_RT.min()), max(truth_T.max(), curve_RT.max())
     room = 0.06 * (high - low or 1.0)
     axes.set(xlim=(time_T[0], time_T[-1]), ylim=(low - room, high + room))
     axes.set_ylabel("intensity")
@@ -144,11 +149,11 @@ def _panel(
         *(Point(letter, "label", float(t), float(y)) for t, y in zip(time_T, truth_T, strict=True)),
         *(
             Point(letter, "prediction", float(t), float(y), float(low), float(high), "mean and range over seeds")
-            for t, y, low, high in zip(time_T, mean_T, curve_ST.min(axis=0), curve_ST.max(axis=0), strict=True)
+            for t, y, low, high in zip(time_T, mean_T, curve_RT.min(axis=0), curve_RT.max(axis=0), strict=True)
         ),
         *(
-            Point(letter, f"prediction, seed {seed}", float(t), float(y))
-            for seed, curve_T in zip(seeds, curve_ST, strict=True)
+            Point(letter, f"prediction, repeat {repeat}", float(t), float(y))
+            for repeat, curve_T in zip(repeats, curve_RT, strict=True)
             for t, y in zip(time_T, curve_T, strict=True)
         ),
         *(Point(letter, "step", float(t), float(y)) for t, y in zip(time_T[::every], mean_T[::every], strict=True)),

@@ -33,7 +33,7 @@ class Effect(NamedTuple):
     """Ends of the paired 95 % interval."""
     p: float | None
     adjusted: float | None = None
-    """Holm's p-value among all effects of the table; None of a single seed."""
+    """Holm's p-value among all effects of the table; None of a single repeat."""
 
 
 class Choice(NamedTuple):

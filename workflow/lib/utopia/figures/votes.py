@@ -16,7 +16,7 @@ from utopia.distribution.histogram import bin_index, bin_total, count_bins
 from utopia.distribution.kernel import taps
 from utopia.errors import ComputeError
 from utopia.evaluation.interval import t_half_width
-from utopia.evaluation.protocols import replicas_of
+from utopia.evaluation.predictions import replicas_of
 from utopia.figures import style
 from utopia.figures.data import RULE, Inputs, Point, bin_centres, bin_edges, median_video, occupied
 
@@ -133,7 +133,7 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
         style.title(axes, "b", "label and predictions of a test video")
         style.statement(axes, f"No predictions:\n{reason}", width=50)
         return [Point("b", "absent", note=reason)]
-    fold, seeds, video = choose_test_video(inputs)
+    fold, repeats, video = choose_test_video(inputs)
     times = inputs.labels.times(video)
     truth = inputs.labels.evaluation(video, inputs.target).astype(np.float64)
     cased = [withStroke(linewidth=2.4, foreground=style.BLACK)]
@@ -144,11 +144,11 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
         *(Point("b", "label", float(t), float(y)) for t, y in zip(times, truth, strict=True)),
     ]
     for role in (BASELINE, roles[-1]):
-        curve_ST = _predicted(inputs, role, fold, seeds, video)
-        mean_T = curve_ST.mean(axis=0)
-        mse = float(((curve_ST - truth) ** 2).mean())
+        curve_RT = _predicted(inputs, role, fold, repeats, video)
+        mean_T = curve_RT.mean(axis=0)
+        mse = float(((curve_RT - truth) ** 2).mean())
         axes.fill_between(
-            times, curve_ST.min(axis=0), curve_ST.max(axis=0), color=_COLOURS[role], alpha=0.22, lw=0, zorder=2
+            times, curve_RT.min(axis=0), curve_RT.max(axis=0), color=_COLOURS[role], alpha=0.22, lw=0, zorder=2
         )
         axes.plot(
             times,
@@ -161,40 +161,40 @@ def _curves(axes: Axes, inputs: Inputs) -> list[Point]:
         )
         points += [
             Point("b", role, float(t), float(y), float(low), float(high), "mean and range over seeds")
-            for t, y, low, high in zip(times, mean_T, curve_ST.min(axis=0), curve_ST.max(axis=0), strict=True)
+            for t, y, low, high in zip(times, mean_T, curve_RT.min(axis=0), curve_RT.max(axis=0), strict=True)
         ]
-        points.append(Point("b", f"{role}, mean squared error", None, mse, note=f"mean over {len(seeds)} seeds"))
+        points.append(Point("b", f"{role}, mean squared error", None, mse, note=f"mean over {len(repeats)} seeds"))
     axes.set(xlim=(times[0], times[-1]), xlabel="time (s)", ylabel=inputs.target)
-    over = style.count(len(seeds), "seed")
+    over = style.count(len(repeats), "seed")
     style.title(axes, "b", f"{inputs.title_of(video, 26)} (test), {over}", legend=1)
     return points
 
 
 def choose_test_video(inputs: Inputs) -> tuple[str, list[str], str]:
-    """The fold, its seeds and the video that panel (b) shows, by `TEST_RULE`.
+    """The fold, its repeats and the video that panel (b) shows, by `TEST_RULE`.
 
     Raises:
         ComputeError: there are no predictions of the target in any fold.
     """
     found = {
-        (fold, seed): items
-        for (target, fold, seed), items in replicas_of(inputs.predictions[BASELINE]).items()
+        (fold, repeat): items
+        for (target, fold, repeat), items in replicas_of(inputs.predictions[BASELINE]).items()
         if target == inputs.target
     }
     for fold in (known["name"] for known in inputs.labels.folds):
-        seeds = sorted((seed for name, seed in found if name == fold), key=lambda seed: (len(seed), seed))
-        if not seeds:
+        repeats = sorted((repeat for name, repeat in found if name == fold), key=lambda repeat: (len(repeat), repeat))
+        if not repeats:
             continue
-        items = [item for item in inputs.labels.items if item in found[fold, seeds[0]]]
+        items = [item for item in inputs.labels.items if item in found[fold, repeats[0]]]
         errors = []
         for item in items:
             truth = inputs.labels.evaluation(item, inputs.target)
-            errors.append(float(((_predicted(inputs, BASELINE, fold, seeds, item) - truth) ** 2).mean()))
-        return fold, seeds, items[int(np.argsort(errors, kind="stable")[(len(items) - 1) // 2])]
+            errors.append(float(((_predicted(inputs, BASELINE, fold, repeats, item) - truth) ** 2).mean()))
+        return fold, repeats, items[int(np.argsort(errors, kind="stable")[(len(items) - 1) // 2])]
     raise ComputeError(f"no predictions of {inputs.target}", where=inputs.predictions[BASELINE].path)
 
 
-def _predicted(inputs: Inputs, role: str, fold: str, seeds: Sequence[str], video: str) -> Float:
-    """Predictions of all seeds [S, T]."""
+def _predicted(inputs: Inputs, role: str, fold: str, repeats: Sequence[str], video: str) -> Float:
+    """Predictions of all repeats [R, T]."""
     stored = inputs.predictions[role]
-    return np.array([stored[f"{inputs.target}/{fold}/{seed}/{video}"] for seed in seeds], np.float64)
+    return np.array([stored[f"{inputs.target}/{fold}/{repeat}/{video}"] for repeat in repeats], np.float64)

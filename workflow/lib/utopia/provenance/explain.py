@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.rounding import rounded
 from utopia.files import read_json
 from utopia.provenance import origin
@@ -192,10 +192,10 @@ def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     portable = graph.ledger.portable
     if f"{folder}/metrics.csv" in graph.makers and portable.read(f"{folder}/metrics.csv").is_file():
-        for row in metrics.read(portable.read(f"{folder}/metrics.csv")):
+        for row in metrics_csv.read(portable.read(f"{folder}/metrics.csv")):
             if row.item or (wanted is not None and (row.target, row.metric) != wanted):
                 continue
-            replica = found.setdefault((row.target, row.fold, row.seed), {"metrics": {}, "trainings": []})
+            replica = found.setdefault((row.target, row.fold, row.repeat), {"metrics": {}, "trainings": []})
             replica["metrics"][row.metric] = row.value
     if f"{folder}/training.json" in graph.makers and portable.read(f"{folder}/training.json").is_file():
         for each in read_json(portable.read(f"{folder}/training.json"))["replicas"]:
@@ -215,8 +215,8 @@ def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]
                 }
             )
     return [
-        {"run": run, "target": target, "fold": fold, "repeat": seed, **facts}
-        for (target, fold, seed), facts in found.items()
+        {"run": run, "target": target, "fold": fold, "repeat": repeat, **facts}
+        for (target, fold, repeat), facts in found.items()
     ]
 
 

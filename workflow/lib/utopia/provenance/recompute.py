@@ -18,6 +18,7 @@ import numpy as np
 
 from utopia import arrays, seeds
 from utopia.errors import UtopiaError
+from utopia.evaluation import predictions as predictions_file
 from utopia.figures.data import marked
 from utopia.files import hashed, read_json, sha256
 from utopia.labels.read import Labels
@@ -225,7 +226,10 @@ class Recomputation:
         facts = json.loads(read(summary).read_bytes())
         stored = arrays.load(read(predictions))
         known, folder = Labels(read(labels)), summary.removesuffix(_SUMMARY)
-        for what in (*_contradictions(run, facts, stored.meta), *self._of_checkpoints(facts, folder)):
+        for what in (
+            *_contradictions(run, facts, predictions_file.metadata(stored)),
+            *self._of_checkpoints(facts, folder),
+        ):
             yield Finding("inconsistent", summary, what, (summary, predictions))
         if lacking := list(_lacking(run, facts, stored, known)):
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
@@ -292,7 +296,7 @@ def _contradictions(run: Mapping[str, Any], facts: Mapping[str, Any], meta: Mapp
         "dataset": run["dataset"],
         "targets": run["targets"],
         "folds": list(facts["folds"]),
-        "seeds": list(range(int(run["repeats"]))),
+        "repeats": list(range(int(run["repeats"]))),
         "epochs": {place: of[0] if len(of) == 1 else of for place, of in epochs.items()},
     }
     for name, value in then.items():
@@ -379,8 +383,8 @@ def _about(text: str, other: str) -> str:
     return ("..." if start else "") + text[start : at + 30] + ("..." if at + 30 < len(text) else "")
 
 
-def fewer_seeds(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
-    """Measured cells whose mean is over fewer seeds than their runs promise."""
+def fewer_repeats(graph: Graph, damaged: set[str]) -> Iterator[Finding]:
+    """Measured cells whose mean is over fewer repeats than their runs promise."""
     for name, record in graph.tables.items():
         path = f"{graph.root}/tables/{name}.csv"
         promised = record.facts["params"]["settings"].get("repeats")

@@ -17,7 +17,7 @@ from utopia.provenance import contents, environment, integrity, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Report
 from utopia.provenance.lineage import Graph
-from utopia.provenance.recompute import Recomputation, fewer_seeds
+from utopia.provenance.recompute import Recomputation, fewer_repeats
 
 _NOT_REPRODUCED = "not reproduced"
 
@@ -73,7 +73,7 @@ def verify(
     findings += contents.findings(graph, hashed.damaged)
     findings += staleness.findings(graph, current, set(superseded))
     findings += integrity.undeclared_reads(graph)
-    findings += fewer_seeds(graph, hashed.damaged)
+    findings += fewer_repeats(graph, hashed.damaged)
     recomputation = Recomputation(graph, hashed.damaged | set(hashed.unknown), known=hashed.known, pictures=pictures)
     if recompute:
         findings += contents.headers(graph, hashed.damaged)

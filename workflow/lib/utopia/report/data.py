@@ -11,7 +11,7 @@ from typing import Any
 
 from utopia import files
 from utopia.errors import UtopiaError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.provenance import lineage
 from utopia.provenance.lineage import Graph
 from utopia.report import curves as page_curves
@@ -195,13 +195,13 @@ class _Gatherer:
         return self._checked(path) if path in self.graph.makers else None
 
     def _metrics(self, run: str) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
-        """The replicas' own metrics: target and metric -> fold and seed -> value."""
+        """The replicas' own metrics: target and metric -> fold and repeat -> value."""
         path = f"{self.graph.root}/runs/{run}/metrics.csv"
         found: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
         if path in self.graph.makers:
-            for row in metrics.read(self._checked(path)):
+            for row in metrics_csv.read(self._checked(path)):
                 if not row.item:
-                    found.setdefault((row.target, row.metric), {})[row.fold, row.seed] = row.value
+                    found.setdefault((row.target, row.metric), {})[row.fold, row.repeat] = row.value
         return found
 
     def _trained(self, run: str) -> dict[str, list[dict[str, Any]]]:
@@ -280,7 +280,7 @@ class _Gatherer:
         ]  # fmt: skip
 
     def _values(self, run: str, asked: Iterable[tuple[str, str]]) -> dict[str, list[Any]]:
-        """`{"target metric": [number of the list of [fold, seed], values]}`."""
+        """`{"target metric": [number of the list of [fold, repeat], values]}`."""
         found = self.metrics[run]
         return {
             f"{target} {metric}": [

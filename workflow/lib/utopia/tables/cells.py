@@ -24,7 +24,7 @@ from utopia.evaluation.verdict import (
     judge_statement,
 )
 from utopia.plan import claims
-from utopia.tables.results import HoleError, Measurement, Results, over_seeds
+from utopia.tables.results import HoleError, Measurement, Results, over_repeats
 
 Status = Literal["measured", "quoted", "dash", "absent", "blank"]
 """`quoted`: only the published value. `dash`: the paper prints one. `absent`: there should be a value of ours. `blank`:
@@ -41,11 +41,11 @@ class Cell:
     row: str
     column: str
     value: float | None
-    """Mean over the seeds; None unless measured. A published value never stands here."""
+    """Mean over the repeats; None unless measured. A published value never stands here."""
     std: float | None
-    """Sample deviation (ddof 1) over the seeds; None with fewer than two."""
+    """Sample deviation (ddof 1) over the repeats; None with fewer than two."""
     n: int
-    """Number of seeds."""
+    """Number of repeats."""
     status: Status
     reason: str
     """Why there is no value; empty of one that is measured or quoted."""
@@ -56,13 +56,13 @@ class Cell:
     runs: list[str] = field(default_factory=list)
     low: float | None = None
     high: float | None = None
-    """Ends of the 95 % interval over test items and seeds."""
+    """Ends of the 95 % interval over test items and repeats."""
     interval: str = ""
     """How the interval was made, or why there is none; empty unless measured."""
     against: str = ""
     """The row (of a derived cell: the treatment) that `difference` is taken to; empty where there is none."""
     difference: float | None = None
-    """This cell's value less that of `against`, on the same seeds and test items."""
+    """This cell's value less that of `against`, on the same repeats and test items."""
     difference_low: float | None = None
     difference_high: float | None = None
     difference_p: float | None = None
@@ -90,7 +90,7 @@ def measured(
     """What the replicas behind a cell give, without any interval; None of a cell that nothing was measured for.
 
     Raises:
-        ComputeError: see `seed_means` and `mean_change`.
+        ComputeError: see `repeat_means` and `mean_change`.
     """
     name, column = column["id"], _column(row, column)
     runs = _own_runs(row, name)
@@ -103,11 +103,11 @@ def measured(
         stated = _stated(claim, results)
         return Measurement(float(stated.passed), None, len(stated.alike))
     if pairs := (row.get("changes") or {}).get(name):
-        return over_seeds(_gains(pairs, column, results))
+        return over_repeats(_gains(pairs, column, results))
     if _of_spread(row, name):
         return _spread(runs[0], column, results)
     try:
-        return over_seeds(results.values(runs[0], column))
+        return over_repeats(results.values(runs[0], column))
     except HoleError:
         return None
 
@@ -136,19 +136,19 @@ def _column(row: Mapping[str, Any], column: Mapping[str, Any]) -> Mapping[str, A
 
 
 def _gains(pairs: Sequence[Sequence[str]], column: Mapping[str, Any], results: Results) -> NDArray[np.float64]:
-    """The mean over models of the change against a treatment, for each seed."""
+    """The mean over models of the change against a treatment, for each repeat."""
     values = [(results.values(treated, column), results.values(without, column)) for treated, without in pairs]
     return mean_change(values, column["better"], column.get("change") or "relative")
 
 
 def _of_spread(row: Mapping[str, Any], column: str) -> bool:
-    """Whether a cell is the deviation over the seeds."""
+    """Whether a cell is the deviation over the repeats."""
     return ((row.get("expected") or {}).get(column) or {}).get("of") == "spread"
 
 
 def _spread(run: str, column: Mapping[str, Any], results: Results) -> Measurement:
-    """The deviation over the seeds; 0 of one seed."""
-    found = over_seeds(results.values(run, column))
+    """The deviation over the repeats; 0 of one repeat."""
+    found = over_repeats(results.values(run, column))
     return Measurement(found.std or 0.0, None, found.n)
 
 
@@ -160,7 +160,7 @@ def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
         results: what has been made.
 
     Raises:
-        ComputeError: a run of the table is neither made nor declared absent; or see `seed_means`.
+        ComputeError: a run of the table is neither made nor declared absent; or see `repeat_means`.
     """
     rows = {row["id"]: row for row in table["rows"]}
     cells = [
@@ -275,7 +275,7 @@ def _with_expectation(found: Cell, expected: Mapping[str, Any]) -> Cell:
 
 
 def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results) -> Cell:
-    found = over_seeds(results.values(run, column))
+    found = over_repeats(results.values(run, column))
     items = results.items(run, column)
     around = Interval(None, None, items) if isinstance(items, str) else interval(items)
     return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
@@ -316,7 +316,7 @@ def _changed(bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, An
         gains = _gains(pairs, column, results)
     except ComputeError as error:
         return replace(bare, reason=error.what)
-    found = over_seeds(gains)
+    found = over_repeats(gains)
     items = [(results.items(treated, column), results.items(without, column)) for treated, without in pairs]
     known = [(a, b) for a, b in items if not isinstance(a, str) and not isinstance(b, str)]
     if len(known) < len(items):
@@ -348,7 +348,7 @@ def _statistic(
         value = dict(zip(p, holm(list(p.values())), strict=True)).get(row["id"])
     else:
         value = own.value(column["statistic"])
-    return "one seed tells nothing of other trainings" if value is None else Measurement(value, None, own.seeds)
+    return "one seed tells nothing of other trainings" if value is None else Measurement(value, None, own.repeats)
 
 
 def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Results, seed: int) -> Comparison | str:

@@ -1,4 +1,4 @@
-"""What has been made for a table: where the metrics of its runs are, and their means over folds and seeds."""
+"""What has been made for a table: where the metrics of its runs are, and their means over folds and repeats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utopia.errors import ComputeError
-from utopia.evaluation import rows as metrics
+from utopia.evaluation import metrics_csv
 from utopia.evaluation.comparisons import Comparison
 from utopia.evaluation.uncertainty import Items, read_items
 
@@ -30,16 +30,16 @@ class Measurement(NamedTuple):
     n: int
 
 
-def seed_means(
+def repeat_means(
     metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
 ) -> NDArray[np.float64]:
-    """Mean over folds for each seed [S].
+    """Mean over folds for each repeat [R].
 
     Args:
         metrics_csvs: metrics files of the run (of several, when its replicas are spread over files).
         target: the target whose rows count.
         metric: the metric whose rows count; only replicas' own rows (empty `item`) do.
-        promised: number of replicas (folds x seeds) that the run promises for this target, where it is known.
+        promised: number of replicas (folds x repeats) that the run promises for this target, where it is known.
         scale: factor to the column's unit.
 
     Raises:
@@ -47,26 +47,31 @@ def seed_means(
         ComputeError: there is no such row, a replica is missing or stands there twice, or a value is not finite.
     """
     where = ", ".join(str(path) for path in metrics_csvs)
-    by_seed: dict[str, dict[str, float]] = defaultdict(dict)
+    by_repeat: dict[str, dict[str, float]] = defaultdict(dict)
     for path in metrics_csvs:
-        for row in metrics.select(path, target, metric):
-            if metrics.is_hole(row):
+        for row in metrics_csv.select(path, target, metric):
+            if metrics_csv.is_hole(row):
                 raise HoleError(row.item, where=where)
             if row.item:
                 continue
-            if row.fold in by_seed[row.seed]:
+            if row.fold in by_repeat[row.repeat]:
                 raise ComputeError(
-                    f"{target} {metric}: fold {row.fold}, seed {row.seed} stands there twice", where=where
+                    f"{target} {metric}: fold {row.fold}, repeat {row.repeat} stands there twice", where=where
                 )
             if not math.isfinite(row.value):
-                raise ComputeError(f"{target} {metric} of fold {row.fold}, seed {row.seed} is {row.value}", where=where)
-            by_seed[row.seed][row.fold] = row.value
-    folds = sorted({fold for values in by_seed.values() for fold in values})
-    present = sum(len(values) for values in by_seed.values())
-    expected = max(promised or 0, len(folds) * len(by_seed))
+                raise ComputeError(
+                    f"{target} {metric} of fold {row.fold}, repeat {row.repeat} is {row.value}", where=where
+                )
+            by_repeat[row.repeat][row.fold] = row.value
+    folds = sorted({fold for values in by_repeat.values() for fold in values})
+    present = sum(len(values) for values in by_repeat.values())
+    expected = max(promised or 0, len(folds) * len(by_repeat))
     if not present or present < expected:
         missing = [
-            f"fold {fold} seed {seed}" for seed, values in by_seed.items() for fold in folds if fold not in values
+            f"fold {fold} repeat {repeat}"
+            for repeat, values in by_repeat.items()
+            for fold in folds
+            if fold not in values
         ]
         raise ComputeError(
             f"{target} {metric}: {present} of {expected or 'the'} replicas are there"
@@ -75,17 +80,17 @@ def seed_means(
             why="a mean over fewer replicas than promised would pass for the promised one",
             remedy="delete the file and run the same command again: the missing replicas will be made",
         )
-    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_seed.items())]) * scale
+    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_repeat.items())]) * scale
 
 
 def measure(
     metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
 ) -> Measurement:
-    """Mean over folds for each seed, then mean and deviation (ddof 1) over the seeds; see `seed_means`."""
-    return over_seeds(seed_means(metrics_csvs, target, metric, promised=promised, scale=scale))
+    """Mean over folds for each repeat, then mean and deviation (ddof 1) over the repeats; see `repeat_means`."""
+    return over_repeats(repeat_means(metrics_csvs, target, metric, promised=promised, scale=scale))
 
 
-def over_seeds(values: NDArray[np.float64]) -> Measurement:
+def over_repeats(values: NDArray[np.float64]) -> Measurement:
     std = float(values.std(ddof=1)) if len(values) > 1 else None
     return Measurement(float(values.mean()), std, len(values))
 
@@ -114,8 +119,8 @@ class Results:
         return "; ".join(dict.fromkeys(part for why in every for part in why.split("; ")))
 
     def values(self, run: str, column: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The column's metric of a run for each seed."""
-        return seed_means(
+        """The column's metric of a run for each repeat."""
+        return repeat_means(
             [self.metrics[run]],
             column["target"],
             column["metric"],

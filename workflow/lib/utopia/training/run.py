@@ -16,6 +16,7 @@ import torch
 
 from utopia import arrays, files, memory
 from utopia.errors import ComputeError, ConfigError
+from utopia.evaluation.predictions import FORMAT
 from utopia.training.checkpoints import HalfwayCheckpoint, checkpoint_path, load_replica, save_replica
 from utopia.training.data import Data
 from utopia.training.loop import train_sequential
@@ -338,17 +339,19 @@ def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[
         if entry["averaged"]:
             epochs.setdefault(job.replica.place, []).append(entry["selected_epoch"])
     return {
+        "format": FORMAT,
         "run": run.id,
         "dataset": run.dataset,
         "targets": run.targets,
         "folds": [fold.name for fold in data.folds],
-        "seeds": list(range(run.repeats)),
+        "repeats": list(range(run.repeats)),
         "epochs": {place: of[0] if len(of) == 1 else of for place, of in epochs.items()},
     }
 
 
 def _summary(run: Run, parts: Parts, data: Data, entries: list[dict[str, Any]], device: torch.device) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "run": run.id,
         "settings": run.model_dump(by_alias=True),
         "selection": parts.recipe.selection,

@@ -15,7 +15,7 @@ from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.content import OPTIONAL, is_plain
 from utopia.provenance.crate.extract import extracted
 from utopia.provenance.findings import Finding
-from utopia.provenance.recompute import Recomputation, fewer_seeds
+from utopia.provenance.recompute import Recomputation, fewer_repeats
 
 _NAMES = {
     "metrics.csv": "metrics",
@@ -113,7 +113,7 @@ def _recompute(crate: Crate, outcome: CrateReport) -> None:
     absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.files}
     damaged = absent | {fault.where for fault in outcome.faults if fault.kind in ("changed", "missing")}
     recomputation = Recomputation(graph, damaged, trusted=False)
-    for finding in (*fewer_seeds(graph, damaged), *recomputation.findings()):
+    for finding in (*fewer_repeats(graph, damaged), *recomputation.findings()):
         outcome.faults.append(Finding("not reproduced", finding.where, finding.what))
     outcome.checked["recomputed"] = recomputation.compared
     notes = Counter(_note(text, absent) for text in recomputation.passed_over)

@@ -16,27 +16,29 @@ from utopia.files import write_text
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """A metric's value. An empty `item` says that it is the replica's own."""
+    """A metric's value. An empty `item` says that it is the replica's own. `repeat` counts from 0."""
 
     target: str
     fold: str
-    seed: str
+    repeat: str
     item: str
     metric: str
     value: float
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+_OLD_COLUMNS = tuple("seed" if name == "repeat" else name for name in COLUMNS)
+"""Those of studies made before the number of a repeat had its name; the values mean the same."""
 
 
 def hole(target: str, metric: str, reason: str) -> Row:
-    """A row that declares that a metric is not available, and why: no seed, no number, the reason for an item."""
+    """A row that declares that a metric is not available, and why: no repeat, no number, the reason for an item."""
     return Row(target, "", "", reason, metric, math.nan)
 
 
 def is_hole(row: Row) -> bool:
     """Whether a row declares that its metric is not available."""
-    return not row.seed and bool(row.item) and math.isnan(row.value)
+    return not row.repeat and bool(row.item) and math.isnan(row.value)
 
 
 def write(path: str | Path, rows: Iterable[Row]) -> None:
@@ -49,7 +51,7 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def read(path: str | Path) -> list[Row]:
-    """Read a metrics file.
+    """Read a metrics file, also one of a study made before its column `repeat` had this name.
 
     Raises:
         InputError: it is missing, has other columns, or a value is not a number (with the line).
@@ -78,10 +80,10 @@ def _version(path: str | Path) -> tuple[str, int, int]:
 
 @lru_cache(maxsize=64)
 def _index(path: str, changed: int, size: int) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
+    by_metric: dict[tuple[str, str], list[Row]] = {}
     for row in _read(path, changed, size):
-        found.setdefault((row.target, row.metric), []).append(row)
-    return found
+        by_metric.setdefault((row.target, row.metric), []).append(row)
+    return by_metric
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +92,7 @@ def _read(path: str, changed: int, size: int) -> tuple[Row, ...]:
         lines = list(csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the metrics ({error})", where=path) from error
-    if not lines or tuple(lines[0]) != COLUMNS:
+    if not lines or tuple(lines[0]) not in (COLUMNS, _OLD_COLUMNS):
         raise InputError(
             f"not a metrics file: its columns are not {','.join(COLUMNS)}",
             where=path,
@@ -100,8 +102,8 @@ def _read(path: str, changed: int, size: int) -> tuple[Row, ...]:
     for number, line in enumerate(lines[1:], start=2):
         try:
             *key, value = line
-            target, fold, seed, item, metric = key
-            rows.append(Row(target, fold, seed, item, metric, float(value)))
+            target, fold, repeat, item, metric = key
+            rows.append(Row(target, fold, repeat, item, metric, float(value)))
         except ValueError as error:
             raise InputError(f"not a metric: {','.join(line)!r}", where=f"{path}:{number}") from error
     return tuple(rows)
