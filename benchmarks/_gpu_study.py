@@ -13,9 +13,9 @@ from _gpu_training import TINY, Row, Sizes, epoch_seconds_of, plain_rate, second
 from _study import Study, stack_of
 
 from utopia.config.load import load
-from utopia.plan.packs import packs
 from utopia.plan.plan import Plan
 from utopia.plan.runs import Run as PlannedRun
+from utopia.plan.runs import batches
 from utopia.plan.scale import LABELS_PER_SECOND, SECONDS_OF_A_VIDEO
 from utopia.training.data import Fold
 from utopia.training.parts import Parts
@@ -32,11 +32,11 @@ LIRIS_SECONDS = 740.0
 
 
 def planned() -> dict[str, list[PlannedRun]]:
-    """The packs of ULDA's tables, from the plan of the paper study itself."""
+    """The batches of ULDA's tables, from the plan of the paper study itself."""
     plan = Plan(load(overrides={"study": "paper", "without_data": "hole"}))
     cells = [cell for cell in plan.cells if cell.table.startswith("ulda_table_")]
     runs = {run.id: run for cell in cells for run in cell.runs if run.reference is None}
-    return packs(runs.values(), plan.study.engine.runs)
+    return batches(runs.values(), plan.study.engine.runs)
 
 
 def study_rates(device: torch.device, sizes: Sizes, *, whole: bool = False) -> Iterator[Row]:

@@ -90,9 +90,9 @@ def make(base: Path) -> None:
             files.write_json(_manifest(dataset), {"items": [Path(path).read_bytes().hex()[:8] for path in raw]})
         with job("build_labels", {"m": _manifest(dataset)}, {"l": _labels(dataset)}, wildcards={"dataset": dataset}):
             _label(dataset)
-    _train("films_et_1", ["films.et.baseline", "films.et.cwl"])
-    _train("films_rmn_1", ["films.rmn.baseline"])
-    _train("songs_et_1", ["songs.et.baseline"])
+    _train("films_et", ["films.et.baseline", "films.et.cwl"])
+    _train("films_rmn", ["films.rmn.baseline"])
+    _train("songs_et", ["songs.et.baseline"])
     render(_table())
     render(_quoting())
     _draw()

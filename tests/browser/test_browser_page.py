@@ -68,7 +68,7 @@ def test_a_number_opens_its_ancestry_beside_it(visit: Visit) -> None:
     text = shown(page)
     assert re.search(r"raw/films/one\.mp4.*\n?[0-9a-f]{64}", text) and "<b>two</b>.mp4" in text
     assert "raw/songs" not in text and "songs.et" not in text
-    assert "train_films_et_1" in text and "and 2 files of other runs" in text and "12 files (checkpoints" in text
+    assert "train_films_et" in text and "and 2 files of other runs" in text and "12 files (checkpoints" in text
     assert '"treatment": "cwl"' in text and "utopia.evaluation.metrics" in text and "numpy" in text
     button.click()
     assert page.locator("#panel").is_hidden()

@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # as pytest has it
 from cluster import Cluster, UnavailableError, new_folder
 from harness import ACCOUNTING, Run, Study, causes, copy_checkout, copy_prepared
 
-TRAIN = "train_summe_et_1"
+TRAIN = "train_summe_et"
 _SEEN = re.compile(
     r"^(?:failed (?!:)|lost|waiting for|cancelled|ended|removed the lock|cannot|.*cannot write).*$", re.M
 )

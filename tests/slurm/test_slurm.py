@@ -21,7 +21,7 @@ from whole import Checkout
 pytestmark = pytest.mark.workflow
 
 SOON = ("--slurm-init-seconds-before-status-checks", "4")
-TRAIN = "train_summe_et_1"
+TRAIN = "train_summe_et"
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def test_the_study_is_the_plan_s_own(tried: tuple[list[dict[str, Any]], str, Pat
     *packs, whole = of(tried[0], "study")
     names = {row["what"]: row["replicas"] for row in packs}
     assert {name.split("_")[0] for name in names} == {"liris", "pmemo", "summe", "tvsum"}
-    assert names["tvsum_et_1"] == 3 * 5 * 3 and names["pmemo_rmn_1"] == 2 * 2 * 3
+    assert names["tvsum_et"] == 3 * 5 * 3 and names["pmemo_rmn"] == 2 * 2 * 3
     assert whole["projected_s"] == pytest.approx(sum(row["projected_s"] for row in packs), rel=1e-2)
 
 

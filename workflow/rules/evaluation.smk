@@ -1,4 +1,4 @@
-for batch, runs in PLAN.packs.items():
+for batch, runs in PLAN.batches.items():
 
     rule:
         name:

@@ -1,5 +1,5 @@
 # A rule per batch: runs that differ in treatment only share a job, its start, its data and, on a GPU, its kernels.
-for batch, runs in PLAN.packs.items():
+for batch, runs in PLAN.batches.items():
 
     rule:
         name:

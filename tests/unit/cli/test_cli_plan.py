@@ -47,13 +47,13 @@ def test_without_data_everything_is_absent_with_its_reason(without_data: Plan) -
 
 
 def test_jobs_are_shown_with_their_reasons(without_data: Plan) -> None:
-    jobs = [engine.RuleJobs("train_run", 2, ["Missing output files: a", "Forced execution"])]
+    jobs = [engine.RuleJobs("build_labels", 2, ["Missing output files: a", "Forced execution"])]
     found = describe(without_data, jobs)
     assert found["jobs"] == {
         "total": 2,
-        "rules": [{"rule": "train_run", "count": 2, "reasons": {"missing output files": 1, "forced execution": 1}}],
+        "rules": [{"rule": "build_labels", "count": 2, "reasons": {"missing output files": 1, "forced execution": 1}}],
     }
-    assert any("train_run" in line and " 2 " in line for line in in_words(found, jobs))
+    assert any("build_labels" in line and " 2 " in line for line in in_words(found, jobs))
 
 
 def test_batches_of_runs_share_a_line(without_data: Plan) -> None:

@@ -171,17 +171,17 @@ def test_a_stream_that_cannot_write_a_letter_gets_another() -> None:
 def test_reasons_are_counted_in_few_words() -> None:
     params = "Params have changed since last execution: before: {'a'} now: {'b'}"
     lines = summary.dry_run(
-        {"train_run": 3, "render_table": 1},
+        {"build_labels": 3, "render_table": 1},
         {
-            "train_run": ["Missing output files: x; Input files updated by another job: y", params, params],
+            "build_labels": ["Missing output files: x; Input files updated by another job: y", params, params],
             "render_table": ["Updated input files: z"],
         },
     )
     assert lines[0] == "4 jobs would run (dry run: nothing is changed)"
-    assert lines[2].split(maxsplit=2) == ["render_table", "1", "input is newer"]
-    assert lines[3].split(maxsplit=2) == [
-        "train_run", "3", "settings or code have changed (2), output is missing (1)",
+    assert lines[2].split(maxsplit=2) == [
+        "build_labels", "3", "settings or code have changed (2), output is missing (1)",
     ]  # fmt: skip
+    assert lines[3].split(maxsplit=2) == ["render_table", "1", "input is newer"]
 
 
 def test_the_status_file_finds_the_study_by_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_the_control_has_every_run_of_its_table_without_any_data(study: str) -> 
             assert {run.settings["model"] for run in own} == {"et", "pgl_sum", "rmn"}
             weighed = {run.distribution["estimator"] for run in own if run.settings["loss"] == "cwl"}
             assert weighed == {"convolution", "calibrated", "oracle"}
-    for batch, runs in plan.packs.items():
+    for batch, runs in plan.batches.items():
         (labels,) = {plan.labels(run.dataset, run.labels_key) for run in runs}
         assert plan.job("train", {"batch": batch}).inputs["labels"] == labels
         assert plan.job("evaluate", {"batch": batch}).inputs["labels"] == labels

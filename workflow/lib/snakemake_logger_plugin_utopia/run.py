@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia.errors import UtopiaError
+from utopia.plan.jobs import family
 from utopia.provenance import cluster, failures
 from utopia.provenance.failures import Failure
 
@@ -23,7 +24,6 @@ _HALF_LIFE = 180.0
 """Seconds after which what a job has told of the machine's speed counts half."""
 _SETTLED = 30.0
 """Seconds after which the jobs that have run at once tell how many will."""
-_BY_BATCH = re.compile(r"(train|evaluate)_.+_\d+")
 TARGET = "all"
 """The rule that only asks for the others' outputs."""
 
@@ -249,14 +249,14 @@ class Run:
         ]
         # other load on the machine comes and goes: what ended lately tells more
         pairs = [
-            (kind(rule), taken * (weight := 0.5 ** ((now - ended) / _HALF_LIFE)), known[rule] * weight)
+            (family(rule), taken * (weight := 0.5 ** ((now - ended) / _HALF_LIFE)), known[rule] * weight)
             for rule, taken, ended in seen
             if rule in known
         ]
         usual = _factor([pair[1:] for pair in pairs], 1.0)
         found = {}
         for rule in self.planned:
-            same = [pair[1:] for pair in pairs if pair[0] == kind(rule)]
+            same = [pair[1:] for pair in pairs if pair[0] == family(rule)]
             found[rule] = means[rule] if rule in means else weights[rule] * _factor(same, usual)
         if not any(weights.values()):
             typical = sum(means.values()) / len(means) if means else 0.0
@@ -289,11 +289,6 @@ class Run:
         if span < _SETTLED and self.expected.cores:  # too short to tell how many run at once
             at_once = max(at_once, float(min(self.expected.cores, self.total - self.done)))
         return max(longest, left / at_once, 0.0)
-
-
-def kind(rule: str) -> str:
-    """What rules share that differ in a batch of runs only: `train_liris_et_1` is a `train`."""
-    return rule.partition("_")[0] if _BY_BATCH.fullmatch(rule) else rule
 
 
 def _factor(pairs: Sequence[tuple[float, float]], before: float) -> float:

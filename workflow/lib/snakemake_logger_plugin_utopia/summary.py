@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from snakemake_logger_plugin_utopia.run import JobState, Run, kind
+from snakemake_logger_plugin_utopia.run import JobState, Run
+from utopia.plan.jobs import family
 from utopia.provenance import failures
 from utopia.provenance.failures import Cause, Failure
 
@@ -177,7 +178,7 @@ def dry_run(stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]) -> l
         stats: the number of jobs by rule.
         reasons: for each rule, what Snakemake gives as the reason of each of its jobs.
     """
-    stats, reasons = _by_kind(stats, reasons)
+    stats, reasons = _by_family(stats, reasons)
     width = max([len(rule) for rule in stats] + [4])
     lines = [f"{jobs(sum(stats.values()))} would run (dry run: nothing is changed)", f"  {'rule':<{width}}  jobs  why"]
     for rule, count in sorted(stats.items()):
@@ -187,14 +188,14 @@ def dry_run(stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]) -> l
     return lines
 
 
-def _by_kind(
+def _by_family(
     stats: Mapping[str, int], reasons: Mapping[str, Iterable[str]]
 ) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Rules of one batch of runs each in one line: `train_*`."""
     counts: Counter[str] = Counter()
     texts: dict[str, list[str]] = defaultdict(list)
     for rule, count in stats.items():
-        name = rule if kind(rule) == rule else f"{kind(rule)}_*"
+        name = rule if family(rule) == rule else f"{family(rule)}_*"
         counts[name] += count
         texts[name] += reasons.get(rule, ())
     return dict(counts), texts

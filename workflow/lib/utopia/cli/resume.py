@@ -31,6 +31,7 @@ def run(chosen: argparse.Namespace) -> int:
         UtopiaError: a run of the study is going on, there was none, or SLURM is not there or does not answer.
     """
     from utopia.config.load import REPOSITORY
+    from utopia.plan.plan import Plan
 
     study = options.load_study(chosen)
     folder = REPOSITORY / study.root
@@ -41,7 +42,8 @@ def run(chosen: argparse.Namespace) -> int:
         )
     settings: dict[str, Any] = {"study": study.study, **({"data": former.data} if former.data else {}), **former.part}
     settings |= options.overrides(chosen)
-    arguments = list(chosen.passed_on or former.arguments)
+    passed_on = running.by_batch(chosen.passed_on, Plan(study).batches) if chosen.passed_on else former.arguments
+    arguments = list(passed_on)
     slurm.require(running.executor(arguments, REPOSITORY))
     options.say_notes(chosen)
     runlock.take(folder, settings.get("data"), arguments, former.part)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from utopia.cli import engine, options, runlock, slurm
 from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
+from utopia.plan.jobs import BY_BATCH
 
 if TYPE_CHECKING:
     from utopia.plan.plan import Plan
@@ -33,7 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     parser.add_argument("--allow-empty", action="store_true", help="run even if every table of the papers stays empty")
-    parser.epilog = "What stands after `--` is passed on to Snakemake: utopia run -- --forcerun render_table"
+    parser.epilog = (
+        "What stands after `--` is passed on to Snakemake: utopia run -- --forcerun render_table. There, `train` and "
+        "`evaluate` mean the rules of all batches of runs: utopia run -- --set-resources train:mem_mb=16000"
+    )
 
 
 def _cores(text: str) -> str:
@@ -57,8 +62,17 @@ def run(chosen: argparse.Namespace) -> int:
     # an option must follow: `--configfile` takes every word up to the next one, targets too
     more = options.of_snakemake(chosen.configfile) + where(chosen.profile, chosen.cores, REPOSITORY)
     more += ["--dry-run"] if chosen.dry_run else []
-    execute(REPOSITORY, REPOSITORY / study.root, settings, more, chosen.passed_on)
+    execute(REPOSITORY, REPOSITORY / study.root, settings, more, by_batch(chosen.passed_on, plan.batches))
     raise AssertionError("unreachable: exec does not return")
+
+
+def by_batch(words: Sequence[str], batches: Iterable[str]) -> list[str]:
+    """Words for Snakemake; each that names a family of rules (`train:mem_mb=16000`) as one for every batch."""
+    names, meant = list(batches), []
+    for word in words:
+        family = re.match(rf"({'|'.join(BY_BATCH)})(?![^:=])", word)
+        meant += [f"{family[1]}_{name}{word[family.end() :]}" for name in names] if family else [word]
+    return meant
 
 
 def refuse_empty(plan: Plan, *, insist: bool) -> None:

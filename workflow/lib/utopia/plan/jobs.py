@@ -1,24 +1,34 @@
 """Every job of a study: what it reads, what it makes, and the parameters that it is given.
 
 The one source of them: the rules in workflow/rules ask `Plan.params`, and the audit compares records with `Plan.jobs`.
-The rule of a batch of runs is `train` or `evaluate` here; Snakemake knows one rule per batch, `train_<batch>`.
+A job of a batch of runs is of the family `train` or `evaluate`; Snakemake knows one rule per batch, `train_<batch>`,
+because a rule with wildcards must have them in all its outputs, and a batch makes files of several runs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from utopia import fingerprint
 from utopia.config.load import REPOSITORY
-from utopia.plan.rules import RULES, Names, Paths
+from utopia.plan.rule import Names, Paths
+from utopia.plan.rules import RULES
 
 if TYPE_CHECKING:
     from utopia.plan.plan import Plan
 
 BY_BATCH = ("train", "evaluate")
-"""Rules that Snakemake knows once per batch of runs."""
+"""Families: rules that Snakemake knows once per batch of runs."""
+_OF_BATCH = re.compile(rf"({'|'.join(BY_BATCH)})_(?!reference$).+")
+
+
+def family(rule: str) -> str:
+    """What rules share that differ in a batch of runs only: `train_liris_et` is a `train`; any other is its own."""
+    found = _OF_BATCH.fullmatch(rule)
+    return found[1] if found else rule
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ def _candidates(plan: Plan) -> Iterator[tuple[str, Names]]:
         key = name.removeprefix("distribution.").removesuffix(".safetensors")
         yield "approximate_distribution", {"dataset": folder, "key": key}
     for rule in BY_BATCH:
-        for batch in plan.packs:
+        for batch in plan.batches:
             yield rule, {"batch": batch}
     for run in plan.runs.values():
         if run.reference is not None:

@@ -19,8 +19,7 @@ from utopia.plan.availability import DatasetPlan, generation, leave_out, obstacl
 from utopia.plan.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.plan.claims import Claim
 from utopia.plan.jobs import Job
-from utopia.plan.packs import packs
-from utopia.plan.runs import Run, distribution_key, resolve
+from utopia.plan.runs import Run, batches, distribution_key, resolve
 
 TABLE_SUFFIXES = ("csv", "md", "tex", "html")
 FIGURE_SUFFIXES = ("pdf", "png", "csv")
@@ -82,7 +81,7 @@ class Plan:
             }
             for name, figure in self.figures.items()
         }
-        self.packs: dict[str, list[Run]] = packs(self.runs.values(), study.engine.runs)
+        self.batches: dict[str, list[Run]] = batches(self.runs.values(), study.engine.runs)
 
     @cached_property
     def asked(self) -> list[str]:

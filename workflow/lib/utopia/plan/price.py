@@ -290,7 +290,7 @@ class Pricing:
         return min(known, run.labelling.folds or known)
 
     def _train(self, found: JobCost) -> None:
-        for run in self.plan.packs[found.job.names["batch"]]:
+        for run in self.plan.batches[found.job.names["batch"]]:
             model, replicas = str(run.settings["model"]), self.replicas(run)
             rate = self.rates.training(run)
             predicted = self.frames(run.dataset) / max(1, self.folds(run))
@@ -321,7 +321,7 @@ class Pricing:
     # -- the rest
 
     def _evaluate(self, found: JobCost) -> None:
-        for run in self.plan.packs[found.job.names["batch"]]:
+        for run in self.plan.batches[found.job.names["batch"]]:
             found.seconds += self.frames(run.dataset) * int(run.settings["repeats"]) * 2e-5
 
     def _reference(self, found: JobCost) -> None:
@@ -352,7 +352,7 @@ class Pricing:
         """How much of a job that several runs share is done for some of them."""
         if job.rule not in ("train", "evaluate"):
             return 1.0
-        runs = [run.id for run in self.plan.packs[job.names["batch"]]]
+        runs = [run.id for run in self.plan.batches[job.names["batch"]]]
         return sum(run in wanted for run in runs) / len(runs)
 
 

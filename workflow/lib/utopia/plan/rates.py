@@ -121,7 +121,7 @@ def to_measure(plan: Plan, seconds: float) -> dict[str, Any]:
 
     pricing = Pricing(plan)
     trainings: dict[str, tuple[float, dict[str, Any]]] = {}
-    for run in (run for runs in plan.packs.values() for run in runs):
+    for run in (run for runs in plan.batches.values() for run in runs):
         if "clips" in run.settings["model_config"]["training"]:
             continue  # series are cut into clips another way, which random series have not
         videos = max(1, len(plan.datasets[run.dataset].item_ids))

@@ -2,153 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from utopia import fingerprint
-from utopia.config.load import REPOSITORY, RESOURCES
-from utopia.config.study import PRECOMPUTED
-from utopia.features import cards
+from utopia.config.load import RESOURCES
 from utopia.plan import catalog
 from utopia.plan.availability import DatasetPlan
+from utopia.plan.feature_rules import FEATURES
+from utopia.plan.rule import Names, Paths, Rule, caption, card, component, folder, label_range, options, relative
 from utopia.plan.runs import LABEL_STUDY, Run
 
 if TYPE_CHECKING:
     from utopia.plan.plan import Plan
 
-Paths = str | list[str]
-Names = Mapping[str, str]
-"""The wildcards of a job."""
-_STORED = ("utopia.media.decoding", "utopia.media.audio", "utopia.features.rows", "utopia.extractors._precision")
-"""Code that a stored feature depends on, besides its extractor's."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a rule's jobs follow from the plan."""
-
-    script: str
-    """In workflow/scripts, without its suffix."""
-    modules: Callable[[Plan, Names], list[str]]
-    """Those that determine the result, as the code fingerprint starts from them."""
-    settings: Callable[[Plan, Names], dict[str, Any]]
-    """The parameters without fingerprints of code."""
-    inputs: Callable[[Plan, Names], dict[str, Paths]]
-    outputs: Callable[[Plan, Names], dict[str, Paths]]
-    within: Callable[[Plan, Names, dict[str, Any]], dict[str, Any]] = lambda plan, names, settings: settings
-    """Puts fingerprints inside the settings, where only a part of what a job has stored depends on some code."""
-
-
-# -- what the rules share
-
-
-def _component(kind: str, name: str) -> str:
-    """The module of a component that only the configuration names."""
-    return f"utopia.{kind}.{name}"
-
-
-def _relative(path: Any) -> str:
-    """A file of the checkout, relative to the working directory, so that a checkout may move."""
-    return os.path.relpath(path)
-
-
-def _card(dataset: str) -> str:
-    """A data set's card: its official list, folds and checksums."""
-    return _relative(RESOURCES / "datasets" / f"{dataset}.yaml")
-
-
-def _caption(name: str) -> str:
-    """The words under a table or figure in Snakemake's own report."""
-    path = REPOSITORY / "workflow" / "report" / f"{name}.rst"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _folder(plan: Plan, dataset: str) -> str:
-    return str(plan.datasets[dataset].folder)
-
-
-def _options(plan: Plan, dataset: str) -> dict[str, Any]:
-    return plan.study.dataset(dataset).options.model_dump(mode="json")
-
-
-def _label_range(plan: Plan, dataset: str) -> dict[str, Any]:
-    """The label range of the study; empty where the data set's card has it, because there is no distribution."""
-    distribution = plan.study.dataset(dataset).distribution
-    return distribution.model_dump(mode="json", include={"low", "high"}) if distribution else {}
-
-
-# -- features
-
-
-def _extracted(plan: Plan, dataset: str) -> dict[str, dict[str, Any]]:
-    known = plan.study.features  # type: ignore[attr-defined]
-    tuned = plan.fine_tuned(dataset)
-    return {
-        name: {
-            **known[name].model_dump(mode="json", exclude={"normalise", "note"}),
-            **({"tuned": plan.tuned(name)} if name in tuned else {}),
-        }
-        for name in plan.datasets[dataset].features
-        if known[name].extractor not in PRECOMPUTED
-    }
-
-
-def _extraction(plan: Plan, names: Names) -> dict[str, Any]:
-    data = plan.study.data
-    return {
-        "folder": _folder(plan, names["dataset"]),
-        "videos": list(plan.datasets[names["dataset"]].shards[int(names["shard"])]),
-        "features": _extracted(plan, names["dataset"]),
-        "store": f"{plan.root}/features/store",
-        "weights_folder": str(data / "weights") if data else None,
-        "seed": plan.study.seed,
-        "device": plan.study.device,
-    }
-
-
-def _extraction_code(plan: Plan, names: Names, given: dict[str, Any]) -> dict[str, Any]:
-    """`code` makes the store forget what other code extracted."""
-    features = {
-        name: {**one, "code": fingerprint.fingerprint(_component("extractors", one["extractor"]), *_STORED)}
-        for name, one in given["features"].items()
-    }
-    return {**given, "features": features}
-
-
-def _extraction_modules(plan: Plan, names: Names) -> list[str]:
-    features = _extracted(plan, names["dataset"]).values()
-    return ["utopia.features.extract", *(_component("extractors", one["extractor"]) for one in features)]
-
-
-def _fine_tuning(plan: Plan, names: Names) -> dict[str, Any]:
-    feature, data = plan.study.features[names["feature"]], plan.study.data  # type: ignore[attr-defined]
-    return {
-        "settings": feature.model_dump(mode="json", exclude={"normalise", "note", "compute"}),
-        "folder": _folder(plan, feature.fine_tune.dataset) if feature.fine_tune.dataset else None,
-        "weights_folder": str(data / "weights") if data else None,
-        "seed": plan.study.seed,
-        "device": plan.study.device,
-    }
-
-
-def _fine_tuning_modules(plan: Plan, names: Names) -> list[str]:
-    feature = plan.study.features[names["feature"]]  # type: ignore[attr-defined]
-    return ["utopia.features.finetune", "utopia.extractors._finetune", _component("extractors", feature.extractor)]
-
-
-def _fine_tuning_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    feature, data = plan.study.features[names["feature"]], plan.study.data  # type: ignore[attr-defined]
-    how = feature.fine_tune
-    return {
-        "weights": plan.card_files(cards.needed(feature.options)),
-        **({"frames": str(data / how.frames)} if how.frames else {}),
-        **({"manifest": plan.manifest(how.dataset), "labels": plan.labels(how.dataset)} if how.dataset else {}),
-    }
-
 
 # -- runs
+
+
+def _runs(plan: Plan, names: Names) -> list[Run]:
+    """The runs of a batch."""
+    return plan.batches[names["batch"]]
+
+
+def _files(plan: Plan, names: Names, name: str) -> list[str]:
+    return [plan.run_file(run.id, name) for run in _runs(plan, names)]
 
 
 def training_mode(runs: list[Run]) -> str:
@@ -159,7 +36,7 @@ def training_mode(runs: list[Run]) -> str:
 def _training_modules(run: Run) -> list[str]:
     """The modules that determine a run's numbers."""
     chosen = {"models": run.settings["model"], "losses": run.settings["loss"], "samplers": run.settings["sampler"]}
-    components = [_component(kind, name) for kind, name in chosen.items() if name]
+    components = [component(kind, name) for kind, name in chosen.items() if name]
     return [f"utopia.training.{training_mode([run])}", "utopia.training.run", *components]
 
 
@@ -169,7 +46,7 @@ def _labels(plan: Plan, run: Run) -> str:
 
 
 def _training(plan: Plan, names: Names) -> dict[str, Any]:
-    runs = plan.packs[names["batch"]]
+    runs = _runs(plan, names)
     return {
         "way": training_mode(runs),
         "runs": [dict(run.settings) for run in runs],
@@ -179,12 +56,12 @@ def _training(plan: Plan, names: Names) -> dict[str, Any]:
 
 def _training_code(plan: Plan, names: Names, given: dict[str, Any]) -> dict[str, Any]:
     """`code` makes a run forget the replicas that other code trained, and no others."""
-    codes = [fingerprint.fingerprint(*_training_modules(run)) for run in plan.packs[names["batch"]]]
+    codes = [fingerprint.fingerprint(*_training_modules(run)) for run in _runs(plan, names)]
     return {**given, "runs": [{**run, "code": code} for run, code in zip(given["runs"], codes, strict=True)]}
 
 
 def _training_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    runs = plan.packs[names["batch"]]
+    runs = _runs(plan, names)
     dataset = runs[0].dataset
     return {
         "labels": _labels(plan, runs[0]),
@@ -221,7 +98,7 @@ def _page_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
         "predictions": [plan.run_file(run, "predictions.safetensors") for run in trained],
         "labels": sorted({plan.labels(plan.runs[run].dataset) for run in trained}),
         "coverage": f"{plan.root}/audit/coverage.csv",
-        "template": sorted(_relative(path) for path in RESOURCES.glob("page/*")),
+        "template": sorted(relative(path) for path in RESOURCES.glob("page/*")),
     }
 
 
@@ -242,7 +119,7 @@ def _coverage_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     return {
         "manifests": [plan.manifest(name) for name in present],
         "indexes": [path for name in present if name in read for path in plan.feature_indexes(name)],
-        "cards": [_card(name) for name, survey in asked.items() if not survey.available],
+        "cards": [card(name) for name, survey in asked.items() if not survey.available],
     }
 
 
@@ -256,28 +133,28 @@ RULES: dict[str, Rule] = {
     ),
     "list_inputs": Rule(
         script="list_inputs",
-        modules=lambda plan, w: ["utopia.inputs.manifest", _component("datasets", w["dataset"])],
+        modules=lambda plan, w: ["utopia.inputs.manifest", component("datasets", w["dataset"])],
         settings=lambda plan, w: {
-            "folder": _folder(plan, w["dataset"]),
-            "options": _options(plan, w["dataset"]),
+            "folder": folder(plan, w["dataset"]),
+            "options": options(plan, w["dataset"]),
             "media": plan.datasets[w["dataset"]].media[1],
         },
         inputs=lambda plan, w: {
             "files": [str(path) for path in plan.datasets[w["dataset"]].inputs],
             **({"newest": str(newest)} if (newest := plan.datasets[w["dataset"]].media[0]) else {}),
-            "card": _card(w["dataset"]),
+            "card": card(w["dataset"]),
         },
         outputs=lambda plan, w: {"": [plan.manifest(w["dataset"])]},
     ),
     "build_labels": Rule(
         script="build_labels",
-        modules=lambda plan, w: ["utopia.labels.build", _component("datasets", w["dataset"])],
+        modules=lambda plan, w: ["utopia.labels.build", component("datasets", w["dataset"])],
         settings=lambda plan, w: {
-            "folder": _folder(plan, w["dataset"]),
-            "options": _options(plan, w["dataset"]),
-            "distribution": _label_range(plan, w["dataset"]),
+            "folder": folder(plan, w["dataset"]),
+            "options": options(plan, w["dataset"]),
+            "distribution": label_range(plan, w["dataset"]),
         },
-        inputs=lambda plan, w: {"manifest": plan.manifest(w["dataset"]), "card": _card(w["dataset"])},
+        inputs=lambda plan, w: {"manifest": plan.manifest(w["dataset"]), "card": card(w["dataset"])},
         outputs=lambda plan, w: {"": [plan.labels(w["dataset"])]},
     ),
     "choose_annotators": Rule(
@@ -297,55 +174,27 @@ RULES: dict[str, Rule] = {
         inputs=lambda plan, w: {"labels": plan.labels(w["dataset"], w["key"].partition("@")[2])},
         outputs=lambda plan, w: {"": [plan.distribution(w["dataset"], w["key"])]},
     ),
-    "fine_tune": Rule(
-        script="fine_tune",
-        modules=_fine_tuning_modules,
-        settings=_fine_tuning,
-        inputs=_fine_tuning_inputs,
-        outputs=lambda plan, w: {"": [plan.tuned(w["feature"])]},
-    ),
-    "extract_features": Rule(
-        script="extract_features",
-        modules=_extraction_modules,
-        settings=_extraction,
-        inputs=lambda plan, w: {"manifest": plan.manifest(w["dataset"]), "weights": plan.weights(w["dataset"])},
-        outputs=lambda plan, w: {"": [f"{plan.root}/features/{w['dataset']}/shard-{w['shard']}.json"]},
-        within=_extraction_code,
-    ),
-    "import_features": Rule(
-        script="import_features",
-        modules=lambda plan, w: ["utopia.features.precomputed"],
-        settings=lambda plan, w: {
-            "folder": _folder(plan, w["dataset"]),
-            "settings": plan.study.features[w["feature"]].model_dump(mode="json"),  # type: ignore[attr-defined]
-            "store": f"{plan.root}/features/store",
-        },
-        inputs=lambda plan, w: {
-            "manifest": plan.manifest(w["dataset"]),
-            "source": str(plan.datasets[w["dataset"]].precomputed[w["feature"]]),
-        },
-        outputs=lambda plan, w: {"": [f"{plan.root}/features/{w['dataset']}/{w['feature']}.json"]},
-    ),
+    **FEATURES,
     "train": Rule(
         script="train_runs",
-        modules=lambda plan, w: sorted({module for run in plan.packs[w["batch"]] for module in _training_modules(run)}),
+        modules=lambda plan, w: sorted({module for run in _runs(plan, w) for module in _training_modules(run)}),
         settings=_training,
         inputs=_training_inputs,
         outputs=lambda plan, w: {
-            "predictions": [plan.run_file(run.id, "predictions.safetensors") for run in plan.packs[w["batch"]]],
-            "summaries": [plan.run_file(run.id, "training.json") for run in plan.packs[w["batch"]]],
+            "predictions": _files(plan, w, "predictions.safetensors"),
+            "summaries": _files(plan, w, "training.json"),
         },
         within=_training_code,
     ),
     "evaluate": Rule(
         script="evaluate_runs",
         modules=lambda plan, w: ["utopia.evaluation.protocols"],
-        settings=lambda plan, w: {"runs": [_judged(plan, run) for run in plan.packs[w["batch"]]]},
+        settings=lambda plan, w: {"runs": [_judged(plan, run) for run in _runs(plan, w)]},
         inputs=lambda plan, w: {
-            "labels": _labels(plan, plan.packs[w["batch"]][0]),
-            "predictions": [plan.run_file(run.id, "predictions.safetensors") for run in plan.packs[w["batch"]]],
+            "labels": _labels(plan, _runs(plan, w)[0]),
+            "predictions": _files(plan, w, "predictions.safetensors"),
         },
-        outputs=lambda plan, w: {"": [plan.run_file(run.id, "metrics.csv") for run in plan.packs[w["batch"]]]},
+        outputs=lambda plan, w: {"": _files(plan, w, "metrics.csv")},
     ),
     "evaluate_reference": Rule(
         script="evaluate_reference",
@@ -361,11 +210,11 @@ RULES: dict[str, Rule] = {
     ),
     "write_submission": Rule(
         script="write_submission",
-        modules=lambda plan, w: ["utopia.evaluation.submission", _component("datasets", plan.runs[w["run"]].dataset)],
+        modules=lambda plan, w: ["utopia.evaluation.submission", component("datasets", plan.runs[w["run"]].dataset)],
         settings=lambda plan, w: {
             "dataset": plan.runs[w["run"]].dataset,
-            "folder": _folder(plan, plan.runs[w["run"]].dataset),
-            "options": _options(plan, plan.runs[w["run"]].dataset),
+            "folder": folder(plan, plan.runs[w["run"]].dataset),
+            "options": options(plan, plan.runs[w["run"]].dataset),
         },
         inputs=lambda plan, w: plan.submission_inputs(w["run"]),
         outputs=lambda plan, w: {
@@ -379,7 +228,7 @@ RULES: dict[str, Rule] = {
         settings=lambda plan, w: {
             "settings": plan.table_settings(w["table"]),
             "runs": list(plan.table_runs(w["table"])),
-            "caption": _caption(w["table"]),
+            "caption": caption(w["table"]),
         },
         inputs=lambda plan, w: {
             "metrics": list(plan.table_runs(w["table"]).values()),
@@ -392,7 +241,7 @@ RULES: dict[str, Rule] = {
     "render_figure": Rule(
         script="render_figure",
         modules=lambda plan, w: ["utopia.figures.render"],
-        settings=lambda plan, w: {"settings": plan.figure_settings(w["figure"]), "caption": _caption(w["figure"])},
+        settings=lambda plan, w: {"settings": plan.figure_settings(w["figure"]), "caption": caption(w["figure"])},
         inputs=lambda plan, w: plan.figure_inputs(w["figure"]),
         outputs=lambda plan, w: {form: f"{plan.root}/figures/{w['figure']}.{form}" for form in ("pdf", "png", "csv")},
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +18,7 @@ from utopia.config.study import Distribution, StudyBase
 from utopia.config.suggest import nearest
 from utopia.datasets._common import label_limits
 from utopia.errors import ConfigError
+from utopia.files import digest
 from utopia.plan.catalog import RunChoice, Scalar
 
 RIDGE = "ridge"
@@ -25,6 +28,8 @@ RANDOM = "random"
 LABEL_STUDY = "label_study"
 """The reference that tests estimates of the utopia distribution on labels alone."""
 _SECTIONS = ("distribution", "labels", "model", "loss", "sampler")
+_OF_TREATMENT = ("distribution", "loss", "sampler")
+"""Of these, what runs of one batch may differ in."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Run:
     """How it is judged: `affect`, `summary` or `reactions`."""
     labelling: Labelling = field(default_factory=Labelling)
     """Whose votes label and judge."""
+    variant: str = ""
+    """What differs from the configuration and is not its treatment's: model, labels, targets. Empty: nothing."""
 
     @property
     def distribution_key(self) -> str:
@@ -56,6 +63,32 @@ class Run:
     def labels_key(self) -> str:
         """Names the labels file; empty: the data set's own."""
         return labels_key(self.labelling)
+
+
+def batches(runs: Iterable[Run], most: int) -> dict[str, list[Run]]:
+    """Which runs share a training job: those of one model on the same labels, that differ in treatment only.
+
+    A batch has at most `most` runs, in their order. Its name says what is in it, not its place in the catalogue,
+    so that another row of a table renames no job: `<dataset>_<model>`, then a digest of the variant where there is one,
+    and a number from the second piece on.
+    """
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.reference is None:
+            variant = f"_{digest(run.variant, 8)}" if run.variant else ""
+            groups[f"{run.dataset}_{run.settings['model']}{variant}"].append(run)
+    return {
+        f"{name}_{number}" if number > 1 else name: piece
+        for name, group in groups.items()
+        for number, piece in enumerate(_pieces(group, most), start=1)
+    }
+
+
+def _pieces(group: list[Run], most: int) -> list[list[Run]]:
+    """Pieces of at most `most`, of sizes that differ by one at most."""
+    count = -(-len(group) // most)
+    edges = [len(group) * piece // count for piece in range(count + 1)]
+    return [group[start:stop] for start, stop in pairwise(edges)]
 
 
 def labels_key(labelling: Labelling) -> str:
@@ -139,10 +172,12 @@ def resolve(
     here = {f"model.{name}": value for name, value in own.models.get(str(choice.model), {}).items()}
     _apply(parts, here, f"datasets.{dataset}.models.{choice.model}")
     different = _apply(parts, overrides, where)
-    different += [f"targets={'+'.join(targets)}"] if len(targets) < len(module.TARGETS) else []
+    if len(targets) < len(module.TARGETS):
+        different.append(("targets", f"targets={'+'.join(targets)}"))
+    variant = ",".join(f"{section}.{text}" for section, text in different if section not in _OF_TREATMENT)
     sampler = parts["sampler"]
     window = getattr(sampler, "window", window)
-    suffix = "@" + ",".join(different) if different else ""
+    suffix = _suffix(different)
     run_id = f"{dataset}.{choice.model}.{choice.treatment}{suffix}"
     all_features = dict(study.features.items())  # type: ignore[attr-defined]
     settings = {
@@ -174,6 +209,7 @@ def resolve(
         window,
         module.PROTOCOL,
         parts["labels"],
+        variant,
     )
 
 
@@ -181,15 +217,20 @@ def _labelling(overrides: Mapping[str, Scalar], where: str) -> tuple[Labelling, 
     """Who labels and judges in a row that trains nothing, which no other setting concerns; and the end of its id."""
     parts = {"labels": Labelling()}
     different = _apply(parts, {name: value for name, value in overrides.items() if name.startswith("labels.")}, where)
-    return parts["labels"], "@" + ",".join(different) if different else ""
+    return parts["labels"], _suffix(different)
+
+
+def _suffix(different: list[tuple[str, str]]) -> str:
+    """The end of a run's id: what differs from the configuration."""
+    return "@" + ",".join(text for _, text in different) if different else ""
 
 
 def _settings(distribution: Distribution | None) -> dict[str, Any]:
     return distribution.model_dump(mode="json") if distribution is not None else {}
 
 
-def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -> list[str]:
-    """Apply dotted overrides to the settings; returns `name=value` of those that make a difference, for the id."""
+def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -> list[tuple[str, str]]:
+    """Apply dotted overrides to the settings; returns section and `name=value` of those that make a difference."""
     different = []
     for dotted, value in sorted(overrides.items()):
         section, _, rest = dotted.partition(".")
@@ -202,7 +243,8 @@ def _apply(parts: dict[str, Any], overrides: Mapping[str, Scalar], where: str) -
         old = parts[section]
         new = _replace(old, rest.split("."), value, where)
         if new != old:
-            different.append(f"{rest}={value:g}" if isinstance(value, int | float) else f"{rest}={value}")
+            text = f"{value:g}" if isinstance(value, int | float) else str(value)
+            different.append((section, f"{rest}={text}"))
         parts[section] = new
     return different
 

@@ -17,10 +17,9 @@ from utopia.config.study import PRECOMPUTED
 from utopia.errors import ConfigError
 from utopia.files import read_json
 from utopia.plan import availability, cost
-from utopia.plan.packs import packs
 from utopia.plan.plan import Plan
 from utopia.plan.rates import Rates
-from utopia.plan.runs import Run
+from utopia.plan.runs import Run, batches
 
 SOURCE = "x86-64, torch 2.11, one thread: `benchmarks/rates.py`, `benchmarks/clips.py`, `benchmarks/extraction.py`"
 JOB_CPU_SECONDS = {"local": 3.0, "slurm": 13.0}
@@ -118,7 +117,7 @@ def price(
     found = Price(dataset, videos, round(length, 1), nodes, cores)
     runs = {run.id: run for cell in plan.cells for run in cell.runs if run.dataset == dataset}
     trained = [run for run in runs.values() if run.reference is None]
-    groups = packs(trained, plan.study.engine.runs)
+    groups = batches(trained, plan.study.engine.runs)
     found.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
     found.stages.append(_extraction(plan, found))
     keys = {run.distribution_key for run in trained if run.distribution}

@@ -18,6 +18,7 @@ from utopia.errors import UtopiaError
 from utopia.evaluation import metrics_csv
 from utopia.evaluation.rounding import rounded
 from utopia.files import read_json
+from utopia.plan.jobs import BY_BATCH, family
 from utopia.provenance import origin
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
@@ -331,10 +332,10 @@ def _job(graph: Graph, record: Record, last_run: datetime | None) -> dict[str, A
 
 def _again(subject: Subject, study: str, jobs: Sequence[Record]) -> dict[str, Any]:
     """The command that makes the subject again, what its jobs have cost, and what everything has cost."""
-    trains = subject.cell is not None and any(record.rule.startswith("train_") for record in jobs)
+    trains = subject.cell is not None and any(family(record.rule) == "train" for record in jobs)
     if trains:
         command = shlex.join(["utopia", "verify", "--study", study, "--retrain", subject.name])
-        does = [record for record in jobs if record.rule.startswith(("train_", "evaluate_"))]
+        does = [record for record in jobs if family(record.rule) in BY_BATCH]
     else:
         last = jobs[-1:]
         command = str(last[0].facts.get("command", "")) if last else ""

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from utopia.plan.jobs import family
 from utopia.provenance import integrity, origin, staleness
 from utopia.provenance.failures import job_name
 from utopia.provenance.ledger import Record, members
@@ -234,7 +235,7 @@ class Numbered:
     def edges(self) -> list[list[str]]:
         """`[rule, rule that reads its files]`, of all jobs; what no job made comes from `raw files`."""
         found = {
-            (general(maker.rule) if (maker := self.graph.makers.get(path)) else RAW, general(record.rule))
+            (family(maker.rule) if (maker := self.graph.makers.get(path)) else RAW, family(record.rule))
             for record in self.records
             for path in self.graph.entries(record, "inputs")
         }
@@ -251,12 +252,6 @@ class Numbered:
                     kept = {name: self.values(value) for name, value in run.items() if name not in ("id", "code")}
                     found[run["id"]].update(kept)
         return dict(found)
-
-
-def general(rule: str) -> str:
-    """The name of a rule without that of its batch of runs: `train` of `train_liris_et_1`."""
-    found = re.fullmatch(r"(train|evaluate)_(?!reference$).*", rule)
-    return found[1] if found else rule
 
 
 def _log(record: Record) -> str:
