@@ -16,7 +16,7 @@ from utopia.config.load import load
 from utopia.plan.plan import Plan
 from utopia.plan.runs import Run as PlannedRun
 from utopia.plan.runs import batches
-from utopia.plan.scale import LABELS_PER_SECOND, SECONDS_OF_A_VIDEO
+from utopia.plan.scale import labels_per_second, mean_seconds
 from utopia.training.data import Fold
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
@@ -65,8 +65,8 @@ def study_rates(device: torch.device, sizes: Sizes, *, whole: bool = False) -> I
 
 def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Sizes, whole: bool) -> Row:
     dataset, settings = pack[0].dataset, dict(pack[0].settings)
-    seconds = SECONDS_OF_A_VIDEO.get(dataset, LIRIS_SECONDS)
-    frames = max(12, round(sizes.share * seconds * LABELS_PER_SECOND[dataset]))
+    seconds = mean_seconds(dataset) or LIRIS_SECONDS
+    frames = max(12, round(sizes.share * seconds * labels_per_second(dataset)))
     videos = max(10, round(sizes.share * VIDEOS[dataset]))
     width = max(8, round(sizes.share * WIDTHS[dataset]))
     folds = 5 if dataset in ("summe", "tvsum") else 1

@@ -12,7 +12,7 @@ where nothing is extracted}),
 is null if it will be drawn), `absent_runs` ({run id: reason}), `price` (of the whole study from nothing: {core_hours,
 gpu_hours (null: no rate was measured on a GPU), disk_gigabytes, wall_hours (on `nodes` of `cores`), nodes, cores,
 stages: list of {stage, jobs, core_seconds, gpu_seconds, longest_seconds (of its longest job), disk_bytes},
-units: list of {unit, count, seconds, source, on_gpu}, tables: {table: core-hours of it alone},
+units: list of {unit, count, seconds, source, on_gpu, stage}, tables: {table: core-hours of it alone},
 unknown: what has no measured rate and is in no sum}).
 
 With `--videos N` instead: `dataset`, `videos`, `seconds` (of a video), `nodes`, `cores` (of a node), `stages` (list of

@@ -26,6 +26,9 @@ from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
+LABELS_PER_SECOND = 20.0
+MEAN_SECONDS = 159.0
+"""Mean length of the official videos, for prices."""
 VIEWERS = 30
 NEUTRAL, REACH = 5.0, 4.5
 """Middle of the joystick's scale and its way to either end: votes are brought to [-1, 1]."""

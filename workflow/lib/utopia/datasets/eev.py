@@ -26,6 +26,7 @@ from utopia.errors import InputError
 
 PROTOCOL = "reactions"
 TARGETS = ("reactions",)
+LABELS_PER_SECOND = 6.0
 COLUMNS = {"reactions": EXPRESSIONS}
 PARTS = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
 """Part -> its file, in official order."""

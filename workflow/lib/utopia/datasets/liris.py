@@ -28,6 +28,7 @@ from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
+LABELS_PER_SECOND = 1.0
 _ENDING = "_Valence-Arousal"
 _STEP = 1.0
 _REMEDY = "get the file again from the LIRIS-ACCEDE site, or remove it: the movie is then a declared absence"

@@ -22,6 +22,7 @@ PROTOCOL = "reactions"
 TARGETS = ("reactions",)
 COLUMNS = {"reactions": ("late", "quick")}
 RATE = 6
+LABELS_PER_SECOND = 6.0
 _DRAWN = Drawn(
     "planted_reactions",
     "labels.safetensors",

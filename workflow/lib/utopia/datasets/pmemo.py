@@ -31,6 +31,9 @@ from utopia.errors import InputError
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
+LABELS_PER_SECOND = 2.0
+MEAN_SECONDS = 38.0
+"""Mean length of the official songs, for prices."""
 MEDIUM = "audio"
 _STEP = 0.5
 _ANNOTATIONS = "dynamic_annotations.csv"

@@ -30,6 +30,9 @@ from utopia.files import write_text
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
+LABELS_PER_SECOND = 1.0
+MEAN_SECONDS = 886.0
+"""Mean length of the official videos, for prices."""
 VALUES = {"valence": {"POS": 1.0, "NEG": -1.0}, "arousal": {"HIGH": 1.0, "LOW": -1.0}}
 OBSERVERS = 9
 STARTS = (0, 886, 1752, 2612, 3572, 4480, 5342, 6410)

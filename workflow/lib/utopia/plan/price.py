@@ -14,6 +14,7 @@ from typing import Any
 
 from utopia.config import registry
 from utopia.config.study import PRECOMPUTED
+from utopia.datasets._summary import STEP
 from utopia.inputs.miniature import has_media
 from utopia.plan import cost, scale
 from utopia.plan.availability import generation
@@ -80,6 +81,7 @@ class Unit:
     source: str
     """Where its rate comes from; of several, all."""
     on_gpu: bool = False
+    stage: str = "extraction"
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Price:
         as its longest replica, which no second core makes shorter.
         """
         total = 0.0
-        replica = max((unit.seconds for unit in self.units if unit.unit.startswith("a training of")), default=0.0)
+        replica = max((unit.seconds for unit in self.units if unit.stage == "training"), default=0.0)
         for stage in self.stages:
             training = stage.stage == "training"
             threads = min(cores, self.workers if training else THREADS.get(stage.stage, 1))
@@ -205,9 +207,9 @@ class Pricing:
 
     def frames(self, dataset: str) -> float:
         """Labels of all items of a data set (of one target)."""
-        per_second = scale.LABELS_PER_SECOND.get(dataset, 1.0)
-        if self.plan.study.generated is not None and dataset in ("summe", "tvsum"):
-            per_second = self.plan.study.generated.fps / 15  # a label for every 15th frame
+        per_second = scale.labels_per_second(dataset)
+        if self.plan.study.generated is not None and registry.constant("datasets", dataset, "PROTOCOL") == "summary":
+            per_second = self.plan.study.generated.fps / STEP
         return sum(self.length(dataset)) * per_second
 
     def _generate(self, found: JobCost) -> None:
@@ -303,7 +305,7 @@ class Pricing:
             found.on_gpu = found.on_gpu or rate.on_gpu
             unit = self.units.setdefault(
                 f"training {run.dataset} {model}",
-                Unit(f"a training of {model} on {run.dataset}", 0, seconds, rate.source, rate.on_gpu),
+                Unit(f"a training of {model} on {run.dataset}", 0, seconds, rate.source, rate.on_gpu, "training"),
             )
             unit.count += replicas
 
@@ -362,7 +364,7 @@ def _lengths(plan: Plan, dataset: str, unknown: dict[str, None]) -> list[float]:
     count = len(there.item_ids)
     if there.generated and plan.study.generated is not None:
         known = [float(plan.study.generated.size(dataset)["seconds"])] * count
-    mean = sum(known) / len(known) if known else scale.SECONDS_OF_A_VIDEO.get(dataset)
+    mean = sum(known) / len(known) if known else scale.mean_seconds(dataset)
     if mean is None:
         unknown[f"lengths of {dataset}'s videos (known when they are listed; 60 s are taken)"] = None
         mean = 60.0

@@ -24,11 +24,6 @@ from utopia.plan.runs import Run, batches
 SOURCE = "x86-64, torch 2.11, one thread: `benchmarks/rates.py`, `benchmarks/clips.py`, `benchmarks/extraction.py`"
 JOB_CPU_SECONDS = {"local": 3.0, "slurm": 13.0}
 """A job before it begins to work: Snakemake's share, Python, torch; on SLURM Snakemake starts twice more."""
-LABELS_PER_SECOND = {
-    "case": 20.0, "eev": 6.0, "liris": 1.0, "pmemo": 2.0, "studyforrest": 1.0, "summe": 2.0, "tvsum": 2.0,
-}  # fmt: skip
-SECONDS_OF_A_VIDEO = {"case": 159.0, "pmemo": 38.0, "studyforrest": 886.0, "summe": 160.0, "tvsum": 251.0}
-"""Mean lengths of the official data sets, from their own tables; taken where no manifest tells."""
 LIST_CPU_SECONDS = 0.05
 """Probing and hashing a video of a few megabytes."""
 CELLS_CPU_SECONDS = 5.0
@@ -121,7 +116,7 @@ def price(
     found.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
     found.stages.append(_extraction(plan, found))
     keys = {run.distribution_key for run in trained if run.distribution}
-    frames = videos * length * LABELS_PER_SECOND.get(dataset, 1.0)
+    frames = videos * length * labels_per_second(dataset)
     found.stages.append(Stage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0))
     found.stages.append(_training(plan, found, groups, frames))
     found.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
@@ -146,13 +141,23 @@ def _mean_length(plan: Plan, dataset: str) -> float:
     how = availability.generation(plan.study, dataset)
     if how is not None:
         return float(how.size(dataset)["seconds"])
-    if dataset not in SECONDS_OF_A_VIDEO:
+    if (official := mean_seconds(dataset)) is None:
         raise ConfigError(
             f"the length of {dataset}'s videos is not known before they are listed",
             why="nearly all costs grow with it",
             remedy="say it: --seconds 260",
         )
-    return SECONDS_OF_A_VIDEO[dataset]
+    return official
+
+
+def labels_per_second(dataset: str) -> float:
+    """Labels of a target per second of the official data set."""
+    return float(registry.fact("datasets", dataset, "LABELS_PER_SECOND", 1.0))
+
+
+def mean_seconds(dataset: str) -> float | None:
+    """Mean length of the official videos; taken where no manifest tells. None: not known before they are listed."""
+    return registry.fact("datasets", dataset, "MEAN_SECONDS", None)
 
 
 def _extraction(plan: Plan, found: Price) -> Stage:
@@ -211,10 +216,10 @@ def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames:
 
 
 def folds(plan: Plan, dataset: str) -> int:
-    """Folds of a data set as its trained runs have them, else as is published: five of the summaries, one of others."""
+    """Folds of a data set as its trained runs have them, else as they are published."""
     for path in plan.root.glob(f"runs/{dataset}.*/training.json"):
         return max(1, len(read_json(path)["folds"]))
-    return 5 if dataset in ("summe", "tvsum") else 1
+    return int(registry.fact("datasets", dataset, "SPLITS", 1))
 
 
 def in_words(found: Price) -> list[str]:

@@ -8,7 +8,8 @@ study exercises an absence.
 The generator of the data set `<name>` is the file `<name>.py` here, and that file is its registration. It offers one
 function, `write(*, ids, damaged, size, seed, folder) -> list[Path]`: it writes the items `ids` in the official layout
 below `folder`, cuts the video (or song) `damaged` short and never tests it, writes `expected.json` last, and returns
-the files.
+the files. It may set `MAKES` (`features`: it draws these and makes no videos; `labels`: it has neither), `MOST` (items
+that it can make) and `ALWAYS` (it is generated also where the other data sets are real).
 """
 
 from __future__ import annotations
@@ -25,10 +26,6 @@ from utopia.errors import ConfigError
 FEWEST = 6
 """Least number of items of a data set: enough for folds with a training and a test part and a damaged video."""
 _MOST = 999
-_MOST_OF = {"liris": 48}
-_DRAWN = frozenset({"planted", "planted_effects", "planted_reactions", "planted_votes"})
-_ALWAYS = frozenset({"planted_votes"})
-_LABELS_ONLY = frozenset({"case"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def item_ids(dataset: str, count: int) -> list[str]:
             f"the miniature cannot generate the data set {dataset!r}",
             remedy=f"name only {', '.join(generators())} in generated.items, or write inputs/miniature/{dataset}.py",
         )
-    most = _MOST_OF.get(dataset, _MOST)
+    most = _fact(dataset, "MOST", _MOST)
     if not FEWEST <= count <= most:
         raise ConfigError(
             f"generated.items.{dataset} is {count}",
@@ -88,19 +85,24 @@ def video_ids(dataset: str, count: int) -> list[str]:
 
 def has_media(dataset: str) -> bool:
     """Whether a data set is generated with videos or songs: not if its features are drawn directly, or it has none."""
-    return dataset not in _DRAWN | _LABELS_ONLY
+    return _fact(dataset, "MAKES", "media") == "media"
 
 
 def draws_features(dataset: str) -> bool:
     """Whether a data set is generated as features, without videos: its generator writes the file that its feature
     names (`extractor: hdf5`)."""
-    return dataset in _DRAWN
+    return _fact(dataset, "MAKES", "media") == "features"
 
 
 def always_generated(dataset: str) -> bool:
     """Whether a data set is generated in every study that shows it, also where the others are real data. Its own
     options give its size."""
-    return dataset in _ALWAYS
+    return bool(_fact(dataset, "ALWAYS", False))
+
+
+def _fact(dataset: str, name: str, default: Any) -> Any:
+    """What a generator's file says of it, without importing it; also of a data set that has no generator."""
+    return registry.fact("inputs/miniature", dataset, name, default) if dataset in generators() else default
 
 
 def damaged_id(dataset: str, count: int) -> str:

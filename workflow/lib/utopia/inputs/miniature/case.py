@@ -13,6 +13,7 @@ from utopia.files import write_text
 from utopia.inputs.miniature import Size, latent
 from utopia.inputs.miniature.files import write_expected
 
+MAKES = "labels"
 _TARGETS = ("valence", "arousal")
 _RATE = 20
 _START, _BLUE, _END = 10, 11, 12

@@ -17,6 +17,7 @@ from utopia.files import write_text
 from utopia.inputs.miniature import Size, latent, scene
 from utopia.inputs.miniature.files import cut_short, write_expected, write_mp4
 
+MOST = 48
 _TARGETS = ("valence", "arousal")
 _PARTS = ((14, "DevSet-Part1"), (44, "DevSet-Part2"), (54, "DevSet-Part3"), (66, "TestSet"))
 _FIRST_TEST = 54

@@ -24,6 +24,7 @@ from utopia.datasets._card import CardItem
 from utopia.inputs.miniature import Size, latent
 from utopia.inputs.miniature.files import write_expected, write_hdf5
 
+MAKES = "features"
 CLIP_S = 10
 TARGETS = ("one_cue", "two_cues", "long_delay")
 _WIDTH = 8

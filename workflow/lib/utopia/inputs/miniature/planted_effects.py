@@ -24,6 +24,7 @@ from utopia.datasets._card import CardItem
 from utopia.inputs.miniature import Size, latent
 from utopia.inputs.miniature.files import write_expected, write_hdf5
 
+MAKES = "features"
 TARGETS = ("signal", "linear", "biased", "unbiased", "cue", "luck")
 LABEL_ANNOTATORS, ANNOTATORS = 3, 9
 """The first so many of all annotators make the training label."""

@@ -17,6 +17,7 @@ from utopia.datasets._card import CardItem
 from utopia.inputs.miniature import Size, latent
 from utopia.inputs.miniature.files import write_expected, write_hdf5
 
+MAKES = "features"
 RATE, SECONDS = 6, 120
 LAG_S = 6
 """Seconds from a cause to the late reaction."""

@@ -27,6 +27,8 @@ from utopia.datasets._card import CardItem
 from utopia.inputs.miniature import Size, latent
 from utopia.inputs.miniature.files import write_expected, write_hdf5
 
+MAKES = "features"
+ALWAYS = True
 TARGETS = ("theory_holds", "theory_fails")
 LABELS = "labels.safetensors"
 TESTED = 3
