@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SETTINGS, Toy, make_toy
+from frame_toy import SETTINGS, Toy, make_toy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from conftest import make_toy
+from frame_toy import make_toy
 
 from utopia import arrays
 from utopia.evaluation.summaries import reasons

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clip_toy import make_clip_toy
-from conftest import make_toy
+from frame_toy import make_toy
 from pretend_gpu import DEVICE, Generator, pretend
 
 from utopia import arrays

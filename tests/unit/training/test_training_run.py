@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SETTINGS, Toy, make_toy
+from frame_toy import SETTINGS, Toy, make_toy
 from torch import Tensor
 
 from utopia import arrays
@@ -165,7 +165,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from conftest import make_toy
+from frame_toy import make_toy
 
 def die(done, of, line):
     assert "torch._dynamo" not in sys.modules  # importing torch's compiler would cost each job four seconds

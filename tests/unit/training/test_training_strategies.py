@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SETTINGS, Toy, make_toy
+from frame_toy import SETTINGS, Toy, make_toy
 from torch import Tensor, nn
 
 from utopia import arrays

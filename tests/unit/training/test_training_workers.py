@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Toy
+from frame_toy import Toy
 
 from utopia.errors import ComputeError, InputError
 from utopia.training import loop
@@ -176,7 +176,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import pytest
-from conftest import make_toy
+from frame_toy import make_toy
 from test_training_workers import before_each, note_process
 
 def die(done, of, line):
