@@ -7,8 +7,8 @@ import torch
 
 from utopia.config.engine import Engine
 from utopia.training.clips import ClipTrainer
-from utopia.training.frames import SeriesTrainer
 from utopia.training.loop import train_one
+from utopia.training.series import SeriesTrainer
 from utopia.training.trainer import Fitted, Job
 from utopia.training.trial import BINS
 from utopia.training.trial import RandomStudy as Study

@@ -25,7 +25,7 @@ from utopia.training.data import Fold
 from utopia.training.loop import chunk_loss
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
-from utopia.training.settings import Run, parse_run
+from utopia.training.settings import RunSettings, parse_run
 from utopia.training.trainer import Job
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def make_data(videos: int) -> ClipData:
 def make_job(data: ClipData, videos: int, repeat: int = 0) -> Job:
     """A replica."""
     training = {"selection": "last", "epochs": 1000, "clips": {"batch": videos}}
-    run: Run = parse_run(
+    run: RunSettings = parse_run(
         {
             "id": "random.bi_gru.l1",
             "dataset": "random",

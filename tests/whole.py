@@ -13,7 +13,7 @@ from checkout import copy_tracked, environment
 CONFIG = "tiny.yaml"
 TINY = """\
 repeats: 2
-engine: {strategy: alone}  # the same to the bit whatever else is in a pack; the miniature stacks
+engine: {strategy: sequential}  # the same to the bit whatever else is in a pack; the miniature stacks
 generated:
   seconds: 20
   seconds_of: {eev: 20, pmemo: 8, tvsum: 20}

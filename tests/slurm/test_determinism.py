@@ -60,7 +60,7 @@ def test_killed_in_the_middle_and_run_again_gives_identical_tables(undisturbed: 
     assert study.tables() == undisturbed.tables()
 
 
-@pytest.mark.parametrize("engine", [{"strategy": "stacked"}, {"strategy": "stacked", "places": 3, "runs": 1}])
+@pytest.mark.parametrize("engine", [{"strategy": "vectorized"}, {"strategy": "vectorized", "places": 3, "runs": 1}])
 def test_stacks_of_any_size_agree_within_the_tolerance_and_in_every_verdict(
     undisturbed: Study, tmp_path: Path, engine: dict[str, str]
 ) -> None:

@@ -1,10 +1,9 @@
 """Trains all replicas of the runs of a pack."""
 
-from importlib import import_module
 from pathlib import Path
 
 from utopia.provenance.job import record
-from utopia.training.run import Task, train_runs
+from utopia.training.run import Task, mode_named, train_runs
 from utopia.training.settings import parse_run
 
 with record(snakemake) as job:
@@ -24,7 +23,7 @@ with record(snakemake) as job:
         ],
         labels=Path(snakemake.input.labels),
         features=[Path(index) for index in snakemake.input.features],
-        way=import_module(f"utopia.training.{snakemake.params.way}").WAY,
+        mode=mode_named(snakemake.params.mode),
         workers=snakemake.threads,
     )
     job.made(*made)

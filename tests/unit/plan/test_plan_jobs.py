@@ -18,7 +18,7 @@ from utopia.config.load import load
 from utopia.plan import jobs
 from utopia.plan.jobs import Job
 from utopia.plan.plan import Plan
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 ASK_SNAKEMAKE = """
 import json, sys
@@ -136,7 +136,7 @@ def given(plan: Plan, rule: str) -> list[dict[str, Any]]:
 
 def test_a_training_is_given_every_parameter_that_it_has() -> None:
     """A default that nobody overrides would be a constant: it could change, and no record would say so."""
-    known = {field.alias or name for name, field in Run.model_fields.items()}
+    known = {field.alias or name for name, field in RunSettings.model_fields.items()}
     for params in given(Plan(load()), "train"):
         for run in params["runs"]:
             assert run.keys() == known, run["id"]

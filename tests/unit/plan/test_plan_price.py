@@ -58,7 +58,7 @@ def test_a_real_first_run_costs_what_the_price_says() -> None:
 def test_a_training_by_hand(tmp_path: Path) -> None:
     """ULDA's PGL-SUM on SumMe from the published features: frames, folds, epochs, replicas."""
     settings = tmp_path / "settings.yaml"
-    settings.write_text("tables: [ulda_table_2]\nfigures: []\nengine: {strategy: alone}\n")
+    settings.write_text("tables: [ulda_table_2]\nfigures: []\nengine: {strategy: sequential}\n")
     (tmp_path / "summe").mkdir()
     plan = Plan(load({"study": "miniature", "results": "/nowhere"}, [settings]))
     found = price.price(plan)

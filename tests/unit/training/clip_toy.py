@@ -73,7 +73,7 @@ class ClipToy:
         """Predictions, summary and checkpoints of a run."""
         task = self.task(name, **changes)
         made = train_runs(
-            [task], labels=self.labels, features=self.features, way=OnClips(), progress=lambda *line: None
+            [task], labels=self.labels, features=self.features, mode=OnClips(), progress=lambda *line: None
         )
         return arrays.load(task.predictions), read_json(task.summary), made
 

@@ -15,8 +15,8 @@ from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
 from utopia.features import store
 from utopia.files import write_json
-from utopia.training.frames import Frames
 from utopia.training.run import Task, train_runs
+from utopia.training.series import OnSeries
 from utopia.training.settings import parse_run
 
 SETTINGS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
@@ -88,7 +88,7 @@ class Toy:
             tasks=[self.task(name, **changes)],
             labels=self.labels,
             features=self.features,
-            way=Frames(),
+            mode=OnSeries(),
             progress=progress,
         )
         return arrays.load(folder / "predictions.safetensors"), read_json(folder / "training.json"), made

@@ -78,7 +78,7 @@ def test_videos_of_one_to_four_rows(tmp_path: Path, model: str, treatment: str) 
     rng = np.random.default_rng(0)
     labels = {f"v{i}": rng.random(frames) for i, frames in enumerate(LENGTHS)}
     toy = relabelled(tmp_path, labels)
-    alone, found = run(toy, "alone", model, treatment, "alone")
+    alone, found = run(toy, "sequential", model, treatment, "sequential")
     of_items = {(row.item, row.metric): row.value for row in found if row.item}
     for item, label_T in labels.items():
         if (item, "pcc") in of_items:
@@ -87,7 +87,7 @@ def test_videos_of_one_to_four_rows(tmp_path: Path, model: str, treatment: str) 
             if len(label_T) == 2 and correlation:
                 assert correlation == pytest.approx(1)
     if model != "rmn":
-        together, _ = run(toy, "stacked", model, treatment, "stacked")
+        together, _ = run(toy, "vectorized", model, treatment, "vectorized")
         # In a video of one row queries and keys have gradient 0 but for rounding, which Adam scales up: features that
         # change by 1e-7 move the predictions by 2e-3. `test_short_videos` compares the gradients themselves.
         for name in alone:
@@ -109,7 +109,7 @@ ODD = {
 def test_odd_labels(tmp_path: Path, kind: str, treatment: str, scope: str) -> None:
     rng = np.random.default_rng(1)
     toy = relabelled(tmp_path, {f"v{i}": ODD[kind](rng, 12 + i) for i in range(6)}, scope=scope)
-    _, found = run(toy, "odd", "et", treatment, "alone")
+    _, found = run(toy, "odd", "et", treatment, "sequential")
     if kind in ("constant", "nothing chosen"):
         assert {row.value for row in found if row.metric in ("pcc", "pcc_pooled")} == {0.0}
 

@@ -41,10 +41,10 @@ def toy(made: ClipToy, tmp_path: Path) -> ClipToy:
     return ClipToy(tmp_path, made.labels, made.features, made.truth, made.picture, made.sound)
 
 
-def trainer(toy: ClipToy, whole: bool = False, member: int = 0, **changes: Any) -> ClipTrainer:
+def trainer(toy: ClipToy, fit_on_all: bool = False, member: int = 0, **changes: Any) -> ClipTrainer:
     run = parse_run(toy.run(**changes))
     data = OnClips().load(run, toy.labels, toy.features, 1)
-    replica = Replica("reactions", "official", 0, member, whole)
+    replica = Replica("reactions", "official", 0, member, fit_on_all)
     return ClipTrainer(Job(replica, run, Parts.of(run, None), data, data.folds[0], None), CPU)
 
 
@@ -101,7 +101,7 @@ def test_where_damage_leaves_no_fold_the_run_is_a_declared_hole(
     for item in damaged:
         content["items"][item]["picture"] = {"absent": "the file is damaged at 1.00 s"}
     write_json(index, content)
-    predictions, summary, made = toy.train("hole", members=2, whole=1)
+    predictions, summary, made = toy.train("hole", members=2, fit_on_all=1)
     assert predictions == {} and predictions.meta["folds"] == [] and made == []
     assert summary["folds"] == {} and summary["replicas"] == [] and summary["parameters"] == {}
     assert summary["dropped_folds"] == {"official": f"{why} have features and labels; it needs 1 and 1"}
@@ -209,7 +209,7 @@ class Plain(nn.Module):
         self.load_state_dict(mine)
 
 
-@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+@pytest.mark.parametrize("chosen", ["sequential", "vectorized"])
 def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
     """Five epochs of two steps, with weight decay and a milestone, on the clips that the engine drew."""
     changes: dict[str, Any] = {
@@ -253,12 +253,12 @@ def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
 def test_stacked_is_alone_up_to_rounding_with_dropout_and_every_loss(toy: ClipToy) -> None:
     for loss in ("l1", "kl", "l1_kl", "ccc"):
         both = {}
-        for chosen in ("alone", "stacked"):
+        for chosen in ("sequential", "vectorized"):
             predictions, summary, _ = toy.train(f"{loss}.{chosen}", loss=loss, engine={"strategy": chosen})
             both[chosen] = predictions, summary
-        for name, y_TC in both["alone"][0].items():
-            assert np.allclose(y_TC, both["stacked"][0][name], atol=2e-4), (loss, name)
-        first, second = (both[c][1]["replicas"][0] for c in ("alone", "stacked"))
+        for name, y_TC in both["sequential"][0].items():
+            assert np.allclose(y_TC, both["vectorized"][0][name], atol=2e-4), (loss, name)
+        first, second = (both[c][1]["replicas"][0] for c in ("sequential", "vectorized"))
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-3)
 
 
@@ -287,9 +287,9 @@ def test_it_learns(toy: ClipToy) -> None:
 
 
 def test_an_ensemble_averages_and_its_whole_members_predict_what_has_no_labels(toy: ClipToy) -> None:
-    predictions, summary, paths = toy.train("ensemble", members=3, whole=1, repeats=1)
+    predictions, summary, paths = toy.train("ensemble", members=3, fit_on_all=1, repeats=1)
     entries = summary["replicas"]
-    assert [entry["whole"] for entry in entries] == [False, False, True]
+    assert [entry["fit_on_all"] for entry in entries] == [False, False, True]
     assert entries[2]["fitted"] == [*entries[0]["fitted"], "v0", "v1"] and entries[2]["epochs"] == 4
     assert entries[2]["selected_epoch"] == 3 and entries[2]["validation_loss"] == []
     own = [arrays.load(path).under("predictions") for path in paths]
@@ -302,7 +302,7 @@ def test_an_ensemble_averages_and_its_whole_members_predict_what_has_no_labels(t
 
 def test_of_an_ensemble_the_best_on_the_validation_videos_are_averaged(toy: ClipToy) -> None:
     """EEV 2021 sec. 4.5: "8 top models on the validation set", one of them trained on both sets."""
-    predictions, summary, paths = toy.train("chosen", members=5, whole=1, best=3, repeats=1)
+    predictions, summary, paths = toy.train("chosen", members=5, fit_on_all=1, best=3, repeats=1)
     entries = summary["replicas"]
     at_best = [entry["validation_loss"][entry["selected_epoch"]] for entry in entries[:4]]
     assert len(set(at_best)) == 4
@@ -313,7 +313,7 @@ def test_of_an_ensemble_the_best_on_the_validation_videos_are_averaged(toy: Clip
         mean = np.mean([own[number][item].astype(np.float64) for number in members], axis=0)
         assert np.allclose(predictions[f"reactions/official/0/{item}"], mean, atol=1e-7)
     # the networks are the same whichever are averaged, so all of them are found stored
-    everyone, summary, again = toy.train("chosen", members=5, whole=1, repeats=1)
+    everyone, summary, again = toy.train("chosen", members=5, fit_on_all=1, repeats=1)
     assert [entry["seconds"] for entry in summary["replicas"]] == [None] * 5 and again == paths
     assert all(entry["averaged"] for entry in summary["replicas"])
     assert not np.array_equal(everyone["reactions/official/0/v0"], predictions["reactions/official/0/v0"])
@@ -332,12 +332,12 @@ def test_members_by_their_validation_loss(best: int | None, chosen: list[int]) -
     assert best_members([0.5, 0.2, 0.5, 0.9, None], [False] * 4 + [True], best) == chosen
 
 
-@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+@pytest.mark.parametrize("chosen", ["sequential", "vectorized"])
 def test_a_stopped_training_goes_on_to_the_same_bytes(
     toy: ClipToy, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
     monkeypatch.setattr(checkpoints.HalfwayCheckpoint.__init__, "__defaults__", (0.0,))
-    changes: dict[str, Any] = {"engine": {"strategy": chosen}, "members": 2, "whole": 1, "repeats": 1}
+    changes: dict[str, Any] = {"engine": {"strategy": chosen}, "members": 2, "fit_on_all": 1, "repeats": 1}
     toy.train("whole", **changes)
     original, seen = ClipTrainer.begin_epoch, []
 
@@ -393,7 +393,9 @@ def test_other_models_have_no_recipe_for_clips(toy: ClipToy) -> None:
 
 def test_stacked_places_share_one_engine(toy: ClipToy) -> None:
     """More replicas than places: the waiting ones take their turn."""
-    few, _, _ = toy.train("few", repeats=3, engine=Engine(strategy="stacked", places=2).model_dump(exclude={"runs"}))
-    many, _, _ = toy.train("many", repeats=3, engine=Engine(strategy="stacked", places=3).model_dump(exclude={"runs"}))
+    few, _, _ = toy.train("few", repeats=3, engine=Engine(strategy="vectorized", places=2).model_dump(exclude={"runs"}))
+    many, _, _ = toy.train(
+        "many", repeats=3, engine=Engine(strategy="vectorized", places=3).model_dump(exclude={"runs"})
+    )
     for name in few:
         assert np.allclose(few[name], many[name], atol=2e-4)

@@ -49,7 +49,7 @@ def named(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
     both, summary, _ = rmn(named, "both")
-    alone, _, _ = rmn(named, "alone", repeats=1)
+    alone, _, _ = rmn(named, "sequential", repeats=1)
     assert summary["replicas"][0]["epochs"] == 3
     for place in alone:
         assert np.array_equal(alone[place], both[place]), place
@@ -59,9 +59,9 @@ def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
 def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
     """Of two targets, with fewer places than replicas, and videos that differ in length."""
     changes = {"loss": loss, "targets": ["importance", "mood"], "training": {"epochs": 4}}
-    alone, one, _ = rmn(named, "alone", engine={"strategy": "alone"}, **changes)
-    stacked, two, _ = rmn(named, "stacked", engine={"strategy": "stacked", "places": 3}, **changes)
-    assert (one["strategy"], two["strategy"]) == ("alone", "stacked")
+    alone, one, _ = rmn(named, "sequential", engine={"strategy": "sequential"}, **changes)
+    stacked, two, _ = rmn(named, "vectorized", engine={"strategy": "vectorized", "places": 3}, **changes)
+    assert (one["strategy"], two["strategy"]) == ("sequential", "vectorized")
     assert set(alone) == set(stacked)
     for place in alone:
         assert alone[place] == pytest.approx(stacked[place], abs=2e-5), place
@@ -131,9 +131,9 @@ def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
 
 def test_the_earlier_reading_is_trained_one_after_another(named: Any) -> None:
     settings = {**SMALL, "critic_hidden": 8, "reading": "soft", "training": {"epochs": 2}}
-    engine = {"strategy": "stacked"}
+    engine = {"strategy": "vectorized"}
     _, summary, _ = named.train("soft", id="toy.rmn.soft", model="rmn", model_config=settings, engine=engine)
-    assert summary["strategy"] == "alone"
+    assert summary["strategy"] == "sequential"
 
 
 def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:

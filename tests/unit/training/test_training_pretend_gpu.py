@@ -25,7 +25,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 OF_CLIPS = [name for name in registry.names("losses") if name in ("l1", "l1_kl", "kl", "ccc")]
 OF_FRAMES = [name for name in registry.names("losses") if name not in OF_CLIPS]
-BOTH = pytest.mark.parametrize("strategy", ["alone", "stacked"])
+BOTH = pytest.mark.parametrize("strategy", ["sequential", "vectorized"])
 
 
 def compare(toy: Any, monkeypatch: pytest.MonkeyPatch, tolerance: float = 0, **changes: Any) -> None:
@@ -91,7 +91,7 @@ def test_full_batches_of_which_a_replica_has_fewer(
 @pytest.mark.parametrize("loss", OF_CLIPS)
 def test_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str, strategy: str) -> None:
     toy = make_clip_toy(tmp_path)
-    changes = {"loss": loss, "training": {"epochs": 1, "whole_epochs": 1}, "repeats": 1, "members": 2, "whole": 1}
+    changes = {"loss": loss, "training": {"epochs": 1, "whole_epochs": 1}, "repeats": 1, "members": 2, "fit_on_all": 1}
     compare(toy, monkeypatch, engine={"strategy": strategy, "places": 2}, **changes)
 
 

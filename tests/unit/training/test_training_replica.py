@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from frame_toy import Toy
 
+from utopia import arrays
+from utopia.config.engine import Engine
+from utopia.config.study import Treatment
 from utopia.errors import ConfigError
+from utopia.seeds import derive
+from utopia.training import clips, series
+from utopia.training.parts import Parts
 from utopia.training.replica import Replica
-from utopia.training.settings import Run, parse_run
+from utopia.training.run import mode_named
+from utopia.training.settings import RunSettings, parse_run
+from utopia.training.trainer import Job
 
 BASE: dict[str, Any] = {
     "id": "summe.et.baseline",
@@ -23,7 +33,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def run(**changes: Any) -> Run:
+def run(**changes: Any) -> RunSettings:
     return parse_run(BASE | changes)
 
 
@@ -78,3 +88,39 @@ def test_names_and_repeats_are_not_determinants() -> None:
     assert run().determinants() == run(id="x", treatment="y", repeats=9, targets=["a", "b"]).determinants()
     assert run().determinants() != run(code="other").determinants()
     assert run().determinants() != run(model_config={"layers": 2}).determinants()
+
+
+# -- old names, in configurations, records of jobs and digests
+
+
+@pytest.mark.parametrize(("old", "new"), [("alone", "sequential"), ("stacked", "vectorized")])
+def test_the_old_name_of_a_strategy_is_read_and_its_digest_kept(old: str, new: str) -> None:
+    """A checkpoint's key was made of the old name: with another text, stored replicas would be trained again."""
+    assert Engine.model_validate({"strategy": old}) == Engine.model_validate({"strategy": new})
+    assert run(engine={"strategy": old}).strategy("cpu") == new
+    assert run(engine={"strategy": new}).numerics_key("cpu") == [old]
+
+
+def test_a_record_with_the_old_name_of_fit_on_all_is_read() -> None:
+    assert run(members=3, whole=1) == run(members=3, fit_on_all=1)
+    assert "whole" not in run(whole=1).model_dump(by_alias=True)
+
+
+def test_a_configuration_with_the_old_name_of_fit_on_all_is_told_the_new_one() -> None:
+    with pytest.raises(ValueError, match="`whole` is called `fit_on_all` now"):
+        Treatment.model_validate({"members": 3, "whole": 1})
+
+
+def test_a_training_mode_is_found_by_its_old_name_too() -> None:
+    assert mode_named("frames") is mode_named("series") is series.MODE
+    assert mode_named("clips") is clips.MODE
+
+
+def test_the_streams_of_frames_keep_the_name_that_their_seeds_were_made_with(toy: Toy) -> None:
+    settings, plan = parse_run(toy.run()), arrays.load(toy.distribution)
+    data = series.MODE.load(settings, toy.labels, toy.features, 2)
+    replica = Replica("importance", data.folds[0].name, 0)
+    job = Job(replica, settings, Parts.of(settings, plan), data, data.folds[0], plan)
+    trainer = series.MODE.trainer(job, torch.device("cpu"), padded=False)
+    number = derive(derive(replica.seed(settings), "frames"), trainer.fitted[0])
+    assert trainer.chunks[0].new_key == derive(number, "new samples")

@@ -24,9 +24,9 @@ from utopia.files import sha256
 from utopia.losses._common import Batch
 from utopia.training import loop
 from utopia.training.data import load_data
-from utopia.training.frames import SeriesTrainer
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
+from utopia.training.series import SeriesTrainer
 from utopia.training.settings import parse_run
 from utopia.training.trainer import Job
 
@@ -95,7 +95,7 @@ def test_a_replica_alone_is_the_same_to_the_bit(toy: Toy, treatment: str) -> Non
     together, _, _ = toy.train("together", targets=["importance", "mood"], repeats=3, **TREATMENTS[treatment])
     torch.manual_seed(99)  # the state that others leave behind must not matter
     torch.rand(7)
-    alone, _, _ = toy.train("alone", targets=["mood"], repeats=1, **TREATMENTS[treatment])
+    alone, _, _ = toy.train("sequential", targets=["mood"], repeats=1, **TREATMENTS[treatment])
     for name in alone:
         assert np.array_equal(alone[name], together[name]), name
     first, second = (together[f"mood/0/{repeat}/v0"] for repeat in (0, 1))

@@ -19,10 +19,10 @@ from utopia.errors import ComputeError
 from utopia.training import checkpoints, chunks
 from utopia.training import run as engine
 from utopia.training.data import load_data
-from utopia.training.frames import Frames, SeriesTrainer
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.run import train_runs
+from utopia.training.series import OnSeries, SeriesTrainer
 from utopia.training.settings import parse_run
 from utopia.training.trainer import Job, ReplicaTrainer
 from utopia.training.vectorized.engine import VectorizedTraining
@@ -55,9 +55,9 @@ def close(first: arrays.Arrays, second: arrays.Arrays, tolerance: float) -> None
 
 def both(toy: Toy, tolerance: float, **changes: Any) -> None:
     """Train in both ways; predictions and losses agree."""
-    alone, one, _ = toy.train("alone", engine={"strategy": "alone"}, **changes)
-    together, two, _ = toy.train("stacked", engine={"strategy": "stacked", "places": 3}, **changes)
-    assert (one["strategy"], two["strategy"]) == ("alone", "stacked")
+    alone, one, _ = toy.train("sequential", engine={"strategy": "sequential"}, **changes)
+    together, two, _ = toy.train("vectorized", engine={"strategy": "vectorized", "places": 3}, **changes)
+    assert (one["strategy"], two["strategy"]) == ("sequential", "vectorized")
     close(alone, together, tolerance)
     for first, second in zip(one["replicas"], two["replicas"], strict=True):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
@@ -84,7 +84,7 @@ def test_samplers_are_the_same_stacked(toy: Toy, loss: str, sampler: str) -> Non
     both(toy, 5e-5, loss=loss, sampler=sampler, training={"epochs": 2}, repeats=1)
 
 
-@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+@pytest.mark.parametrize("chosen", ["sequential", "vectorized"])
 @pytest.mark.parametrize("model", ["et", "pgl_sum"])
 def test_both_are_the_plain_loop(toy: Toy, monkeypatch: pytest.MonkeyPatch, model: str, chosen: str) -> None:
     """One video at a time, torch's own loss, clipping and optimiser; no dropout, so that nothing is random."""
@@ -128,20 +128,24 @@ def truth(toy: Toy, item: str) -> Tensor:
 def test_neighbours_and_places_do_not_matter(toy: Toy) -> None:
     """A replica beside others, alone in its stack, and beside replicas of other runs."""
     many, _, _ = toy.train(
-        "many", engine={"strategy": "stacked"}, targets=["importance", "mood"], repeats=3, loss="cwl"
+        "many", engine={"strategy": "vectorized"}, targets=["importance", "mood"], repeats=3, loss="cwl"
     )
-    one, _, _ = toy.train("one", engine={"strategy": "stacked", "places": 1}, targets=["mood"], repeats=1, loss="cwl")
+    one, _, _ = toy.train(
+        "one", engine={"strategy": "vectorized", "places": 1}, targets=["mood"], repeats=1, loss="cwl"
+    )
     for name in one:
         assert one[name] == pytest.approx(many[name], abs=1e-6), name
     tasks = [
-        toy.task(name, id=name, engine={"strategy": "stacked", "places": 5}, targets=["mood"], repeats=1, **treatment)
+        toy.task(
+            name, id=name, engine={"strategy": "vectorized", "places": 5}, targets=["mood"], repeats=1, **treatment
+        )
         for name, treatment in {
             "cwl": {"loss": "cwl"},
             "tns": {"loss": "mse", "sampler": "tns"},
             "rank": {"loss": "rank_sim"},
         }.items()
     ]
-    train_runs(tasks, labels=toy.labels, features=toy.features, way=Frames(), progress=lambda *line: None)
+    train_runs(tasks, labels=toy.labels, features=toy.features, mode=OnSeries(), progress=lambda *line: None)
     mixed = arrays.load(toy.root / "cwl" / "predictions.safetensors")
     for name in one:
         assert mixed[name] == pytest.approx(one[name], abs=1e-6), name
@@ -153,7 +157,7 @@ def test_runs_of_a_job_are_as_trained_by_themselves(toy: Toy) -> None:
     lines: list[tuple[int, int, str]] = []
     tasks = [toy.task(name, id=name, repeats=1, **treatment) for name, treatment in treatments.items()]
     made = train_runs(
-        tasks, labels=toy.labels, features=toy.features, way=Frames(), progress=lambda *line: lines.append(line)
+        tasks, labels=toy.labels, features=toy.features, mode=OnSeries(), progress=lambda *line: lines.append(line)
     )
     assert [line[:2] for line in lines] == [(i, 4) for i in range(1, 5)] and len(made) == 4
     for name, treatment in treatments.items():
@@ -166,7 +170,7 @@ def test_runs_of_a_job_are_as_trained_by_themselves(toy: Toy) -> None:
 def test_runs_of_another_model_do_not_belong_together(toy: Toy) -> None:
     tasks = [toy.task("a", id="a"), toy.task("b", id="b", model={"layers": 2})]
     with pytest.raises(engine.ConfigError, match="b and a cannot be trained in one job"):
-        train_runs(tasks, labels=toy.labels, features=toy.features, way=Frames())
+        train_runs(tasks, labels=toy.labels, features=toy.features, mode=OnSeries())
 
 
 def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +184,7 @@ def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(VectorizedTraining, "round", watch)
     stops = {"epochs": 40, "learning_rate": 0.02, "patience": 2}
-    _, summary, _ = toy.train(engine={"strategy": "stacked", "places": 2}, training=stops, repeats=3)
+    _, summary, _ = toy.train(engine={"strategy": "vectorized", "places": 2}, training=stops, repeats=3)
     epochs = [replica["epochs"] for replica in summary["replicas"]]
     assert len(set(epochs)) > 1 and max(epochs) < 40
     steps = sum(count * (len(summary["replicas"][i]["fitted"])) for i, count in enumerate(epochs))
@@ -188,7 +192,7 @@ def test_early_stopping_frees_a_place(toy: Toy, monkeypatch: pytest.MonkeyPatch)
     assert sizes[0] == 2 and set(sizes) <= {1, 2} and sizes.count(2) >= sizes.count(1)
 
 
-@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+@pytest.mark.parametrize("chosen", ["sequential", "vectorized"])
 @pytest.mark.parametrize("model", ["et", "pgl_sum", "rmn"])
 def test_a_half_trained_replica_goes_on(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, chosen: str
@@ -235,7 +239,7 @@ def test_a_failing_replica_does_not_stop_the_others(toy: Toy, monkeypatch: pytes
         return original(self, float("nan") if self.job.replica.name == "importance.0.1" else total, *rest)
 
     monkeypatch.setattr(ReplicaTrainer, "end_epoch", fail)
-    for chosen in ("alone", "stacked"):
+    for chosen in ("sequential", "vectorized"):
         with pytest.raises(ComputeError, match=r"importance\.0\.1: the training loss is nan in epoch 1"):
             toy.train(chosen, engine={"strategy": chosen, "places": 2})
         stored = sorted(path.name for path in (toy.root / chosen / "replicas").iterdir())
@@ -251,9 +255,9 @@ def test_long_videos_go_in_several_batches(tmp_path: Path, monkeypatch: pytest.M
     arrays.save(toy.labels, dict(file), meta)
     approximate_distribution(labels=toy.labels, settings=SETTINGS, window=10, output=toy.distribution)
     changes = {"training": {"batching": "accumulate_all", "epochs": 3}, "loss": "cwl", "repeats": 1}
-    whole, _, _ = toy.train("whole", engine={"strategy": "stacked"}, **changes)
+    whole, _, _ = toy.train("whole", engine={"strategy": "vectorized"}, **changes)
     monkeypatch.setattr(chunks, "PAIRS", 2 * 50**2)
-    pieces, _, _ = toy.train("pieces", engine={"strategy": "stacked"}, **changes)
+    pieces, _, _ = toy.train("pieces", engine={"strategy": "vectorized"}, **changes)
     close(whole, pieces, 1e-5)
 
 
@@ -298,7 +302,7 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
     """Wherever it is that more than two replicas at once are too many: all are trained, with the same numbers."""
     recipe = {"epochs": 3}
     changes: dict[str, Any] = {"repeats": 3, "loss": "cwl", "sampler": "tns", "training": recipe}
-    whole, one, _ = toy.train("whole", engine={"strategy": "stacked", "places": 4}, **changes)
+    whole, one, _ = toy.train("whole", engine={"strategy": "vectorized", "places": 4}, **changes)
     kind, _, name = spot.rpartition(".")
     owner: Any = {owner.__name__: owner for owner in (SeriesTrainer, ReplicaTrainer, Stack, Passes)}[kind]
     original, places, calls = getattr(owner, name), [4], [0]
@@ -316,12 +320,12 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
 
     monkeypatch.setattr(VectorizedTraining, "_fill", count)
     monkeypatch.setattr(owner, name, capped)
-    halved, two, _ = toy.train("halved", engine={"strategy": "stacked", "places": 4}, **changes)
+    halved, two, _ = toy.train("halved", engine={"strategy": "vectorized", "places": 4}, **changes)
     assert places[0] in (1, 2) and len(two["replicas"]) == len(one["replicas"]) == 6
     close(whole, halved, 1e-6)
 
 
-@pytest.mark.parametrize("chosen", ["alone", "stacked"])
+@pytest.mark.parametrize("chosen", ["sequential", "vectorized"])
 def test_one_replica_that_does_not_fit_is_an_error(toy: Toy, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -88,8 +88,8 @@ def test_no_key_knows_the_number_of_workers(toy: Toy, tmp_path: Path, monkeypatc
 
 
 def test_replicas_that_are_stacked_stay_in_one_process(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    toy.train("single", engine={"strategy": "stacked"})
-    toy.train("split", workers=3, engine={"strategy": "stacked"})
+    toy.train("single", engine={"strategy": "vectorized"})
+    toy.train("split", workers=3, engine={"strategy": "vectorized"})
     assert contents(toy.root / "split") == contents(toy.root / "single")
     assert "one process, not 3" in capsys.readouterr().out
 

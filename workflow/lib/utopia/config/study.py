@@ -76,7 +76,7 @@ class Treatment(Strict):
     members: int = Field(1, ge=1, le=1000)
     """Networks of an ensemble: each replica is trained so many times from seeds of its own, and their predictions are
     averaged."""
-    whole: int = Field(0, ge=0, le=1000)
+    fit_on_all: int = Field(0, ge=0, le=1000)
     """How many of them are trained on the validation videos too; they predict only what has no labels (EEV)."""
     best: int | None = Field(None, ge=2, le=1000)
     """How many of them are averaged (EEV 2021 sec. 4.5): those trained on the validation videos, and of the others
@@ -84,14 +84,20 @@ class Treatment(Strict):
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
     """A low-pass filter that the training labels go through (EEV 2021 sec. 4.3)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_name(cls, treatment: Any) -> Any:
+        if isinstance(treatment, dict) and "whole" in treatment:
+            raise ValueError("`whole` is called `fit_on_all` now: rename the key")
+        return treatment
+
     @model_validator(mode="after")
     def _an_ensemble(self) -> Treatment:
-        if self.whole and self.whole >= self.members:
-            raise ValueError(f"whole ({self.whole}) must be less than members ({self.members})")
-        if self.best is not None and not self.whole < self.best <= self.members:
-            raise ValueError(
-                f"best ({self.best}) must be more than whole ({self.whole}) and at most members ({self.members})"
-            )
+        if self.fit_on_all and self.fit_on_all >= self.members:
+            raise ValueError(f"fit_on_all ({self.fit_on_all}) must be less than members ({self.members})")
+        if self.best is not None and not self.fit_on_all < self.best <= self.members:
+            limits = f"more than fit_on_all ({self.fit_on_all}) and at most members ({self.members})"
+            raise ValueError(f"best ({self.best}) must be {limits}")
         return self
 
     @field_validator("loss", "sampler")

@@ -244,7 +244,7 @@ class Plan:
             run.id
             for run in self.runs.values()
             if run.protocol == "reactions"
-            and run.settings.get("whole", 0)
+            and run.settings.get("fit_on_all", 0)
             and "unlabelled" not in self.datasets[run.dataset].missing
         )
 

@@ -90,7 +90,7 @@ class Rates:
         entry = nearest(model, width(run))
         if entry is None:
             return None
-        shared = STACKED if (run.settings.get("engine") or {}).get("strategy") == "stacked" else 1.0
+        shared = STACKED if (run.settings.get("engine") or {}).get("strategy") == "vectorized" else 1.0
         return Rate(entry.per_frame, entry.per_video * shared, f"{ELSEWHERE} at {entry.width} wide")
 
     def extraction(self, extractor: str, options: Any) -> tuple[float, str] | None:

@@ -30,7 +30,7 @@ def _files(plan: Plan, names: Names, name: str) -> list[str]:
 
 def training_mode(runs: list[Run]) -> str:
     """The module that says how these runs are trained: on clips where labels are reactions, else on whole series."""
-    return "clips" if runs[0].protocol == "reactions" else "frames"
+    return "clips" if runs[0].protocol == "reactions" else "series"
 
 
 def _training_modules(run: Run) -> list[str]:
@@ -48,7 +48,7 @@ def _labels(plan: Plan, run: Run) -> str:
 def _training(plan: Plan, names: Names) -> dict[str, Any]:
     runs = _runs(plan, names)
     return {
-        "way": training_mode(runs),
+        "mode": training_mode(runs),
         "runs": [dict(run.settings) for run in runs],
         "folders": [plan.run_file(run.id, "")[:-1] for run in runs],
     }

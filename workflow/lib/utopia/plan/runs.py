@@ -191,7 +191,7 @@ def resolve(
         "sampler": treatment.sampler,
         "sampler_config": sampler.model_dump(mode="json") if sampler else {},
         "members": treatment.members,
-        "whole": treatment.whole,
+        "fit_on_all": treatment.fit_on_all,
         "best": treatment.best,
         "label_filter": treatment.label_filter,
         "features": list(features),

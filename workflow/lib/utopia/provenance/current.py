@@ -175,7 +175,7 @@ def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Ch
         yield from differences(runs_then[run], runs_now[run], f"runs[{run}]")
     if list(runs_then) != list(runs_now):
         yield Change("batch", list(runs_then), list(runs_now))
-    yield from differences(then.get("way"), now.get("way"), "way")
+    yield from differences(then.get("mode"), now.get("mode"), "mode")
 
 
 def without_code(value: Any) -> Any:

@@ -247,8 +247,12 @@ class Recomputation:
                     yield Finding("inconsistent", summary, f"names another {path} than its record", (summary,))
             self.compared += 1
             parts = [arrays.load(read(path)).under("predictions") for path in checkpoints]
-            # a network that was trained on the validation videos too predicts only what has no labels
-            learned = [set(replica["fitted"]) if replica.get("whole") else set() for replica in replicas]
+            # a network that was trained on the validation videos too predicts only what has no labels; `whole`: its
+            # old name
+            learned = [
+                set(replica["fitted"]) if replica.get("fit_on_all", replica.get("whole")) else set()
+                for replica in replicas
+            ]
             wrong = sorted(_differing(stored.under(place), parts, learned))
             if wrong:
                 what = f"{place}: the predictions of {', '.join(wrong[:3])} are not those of the checkpoint"
@@ -261,7 +265,7 @@ class Recomputation:
             if path in self._damaged:
                 continue
             meta = arrays.load(self._graph.ledger.portable.read(path)).meta
-            own = {name: replica[name] for name in ("target", "fold", "repeat", "member", "whole")}
+            own = {name: replica.get(name) for name in meta["replica"]}
             pairs = {
                 "the replica": (own, meta["replica"]),
                 "the seed": (replica["seed"], meta["seed"]),

@@ -78,7 +78,7 @@ def runs_of(graph: Graph, cells: Iterable[Cell]) -> list[str]:
 def is_stacked(graph: Graph, run: str) -> bool:
     """Whether a run was trained beside the others of its pack in one network: then it repeats with all of them only."""
     path = graph.ledger.portable.read(f"{graph.root}/runs/{run}/training.json")
-    return path.is_file() and read_json(path)["strategy"] == "stacked"
+    return path.is_file() and read_json(path)["strategy"] in ("vectorized", "stacked")  # the second: its old name
 
 
 def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | None) -> Reproduction:
@@ -126,9 +126,7 @@ def repeated_predictions(record: Record, portable: Portable, wanted: Collection[
         portable: where files are.
         wanted: ids of runs; only these are looked at.
     """
-    from importlib import import_module
-
-    from utopia.training.run import Task
+    from utopia.training.run import Task, mode_named
     from utopia.training.settings import parse_run
     from utopia.training.stored import predict_again
 
@@ -145,7 +143,7 @@ def repeated_predictions(record: Record, portable: Portable, wanted: Collection[
         tasks,
         labels=portable.read(inputs["labels"]),
         features=[portable.read(index) for index in inputs["features"]],
-        way=import_module(f"utopia.training.{params['way']}").WAY,
+        mode=mode_named(params["mode"] if "mode" in params else params["way"]),  # `way`: its old name
     )
     pairs = zip(tasks, made, strict=True)
     return [_compared_predictions(task.run.id, arrays.load(task.predictions), now) for task, now in pairs]

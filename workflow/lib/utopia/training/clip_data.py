@@ -20,7 +20,7 @@ from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 from utopia.training.data import Data, count_outside, normalised, split
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 ABOUT_A_SECOND = (0.9, 1.1)
 """Steps, in seconds, of features that the reference code takes for one row per second."""
@@ -59,7 +59,7 @@ class ClipData(Data):
         return self.bank_ND
 
 
-def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clips, fewest: int) -> ClipData:
+def load_clip_data(run: RunSettings, labels: Path, features: Sequence[Path], clips: Clips, fewest: int) -> ClipData:
     """Read features and labels of a run at the model's rate. Where its fold has too few items, none is left, and
     nothing is trained.
 
@@ -111,7 +111,7 @@ def load_clip_data(run: Run, labels: Path, features: Sequence[Path], clips: Clip
     return data
 
 
-def _stride(time_T: np.ndarray, clips: Clips, run: Run) -> tuple[int, int]:
+def _stride(time_T: np.ndarray, clips: Clips, run: RunSettings) -> tuple[int, int]:
     """Label rows from one step to the next, and per second."""
     rate = 1 / float(np.median(np.diff(time_T))) if len(time_T) > 1 else clips.rate
     every = round(rate / clips.rate)
@@ -128,7 +128,7 @@ def _fill(
     rows_nD: Tensor,
     reader: FeatureReader,
     item: str,
-    run: Run,
+    run: RunSettings,
     time_n: np.ndarray,
     clips: Clips,
     widths: Sequence[int],

@@ -25,7 +25,7 @@ from utopia.models._layout import Packed
 from utopia.training.chunks import Chunk, Video
 from utopia.training.clip_data import ClipData, load_clip_data
 from utopia.training.parts import Parts
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 from utopia.training.trainer import Job, Predict, ReplicaTrainer
 
 ROWS = 8192
@@ -37,7 +37,7 @@ TOGETHER = 128
 class OnClips:
     """How runs on clips are trained; see `utopia.training.trainer.TrainingMode`."""
 
-    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> ClipData:
+    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> ClipData:
         """See `load_clip_data`."""
         return load_clip_data(run, labels, features, recipe_of(run, Parts.of(run, None)).clips, fewest)
 
@@ -46,10 +46,10 @@ class OnClips:
         return ClipTrainer(job, device, padded)
 
 
-WAY = OnClips()
+MODE = OnClips()
 
 
-def recipe_of(run: Run, parts: Parts) -> ClipTraining:
+def recipe_of(run: RunSettings, parts: Parts) -> ClipTraining:
     """The model's recipe.
 
     Raises:
@@ -96,19 +96,19 @@ class ClipTrainer(ReplicaTrainer):
         self.total_of = max(1, len(self.fitted) // clips.batch)
         self._groups: list[list[str]] = [[] for _ in range(self.total_of)]
         self.chunks = _Clips(self)
-        judged = () if job.replica.whole else job.fold.test
+        judged = () if job.replica.fit_on_all else job.fold.test
         watched = self.held_out if self.recipe.selection == "early_stopping" else judged
         self._watched = [self._video(item) for item in watched] if self.recipe.selection != "last" else []
         self._predicted = [self._video(item) for item in (*judged, *self.data.unlabelled)]
 
     def _recipe(self) -> ClipTraining:
         recipe = recipe_of(self.job.run, self.job.parts)
-        if not self.job.replica.whole:
+        if not self.job.replica.fit_on_all:
             return recipe
         return recipe.model_copy(update={"epochs": recipe.whole_epochs, "weight_decay": 0.0, "selection": "last"})
 
     def _split(self) -> tuple[list[str], list[str]]:
-        if self.job.replica.whole:
+        if self.job.replica.fit_on_all:
             return [*self.job.fold.train, *self.job.fold.test], []
         return super()._split()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Data:
         return float(np.median(steps)) if steps else 1.0
 
 
-def load_data(run: Run, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
+def load_data(run: RunSettings, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
     """Read features and labels of a run. Where no fold has enough items, no fold is left, and nothing is trained.
 
     Args:

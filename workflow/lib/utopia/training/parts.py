@@ -9,7 +9,7 @@ from utopia.arrays import Arrays
 from utopia.config import registry
 from utopia.config.training import Training
 from utopia.errors import ComputeError
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Parts:
     recipe: Training
 
     @classmethod
-    def of(cls, run: Run, distribution: Arrays | None) -> Parts:
+    def of(cls, run: RunSettings, distribution: Arrays | None) -> Parts:
         """Read a run's components.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from utopia import seeds
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Replica:
     repeat: int
     member: int = 0
     """Its number in an ensemble."""
-    whole: bool = False
+    fit_on_all: bool = False
     """Whether it is trained on the validation videos too, to predict items that have no labels."""
 
     @property
@@ -31,7 +31,7 @@ class Replica:
         """`<target>/<fold>/<repeat>`, where its predictions are; members share it."""
         return f"{self.target}/{self.fold}/{self.repeat}"
 
-    def seed(self, run: Run) -> int:
+    def seed(self, run: RunSettings) -> int:
         """The seed from which all random numbers of this replica derive.
 
         The treatment and other settings are no part of it. So runs that differ in nothing but the treatment start from
@@ -42,11 +42,11 @@ class Replica:
         member = (self.member,) if self.member else ()  # the first one starts as a replica without an ensemble does
         return seeds.derive(run.seed, run.dataset, run.model, self.target, self.fold, self.repeat, *member)
 
-    def stream(self, run: Run, purpose: str) -> int:
+    def stream(self, run: RunSettings, purpose: str) -> int:
         """The seed of one of its streams (`parameters`, `order`, `dropout`, `samples`, `loss`), all independent."""
         return seeds.derive(self.seed(run), purpose)
 
-    def hold_out(self, run: Run, train: Sequence[str], share: float) -> tuple[list[str], list[str]]:
+    def hold_out(self, run: RunSettings, train: Sequence[str], share: float) -> tuple[list[str], list[str]]:
         """Split training videos into those fitted to and those held out for early stopping.
 
         The share with the smallest hash under this data set, fold and repeat is held out, at least one video: the same

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from utopia.training.loop import train_sequential
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import best_members
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 from utopia.training.trainer import Fitted, Job, TrainingMode
 from utopia.training.vectorized.engine import train_vectorized
 from utopia.training.workers import Ended, spread
@@ -35,7 +36,7 @@ Progress = Callable[[int, int, str], None]
 class Task:
     """A run to be trained, its label distribution, and where its files go."""
 
-    run: Run
+    run: RunSettings
     distribution: Path | None
     """None where nothing is weighed or sampled by it."""
     folder: Path
@@ -54,12 +55,22 @@ class _Open:
     done: dict[Replica, tuple[Fitted, float | None]] = field(default_factory=dict)
 
 
+OLD_MODES = {"frames": "series"}
+"""What a training mode was called before, in the records of jobs."""
+
+
+def mode_named(name: str) -> TrainingMode:
+    """A training mode: `series` or `clips`. It is imported by name, so that code of the other changes no run."""
+    mode: TrainingMode = import_module(f"utopia.training.{OLD_MODES.get(name, name)}").MODE
+    return mode
+
+
 def train_runs(
     tasks: Sequence[Task],
     *,
     labels: Path,
     features: list[Path],
-    way: TrainingMode,
+    mode: TrainingMode,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -75,7 +86,7 @@ def train_runs(
         tasks: what to train.
         labels: a labels file.
         features: indexes that hold the runs' features.
-        way: how runs of this kind are trained.
+        mode: how runs of this kind are trained.
         workers: processes that share the replicas; no number depends on it. One trains where replicas are stacked or on
             a GPU: there it is the same pack that gives the same bytes.
         progress: called after each replica with the number done, the number of all and a line about it; default: print
@@ -97,7 +108,7 @@ def train_runs(
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
     plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
     opened = [parts_of(task, plans) for task in tasks]
-    data = way.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
+    data = mode.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
     work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
     if not data.folds:
         print(f"no fold can be trained: {'; '.join(map(': '.join, data.dropped_folds.items()))}", flush=True)
@@ -123,12 +134,12 @@ def train_runs(
 
     def share(numbers: Iterator[int]) -> Generator[Ended, None, None]:
         """Train and store replicas of the queue."""
-        return _trained([entry[1:] for entry in queue], numbers, places, way, device)
+        return _trained([entry[1:] for entry in queue], numbers, places, mode, device)
 
     places = [checkpoint_path(one.task.folder, job.replica) for one, job, _ in queue]
-    splits = device.type == "cpu" and first.strategy(device.type) == "alone"
+    splits = device.type == "cpu" and first.strategy(device.type) == "sequential"
     if workers > 1 and not splits:
-        print(f"one process, not {workers}: replicas are stacked, or on a GPU", flush=True)
+        print(f"one process, not {workers}: replicas are vectorized, or on a GPU", flush=True)
     if min(workers, len(queue)) > 1 and splits:
         outcomes = spread(len(queue), workers, share, lambda number: queue[number][1].where)
     else:
@@ -160,7 +171,7 @@ def _trained(
     queue: Sequence[tuple[Job, str]],
     numbers: Iterator[int],
     places: Sequence[Path],
-    way: TrainingMode,
+    mode: TrainingMode,
     device: torch.device,
 ) -> Generator[Ended, None, None]:
     """Train and store the replicas of a queue that have these numbers; each as it is done."""
@@ -169,7 +180,7 @@ def _trained(
     number_of = {id(job): number for number, (job, _) in enumerate(queue)}
     waiting = ((queue[number][0], HalfwayCheckpoint(places[number], queue[number][1])) for number in numbers)
     started = time.perf_counter()
-    for job, outcome in _outcomes(queue[0][0].run, waiting, way, device):
+    for job, outcome in _outcomes(queue[0][0].run, waiting, mode, device):
         number = number_of[id(job)]
         key, path = queue[number][1], places[number]
         if isinstance(outcome, ComputeError):
@@ -182,15 +193,15 @@ def _trained(
 
 
 def _outcomes(
-    run: Run, waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]], way: TrainingMode, device: torch.device
+    run: RunSettings, waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]], mode: TrainingMode, device: torch.device
 ) -> Iterator[tuple[Job, Fitted | ComputeError]]:
     """Every replica, as it is done, or why it could not be trained; by the strategy that fits the run."""
-    if run.strategy(device.type) == "stacked":
-        return train_vectorized(waiting, partial(way.trainer, device=device, padded=True), run.engine, device)
-    return train_sequential(waiting, partial(way.trainer, device=device, padded=False), device)
+    if run.strategy(device.type) == "vectorized":
+        return train_vectorized(waiting, partial(mode.trainer, device=device, padded=True), run.engine, device)
+    return train_sequential(waiting, partial(mode.trainer, device=device, padded=False), device)
 
 
-def _check_together(runs: Sequence[Run]) -> None:
+def _check_together(runs: Sequence[RunSettings]) -> None:
     """Refuse runs that do not share data and model."""
     for run in runs[1:]:
         if run.shared() != runs[0].shared():
@@ -218,7 +229,7 @@ def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.
         )
     plan = plans[task.distribution] if task.distribution is not None else None
     replicas = [
-        (Replica(target, fold.name, repeat, member, run.members - member <= run.whole), fold)
+        (Replica(target, fold.name, repeat, member, run.members - member <= run.fit_on_all), fold)
         for fold in data.folds
         for target in run.targets
         for repeat in range(run.repeats)
@@ -258,7 +269,7 @@ def _averaged(one: _Open) -> set[Replica]:
     averaged: set[Replica] = set()
     for members in ensembles.values():
         losses = [_validation_loss(one.done[member][0]) for member in members]
-        chosen = best_members(losses, [member.whole for member in members], one.task.run.best)
+        chosen = best_members(losses, [member.fit_on_all for member in members], one.task.run.best)
         averaged |= {members[number] for number in chosen}
     return averaged
 
@@ -273,7 +284,7 @@ def mean(members: list[np.ndarray]) -> np.ndarray:
     return members[0] if len(members) == 1 else np.stack(members).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def prepare(run: Run) -> torch.device:
+def prepare(run: RunSettings) -> torch.device:
     """Set what makes torch reproducible, and name the device."""
     if run.device == "cuda" and not torch.cuda.is_available():
         raise ComputeError(
@@ -290,11 +301,18 @@ def prepare(run: Run) -> torch.device:
     return device
 
 
-def _key(run: Run, replica: Replica, inputs: list[str], device: torch.device) -> str:
+def _key(run: RunSettings, replica: Replica, inputs: list[str], device: torch.device) -> str:
     """Digest of everything that determines a replica's numbers."""
-    identity = [replica.target, replica.fold, replica.repeat, replica.member, *(["whole"] if replica.whole else [])]
+    # `whole` is what `fit_on_all` was called: with another text, stored replicas would not be found again
+    identity = [
+        replica.target,
+        replica.fold,
+        replica.repeat,
+        replica.member,
+        *(["whole"] if replica.fit_on_all else []),
+    ]
     return files.digest(
-        [run.determinants(), run.way(device.type), identity, inputs, device.type, torch.__version__], length=64
+        [run.determinants(), run.numerics_key(device.type), identity, inputs, device.type, torch.__version__], length=64
     )
 
 
@@ -316,7 +334,7 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
         "fold": replica.fold,
         "repeat": replica.repeat,
         "member": replica.member,
-        "whole": replica.whole,
+        "fit_on_all": replica.fit_on_all,
         "seed": replica.seed(job.run),
         "selected_epoch": fitted.epoch,
         "epochs": len(fitted.history.loss),
@@ -333,7 +351,7 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
     }
 
 
-def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _predictions_meta(run: RunSettings, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
     epochs: dict[str, list[int]] = {}
     for job, entry in zip(jobs, entries, strict=True):
         if entry["averaged"]:
@@ -349,7 +367,9 @@ def _predictions_meta(run: Run, data: Data, jobs: list[Job], entries: list[dict[
     }
 
 
-def _summary(run: Run, parts: Parts, data: Data, entries: list[dict[str, Any]], device: torch.device) -> dict[str, Any]:
+def _summary(
+    run: RunSettings, parts: Parts, data: Data, entries: list[dict[str, Any]], device: torch.device
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "run": run.id,

@@ -28,24 +28,26 @@ class History:
     test: list[float] = field(default_factory=list)
 
 
-def best_members(losses: Sequence[float | None], whole: Sequence[bool], best: int | None) -> list[int]:
+def best_members(losses: Sequence[float | None], fit_on_all: Sequence[bool], best: int | None) -> list[int]:
     """Which members of an ensemble are averaged: those that learned from the validation videos too, and of the others
     those with the lowest validation loss, the earlier of equals (EEV 2021 sec. 4.5: "8 top models on the validation
     set", one of them trained on both sets).
 
     Args:
         losses: of each member, the validation loss at its selected epoch; of reactions 1 - correlation.
-        whole: whether each was trained on the validation videos too; its loss is not looked at.
+        fit_on_all: whether each was trained on the validation videos too; its loss is not looked at.
         best: how many are averaged; None: all.
 
     Returns:
         Their numbers, ascending.
     """
     if best is None:
-        return list(range(len(whole)))
-    judged = {number: np.inf if loss is None else loss for number, loss in enumerate(losses) if not whole[number]}
+        return list(range(len(fit_on_all)))
+    judged = {number: np.inf if loss is None else loss for number, loss in enumerate(losses) if not fit_on_all[number]}
     ranked = sorted(judged, key=lambda number: (judged[number], number))
-    return sorted([*ranked[: best - sum(whole)], *(number for number in range(len(whole)) if whole[number])])
+    return sorted(
+        [*ranked[: best - sum(fit_on_all)], *(number for number in range(len(fit_on_all)) if fit_on_all[number])]
+    )
 
 
 def chosen_epoch(rule: Rule, history: History) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from utopia.config import registry
 from utopia.config.base import Strict
-from utopia.config.engine import TREATMENT, Engine
+from utopia.config.engine import OLD_STRATEGIES, TREATMENT, Engine
 from utopia.errors import ConfigError
 
 
-class Run(Strict):
+class RunSettings(Strict):
     """A run: a data set, features, a model and a treatment, with all settings that its numbers depend on."""
 
     id: str
@@ -32,8 +32,8 @@ class Run(Strict):
     sampler_config: dict[str, Any] = Field(default_factory=dict)
     members: int = Field(1, ge=1)
     """Networks of an ensemble, whose predictions are averaged."""
-    whole: int = Field(0, ge=0)
-    """How many of them, the last ones, are trained on the validation videos too."""
+    fit_on_all: int = Field(0, ge=0, validation_alias=AliasChoices("fit_on_all", "whole"))
+    """How many of them, the last ones, are trained on the validation videos too; `whole` in older records."""
     best: int | None = Field(None, ge=2)
     """How many of them are averaged: these, and the best of the others on validation; null: all."""
     label_filter: Literal["none", "butterworth", "median", "gaussian"] = "none"
@@ -56,27 +56,29 @@ class Run(Strict):
     """Fingerprint of the code; a checkpoint made by other code is not reused."""
 
     def determinants(self) -> dict[str, Any]:
-        """All that a replica's numbers depend on, besides its own identity, the input files and `way`."""
+        """All that a replica's numbers depend on, besides its own identity, the input files and `numerics_key`."""
         return self.model_dump(
-            by_alias=True, exclude={"id", "treatment", "repeats", "members", "whole", "best", "targets", "engine"}
+            by_alias=True, exclude={"id", "treatment", "repeats", "members", "fit_on_all", "best", "targets", "engine"}
         )
 
     def shared(self) -> dict[str, Any]:
         """What runs of one job have in common: data, model, engine."""
         return self.model_dump(by_alias=True, exclude={*TREATMENT, "code"})
 
-    def strategy(self, device: str) -> Literal["alone", "stacked"]:
-        """How replicas are trained on this kind of device; a model that is not stackable is always trained alone."""
+    def strategy(self, device: str) -> Literal["sequential", "vectorized"]:
+        """How replicas are trained on this kind of device; a model that is not stackable always by itself."""
         if not is_stackable(self.model, self.settings):
-            return "alone"
+            return "sequential"
         if self.engine.strategy == "auto":
-            return "stacked" if device == "cuda" else "alone"
+            return "vectorized" if device == "cuda" else "sequential"
         return self.engine.strategy
 
-    def way(self, device: str) -> list[str | bool]:
+    def numerics_key(self, device: str) -> list[str | bool]:
         """What of the engine a replica's numbers depend on, if only by rounding."""
         gpu = [self.engine.precision, self.engine.compile] if device == "cuda" else []
-        return [self.strategy(device), *gpu]
+        # the old names, so that a digest of checkpoints that were made before is still theirs
+        old_name = {new: old for old, new in OLD_STRATEGIES.items()}[self.strategy(device)]
+        return [old_name, *gpu]
 
 
 def is_stackable(model: str, settings: dict[str, Any]) -> bool:
@@ -85,18 +87,18 @@ def is_stackable(model: str, settings: dict[str, Any]) -> bool:
     return getattr(module, "STACKABLE", False) and getattr(module.Config(**settings), "is_stackable", True)
 
 
-def parse_run(run: dict[str, Any]) -> Run:
+def parse_run(run: dict[str, Any]) -> RunSettings:
     """Read a run.
 
     Raises:
         ConfigError: naming every key that is unknown, missing or of the wrong type.
     """
     try:
-        return Run.model_validate(run)
+        return RunSettings.model_validate(run)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ConfigError(
             f"not a valid run: {faults}",
             where=f"run {run.get('id', '?')}",
-            remedy="correct the keys; utopia.training.settings.Run lists them",
+            remedy="correct the keys; utopia.training.settings.RunSettings lists them",
         ) from error

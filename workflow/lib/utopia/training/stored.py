@@ -18,7 +18,7 @@ from utopia.training.trainer import ReplicaTrainer, TrainingMode
 
 
 def predict_again(
-    tasks: Sequence[Task], *, labels: Path, features: list[Path], way: TrainingMode
+    tasks: Sequence[Task], *, labels: Path, features: list[Path], mode: TrainingMode
 ) -> list[dict[str, np.ndarray]]:
     """The predictions of some runs of one job, from the parameters in their checkpoints alone.
 
@@ -26,7 +26,7 @@ def predict_again(
         tasks: the runs; their summaries say which members of an ensemble are averaged; their predictions are not read.
         labels: the labels file that they were trained with.
         features: indexes that hold their features.
-        way: how runs of this kind are trained.
+        mode: how runs of this kind are trained.
 
     Returns:
         For each task what its predictions file is to hold: `<target>/<fold>/<repeat>/<item>` -> y_T (of reactions
@@ -40,7 +40,7 @@ def predict_again(
     device = prepare(first)
     plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
     parts = [parts_of(task, plans) for task in tasks]
-    data = way.load(first, labels, features, 2 if parts[0].recipe.selection == "early_stopping" else 1)
+    data = mode.load(first, labels, features, 2 if parts[0].recipe.selection == "early_stopping" else 1)
     found = []
     for task, own in zip(tasks, parts, strict=True):
         members: dict[str, list[np.ndarray]] = {}
@@ -48,7 +48,7 @@ def predict_again(
         for job in open_task(task, own, data, plans).jobs:
             if _identity(vars(job.replica)) in left_out:
                 continue
-            trainer = way.trainer(job, device, padded=False)
+            trainer = mode.trainer(job, device, padded=False)
             for item, y_T in _predicted(trainer, checkpoint_path(task.folder, job.replica)).items():
                 members.setdefault(f"{job.replica.place}/{item}", []).append(y_T)
         found.append({name: mean(of) for name, of in members.items()})

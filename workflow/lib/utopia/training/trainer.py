@@ -2,7 +2,7 @@
 
 A strategy (`loop`, `vectorized`) moves the parameters; everything else that a replica needs is here, so that nothing
 that other replicas do can change its numbers. How videos become chunks, and what is predicted, is left to the training
-mode (`frames`, `clips`).
+mode (`series`, `clips`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from utopia.training.network import Network
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import History, chosen_epoch, is_over, possible_epochs
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 
 Parameters = dict[str, Tensor]
 Predict = Callable[[Sequence[Video]], dict[str, np.ndarray]]
@@ -58,7 +58,7 @@ class Job:
     """What determines a replica's training."""
 
     replica: Replica
-    run: Run
+    run: RunSettings
     parts: Parts
     data: Data
     fold: Fold
@@ -258,9 +258,9 @@ MakeTrainer = Callable[[Job], ReplicaTrainer]
 
 
 class TrainingMode(Protocol):
-    """How runs of a kind are trained: on whole series (`frames`) or on clips of them (`clips`)."""
+    """How runs of a kind are trained: on whole series (`series`) or on clips of them (`clips`)."""
 
-    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> Data:
         """What the replicas of the runs share; see `data.load_data`."""
 
     def trainer(self, job: Job, device: torch.device, padded: bool) -> ReplicaTrainer:

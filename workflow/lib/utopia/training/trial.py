@@ -27,11 +27,11 @@ from utopia.config import registry
 from utopia.distribution.approximate import approximate_distribution
 from utopia.labels.read import Labels
 from utopia.training.data import Data, Fold
-from utopia.training.frames import SeriesTrainer
 from utopia.training.loop import train_one
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
-from utopia.training.settings import Run, parse_run
+from utopia.training.series import SeriesTrainer
+from utopia.training.settings import RunSettings, parse_run
 from utopia.training.trainer import Job
 
 BINS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
@@ -106,7 +106,7 @@ class RandomStudy:
         self.data.folds = [Fold(fold["name"], tuple(fold["train"]), tuple(fold["test"])) for fold in self.labels.folds]
         self.fold = self.data.folds[0]
 
-    def run(self, model: str, settings: dict[str, Any], **changes: Any) -> Run:
+    def run(self, model: str, settings: dict[str, Any], **changes: Any) -> RunSettings:
         """A run on it."""
         return parse_run(
             {
@@ -124,7 +124,7 @@ class RandomStudy:
             | changes
         )
 
-    def job(self, run: Run, repeat: int = 0) -> Job:
+    def job(self, run: RunSettings, repeat: int = 0) -> Job:
         """A replica of a run."""
         return Job(Replica("importance", "0", repeat), run, Parts.of(run, self.plan), self.data, self.fold, self.plan)
 

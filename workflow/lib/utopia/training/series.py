@@ -19,14 +19,14 @@ from utopia.models._learner import Diagnoses
 from utopia.samplers._common import Settles
 from utopia.training.chunks import MakeSampler, Video, make_chunks, padded_groups, ragged_groups
 from utopia.training.data import Data, load_data
-from utopia.training.settings import Run
+from utopia.training.settings import RunSettings
 from utopia.training.trainer import Job, Predict, ReplicaTrainer
 
 
-class Frames:
+class OnSeries:
     """How runs on whole series are trained; see `utopia.training.trainer.TrainingMode`."""
 
-    def load(self, run: Run, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> Data:
         """See `load_data`."""
         return load_data(run, labels, features, fewest=fewest)
 
@@ -35,7 +35,7 @@ class Frames:
         return SeriesTrainer(job, device, padded)
 
 
-WAY = Frames()
+MODE = OnSeries()
 
 
 class SeriesTrainer(ReplicaTrainer):
@@ -108,6 +108,7 @@ class SeriesTrainer(ReplicaTrainer):
 
     def _training_video(self, item: str) -> Video:
         job = self.job
+        # the stream keeps the name that this module had: another name is another seed, and so other numbers
         number = seeds.derive(job.replica.stream(job.run, "frames"), item)
         return _video(
             job.data, item, job.replica.target, distribution=job.distribution, fold=job.replica.fold, number=number
