@@ -1,4 +1,4 @@
-"""Trains all replicas of the runs of a pack."""
+"""Trains all replicas of the runs of a batch."""
 
 from pathlib import Path
 
