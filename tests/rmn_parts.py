@@ -12,9 +12,10 @@ from utopia.models._bank import Bank
 from utopia.models._clips import ClipGrid
 from utopia.models._dropout import frame_keys, pass_keys
 from utopia.models._learner import Lessons, MakeUpdate, Objective
+from utopia.models._memory_network import MemoryNetwork, Passed
 from utopia.models._soft_learner import SoftLearner, Transitions
 from utopia.models._soft_memory import SoftMemoryNetwork
-from utopia.models.rmn import Config, MemoryNetwork, Passed, build
+from utopia.models.rmn import Config, build
 
 SMALL = {"d_model": 8, "units": 4, "rows": 3, "clip_s": 4, "writer_hidden": 6, "critic_hidden": 6, "head_hidden": 6}
 SOFT = {"start", "hard_write", "write_every", "discount", "tau", "reward", "exploration", "exploration_end"}

@@ -11,7 +11,8 @@ from rmn_parts import SMALL, features_of, make, parameters, passed_of, video
 
 from utopia.config import registry
 from utopia.models._bank import NONE
-from utopia.models.rmn import Config, MemoryNetwork, build
+from utopia.models._memory_network import MemoryNetwork
+from utopia.models.rmn import Config, build
 
 
 def held(model: MemoryNetwork, frames: int) -> list[list[int]]:
@@ -172,7 +173,7 @@ def _packed(frames: int):  # type: ignore[no-untyped-def]
 
 def test_the_earlier_reading_is_selected_by_one_name() -> None:
     soft = build(Config.model_validate({**SMALL, "reading": "soft"}), 5, "tanh")
-    assert type(soft).__name__ == "SoftMemoryNetwork" and not isinstance(soft, MemoryNetwork)
+    assert type(soft).__name__ == "SoftRmn" and not isinstance(soft, MemoryNetwork)
 
 
 def test_a_policy_that_has_learnt_nothing_neither_always_writes_nor_never() -> None:

@@ -26,7 +26,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -36,9 +35,7 @@ from utopia.models._bank import NONE, RowScore, gumbel, rows_of, shares
 from utopia.models._clips import ClipGrid
 from utopia.models._dropout import uniform
 from utopia.models._learner import Lessons, MakeUpdate
-
-if TYPE_CHECKING:
-    from utopia.models.rmn import MemoryNetwork, Passed
+from utopia.models._memory_network import MemoryNetwork, Passed
 
 
 @dataclass(frozen=True)

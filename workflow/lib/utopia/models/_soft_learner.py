@@ -20,7 +20,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +27,10 @@ from torch.nn import functional
 
 from utopia.models._clips import ClipGrid
 from utopia.models._learner import Lessons, MakeUpdate
+from utopia.models._soft_memory import Memories, SoftMemoryNetwork
 
 Objective = Callable[[Tensor, Tensor, slice], Tensor]
 """Loss of some consecutive frames of a video: predictions y_R, features f_Rd, which frames."""
-
-if TYPE_CHECKING:
-    from utopia.models._soft_memory import Memories, SoftMemoryNetwork
 
 
 @dataclass(frozen=True)

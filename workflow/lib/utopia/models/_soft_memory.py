@@ -21,20 +21,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from utopia.config.memory import MemorySettings
 from utopia.models._clips import ClipEncoder, clip_lengths
 from utopia.models._common import Activation, Regressor, activate
 from utopia.models._layout import Layout, Packed
-from utopia.models._learner import Learner, MakeUpdate
-from utopia.models._soft_learner import SoftLearner
-
-if TYPE_CHECKING:
-    from utopia.models.rmn import Config
 
 
 class Reader(nn.Module):
@@ -54,7 +49,7 @@ class Reader(nn.Module):
 class Writer(nn.Module):
     """The policy: how strongly each row is overwritten with a candidate; and the write itself."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MemorySettings) -> None:
         super().__init__()
         d = config.d_model
         self.hard = config.soft.hard_write
@@ -90,7 +85,7 @@ class Writer(nn.Module):
 class Critic(nn.Module):
     """The value Q of an action: from the mean row after the write, the clip feature and the gates."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MemorySettings) -> None:
         super().__init__()
         width, hidden = 2 * config.d_model + config.rows + 1, config.critic_hidden
         self.value = nn.Sequential(
@@ -121,7 +116,7 @@ class Memories:
 class SoftMemoryNetwork(Regressor):
     """The network; see the module."""
 
-    def __init__(self, config: Config, d_in: int, activation: Activation, clip: int) -> None:
+    def __init__(self, config: MemorySettings, d_in: int, activation: Activation, clip: int) -> None:
         super().__init__()
         d = config.d_model
         self.config, self.activation, self.clip = config, activation, clip
@@ -184,7 +179,3 @@ class SoftMemoryNetwork(Regressor):
             gates.append(gate_1G[0])
             memories.append(m_1Nd[0])
         return Memories(torch.stack(memories), torch.stack(gates))
-
-    def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
-        """See `utopia.models._learner.Learns`."""
-        return SoftLearner(self, make_update, generator)
