@@ -142,3 +142,12 @@ def test_what_cannot_be_wrapped_is_let_through() -> None:
     wide = "word " * 30
     assert long_lines(wide) == [1] and long_lines(f"| {wide} |") == [] and long_lines(f"```\n{wide}\n```") == []
     assert long_lines(f"[a](https://example.org/{'x' * 120})") == []
+
+
+def test_the_glossary_defines_each_word_once_and_only_words_that_are_used() -> None:
+    rows = re.findall(r"^\| ([a-z][^|]*?) \| [^|]+ \|$", (REPOSITORY / "docs/glossary.md").read_text(), re.MULTILINE)
+    words = [word for row in rows for word in row.split(", ") if row != "word"]
+    assert len(words) > 40 and len(words) == len(set(words))
+    pages = [name for name in written_for_people() if name != "docs/glossary.md"]
+    written = "\n".join((REPOSITORY / name).read_text(encoding="utf-8").lower().replace("_", " ") for name in pages)
+    assert [word for word in words if not re.search(rf"\b{word}", sentences(written))] == []
