@@ -73,7 +73,7 @@ BUGS = (
     ),
     Bug(
         "predictions are judged by the training label",
-        "evaluation/judged.py",
+        "evaluation/evaluated_item.py",
         "label = labels.evaluation(item, target)",
         "label = labels.label(item, target)",
     ),

@@ -8,7 +8,7 @@ import torch
 
 from utopia.config import registry
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.losses._common import Batch, Loss
 from utopia.training.chunks import give_labels
 
@@ -21,8 +21,8 @@ def load(name: str) -> Loss:
     return loss
 
 
-def series(label_T: np.ndarray) -> Series:
-    return describe_series(label_T, SUMMARY, 10)
+def series(label_T: np.ndarray) -> ItemDistribution:
+    return describe_item(label_T, SUMMARY, 10)
 
 
 @pytest.fixture(params=registry.names("losses"))
@@ -36,7 +36,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("resampled", [False, True])
 def test_weights_are_finite_not_negative_and_have_mean_one(name: str, label_T: np.ndarray, resampled: bool) -> None:
     video = series(label_T)
-    need_b = video.need.astype(float)
+    need_b = video.samples_needed.astype(float)
     (weights,) = give_labels(load(name).weights, [label_T])([video], [need_b] if resampled else None)
     assert weights.frame_T.shape == label_T.shape and weights.new_b.shape == (10,)
     for part in (weights.frame_T, weights.new_b):

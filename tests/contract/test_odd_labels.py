@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from utopia.config import registry
 from utopia.config.study import Distribution
-from utopia.distribution.series import describe_series
+from utopia.distribution.item import describe_item
 from utopia.errors import ComputeError
 from utopia.models._common import Regressor
 from utopia.models._layout import Layout
@@ -82,7 +82,7 @@ def test_a_training_pass_gives_numbers(
             f"v{number}",
             torch.ones(len(label_T), D_IN) if still else torch.randn(len(label_T), D_IN),
             torch.as_tensor(label_T, dtype=torch.float32),
-            describe_series(label_T, chosen, window),
+            describe_item(label_T, chosen, window),
             number,
         )
         for number, label_T in enumerate(labels)
@@ -112,5 +112,5 @@ def test_a_label_outside_its_range_is_refused_by_frame(
     broken = label_T.astype(np.float64)
     broken[frame] = bad
     with pytest.raises(ComputeError, match=rf"at frame {frame} \(1 such\)") as caught:
-        describe_series(broken, chosen, 10, where="summe/video_1")
+        describe_item(broken, chosen, 10, where="summe/video_1")
     assert "summe/video_1" in str(caught.value) and "what to do" in str(caught.value)

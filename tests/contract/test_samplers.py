@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from utopia.config import registry
 from utopia.config.study import Distribution
-from utopia.distribution.series import describe_series
+from utopia.distribution.item import describe_item
 from utopia.samplers._common import Samples, Settles
 from utopia.training.chunks import give_labels
 
@@ -29,7 +29,7 @@ tracks = st.lists(
 def draw(name: str, labels: list[np.ndarray], feature_Rd: torch.Tensor, seed: int) -> tuple[Samples, list[np.ndarray]]:
     module = registry.load("samplers", name)
     config = module.Config()
-    videos = [describe_series(label_T, SUMMARY, getattr(config, "window", 10)) for label_T in labels]
+    videos = [describe_item(label_T, SUMMARY, getattr(config, "window", 10)) for label_T in labels]
     target_R = torch.tensor(np.concatenate(labels), dtype=torch.float32)
     sampler = give_labels(module.build, labels)(config, videos, target_R, CPU)
     if isinstance(sampler, Settles):

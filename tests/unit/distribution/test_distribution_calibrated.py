@@ -15,9 +15,9 @@ from utopia.config.study import Distribution
 from utopia.distribution.approximate import approximate_distribution
 from utopia.distribution.calibrated import calibrate, reliability, smooth, vote_noise
 from utopia.distribution.histogram import bin_index, bin_total, count_bins
+from utopia.distribution.item import describe_item, read_item
 from utopia.distribution.kernel import taps
 from utopia.distribution.oracle import held_out_counts
-from utopia.distribution.series import describe_series, read_series
 from utopia.distribution.weights import combined_weights, cwl_weights
 from utopia.errors import ComputeError, InputError
 
@@ -159,7 +159,7 @@ def test_annotators_who_agree_leave_the_sampling_noise_only() -> None:
 def test_annotators_who_share_nothing_do_not_collapse_the_distribution() -> None:
     votes = np.random.default_rng(14).uniform(0, 1, (3, 500))
     label_T = votes.mean(axis=0)
-    found = describe_series(label_T, TEN, 10, utopia_b=calibrate(label_T, votes, TEN))
+    found = describe_item(label_T, TEN, 10, utopia_b=calibrate(label_T, votes, TEN))
     assert np.isfinite(found.weight).all()
     assert found.weight.mean() == pytest.approx(1)
     assert found.utopia_count.max() < 500
@@ -244,7 +244,7 @@ def test_the_job_uses_the_votes_behind_the_label_or_the_others(labels: Path, sco
             calibrate(label_T, votes[:3], TEN) if estimator == "calibrated" else histogram(votes[3:].mean(axis=0), TEN)
         )
     for item in ("a", "b"):
-        found = read_series(file, item, "x", "1")
+        found = read_item(file, item, "x", "1")
         whole = expected["a"] + expected["b"] if scope == "train_set" else expected[item]
         assert found.utopia_count == pytest.approx(whole)
         ratio = found.utopia_count / np.where(found.count > 0, found.count, np.inf)

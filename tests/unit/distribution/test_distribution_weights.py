@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import describe_series
+from utopia.distribution.item import describe_item
 from utopia.distribution.weights import combined_weights, cwl_weights, ratio
 
 SUMMARY = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)
@@ -21,16 +21,16 @@ series = st.one_of(
 @given(series, st.sampled_from(["zero", "reflect", "renormalise"]), st.sampled_from(["sum_one", "raw_density"]))
 def test_weights_have_mean_one(label_T: np.ndarray, boundary: str, kernel: str) -> None:
     settings = SUMMARY.model_copy(update={"boundary": boundary, "kernel": kernel})
-    weight_T = describe_series(label_T, settings, 10).weight
+    weight_T = describe_item(label_T, settings, 10).weight
     assert weight_T.mean() == pytest.approx(1)
     assert (weight_T > 0).all()
 
 
 @given(series)
 def test_an_identity_kernel_weighs_every_frame_alike(label_T: np.ndarray) -> None:
-    found = describe_series(label_T, SUMMARY.model_copy(update={"sigma": 1e-9}), 10)
+    found = describe_item(label_T, SUMMARY.model_copy(update={"sigma": 1e-9}), 10)
     assert found.weight == pytest.approx(np.ones(len(label_T)))
-    assert not found.need.any()
+    assert not found.samples_needed.any()
 
 
 def test_eq_7_by_hand() -> None:
@@ -42,11 +42,11 @@ def test_eq_7_by_hand() -> None:
 
 @given(series, st.sampled_from(["capped", "post_count", "eq7_all"]))
 def test_combined_weights_have_mean_one_over_frames_and_new_samples(label_T: np.ndarray, rule: str) -> None:
-    found = describe_series(label_T, SUMMARY, 10)
-    need_b = found.need.astype(float)
+    found = describe_item(label_T, SUMMARY, 10)
+    need_b = found.samples_needed.astype(float)
     frame_b, new_b = combined_weights(found.count, found.utopia_count, need_b, rule)  # type: ignore[arg-type]
-    total = frame_b[found.bin].sum() + found.need @ new_b
-    assert total == pytest.approx(len(label_T) + found.need.sum())
+    total = frame_b[found.bin].sum() + found.samples_needed @ new_b
+    assert total == pytest.approx(len(label_T) + found.samples_needed.sum())
 
 
 def test_combined_rules_by_hand() -> None:

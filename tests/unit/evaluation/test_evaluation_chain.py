@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utopia.evaluation.judged import Judged, item_metrics, replica_metrics
+from utopia.evaluation.evaluated_item import EvaluatedItem, item_metrics, replica_metrics
 from utopia.labels.read import Shots
 
 
@@ -57,7 +57,7 @@ def test_f_scores_of_a_split(seed: int, over: str, videos: int) -> None:
         users = rng.integers(0, 2, (int(rng.integers(1, 5)), frames))
         scores = rng.integers(0, 65, len(picks)) / 64  # their sums are exact: shots with equal means are equal
         shots = Shots(change_points=np.array(cuts), user_summary=users, n_frames=frames, picks=np.array(picks))
-        items.append(Judged("summary", scores, consensus=scores, shots=shots, over=over))  # type: ignore[arg-type]
+        items.append(EvaluatedItem("summary", scores, consensus=scores, shots=shots, over=over))  # type: ignore[arg-type]
         predictions.append(scores)
         # a shot's mean is that of the frames that are there
         within = [(a, min(b, frames - 1)) for a, b in cuts]

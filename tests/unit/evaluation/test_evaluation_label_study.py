@@ -74,7 +74,7 @@ def test_measures_are_those_of_scipy() -> None:
 def test_everything_of_a_video_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One video, k = 3: labels, others, histograms, kernel density and means over draws, all written out."""
     votes = planted(7, 50, 3)
-    seen: list[label_study.Series] = []
+    seen: list[label_study.VotedItem] = []
     usable = label_study._usable
     monkeypatch.setattr(label_study, "_usable", lambda *args: (seen.extend(usable(*args)[0]) or list(seen), {}))
     found = studied(tmp_path, {"v": votes})

@@ -11,7 +11,7 @@ import pytest
 
 from utopia import arrays
 from utopia.evaluation.references import evaluate_reference
-from utopia.tables.results import measure
+from utopia.tables.results import over_repeats, repeat_means
 
 pytestmark = pytest.mark.shared
 
@@ -63,7 +63,7 @@ def test_random_and_human_on_summe(
     evaluate_reference(
         reference=reference, labels=summe / f"{folds}.safetensors", run=run | {"random_draws": 30}, output=output
     )  # type: ignore[arg-type]
-    found = measure([output], "importance", "f_score")
+    found = over_repeats(repeat_means([output], "importance", "f_score"))
     assert found.value == pytest.approx(expected, abs=tolerance)
     assert found.n == (3 if reference == "random" else 1)
     assert (found.std is None) == (reference == "human")
@@ -95,6 +95,9 @@ def test_people_agree_half_as_well_with_one_another_as_with_their_mean(shared_da
     arrays.save(tmp_path / "labels.safetensors", contents, facts)
     run = RUN | {"id": "tvsum.reference.human", "low": 1.0, "high": 5.0}
     evaluate_reference(reference="human", labels=tmp_path / "labels.safetensors", run=run, output=tmp_path / "m.csv")
-    found = {name: measure([tmp_path / "m.csv"], "importance", name).value for name in ("spearman_users", "spearman")}
+    found = {
+        name: over_repeats(repeat_means([tmp_path / "m.csv"], "importance", name)).value
+        for name in ("spearman_users", "spearman")
+    }
     assert found["spearman_users"] == pytest.approx(0.204, abs=0.0005)
     assert found["spearman"] == pytest.approx(0.396, abs=0.0005)

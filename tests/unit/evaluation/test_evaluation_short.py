@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from utopia.errors import ComputeError
 from utopia.evaluation import metrics, summary
-from utopia.evaluation.judged import Judged, item_metrics, replica_metrics
+from utopia.evaluation.evaluated_item import EvaluatedItem, item_metrics, replica_metrics
 from utopia.labels.read import Shots
 
 pairs = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1, max_size=4)
@@ -33,7 +33,7 @@ def test_correlations_of_few_points(found: list[tuple[float, float]]) -> None:
 @given(st.lists(pairs, min_size=1, max_size=4))
 def test_a_replica_of_short_series(series: list[list[tuple[float, float]]]) -> None:
     columns = [np.array(found).T for found in series]
-    items = [Judged("affect", y) for _, y in columns]
+    items = [EvaluatedItem("affect", y) for _, y in columns]
     values = [item_metrics(item, p) for item, (p, _) in zip(items, columns, strict=True)]
     found = replica_metrics(items, [p for p, _ in columns], values)
     assert set(found) == {"mse", "mse_item", "rmse", "rmse_item", "pcc", "pcc_pooled"}
@@ -52,7 +52,7 @@ def test_a_summary_of_a_short_video(frames: int, shots: int, users: int, data: s
     scores = np.array(data.draw(st.lists(st.floats(0, 1), min_size=len(picks), max_size=len(picks))))
     vote = st.lists(st.booleans(), min_size=frames, max_size=frames)
     votes = data.draw(st.lists(vote, min_size=users, max_size=users))
-    item = Judged("summary", scores, consensus=scores, shots=Shots(cuts, np.array(votes), frames, picks))
+    item = EvaluatedItem("summary", scores, consensus=scores, shots=Shots(cuts, np.array(votes), frames, picks))
     found = item_metrics(item, scores)
     assert 0 <= found["f_score"] <= 100
     fits = min(b - a + 1 for a, b in cuts) <= int(0.15 * frames)

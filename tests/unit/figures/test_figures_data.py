@@ -69,7 +69,7 @@ def test_the_slice_is_chosen_by_its_rule(tiny: Callable[..., Path]) -> None:
     folder = tiny({"a": [value for length, value in runs for _ in range(length)], "test": [0.5]})
     made = inputs(folder, "y")
     series = made.series("a")
-    assert series.need[1] > 0 and series.need[0] == 0
+    assert series.samples_needed[1] > 0 and series.samples_needed[0] == 0
     chosen = choose_example(made)
     assert (chosen.video, chosen.label) == ("a", 1)
     window = window_of(series, chosen.slice)
@@ -102,7 +102,7 @@ def test_the_label_asked_for_or_the_nearest_that_needs_samples(tiny: Callable[..
     runs = [(9, 0.15), (2, 0.25), (9, 0.35), (12, 0.65), (2, 0.75), (12, 0.85)]
     folder = tiny({"a": [value for length, value in runs for _ in range(length)], "test": [0.5]})
     made = inputs(folder, "y")
-    assert set(np.flatnonzero(made.series("a").need)) >= {2, 7}
+    assert set(np.flatnonzero(made.series("a").samples_needed)) >= {2, 7}
     assert choose_example(made).label == 7
     for asked, shown in ((0.25, 2), (0.0, 2), (0.79, 7), (1.0, 7)):
         spec = {"id": "f", "draw": "x", "target": "y", "options": {"label": asked}}

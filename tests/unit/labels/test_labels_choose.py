@@ -10,7 +10,7 @@ import pytest
 
 from utopia import arrays
 from utopia.distribution.approximate import approximate_distribution
-from utopia.evaluation.judged import judged
+from utopia.evaluation.evaluated_item import read_evaluated_item
 from utopia.evaluation.metrics_csv import is_hole, read
 from utopia.evaluation.references import evaluate_reference
 from utopia.labels.choose import choose_annotators
@@ -101,7 +101,7 @@ def test_summaries_and_votes_that_judge_are_those_of_the_judges(tmp_path: Path) 
     arrays.save(path, {name: old[name] for name in old} | more, old.meta)
     found = chosen(tmp_path, path, annotators=2, judges=2)
     judges = found.meta["judges"]["a"]
-    own = judged(found, "y", "a", "zero")
+    own = read_evaluated_item(found, "y", "a", "zero")
     assert own.shots is not None and own.votes is not None and own.consensus is not None
     np.testing.assert_array_equal(own.shots.user_summary, summaries[judges])
     np.testing.assert_array_equal(own.votes, votes_AT[judges])

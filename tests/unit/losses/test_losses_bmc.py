@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import describe_series
+from utopia.distribution.item import describe_item
 from utopia.errors import ConfigError
 from utopia.losses import bmc
 from utopia.losses._common import Batch
@@ -80,7 +80,7 @@ def test_gradient_of_predictions() -> None:
 
 def test_noise_starts_at_the_deviation_of_the_labels() -> None:
     labels = [np.array([0.1, 0.5]), np.array([0.9])]
-    videos = [describe_series(label_T, TEN, 10) for label_T in labels]
+    videos = [describe_item(label_T, TEN, 10) for label_T in labels]
     loss = bmc.build(bmc.Config())
     weights = loss.weights(videos, None, labels)  # type: ignore[call-arg]
     assert [one.frame_T.tolist() for one in weights] == [[1, 1], [1]]
@@ -92,7 +92,7 @@ def test_noise_starts_at_the_deviation_of_the_labels() -> None:
 
 def test_equal_labels_start_at_one() -> None:
     loss = bmc.build(bmc.Config())
-    loss.weights([describe_series(np.full(4, 0.3), TEN, 10)], None, [np.full(4, 0.3)])  # type: ignore[call-arg]
+    loss.weights([describe_item(np.full(4, 0.3), TEN, 10)], None, [np.full(4, 0.3)])  # type: ignore[call-arg]
     assert next(loss.parameters()).item() == 1
 
 

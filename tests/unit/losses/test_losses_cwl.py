@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.losses import cwl, mse
 from utopia.losses._common import Batch
 
@@ -29,8 +29,8 @@ def batch(prediction: list[float], target: list[float], weight: list[float]) -> 
     )
 
 
-def series(label_T: np.ndarray) -> Series:
-    return describe_series(label_T, SUMMARY, 10)
+def series(label_T: np.ndarray) -> ItemDistribution:
+    return describe_item(label_T, SUMMARY, 10)
 
 
 @pytest.mark.parametrize("loss", [mse.build(mse.Config()), cwl.build(cwl.Config())])
@@ -61,7 +61,7 @@ def test_cwl_weighs_by_eq_7_without_a_sampler(label_T: np.ndarray) -> None:
 @given(labels)
 def test_with_tns_frames_are_only_toned_down(label_T: np.ndarray) -> None:
     video = series(label_T)
-    need = video.need.astype(float)
+    need = video.samples_needed.astype(float)
     (raw,) = cwl.build(cwl.Config(renormalise=False)).weights([video], [need])
     assert (raw.frame_T <= 1).all() and (raw.new_b == 1).all()
     (weights,) = cwl.build(cwl.Config()).weights([video], [need])
@@ -70,7 +70,7 @@ def test_with_tns_frames_are_only_toned_down(label_T: np.ndarray) -> None:
 
 def test_a_plain_loss_weighs_new_samples_as_frames() -> None:
     video = series(np.array([0.1, 0.5, 0.55]))
-    (weights,) = mse.build(mse.Config()).weights([video], [video.need.astype(float)])
+    (weights,) = mse.build(mse.Config()).weights([video], [video.samples_needed.astype(float)])
     assert set(weights.frame_T) == set(weights.new_b) == {1.0}
 
 
@@ -78,11 +78,11 @@ def test_pooled_statistics_give_weights_with_mean_one_over_the_training_set() ->
     rng = np.random.default_rng(0)
     tracks = [rng.beta(2, 5, size=60), rng.beta(5, 2, size=90)]
     pooled = sum(series(label_T).count for label_T in tracks)
-    videos = [describe_series(label_T, SUMMARY, 10, pooled_b=pooled) for label_T in tracks]
+    videos = [describe_item(label_T, SUMMARY, 10, pooled_b=pooled) for label_T in tracks]
     weights = cwl.build(cwl.Config()).weights(videos, None)
     assert np.concatenate([one.frame_T for one in weights]).mean() == pytest.approx(1)
     assert weights[0].frame_T.mean() != pytest.approx(1, abs=1e-3)
-    needs = [video.need.astype(float) for video in videos]
+    needs = [video.samples_needed.astype(float) for video in videos]
     combined = cwl.build(cwl.Config()).weights(videos, needs)
     total = sum(one.frame_T.sum() + need @ one.new_b for one, need in zip(combined, needs, strict=True))
     assert total == pytest.approx(150 + sum(need.sum() for need in needs), rel=0.03)  # up to rounding of needs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.errors import ConfigError
 from utopia.losses import dense_loss, inv, lds
 from utopia.losses._common import Batch, Loss
@@ -28,8 +28,8 @@ label_lists = st.one_of(
 train_sets = st.lists(label_lists.map(np.array), min_size=1, max_size=4)
 
 
-def described(*labels: Any) -> list[Series]:
-    return [describe_series(np.asarray(label, dtype=np.float64), TEN, 10) for label in labels]
+def described(*labels: Any) -> list[ItemDistribution]:
+    return [describe_item(np.asarray(label, dtype=np.float64), TEN, 10) for label in labels]
 
 
 def test_inverse_frequency_by_hand() -> None:
@@ -129,7 +129,7 @@ def test_utopia_window_refuses_what_it_cannot_mean() -> None:
     loss, videos = lds.build(lds.Config(window="utopia", scope="per_video")), described([0.1, 0.2, 0.2])
     with pytest.raises(ConfigError, match="sampler"):
         loss.weights(videos, [np.zeros(10)])
-    pooled = describe_series(np.array([0.1, 0.2]), TEN, 10, pooled_b=np.full(10, 4.0))
+    pooled = describe_item(np.array([0.1, 0.2]), TEN, 10, pooled_b=np.full(10, 4.0))
     with pytest.raises(ConfigError, match="per video"):
         loss.weights([pooled], None)
     (found,) = lds.build(lds.Config(window="utopia")).weights([pooled], None)
@@ -230,7 +230,7 @@ LOSSES: list[Loss] = [
 def test_mean_weight_is_one(labels: list[np.ndarray], loss: Loss, sampled: bool) -> None:
     """Whatever the labels: one frame, all alike, all in one bin; over the pool's frames and new samples."""
     videos = described(*labels)
-    needs = [video.need.astype(np.float64) for video in videos] if sampled else None
+    needs = [video.samples_needed.astype(np.float64) for video in videos] if sampled else None
     found = loss.weights(videos, needs)
     assert all(np.isfinite(one.frame_T).all() and (one.frame_T >= 0).all() for one in found)
     assert all(np.isfinite(one.new_b).all() for one in found)
@@ -265,7 +265,7 @@ def test_lds_smooths_over_bins_not_over_label_units(bins: int) -> None:
     """The window is `ks` bins wide whatever a bin is worth: on [0, 1] it covers .5 with 10 bins and .05 with 100."""
     setting = Distribution(bins=bins, low=0.0, high=1.0, delta=3 / bins, sigma=1 / bins)
     label_T = np.array([0.0, 0.0, 0.0, 2 / bins, 3 / bins, 0.8]) + 0.5 / bins  # in the middle of bins 0, 2, 3 and .8
-    (weights,) = lds.build(lds.Config()).weights([describe_series(label_T, setting, 10)], None)
+    (weights,) = lds.build(lds.Config()).weights([describe_item(label_T, setting, 10)], None)
     near, far = 0.9458, 0.8583  # one and two bins from the middle of the window
     density = np.array([3 + far, 3 + far, 3 + far, 1 + 3 * far + near, 1 + near, 1])
     expected = 1 / density

@@ -11,7 +11,7 @@ from rmn_parts import collected, descent, make_soft, mean_square, nothing, video
 from torch import Tensor, nn
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import describe_series
+from utopia.distribution.item import describe_item
 from utopia.losses import cwl
 from utopia.losses._common import Batch
 from utopia.models._clips import clip_lengths
@@ -219,7 +219,7 @@ def test_cwl_weights_enter_the_supervised_loss_and_not_the_reward(monkeypatch: p
     x, y = video(40)
     label = (0.2 + 0.6 * y.numpy() ** 3).astype(np.float64)
     target = torch.from_numpy(label)
-    series = describe_series(label, Distribution(bins=10, low=0, high=1, delta=0.3, sigma=0.1), 10)
+    series = describe_item(label, Distribution(bins=10, low=0, high=1, delta=0.3, sigma=0.1), 10)
     loss = cwl.build(cwl.Config())
     weight = torch.from_numpy(loss.weights([series], None)[0].frame_T)
     assert weight.std() > 0.05

@@ -11,7 +11,7 @@ import pytest
 
 from utopia.evaluation.verdict import judge_family
 from utopia.report.ancestry import ranges
-from utopia.report.cells import judged_together
+from utopia.report.cells import adjusted_verdicts
 from utopia.report.data import gather
 from utopia.report.page import html
 from utopia.tables.cells import Cell
@@ -24,8 +24,8 @@ def test_differences_of_all_tables_are_judged_together(tmp_path: Path, monkeypat
                     difference_p=p, difference_verdict=text) for n, (p, text) in enumerate(given)]
         for name, given in {"a": [(0.001, "better"), (0.03, "worse")], "b": [(0.04, "better"), (None, "")]}.items()
     }  # fmt: skip
-    judged, family = judged_together(tables)
-    assert [cell.difference_verdict for own in judged.values() for cell in own] == [
+    cells, family = adjusted_verdicts(tables)
+    assert [cell.difference_verdict for own in cells.values() for cell in own] == [
         "better", "worse only by itself", "better only by itself", ""
     ]  # fmt: skip
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.errors import ConfigError
 from utopia.samplers import rebagg, smoter
 from utopia.samplers._relevance import HIGH, LOW, NORMAL, Population, Relevance
@@ -32,8 +32,8 @@ label_lists = st.one_of(
 train_sets = st.lists(label_lists.map(np.array), min_size=1, max_size=3)
 
 
-def chunk_of(labels: Sequence[np.ndarray], seed: int = 0) -> tuple[list[Series], Tensor, Tensor]:
-    videos = [describe_series(label_T, TEN, 10) for label_T in labels]
+def chunk_of(labels: Sequence[np.ndarray], seed: int = 0) -> tuple[list[ItemDistribution], Tensor, Tensor]:
+    videos = [describe_item(label_T, TEN, 10) for label_T in labels]
     target_R = torch.as_tensor(np.concatenate(labels))
     return videos, target_R, torch.randn(len(target_R), D, generator=generator(seed))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.errors import ConfigError
 from utopia.samplers import c_mixup, smogn
 from utopia.samplers._neighbours import draw_neighbour, exact_distances, pair, quick_distances, spread
@@ -34,15 +34,15 @@ train_sets = st.lists(label_lists.map(np.array), min_size=1, max_size=3)
 SHORT = np.array([0.45] * 30 + [0.50, 0.52, 0.55, 0.58] + [0.65] * 30)
 
 
-def chunk_of(labels: Sequence[np.ndarray], seed: int = 0) -> tuple[list[Series], Tensor, Tensor]:
+def chunk_of(labels: Sequence[np.ndarray], seed: int = 0) -> tuple[list[ItemDistribution], Tensor, Tensor]:
     """Distributions, labels and features of a chunk."""
-    videos = [describe_series(label_T, TEN, 10) for label_T in labels]
+    videos = [describe_item(label_T, TEN, 10) for label_T in labels]
     target_R = torch.as_tensor(np.concatenate(labels), dtype=torch.float32)
     features = torch.randn(len(target_R), D, generator=torch.Generator().manual_seed(seed))
     return videos, target_R, features
 
 
-def built(component: Any, videos: Sequence[Series], target_R: Tensor, **config: Any) -> Any:
+def built(component: Any, videos: Sequence[ItemDistribution], target_R: Tensor, **config: Any) -> Any:
     """A sampler with these settings, on labels of the range [0, 1]."""
     given = {"span": 1.0} if component is c_mixup else {}
     return component.build(component.Config(**config), videos, target_R, CPU, **given)
@@ -52,7 +52,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def range_of(videos: Sequence[Series], row: int, field: str) -> tuple[int, int]:
+def range_of(videos: Sequence[ItemDistribution], row: int, field: str) -> tuple[int, int]:
     """The slice (or its window) that holds a row of the chunk, by search."""
     offset = 0
     for video in videos:
@@ -76,7 +76,7 @@ def test_bases_are_frames_of_the_short_bins_and_as_many_as_planned(labels: list[
     assert video_R[row_Q].tolist() == bases.video_Q.tolist()
     for number, video in enumerate(videos):
         made = np.bincount(bases.bin_Q[bases.video_Q == number], minlength=10)
-        assert made.tolist() == video.need.tolist() == bases.needs[number].tolist()
+        assert made.tolist() == video.samples_needed.tolist() == bases.needs[number].tolist()
     for row in row_Q.tolist():
         expected = range_of(videos, row, candidates)
         assert tuple(bases.range_R2[row].tolist()) == expected
@@ -93,7 +93,7 @@ def test_slices_start_samples_in_proportion_to_their_length() -> None:
         row_Q = bases.draw(random)
         counts += np.bincount(row_Q[bases.bin_Q == 5], minlength=len(label_T))
     drawn = counts.sum()
-    assert drawn == 400 * videos[0].need[5]
+    assert drawn == 400 * videos[0].samples_needed[5]
     assert counts[[30, 61, 62, 63]] / drawn == pytest.approx(np.full(4, 0.25), abs=5 * math.sqrt(0.1875 / drawn))
 
 
@@ -256,7 +256,7 @@ def test_smogn_samples_lie_between_frames_of_a_slice_of_their_bin_or_near_one(
     sampler = smogn.build(smogn.Config(pert=1e-6), videos, target_R, CPU)
     new = sampler.draw(features, generator(seed))
     assert new.feature_Qd.shape == (len(new.bin_Q), D) and new.feature_Qd.isfinite().all()
-    assert np.bincount(new.video_Q, minlength=len(videos)).tolist() == [int(one.need.sum()) for one in videos]
+    assert np.bincount(new.video_Q, minlength=len(videos)).tolist() == [int(one.samples_needed.sum()) for one in videos]
     bin_R = torch.as_tensor(np.concatenate([video.bin for video in videos]))
     video_R = torch.repeat_interleave(torch.arange(len(videos)), torch.tensor([len(label_T) for label_T in labels]))
     for f, y, k, v in zip(new.feature_Qd, new.target_Q, new.bin_Q, new.video_Q, strict=True):
@@ -277,7 +277,7 @@ def test_gradients_are_kept_out_unless_asked_for(component: Any) -> None:
     assert features.grad is not None
     # a new sample is a weighted mean of two frames, or one frame and noise: its gradient adds up to one
     assert features.grad.sum().item() == pytest.approx(D * len(new.bin_Q), rel=1e-5)
-    assert not features.grad[:30].any() or videos[0].need[4] > 0
+    assert not features.grad[:30].any() or videos[0].samples_needed[4] > 0
 
 
 @pytest.mark.parametrize("component", [smogn, c_mixup])
@@ -327,7 +327,7 @@ def test_partners_follow_the_kernel(h: float, span: float) -> None:
     probability = kernel / kernel.sum(axis=1, keepdims=True) / 4
     expected = np.triu(probability + probability.T - np.diag(np.diag(probability)))
     drawn = counts.sum()
-    assert drawn == 1500 * videos[0].need[5]
+    assert drawn == 1500 * videos[0].samples_needed[5]
     found = counts / drawn
     assert (np.abs(found - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn) + 1e-9).all()
 

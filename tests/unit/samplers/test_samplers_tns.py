@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from utopia.config.study import Distribution
 from utopia.distribution.histogram import bin_index
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.samplers import tns
 from utopia.samplers._common import Samples
 
@@ -24,23 +24,23 @@ labels = st.lists(st.integers(0, 20).map(lambda v: v / 20), min_size=1, max_size
 def draw(
     config: tns.Config, tracks: list[np.ndarray], feature_Rd: torch.Tensor, seed: int = 0, window: int = 10
 ) -> Samples:
-    videos = [describe_series(label_T, SUMMARY, window) for label_T in tracks]
+    videos = [describe_item(label_T, SUMMARY, window) for label_T in tracks]
     target = torch.tensor(np.concatenate(tracks), dtype=torch.float32)
     return tns.build(config, videos, target, CPU).draw(feature_Rd, torch.Generator().manual_seed(seed))
 
 
-def one_short_bin(need: int) -> tuple[np.ndarray, Series]:
+def one_short_bin(need: int) -> tuple[np.ndarray, ItemDistribution]:
     """Twenty frames; bin 3 holds two slices, frames 4 to 9 and 14 to 15, and lacks `need` samples."""
     label_T = np.full(20, 0.5)
     label_T[4:10] = [0.31, 0.32, 0.33, 0.34, 0.35, 0.36]
     label_T[14:16] = [0.38, 0.39]
-    video = describe_series(label_T, SUMMARY, 10)
+    video = describe_item(label_T, SUMMARY, 10)
     utopia = video.count.copy()
     utopia[3] += need
     return label_T, replace(video, utopia_count=utopia)
 
 
-def many(need: int, seed: int, **switches: str) -> tuple[np.ndarray, Series, torch.Tensor, Samples]:
+def many(need: int, seed: int, **switches: str) -> tuple[np.ndarray, ItemDistribution, torch.Tensor, Samples]:
     label_T, video = one_short_bin(need)
     feature_Rd = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 2, 0.5, 3, 1]) + 2
     config = tns.Config.model_validate(switches)
@@ -48,7 +48,7 @@ def many(need: int, seed: int, **switches: str) -> tuple[np.ndarray, Series, tor
     return label_T, video, feature_Rd, sampler.draw(feature_Rd, torch.Generator().manual_seed(seed))
 
 
-def moments(video: Series, number: int, feature_Rd: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def moments(video: ItemDistribution, number: int, feature_Rd: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """mu and Sigma of Eq. 6, written out."""
     first, last = video.window[number]
     c = video.coefficient[number, : last - first]
@@ -60,7 +60,7 @@ def moments(video: Series, number: int, feature_Rd: torch.Tensor) -> tuple[np.nd
 def test_mean_and_covariance_are_those_of_eq_5() -> None:
     label_T, _, feature_Rd, _ = many(1, 0)
     label_T[14:16] = 0.5  # leave one slice
-    alone = describe_series(label_T, SUMMARY, 10)
+    alone = describe_item(label_T, SUMMARY, 10)
     utopia = alone.count.copy()
     utopia[3] += 200_000
     sampler = tns.build(
@@ -79,7 +79,7 @@ def test_mean_and_covariance_are_those_of_eq_5() -> None:
 def test_diagonal_and_jitter_covariance() -> None:
     label_T, _ = one_short_bin(50_000)
     label_T[14:16] = 0.5
-    alone = describe_series(label_T, SUMMARY, 10)
+    alone = describe_item(label_T, SUMMARY, 10)
     utopia = alone.count.copy()
     utopia[3] += 50_000
     alone = replace(alone, utopia_count=utopia)
@@ -127,11 +127,11 @@ def test_count_and_bin_invariants(tracks: list[np.ndarray], window: int, roundin
     config = tns.Config(window=window, rounding=rounding)  # type: ignore[arg-type]
     new = draw(config, tracks, feature_Rd, window=window)
     for number, label_T in enumerate(tracks):
-        video = describe_series(label_T, SUMMARY, window)
+        video = describe_item(label_T, SUMMARY, window)
         own = new.video_Q == number
         found = torch.bincount(new.bin_Q[own], minlength=10).numpy()
         if rounding == "half_even":
-            assert found.tolist() == video.need.tolist()
+            assert found.tolist() == video.samples_needed.tolist()
         else:
             short = np.where(video.count > 0, np.maximum(0, video.utopia_count - video.count), 0)
             assert found.tolist() == (np.floor(short) if rounding == "floor" else np.ceil(short)).tolist()
@@ -150,7 +150,7 @@ def test_a_plan_without_need_gives_nothing() -> None:
 
 def test_stochastic_rounding_is_right_on_average() -> None:
     label_T = np.array([0.15] * 5 + [0.25] * 2 + [0.35] * 5)
-    video = describe_series(label_T, SUMMARY, 10)
+    video = describe_item(label_T, SUMMARY, 10)
     short = np.where(video.count > 0, np.maximum(0, video.utopia_count - video.count), 0).sum()
     sampler = tns.build(tns.Config(rounding="stochastic"), [video], torch.tensor(label_T, dtype=torch.float32), CPU)
     generator, feature = torch.Generator().manual_seed(0), torch.randn(12, 3)

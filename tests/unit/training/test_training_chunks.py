@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from utopia.config.study import Distribution
-from utopia.distribution.series import Series, describe_series
+from utopia.distribution.item import ItemDistribution, describe_item
 from utopia.losses import cwl, mse
 from utopia.models._common import Regressor
 from utopia.models._layout import Layout
@@ -47,7 +47,7 @@ def videos(*lengths: int) -> list[Video]:
         label_T = rng.beta(2, 4, size=frames)
         x_TD = torch.from_numpy(rng.normal(size=(frames, 3)).astype(np.float32))
         target_T = torch.as_tensor(label_T, dtype=torch.float32)
-        found.append(Video(f"v{number}", x_TD, target_T, describe_series(label_T, SUMMARY, 10)))
+        found.append(Video(f"v{number}", x_TD, target_T, describe_item(label_T, SUMMARY, 10)))
     return found
 
 
@@ -97,7 +97,7 @@ def test_a_sampler_may_leave_frames_out() -> None:
     class Half:
         """Counts the first frame twice, the second not at all."""
 
-        def __init__(self, series: Sequence[Series], target_R: Tensor, device: torch.device) -> None:
+        def __init__(self, series: Sequence[ItemDistribution], target_R: Tensor, device: torch.device) -> None:
             self.needs = [np.zeros(10)]
 
         def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:

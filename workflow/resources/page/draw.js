@@ -1,8 +1,7 @@
 // One small drawing: each repeat's value, their mean with its interval in a row of its own, and what was published.
 
-function drawing(values, cell, scale) {
-  const points = values.map((value) => value * scale);
-  const named = [...points, cell.v, cell.lo, cell.hi, cell.p].filter((value) => Number.isFinite(value));
+function drawing(values, cell) {
+  const named = [...values, cell.v, cell.lo, cell.hi, cell.p].filter((value) => Number.isFinite(value));
   const low = Math.min(...named), high = Math.max(...named);
   const pad = (high - low || Math.abs(high) || 1) * 0.08;
   const x = (value) => 90 + (318 * (value - low + pad)) / (high - low + 2 * pad);
@@ -10,12 +9,12 @@ function drawing(values, cell, scale) {
   const row = (words, y, kind) => [svg("line", { class: "axis", x1: 90, x2: 416, y1: y, y2: y }), svg("text", { class: kind, x: 82, y: y + 4, "text-anchor": "end" }, words)];
   const hasInterval = cell.lo !== undefined && cell.hi !== undefined;
   const parts = [...row("repeats", 14), ...row("mean", 42, "mean-label")];
-  for (const value of points) parts.push(svg("circle", { class: "dot", cx: x(value), cy: 14, r: 4 }));
+  for (const value of values) parts.push(svg("circle", { class: "dot", cx: x(value), cy: 14, r: 4 }));
   if (hasInterval) parts.push(svg("rect", { class: "interval", x: x(cell.lo), width: Math.max(1, x(cell.hi) - x(cell.lo)), y: 35, height: 14, rx: 3 }));
   parts.push(tick(cell.v, "mean", 32, 52));
   if (cell.p !== undefined) parts.push(...row("published", 70, "printed-label"), tick(cell.p, "printed", 32, 78));
   const shown = (value) => rounded(value, cell.d);
-  const words = `${counted(points.length, "value")} from ${shown(Math.min(...points))} to ${shown(Math.max(...points))}, mean ${shown(cell.v)}` +
+  const words = `${counted(values.length, "value")} from ${shown(Math.min(...values))} to ${shown(Math.max(...values))}, mean ${shown(cell.v)}` +
     (hasInterval ? `, interval ${shown(cell.lo)} to ${shown(cell.hi)}` : "") + (cell.p === undefined ? "" : `, published ${shown(cell.p)}`);
   return svg("svg", { class: "strip", viewBox: `0 0 420 ${cell.p === undefined ? 56 : 84}`, role: "img", "aria-label": words }, ...parts);
 }

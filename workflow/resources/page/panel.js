@@ -70,7 +70,7 @@ function headOfCell(subject) {
     print,
     h("p", { class: "badge", "data-k": cell.k }, MARKS[cell.k] ? h("span", { "aria-hidden": "true" }, `${MARKS[cell.k]} `) : null,
       cell.k === "outside" || cell.k === "unclear" ? cell.ve : KIND_WORDS[cell.k], cell.vr === undefined ? null : h("span", { class: "ground" }, ` (${text(cell.vr)})`)),
-    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell, subject.scale), h("figcaption", {}, `Dots: ${unit}, each over all test items. Bar: 95 % interval of their mean, over test items and seeds: test items differ as well, so the bar may be much wider than the dots.`)) : null,
+    values.length ? h("figure", { class: "stripbox" }, drawing(values, cell), h("figcaption", {}, `Dots: ${unit}, each over all test items. Bar: 95 % interval of their mean, over test items and seeds: test items differ as well, so the bar may be much wider than the dots.`)) : null,
   ];
 }
 

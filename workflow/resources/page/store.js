@@ -50,13 +50,12 @@ function subjectOf(button) {
   const table = data.tables[t];
   const cell = table.cells[c];
   const row = table.rows[Math.floor(c / table.columns.length)];
-  const place = c % table.columns.length;
-  const column = table.columns[place];
+  const column = table.columns[c % table.columns.length];
   const runs = (cell.ru ?? []).map((n) => data.runs[n]);
   const others = (cell.ag ?? []).map((n) => data.runs[n]);
   const measured = cell.v !== undefined;
   return {
-    kind: "cell", id: `${table.id}/${row[0]}/${column[0]}`, table, cell, row, column, scale: table.scale[place], runs, runIds: runs.map((run) => run[RUN.id]),
+    kind: "cell", id: `${table.id}/${row[0]}/${column[0]}`, table, cell, row, column, runs, runIds: runs.map((run) => run[RUN.id]),
     jobSets: measured ? [table.jobs, ...runs.map((run) => run[RUN.jobs])] : [],
     inputSets: runs.map((run) => run[RUN.inputs]),
     // A difference to another row touches a number too.

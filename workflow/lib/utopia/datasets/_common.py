@@ -88,7 +88,7 @@ class LabelledItem:
     the label of infinitely many annotators was drawn from, only where it is planted.
     votes: target -> [annotators, T], in label units, so that their mean is the label of all annotators.
     shots: for the summary protocol `picks` [T], `n_frames` [1], and, where they are known, `change_points` [shots, 2]
-    (inclusive frames) and `user_summary` [users, frames] of 0/1. judged: target -> [T] bool, the labels that metrics
+    (inclusive frames) and `user_summary` [users, frames] of 0/1. counted: target -> [T] bool, the labels that metrics
     count, only where that is not all. annotators: the annotators behind the training label.
     notes: what a reader of the numbers should know.
     """
@@ -100,7 +100,7 @@ class LabelledItem:
     utopia: Mapping[str, np.ndarray] = field(default_factory=dict)
     votes: Mapping[str, np.ndarray] = field(default_factory=dict)
     shots: Mapping[str, np.ndarray] = field(default_factory=dict)
-    judged: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counted: Mapping[str, np.ndarray] = field(default_factory=dict)
     annotators: Sequence[int] = ()
     notes: Sequence[str] = ()
 

@@ -58,7 +58,7 @@ class Columns(NamedTuple):
     width: int
 
 
-class Run(NamedTuple):
+class RowRange(NamedTuple):
     """Rows of one video that stand together: half-open byte range, how many, and the first one's line."""
 
     start: int
@@ -72,7 +72,7 @@ class Index:
     """What a file holds."""
 
     columns: Columns
-    videos: dict[str, list[Run]] = field(default_factory=dict)
+    videos: dict[str, list[RowRange]] = field(default_factory=dict)
     """Id -> its runs, in the file's order; ids in order of their first row."""
     cut: bool = False
     """Whether the last line has no end."""
@@ -179,7 +179,7 @@ def _kept(place: Path, key: dict[str, int]) -> Index | None:
         if any(content[name] != value for name, value in key.items()):
             return None
         columns = Columns(**content["columns"] | {"expressions": tuple(content["columns"]["expressions"])})
-        videos = {video: [Run(*run) for run in content["videos"][video]] for video in content["order"]}
+        videos = {video: [RowRange(*run) for run in content["videos"][video]] for video in content["order"]}
         return Index(columns, videos, bool(content["cut"]))
     except (UtopiaError, LookupError, TypeError, ValueError):
         return None  # damaged: it is only a copy of what the file says, and regenerated
@@ -236,9 +236,9 @@ class _Runs:
         runs = self.index.videos.setdefault(video, [])
         if runs and self._last == video:
             before = runs[-1]
-            runs[-1] = Run(before.start, self._offset + end, before.rows + rows, before.line)
+            runs[-1] = RowRange(before.start, self._offset + end, before.rows + rows, before.line)
         else:
-            runs.append(Run(self._offset + start, self._offset + end, rows, self._line + line))
+            runs.append(RowRange(self._offset + start, self._offset + end, rows, self._line + line))
         self._last = video
 
     def _heads(self, text: bytes, starts: np.ndarray, stops: np.ndarray) -> list[tuple[int, int, str]] | None:

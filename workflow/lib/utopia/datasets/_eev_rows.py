@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utopia.datasets._eev_index import Columns, Run, fields_of
+from utopia.datasets._eev_index import Columns, RowRange, fields_of
 from utopia.errors import InputError
 
 _PAD = 16
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     lines: np.ndarray
 
 
-def read_rows(path: Path, runs: Sequence[Run], columns: Columns, wanted: Sequence[int]) -> Rows:
+def read_rows(path: Path, runs: Sequence[RowRange], columns: Columns, wanted: Sequence[int]) -> Rows:
     """Read the rows of a video.
 
     Args:
@@ -63,7 +63,7 @@ def read_rows(path: Path, runs: Sequence[Run], columns: Columns, wanted: Sequenc
     return Rows(*(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))
 
 
-def _parsed(text: bytes, run: Run, columns: Columns, wanted: Sequence[int]) -> Rows | None:
+def _parsed(text: bytes, run: RowRange, columns: Columns, wanted: Sequence[int]) -> Rows | None:
     """All rows at once; None where some line needs to be looked at by itself."""
     whole = text if text.endswith(b"\n") else text + b"\n"
     padded = bytes(_PAD) + whole + bytes(_PAD)
@@ -148,7 +148,7 @@ def _number(field: bytes) -> float:
         return float("nan")
 
 
-def _line_by_line(path: Path, text: bytes, run: Run, columns: Columns, wanted: Sequence[int]) -> Rows:
+def _line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, wanted: Sequence[int]) -> Rows:
     times, values, lines = [], [], []
     for line, raw in enumerate(text.split(b"\n"), start=run.line):
         content = raw.rstrip(b"\r")

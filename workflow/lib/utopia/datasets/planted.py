@@ -62,8 +62,8 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         where = f"{item.files['annotations']}:{item.id}/{target}"
         _common.refuse_bad_values(label_T, limits, target, lambda row, where=where: f"{where}[{row}]")  # type: ignore[misc]
     labels = {target: label_T for target, (label_T, _) in read.items()}
-    judged = {target: judged_T for target, (_, judged_T) in read.items()}
-    return LabelledItem(item.id, np.arange(len(labels[TARGETS[0]]), dtype=np.float64), labels, judged=judged)
+    counted = {target: counted_T for target, (_, counted_T) in read.items()}
+    return LabelledItem(item.id, np.arange(len(labels[TARGETS[0]]), dtype=np.float64), labels, counted=counted)
 
 
 def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:

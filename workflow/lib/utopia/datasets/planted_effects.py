@@ -73,7 +73,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         {target: vote_AT[:few].mean(axis=0) for target, vote_AT in votes.items()},
         evaluation={target: vote_AT[few:].mean(axis=0) for target, vote_AT in votes.items()},
         votes=votes,
-        judged={"cue": _DRAWN.read(item)[f"{item.id}/cue.judged"] > 0},
+        counted={"cue": _DRAWN.read(item)[f"{item.id}/cue.judged"] > 0},
         annotators=range(few),
     )
 

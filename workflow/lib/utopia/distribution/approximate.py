@@ -12,8 +12,8 @@ from utopia import arrays
 from utopia.config.study import Distribution
 from utopia.distribution.calibrated import calibrate
 from utopia.distribution.histogram import bin_index, bin_total, count_bins
+from utopia.distribution.item import describe_item, prefix
 from utopia.distribution.oracle import held_out_counts, planted_counts
-from utopia.distribution.series import describe_series, prefix
 from utopia.errors import InputError
 
 
@@ -77,9 +77,7 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
         if chosen.scope == "video":
             for item in items:
                 where = f"{labels}: {item}/{target}"
-                series = describe_series(
-                    label(item, target), chosen, window, utopia_b=utopia(item, target), where=where
-                )
+                series = describe_item(label(item, target), chosen, window, utopia_b=utopia(item, target), where=where)
                 contents.update(series.arrays(prefix(chosen.scope, item, target, "")))
             continue
         for fold in file.meta["folds"]:
@@ -90,7 +88,7 @@ def approximate_distribution(*, labels: Path, settings: dict[str, Any], window: 
             utopia_b = np.sum(each, axis=0) if each else None
             for item in train:
                 where = f"{labels}: {item}/{target}"
-                series = describe_series(
+                series = describe_item(
                     label(item, target), chosen, window, pooled_b=pooled_b, utopia_b=utopia_b, where=where
                 )
                 contents.update(series.arrays(prefix(chosen.scope, item, target, fold["name"])))

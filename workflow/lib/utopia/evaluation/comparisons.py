@@ -68,8 +68,8 @@ def _permuted(treated: Items, without: Items, seed: int) -> float:
     """How often a difference as large comes of swapping the two runs at items, as chance would if nothing differed."""
     from scipy.stats import permutation_test
 
-    one, other = treated.spread, without.spread
-    both = combined(one.value - other.value, [(1.0, one), (-1.0, other)])
+    with_treatment, without_treatment = treated.spread, without.spread
+    both = combined(with_treatment.value - without_treatment.value, [(1.0, with_treatment), (-1.0, without_treatment)])
     parts = both.items.mean(axis=1) + both.shares * both.value
     rng = np.random.default_rng(seeds.derive(seed, "permutation", treated.run, without.run))
     made = permutation_test(

@@ -46,8 +46,8 @@ FEWEST = 2
 """Frames that a series needs."""
 
 
-class Series(NamedTuple):
-    """A series' votes, none missing.
+class VotedItem(NamedTuple):
+    """The votes on an item, none missing.
 
     item: its id. votes: in label units [A, T]. order: for each draw of each repeat in turn, the annotators in random
     order [D, A].
@@ -80,7 +80,7 @@ def study_labels(*, labels: Path, run: Mapping[str, Any], output: Path) -> None:
     for target in run["targets"]:
         series, reasons = _usable(read, target, run)
         for k in ANNOTATORS:
-            chosen = [one for one in series if len(one.votes) > k]
+            chosen = [voted for voted in series if len(voted.votes) > k]
             if chosen:
                 made += _of_annotators(read.dataset, target, chosen, k, run)
             else:
@@ -96,16 +96,16 @@ def _names(k: int) -> Iterator[str]:
                 yield f"{measure}.b{bins}.k{k}.{estimator}"
 
 
-def _nobody(k: int, series: list[Series], reasons: Mapping[str, str]) -> str:
+def _nobody(k: int, series: list[VotedItem], reasons: Mapping[str, str]) -> str:
     """Why no video can be used with k annotators."""
     if not series:
         return next(iter(reasons.values()), "no video has labels")
-    most = max(len(one.votes) for one in series)
+    most = max(len(voted.votes) for voted in series)
     who = "1 annotator" if most == 1 else f"{most} annotators"
     return f"no video has more than {who}: with {k} behind the label nobody is left to judge it"
 
 
-def _usable(labels: Labels, target: str, run: Mapping[str, Any]) -> tuple[list[Series], dict[str, str]]:
+def _usable(labels: Labels, target: str, run: Mapping[str, Any]) -> tuple[list[VotedItem], dict[str, str]]:
     """The series whose votes can be used, and why others cannot, by item."""
     series, reasons = [], {}
     for item in labels.items:
@@ -122,7 +122,7 @@ def _usable(labels: Labels, target: str, run: Mapping[str, Any]) -> tuple[list[S
             identity = (run["seed"], "label_study", labels.dataset, target, item, repeat)
             rng = np.random.default_rng(seeds.derive(*identity))
             orders.append(np.argsort(rng.random((int(run["label_draws"]), len(votes_AT))), axis=1))
-        series.append(Series(item, votes_AT, np.concatenate(orders)))
+        series.append(VotedItem(item, votes_AT, np.concatenate(orders)))
     return series, reasons
 
 
@@ -133,18 +133,18 @@ def complete(votes_AT: Float) -> Float:
     return votes_AT[kept_A][:, voted_AT[kept_A].all(axis=0)]
 
 
-def _of_annotators(dataset: str, target: str, series: list[Series], k: int, run: Mapping[str, Any]) -> Iterator[Row]:
+def _of_annotators(dataset: str, target: str, items: list[VotedItem], k: int, run: Mapping[str, Any]) -> Iterator[Row]:
     """All rows of a target with k annotators behind the label."""
     identity, repeats = (run["seed"], "label_study", dataset, target), int(run["repeats"])
-    of_series = [_counts(one, k, run) for one in series]
+    of_items = [_counts(voted, k, run) for voted in items]
     for bins in BINS:
         setting = _setting(bins, run)
         width = bin_width(setting)
-        utopia_NDb = np.stack([counts[bins]["utopia"] for counts in of_series])
-        found = {name: np.stack([counts[bins][name] for counts in of_series]) for name in of_series[0][bins]}
+        utopia_NDb = np.stack([counts[bins]["utopia"] for counts in of_items])
+        estimated = {name: np.stack([counts[bins][name] for counts in of_items]) for name in of_items[0][bins]}
         kernels = _kernels(setting)
         tried = {
-            key: _over_draws(compare(found["as_is"] @ kernel_bb, utopia_NDb, width), 1)
+            key: _over_draws(compare(estimated["as_is"] @ kernel_bb, utopia_NDb, width), 1)
             for key, kernel_bb in kernels.items()
         }
         for setting_tried, values in tried.items():
@@ -152,7 +152,7 @@ def _of_annotators(dataset: str, target: str, series: list[Series], k: int, run:
                 name = f"{measure}.b{bins}.k{k}.ulda.{_label(setting_tried)}"
                 yield Row(target, "all", "0", "", name, float(value_NR.mean()))
         for estimator in ESTIMATORS:
-            for measures, counts_NDb in _estimates(estimator, found, kernels, tried):
+            for measures, counts_NDb in _estimates(estimator, estimated, kernels, tried):
                 values = _over_draws(compare(counts_NDb, utopia_NDb, width), repeats)
                 seed = seeds.derive(*identity, f"b{bins}.k{k}.{estimator}")
                 pooled, ends = _pooled(counts_NDb, utopia_NDb, width, repeats, seed)
@@ -161,8 +161,8 @@ def _of_annotators(dataset: str, target: str, series: list[Series], k: int, run:
                     for repeat in range(repeats):
                         value_N = values[measure][:, repeat]
                         yield Row(target, "all", str(repeat), "", name, float(value_N.mean()))
-                        for one, value in zip(series, value_N, strict=True):
-                            yield Row(target, "all", str(repeat), one.item, name, float(value))
+                        for voted, value in zip(items, value_N, strict=True):
+                            yield Row(target, "all", str(repeat), voted.item, name, float(value))
                         yield Row(target, "all", str(repeat), "", f"pooled_{name}", float(pooled[measure][repeat]))
                     for end, value in ends[measure].items():
                         yield Row(target, "all", "0", "", f"pooled_{name}.{end}", value)
@@ -170,25 +170,27 @@ def _of_annotators(dataset: str, target: str, series: list[Series], k: int, run:
 
 def _estimates(
     estimator: str,
-    found: Mapping[str, Float],
+    estimated: Mapping[str, Float],
     kernels: Mapping[tuple[int, float], Float],
     tried: Mapping[tuple[int, float], Mapping[str, Float]],
 ) -> Iterator[tuple[tuple[str, ...], Float]]:
     """An estimator's counts [N, D, b], with the measures that they are for: the best setting depends on the measure."""
     if estimator == "ulda":
-        yield MEASURES, found["as_is"] @ kernels[PUBLISHED]
+        yield MEASURES, estimated["as_is"] @ kernels[PUBLISHED]
     elif estimator == "ulda_best":
         for measure in MEASURES:
             means = {name: float(values[measure].mean()) for name, values in tried.items()}
             best = (max if measure == "pcc" else min)(means, key=means.__getitem__)
-            yield (measure,), found["as_is"] @ kernels[best]
+            yield (measure,), estimated["as_is"] @ kernels[best]
     else:
-        yield MEASURES, found[estimator]
+        yield MEASURES, estimated[estimator]
 
 
 def _over_draws(values: Mapping[str, Float], repeats: int) -> dict[str, Float]:
     """Means over the draws of each repeat [..., R]."""
-    return {name: each.reshape(*each.shape[:-1], repeats, -1).mean(axis=-1) for name, each in values.items()}
+    return {
+        name: of_draws.reshape(*of_draws.shape[:-1], repeats, -1).mean(axis=-1) for name, of_draws in values.items()
+    }
 
 
 def _label(setting: tuple[int, float]) -> str:
@@ -203,17 +205,19 @@ def _setting(bins: int, run: Mapping[str, Any], reach: int = PUBLISHED[0], sigma
 def _kernels(setting: Distribution) -> dict[tuple[int, float], Float]:
     """Each of ULDA's settings as the matrix [b, b] that turns counts into convolved counts."""
     width = bin_width(setting)
-    found = {}
+    kernels = {}
     for reach in REACHES:
         for sigma in WIDTHS:
-            own = setting.model_copy(update={"delta": (2 * reach + 1) * width, "sigma": sigma * width})
-            found[reach, sigma] = np.stack([convolve(one, taps(own), own.boundary) for one in np.eye(setting.bins)])
-    return found
+            tried = setting.model_copy(update={"delta": (2 * reach + 1) * width, "sigma": sigma * width})
+            kernels[reach, sigma] = np.stack(
+                [convolve(unit_b, taps(tried), tried.boundary) for unit_b in np.eye(setting.bins)]
+            )
+    return kernels
 
 
-def _counts(series: Series, k: int, run: Mapping[str, Any]) -> dict[int, dict[str, Float]]:
+def _counts(item: VotedItem, k: int, run: Mapping[str, Any]) -> dict[int, dict[str, Float]]:
     """By b, the utopia distribution and the estimates that are no convolution, as counts [D, b]."""
-    votes_AT, order_DA = series.votes, series.order
+    votes_AT, order_DA = item.votes, item.order
     drawn_DkT = votes_AT[order_DA[:, :k]]
     label_DT = drawn_DkT.mean(axis=1)
     others_DT = votes_AT[order_DA[:, k:]].mean(axis=1)
@@ -226,20 +230,22 @@ def _counts(series: Series, k: int, run: Mapping[str, Any]) -> dict[int, dict[st
         shapes["calibrated"].append(shrink(label_T, reliability(noise)))
         shapes["calibrated_others"].append(shrink(label_T, reliability(noise, judges=judges)))
     finest = _setting(max(BINS), run)
-    smoothed = {name: [None if one is None else smooth(*one, finest) for one in each] for name, each in shapes.items()}
-    found = {}
+    smoothed = {
+        name: [None if shape is None else smooth(*shape, finest) for shape in fits] for name, fits in shapes.items()
+    }
+    counts = {}
     for bins in BINS:
         setting = _setting(bins, run)
-        as_is_Db = histograms(label_DT, setting, series.item)
-        found[bins] = {"utopia": histograms(others_DT, setting, series.item), "as_is": as_is_Db}
+        as_is_Db = histograms(label_DT, setting, item.item)
+        counts[bins] = {"utopia": histograms(others_DT, setting, item.item), "as_is": as_is_Db}
         for name, of_draws in smoothed.items():
-            found[bins][name] = np.stack(
+            counts[bins][name] = np.stack(
                 [
                     as_is if fine is None else fine.reshape(bins, -1).sum(axis=1)  # its edges are among the finest
                     for fine, as_is in zip(of_draws, as_is_Db, strict=True)
                 ]
             )
-    return found
+    return counts
 
 
 def histograms(label_DT: Float, setting: Distribution, where: str = "") -> Float:
@@ -250,31 +256,33 @@ def histograms(label_DT: Float, setting: Distribution, where: str = "") -> Float
     return count_x.reshape(-1, setting.bins).astype(np.float64)
 
 
-def compare(found: Float, utopia: Float, width: float) -> dict[str, Float]:
+def compare(estimated: Float, utopia: Float, width: float) -> dict[str, Float]:
     """The measures between distributions [..., b], each [...].
 
     `pcc` is 0 where one of them is flat over all bins. `w1` is the Wasserstein-1 distance of the two, each with mass 1,
     in label units.
     """
-    f, u = (counts - counts.mean(axis=-1, keepdims=True) for counts in (found, utopia))
+    f, u = (counts - counts.mean(axis=-1, keepdims=True) for counts in (estimated, utopia))
     norm = np.sqrt((f * f).sum(axis=-1) * (u * u).sum(axis=-1))
     pcc = np.divide((f * u).sum(axis=-1), norm, out=np.zeros_like(norm), where=norm > 0)
-    share = [counts / counts.sum(axis=-1, keepdims=True) for counts in (found, utopia)]
+    share = [counts / counts.sum(axis=-1, keepdims=True) for counts in (estimated, utopia)]
     return {"pcc": pcc, "w1": width * np.abs(np.cumsum(share[0] - share[1], axis=-1)).sum(axis=-1)}
 
 
 def _pooled(
-    found_NDb: Float, utopia_NDb: Float, width: float, repeats: int, seed: int
+    estimated_NDb: Float, utopia_NDb: Float, width: float, repeats: int, seed: int
 ) -> tuple[dict[str, Float], dict[str, dict[str, float]]]:
     """By measure, that of the distributions of all videos together for each repeat, and the ends of an interval: the
     percentile bootstrap over videos (nothing of one video)."""
-    found_Nx, utopia_Nx = (counts.reshape(len(counts), -1) for counts in (found_NDb, utopia_NDb))
+    estimated_Nx, utopia_Nx = (counts.reshape(len(counts), -1) for counts in (estimated_NDb, utopia_NDb))
 
     def pooled(count_BN: Float, repeats: int) -> dict[str, Float]:
-        found, utopia = ((count_BN @ counts).reshape(-1, *found_NDb.shape[1:]) for counts in (found_Nx, utopia_Nx))
-        return _over_draws(compare(found, utopia, width), repeats)
+        estimated, utopia = (
+            (count_BN @ counts).reshape(-1, *estimated_NDb.shape[1:]) for counts in (estimated_Nx, utopia_Nx)
+        )
+        return _over_draws(compare(estimated, utopia, width), repeats)
 
-    videos = len(found_NDb)
+    videos = len(estimated_NDb)
     values = {measure: value[0] for measure, value in pooled(np.ones((1, videos)), repeats).items()}
     if videos < 2:
         return values, {measure: {} for measure in MEASURES}

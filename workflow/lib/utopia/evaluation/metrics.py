@@ -1,4 +1,4 @@
-"""Metrics of one predicted against one judged series, in float64 whatever the inputs are.
+"""Metrics of one predicted series against one label, in float64 whatever the inputs are.
 
 Correlations of a constant series are not defined; here they are 0 by rule (a constant prediction says nothing about the
 order or the course of the label), so that a model which collapses to a constant is scored and not dropped.
@@ -145,7 +145,7 @@ def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
 def wasserstein_among(ratings: ArrayLike) -> float:
     """The mean over raters of the `wasserstein` distance of one's ratings to those of all others [U, T]."""
     r_UT = np.asarray(ratings, np.float64)
-    return float(np.mean([wasserstein(own, np.delete(r_UT, user, axis=0)) for user, own in enumerate(r_UT)]))
+    return float(np.mean([wasserstein(rating_T, np.delete(r_UT, user, axis=0)) for user, rating_T in enumerate(r_UT)]))
 
 
 def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,14 @@ import numpy as np
 from utopia import arrays
 from utopia.errors import InputError
 from utopia.evaluation import metrics_csv
-from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows
+from utopia.evaluation.evaluated_item import (
+    EvaluatedItem,
+    item_metrics,
+    read_evaluated_item,
+    replica_metrics,
+    rounds_twice,
+    rows,
+)
 from utopia.evaluation.label_correlation import label_correlations
 from utopia.evaluation.metrics_csv import Row
 from utopia.evaluation.predictions import replicas_of
@@ -29,7 +36,7 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     `mse_item`, `rmse_item` and `pcc` (means over movies or songs); per item `mse`, `rmse`, `pcc`. [U] no paper says
     whether frames are pooled, so both readings are stored; PMEmo's authors report both RMSE. Protocol
     `summary`: `f_score` per video and its mean over the fold's test videos, `kendall` and `spearman` likewise (see
-    `judged.item_metrics` on the two ways that the field computes them). Where single votes are known, both have
+    `evaluated_item.item_metrics` on the two ways that the field computes them). Where single votes are known, both have
     `wasserstein`, per item and its mean. Protocol
     `reactions`: `correlation`, and `correlation.<reaction>`, per video and their means; of the training labels
     `label_correlation` and `label_correlation_first` (see `label_correlation`). Of a run that could not be trained:
@@ -54,20 +61,20 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     constant: Rule = run["constant"]
     _check_complete(run, read, stored, replicas)
     of_labels = _of_labels(run, read, replicas, constant)
-    known: dict[tuple[str, str], Judged] = {}
+    known: dict[tuple[str, str], EvaluatedItem] = {}
     made: list[Row] = []
     for (target, fold, repeat), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
         items, values, series = [], {}, []
         for item in names:
             if (target, item) not in known:
-                known[target, item] = judged(read, target, item, constant)
+                known[target, item] = read_evaluated_item(read, target, item, constant)
             prediction = stored[f"{target}/{fold}/{repeat}/{item}"].astype(np.float64)
             _check_series(predictions, f"{target}/{fold}/{repeat}/{item}", prediction, known[target, item])
             items.append(known[target, item])
             series.append(prediction)
             values[item] = item_metrics(known[target, item], prediction)
-        own = replica_metrics(items, series, list(values.values()), double_rounding=rounds_twice(run))
-        made += rows(target, fold, repeat, own | of_labels.get((target, fold), {}), values)
+        of_replica = replica_metrics(items, series, list(values.values()), double_rounding=rounds_twice(run))
+        made += rows(target, fold, repeat, of_replica | of_labels.get((target, fold), {}), values)
     metrics_csv.write(output, made)
 
 
@@ -115,12 +122,12 @@ def _check_complete(
     for target in run["targets"]:
         for fold in folds:
             for repeat in sorted(repeats):
-                there = set(replicas.get((target, fold, repeat), ()))
-                if not there:
+                predicted = set(replicas.get((target, fold, repeat), ()))
+                if not predicted:
                     faults.append(f"no replica {target}/{fold}/{repeat}")
-                elif there != items[fold]:
+                elif predicted != items[fold]:
                     faults.append(
-                        f"{target}/{fold}/{repeat} has other items: {', '.join(sorted(there ^ items[fold])[:5])}"
+                        f"{target}/{fold}/{repeat} has other items: {', '.join(sorted(predicted ^ items[fold])[:5])}"
                     )
     for target, fold, _ in replicas:
         if target not in run["targets"] or fold not in folds:
@@ -137,7 +144,7 @@ def _check_complete(
         )
 
 
-def _check_series(path: Path, name: str, prediction: np.ndarray, item: Judged) -> None:
+def _check_series(path: Path, name: str, prediction: np.ndarray, item: EvaluatedItem) -> None:
     if prediction.shape != item.label.shape:
         raise InputError(
             f"{name} has shape {prediction.shape}, its label {item.label.shape}",

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from utopia import seeds
 from utopia.errors import InputError
 from utopia.evaluation import metrics, metrics_csv, ridge, summary
-from utopia.evaluation.judged import Judged, item_metrics, judged, replica_metrics, rounds_twice, rows, with_each_user
+from utopia.evaluation.evaluated_item import (
+    EvaluatedItem,
+    item_metrics,
+    read_evaluated_item,
+    replica_metrics,
+    rounds_twice,
+    rows,
+    with_each_user,
+)
 from utopia.evaluation.metrics_csv import Row
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
@@ -86,14 +94,14 @@ def evaluate_reference(
         raise InputError(
             "in no fold have two training items and a test item features",
             where=labels,
-            why="a linear map cannot be fitted and judged",
+            why="a linear map cannot be fitted and tested",
             remedy="get the features of more items, or take the row with `reference: ridge` out of the table",
         )
     metrics_csv.write(output, made)
 
 
-def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> dict[str, Judged]:
-    return {item: judged(labels, target, item, run["constant"]) for item in fold["test"]}
+def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> dict[str, EvaluatedItem]:
+    return {item: read_evaluated_item(labels, target, item, run["constant"]) for item in fold["test"]}
 
 
 def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
@@ -103,15 +111,21 @@ def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
             name: np.random.default_rng(seeds.derive(run["seed"], run["id"], target, fold["name"], repeat, name))
             for name in items
         }
-        own: list[dict[str, float]] = []
-        each: dict[str, list[dict[str, float]]] = {name: [] for name in items}
+        of_draws: list[dict[str, float]] = []
+        of_items: dict[str, list[dict[str, float]]] = {name: [] for name in items}
         for _ in range(draws):
             scores = [streams[name].uniform(run["low"], run["high"], len(item.label)) for name, item in items.items()]
             values = [item_metrics(item, series) for item, series in zip(items.values(), scores, strict=True)]
-            own.append(replica_metrics(list(items.values()), scores, values, double_rounding=rounds_twice(run)))
+            of_draws.append(replica_metrics(list(items.values()), scores, values, double_rounding=rounds_twice(run)))
             for name, value in zip(items, values, strict=True):
-                each[name].append(value)
-        yield rows(target, fold["name"], str(repeat), _mean(own), {name: _mean(found) for name, found in each.items()})
+                of_items[name].append(value)
+        yield rows(
+            target,
+            fold["name"],
+            str(repeat),
+            _mean(of_draws),
+            {name: _mean(of_item) for name, of_item in of_items.items()},
+        )
 
 
 def _mean(values: list[dict[str, float]]) -> dict[str, float]:
@@ -149,9 +163,9 @@ def _ridge(
     items = _items(labels, run, target, {"test": test})
     series = [model.predict(x[item]) for item in test]
     values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
-    own = replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run))
+    of_replica = replica_metrics(list(items.values()), series, values, double_rounding=rounds_twice(run))
     for repeat in range(int(run["repeats"])):
-        yield rows(target, fold["name"], str(repeat), own, dict(zip(items, values, strict=True)))
+        yield rows(target, fold["name"], str(repeat), of_replica, dict(zip(items, values, strict=True)))
 
 
 def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
@@ -169,8 +183,10 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
                 votes = _votes(labels, name, target)
                 values[name] |= _against_others(votes, ranks) | _against_each(votes)
                 values[name]["wasserstein"] = metrics.wasserstein_among(votes)
-        own = _mean(list(values.values()))
-        own["f_score"] = summary.split_mean([v["f_score"] for v in values.values()], double_rounding=rounds_twice(run))
+        of_replica = _mean(list(values.values()))
+        of_replica["f_score"] = summary.split_mean(
+            [v["f_score"] for v in values.values()], double_rounding=rounds_twice(run)
+        )
     else:
         values = {
             name: _against_others(
@@ -181,9 +197,9 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
         }
         mean, frames = _mean(list(values.values())), [len(item.label) for item in items.values()]
         pooled = float(np.average([value["mse"] for value in values.values()], weights=frames))
-        own = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"], "pcc": mean["pcc"]}
-        own["wasserstein"] = mean["wasserstein"]
-    yield rows(target, fold["name"], "0", own, values)
+        of_replica = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"], "pcc": mean["pcc"]}
+        of_replica["wasserstein"] = mean["wasserstein"]
+    yield rows(target, fold["name"], "0", of_replica, values)
 
 
 def _votes(labels: Labels, item: str, target: str) -> NDArray[np.float64]:
@@ -214,11 +230,11 @@ def _against_each(votes: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _against_others(
-    votes: NDArray[np.float64], found: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]]
+    votes: NDArray[np.float64], compared: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]]
 ) -> dict[str, float]:
     """Each annotator's series [A, T] against the mean of the others', averaged over annotators."""
     others = (votes.sum(axis=0) - votes) / (len(votes) - 1)
     return {
         name: float(np.mean([metric(mine, rest) for mine, rest in zip(votes, others, strict=True)]))
-        for name, metric in found.items()
+        for name, metric in compared.items()
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from utopia import arrays
 from utopia.config import registry
-from utopia.datasets._eev_index import EXPRESSIONS, NO_ID, Columns, Index, Run, build, index_of, read_columns
+from utopia.datasets._eev_index import EXPRESSIONS, NO_ID, Columns, Index, RowRange, build, index_of, read_columns
 from utopia.datasets._eev_rows import read_rows
 from utopia.errors import ComputeError, InputError
 from utopia.evaluation.predictions import replicas_of
@@ -172,30 +172,32 @@ def check_submission(path: Path, table: Path, zero: set[str] | None = None) -> i
     if made.columns != Columns(0, 1, tuple(range(2, WIDTH)), WIDTH):
         raise _wrong(path, 1, f"its columns are not an id, a time, {', '.join(EXPRESSIONS)}")
     rows = 0
-    for own, asked in _pairs(path, _in_order(made), table):
-        if own is None or asked is None:
-            raise _wrong(path, rows + 2, "it has fewer rows than test.csv" if own is None else "it has rows too many")
-        (video, run), (other, time_T) = own, asked
+    for written_run, asked in _pairs(path, _in_order(made), table):
+        if written_run is None or asked is None:
+            raise _wrong(
+                path, rows + 2, "it has fewer rows than test.csv" if written_run is None else "it has rows too many"
+            )
+        (video, run), (other, time_T) = written_run, asked
         if video != other:
             raise _wrong(path, run.line, f"it has rows of {video} where test.csv has {other}")
-        found = read_rows(path, [run], made.columns, made.columns.expressions)
-        if len(found.times) != len(time_T) or (found.times != time_T).any():
+        written = read_rows(path, [run], made.columns, made.columns.expressions)
+        if len(written.times) != len(time_T) or (written.times != time_T).any():
             raise _wrong(path, run.line, f"the times of {video} are not those of test.csv")
-        good = np.isfinite(found.values) & (found.values >= 0) & (found.values <= 1)
+        good = np.isfinite(written.values) & (written.values >= 0) & (written.values <= 1)
         if not good.all():
-            line = int(found.lines[np.flatnonzero(~good.all(axis=1))[0]])
+            line = int(written.lines[np.flatnonzero(~good.all(axis=1))[0]])
             raise _wrong(path, line, f"a number of {video} is missing or outside [0, 1]")
-        if zero is not None and video in zero and found.values.any():
+        if zero is not None and video in zero and written.values.any():
             raise _wrong(path, run.line, f"{video} was not predicted, and is not 0 throughout")
         rows += len(time_T)
     return rows
 
 
-def _pairs(path: Path, own: list[tuple[str, Run]], table: Path) -> Iterator[tuple[Any, Any]]:
+def _pairs(path: Path, written_runs: list[tuple[str, RowRange]], table: Path) -> Iterator[tuple[Any, Any]]:
     """Runs of rows of the submission beside those of test.csv that have rows; None where one of them has ended."""
     asked = ((video, times) for video, times in _asked(table) if len(times))
     joined = _joined(asked)
-    for entry in own:
+    for entry in written_runs:
         yield entry, next(joined, None)
     if (left := next(joined, None)) is not None:
         yield None, left
@@ -215,10 +217,10 @@ def _joined(asked: Iterator[tuple[str, NDArray[np.int64]]]) -> Iterator[tuple[st
         yield last
 
 
-def _in_order(index: Index) -> list[tuple[str, Run]]:
+def _in_order(index: Index) -> list[tuple[str, RowRange]]:
     """Every run of rows in the file's order, with its video."""
-    found = [(video, run) for video, runs in index.videos.items() for run in runs]
-    return sorted(found, key=lambda entry: entry[1].start)
+    row_ranges = [(video, run) for video, runs in index.videos.items() for run in runs]
+    return sorted(row_ranges, key=lambda entry: entry[1].start)
 
 
 def _asked(table: Path) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -271,7 +273,7 @@ def _misfit(table: Path, video: str) -> InputError:
     return InputError(
         f"the predictions of {video} do not stand at the times that {table.name} lists",
         where=table,
-        why="they would be judged at other moments than they were made for",
+        why="they would be compared with labels of other moments than they were made for",
         remedy=_AGAIN,
     )
 

@@ -17,21 +17,21 @@ def reasons(notes: Mapping[str, Sequence[str]], summaries: Sequence[Path]) -> di
         summaries: training.json files; items left out, folds dropped, and files or shots other than the published ones
             are reasons too.
     """
-    found = {run: list(known) for run, known in notes.items()}
+    reasons_of = {run: list(known) for run, known in notes.items()}
     for path in summaries:
         summary = read_json(path)
-        found.setdefault(summary["run"], []).extend(_shortfall(summary))
-    return {run: "; ".join(dict.fromkeys(known)) for run, known in found.items()}
+        reasons_of.setdefault(summary["run"], []).extend(_shortfall(summary))
+    return {run: "; ".join(dict.fromkeys(known)) for run, known in reasons_of.items()}
 
 
 def untrained(summaries: Sequence[Path]) -> dict[str, str]:
     """Why a run has no predictions, by run id, of those without a fold that could be trained."""
-    found = {}
+    reason_of = {}
     for summary in map(read_json, summaries):
         if not summary["folds"]:
             folds = (f"fold {name}: {reason}" for name, reason in sorted(summary["dropped_folds"].items()))
-            found[summary["run"]] = f"no fold can be trained ({'; '.join(folds)})"
-    return found
+            reason_of[summary["run"]] = f"no fold can be trained ({'; '.join(folds)})"
+    return reason_of
 
 
 def promised(summaries: Sequence[Path]) -> dict[str, int]:

@@ -144,18 +144,18 @@ class Items:
         shares, parts = np.zeros(len(place)), np.zeros((len(place), by_repeat.size))
         for fold, names in self.names.items():
             where = [place[name] for name in names]
-            own, share = self.of_fold(fold), self.weights[fold] / self.weights[fold].sum() / len(self.names)
+            value_R, share = self.of_fold(fold), self.weights[fold] / self.weights[fold].sum() / len(self.names)
             linear = self.values[fold]
             if self.root:  # the root's linear part: y/2r beside r/2; nothing is left of it where all errors are 0
-                linear = own[:, None] / 2 + np.divide(
-                    linear, 2 * own[:, None], out=np.zeros_like(linear), where=own[:, None] > 0
+                linear = value_R[:, None] / 2 + np.divide(
+                    linear, 2 * value_R[:, None], out=np.zeros_like(linear), where=value_R[:, None] > 0
                 )
             shares[where] += share
             parts[where] += (share * (linear - by_repeat[:, None])).T
         return Spread(float(by_repeat.mean()), by_repeat, parts, shares)
 
     def same_items(self, other: Items) -> bool:
-        """Whether both runs were judged on the same items with the same repeats."""
+        """Whether both runs were tested on the same items with the same repeats."""
         return self.repeats == other.repeats and dict(self.names) == dict(other.names)
 
 
@@ -170,31 +170,31 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
         frames: frames of each item; needed where frames are pooled.
     """
     source, root = POOLED.get(metric, (OWN.get(metric, metric), False))
-    own: dict[tuple[str, str], float] = {}
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    of_replicas: dict[tuple[str, str], float] = {}
+    by_fold: dict[str, dict[str, dict[str, float]]] = {}
     for row in metrics_csv.select(path, target, metric, source):
         if not row.item and row.metric == metric:
-            own[row.fold, row.repeat] = row.value
+            of_replicas[row.fold, row.repeat] = row.value
         if row.item and row.metric == source and not metrics_csv.is_hole(row):
-            found.setdefault(row.fold, {}).setdefault(row.repeat, {})[row.item] = row.value
-    if not found:
+            by_fold.setdefault(row.fold, {}).setdefault(row.repeat, {})[row.item] = row.value
+    if not by_fold:
         return "this metric has no value per video, so there is no interval"
-    numbers = tuple(sorted({repeat for by_repeat in found.values() for repeat in by_repeat}))
+    numbers = tuple(sorted({repeat for by_repeat in by_fold.values() for repeat in by_repeat}))
     # in one order: a reference has its items in that of the folds, a trained run in that of its predictions
-    names = {fold: tuple(sorted(next(iter(by_repeat.values())))) for fold, by_repeat in sorted(found.items())}
+    names = {fold: tuple(sorted(next(iter(by_repeat.values())))) for fold, by_repeat in sorted(by_fold.items())}
     if any(
-        set(by_repeat.get(repeat, ())) != set(names[fold]) for fold, by_repeat in found.items() for repeat in numbers
+        set(by_repeat.get(repeat, ())) != set(names[fold]) for fold, by_repeat in by_fold.items() for repeat in numbers
     ):
         return "seeds differ in their test items"
     if not all(
-        np.isfinite(list(values.values())).all() for by_repeat in found.values() for values in by_repeat.values()
+        np.isfinite(list(values.values())).all() for by_repeat in by_fold.values() for values in by_repeat.values()
     ):
         return "the metric of a test item is no finite number"
     if metric in POOLED and not all(item in (frames or {}) for items in names.values() for item in items):
         return "the number of frames of each item is not at hand"
     known = frames or {}
     values = {
-        fold: np.array([[found[fold][repeat][item] for item in items] for repeat in numbers])
+        fold: np.array([[by_fold[fold][repeat][item] for item in items] for repeat in numbers])
         for fold, items in names.items()
     }
     weights = {
@@ -202,14 +202,14 @@ def read_items(path: Path, run: str, target: str, metric: str, frames: Mapping[s
         for fold, items in names.items()
     }
     items = Items(run, numbers, names, values, weights, root)
-    return _unlike_the_replicas(items, own, _SLACK.get(metric, 0.0)) or items
+    return _unlike_the_replicas(items, of_replicas, _SLACK.get(metric, 0.0)) or items
 
 
-def _unlike_the_replicas(items: Items, own: Mapping[tuple[str, str], float], slack: float) -> str:
+def _unlike_the_replicas(items: Items, of_replicas: Mapping[tuple[str, str], float], slack: float) -> str:
     """Whether the statistic of the items is what the replicas' own rows say: only then do they tell its spread."""
     for fold in items.names:
         for repeat, value in zip(items.repeats, items.of_fold(fold), strict=True):
-            if not np.isclose(value, own.get((fold, repeat), np.nan), rtol=1e-9, atol=1e-12 + slack):
+            if not np.isclose(value, of_replicas.get((fold, repeat), np.nan), rtol=1e-9, atol=1e-12 + slack):
                 return "the items' own metrics do not add up to this one"
     return ""
 
@@ -230,8 +230,10 @@ def paired(treated: Items, without: Items) -> Interval:
         return Interval(None, None, "other test items or seeds than what it is compared with")
     if why := _too_few(treated):
         return Interval(None, None, why)
-    one, other = treated.spread, without.spread
-    difference = combined(one.value - other.value, [(1.0, one), (-1.0, other)])
+    with_treatment, without_treatment = treated.spread, without.spread
+    difference = combined(
+        with_treatment.value - without_treatment.value, [(1.0, with_treatment), (-1.0, without_treatment)]
+    )
     return difference.difference_from_none(f"paired {_method(treated)}")
 
 

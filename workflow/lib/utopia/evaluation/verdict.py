@@ -155,12 +155,12 @@ def judge_family(differences: Mapping[str, Difference]) -> Family:
     Args:
         differences: by cell; those without a p-value left out.
     """
-    distinct = {each.identity: each.p for each in differences.values()}
+    distinct = {difference.identity: difference.p for difference in differences.values()}
     by_identity = dict(zip(distinct, holm(list(distinct.values())), strict=True))
-    adjusted = {cell: by_identity[each.identity] for cell, each in differences.items()}
+    adjusted = {cell: by_identity[difference.identity] for cell, difference in differences.items()}
     verdicts = {
-        cell: each.verdict if adjusted[cell] < LEVEL else ALONE.get(each.verdict, each.verdict)
-        for cell, each in differences.items()
+        cell: difference.verdict if adjusted[cell] < LEVEL else ALONE.get(difference.verdict, difference.verdict)
+        for cell, difference in differences.items()
     }
     counts = Counter({differences[cell].identity: verdict for cell, verdict in verdicts.items()}.values())
     return Family(adjusted, verdicts, counts)
@@ -189,17 +189,17 @@ def judge_study(cells: Iterable[Compared]) -> Family:
     Args:
         cells: all cells, also those without a comparison, whose runs are looked up here.
     """
-    known = {each.cell: each for each in cells}
+    known = {cell.cell: cell for cell in cells}
     of_treatments: dict[str, Difference] = {}
     of_settings: dict[str, Difference] = {}
-    for each in known.values():
-        if each.p is None or any(run.endswith(".reference.label_study") for run in each.runs):
+    for cell in known.values():
+        if cell.p is None or any(run.endswith(".reference.label_study") for run in cell.runs):
             continue
-        table, column = each.cell.partition("/")[0], each.cell.rpartition("/")[2]
-        other = known.get(f"{table}/{each.against}/{column}")
-        alike = other is not None and _without_settings(each.runs) == _without_settings(other.runs)
+        table, column = cell.cell.partition("/")[0], cell.cell.rpartition("/")[2]
+        other = known.get(f"{table}/{cell.against}/{column}")
+        alike = other is not None and _without_settings(cell.runs) == _without_settings(other.runs)
         family = of_settings if alike else of_treatments
-        family[each.cell] = Difference((tuple(each.runs), each.difference, each.p), each.p, each.verdict)
+        family[cell.cell] = Difference((tuple(cell.runs), cell.difference, cell.p), cell.p, cell.verdict)
     treatments, settings = judge_family(of_treatments), judge_family(of_settings)
     return Family(
         {**treatments.adjusted, **settings.adjusted}, {**treatments.verdicts, **settings.verdicts}, treatments.counts
@@ -241,7 +241,7 @@ def judge_statement(stands: bool, passed: int, total: int, repeats: Sequence[boo
     """
     if not_comparable:
         return Verdict(NOT_COMPARABLE, not_comparable)
-    alike = sum(each == stands for each in repeats)
+    alike = sum(holds == stands for holds in repeats)
     ground = f"{passed} of {total} comparisons, and so in {alike} of {len(repeats)} repeats"
     return Verdict(HOLDS if stands else FAILS, ground)
 

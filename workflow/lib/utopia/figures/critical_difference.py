@@ -30,7 +30,8 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
     gains = read(table)
     by_dataset = ranks(gains)
     by_dataset = {
-        dataset: {WORDS.get(name, name): rank for name, rank in own.items()} for dataset, own in by_dataset.items()
+        dataset: {WORDS.get(name, name): rank for name, rank in rank_of.items()}
+        for dataset, rank_of in by_dataset.items()
     }
     treatments = list(next(iter(by_dataset.values()), {}))
     if len(by_dataset) < 2 or len(treatments) < 3:
@@ -45,15 +46,15 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
 
 def read(table: Path) -> dict[tuple[str, ...], dict[str, float]]:
     """The gains of a table of comparisons: (data set, baseline, model, target, metric) -> treatment -> gain."""
-    found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    values: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     with table.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             # what has no interval is no metric of single items, such as one of labels alone
             if line["column"] == "difference" and line["low"]:
                 named = json.loads(line["keys"])
                 place = tuple(named[part] for part in ("dataset", "against", "model", "target", "metric"))
-                found[place][named["treatment"]] = float(line["value"])
-    return dict(found)
+                values[place][named["treatment"]] = float(line["value"])
+    return dict(values)
 
 
 def ranks(gains: dict[tuple[str, ...], dict[str, float]]) -> Ranks:
@@ -65,18 +66,19 @@ def ranks(gains: dict[tuple[str, ...], dict[str, float]]) -> Ranks:
     from scipy.stats import rankdata
 
     where: dict[str, set[str]] = defaultdict(set)
-    for (dataset, against, *_), own in gains.items():
-        for treatment in (against, *own):
+    for (dataset, against, *_), value_of in gains.items():
+        for treatment in (against, *value_of):
             where[treatment].add(dataset)
     most = max((len(datasets) for datasets in where.values()), default=0)
     wanted = sorted(treatment for treatment, datasets in where.items() if len(datasets) == most)
     by_dataset: dict[str, list[Any]] = defaultdict(list)
-    for (dataset, against, *_), own in sorted(gains.items()):
-        every = {against: 0.0, **own}
+    for (dataset, against, *_), value_of in sorted(gains.items()):
+        every = {against: 0.0, **value_of}
         if all(treatment in every for treatment in wanted):
             by_dataset[dataset].append(rankdata([-every[treatment] for treatment in wanted]))
     return {
-        dataset: dict(zip(wanted, map(float, np.mean(own, axis=0)), strict=True)) for dataset, own in by_dataset.items()
+        dataset: dict(zip(wanted, map(float, np.mean(value_of, axis=0)), strict=True))
+        for dataset, value_of in by_dataset.items()
     }
 
 
@@ -85,7 +87,7 @@ def _diagram(by_dataset: Ranks, treatments: list[str]) -> tuple[Figure, list[Poi
     import scikit_posthocs  # late: it takes a second, and no other job needs it
     from scipy.stats import rankdata, studentized_range
 
-    blocks = np.array([rankdata([own[name] for name in treatments]) for own in by_dataset.values()])
+    blocks = np.array([rankdata([rank_of[name] for name in treatments]) for rank_of in by_dataset.values()])
     p = scikit_posthocs.posthoc_nemenyi_friedman(pandas.DataFrame(blocks, columns=treatments))
     mean = dict(zip(treatments, map(float, blocks.mean(axis=0)), strict=True))
     count, datasets = len(treatments), len(blocks)
@@ -102,12 +104,12 @@ def _diagram(by_dataset: Ranks, treatments: list[str]) -> tuple[Figure, list[Poi
         bar.set_xdata(sorted(bar.get_xdata()))
     words = f"mean rank over {style.count(datasets, 'data set')}, critical difference {critical:.2f}"
     figure.suptitle(words, x=0.01, ha="left", fontsize=7.5)
-    points = [Point("", name, rank) for name, rank in sorted(mean.items(), key=lambda each: each[1])]
+    points = [Point("", name, rank) for name, rank in sorted(mean.items(), key=lambda named_rank: named_rank[1])]
     points += [Point("", "critical difference", critical, note=f"Nemenyi, {count} treatments, {datasets} data sets")]
-    points += [Point(dataset, name, rank) for dataset, own in by_dataset.items() for name, rank in own.items()]
+    points += [Point(dataset, name, rank) for dataset, rank_of in by_dataset.items() for name, rank in rank_of.items()]
     points += [
-        Point("p", f"{one} against {other}", float(p.loc[one, other]))
-        for number, one in enumerate(treatments)
+        Point("p", f"{treatment} against {other}", float(p.loc[treatment, other]))
+        for number, treatment in enumerate(treatments)
         for other in treatments[number + 1 :]
     ]
     return figure, points

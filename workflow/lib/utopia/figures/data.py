@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from utopia.arrays import Arrays
 from utopia.config.study import Distribution
 from utopia.distribution.histogram import bin_edges, bin_index
-from utopia.distribution.series import Series, read_series
+from utopia.distribution.item import ItemDistribution, read_item
 from utopia.errors import ComputeError, ConfigError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
@@ -96,10 +96,10 @@ class Inputs:
             )
         return self.distribution
 
-    def series(self, item: str) -> Series:
+    def series(self, item: str) -> ItemDistribution:
         """An item's distribution and plan; with pooled counts, those of the first fold that trains on it."""
         fold = next(fold["name"] for fold in self.labels.folds if item in fold["train"])
-        return read_series(self.counted, item, self.target, fold)
+        return read_item(self.counted, item, self.target, fold)
 
 
 RULE = (
@@ -163,7 +163,7 @@ def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> Exampl
     train = inputs.labels.folds[0]["train"] if inputs.labels.folds else []
     series = {item: inputs.series(item) for item in train if among is None or item in among}
     for fit in _FITS:
-        fitting = {item: fit(one) for item, one in series.items()}
+        fitting = {item: fit(distribution) for item, distribution in series.items()}
         videos = [item for item, slices in fitting.items() if slices.any()]
         if videos:
             video = median_video(inputs, videos)
@@ -171,12 +171,12 @@ def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> Exampl
     raise ComputeError("no training video to show", where=inputs.labels.path)
 
 
-def _length(series: Series) -> NDArray[np.int64]:
+def _length(series: ItemDistribution) -> NDArray[np.int64]:
     return np.asarray(series.slice[:, 1] - series.slice[:, 0], np.int64)
 
 
-_FITS: tuple[Callable[[Series], NDArray[np.bool_]], ...] = (
-    lambda series: (_length(series) > 1) & (series.need[series.slice_bin] > 0),
+_FITS: tuple[Callable[[ItemDistribution], NDArray[np.bool_]], ...] = (
+    lambda series: (_length(series) > 1) & (series.samples_needed[series.slice_bin] > 0),
     lambda series: (_length(series) > 1) & (series.utopia_count > series.count)[series.slice_bin],
     lambda series: _length(series) > 1,
     lambda series: _length(series) > 0,
@@ -184,7 +184,7 @@ _FITS: tuple[Callable[[Series], NDArray[np.bool_]], ...] = (
 """Which slices [S] fit, best first."""
 
 
-def _example(video: str, series: Series, fits: NDArray[np.bool_], inputs: Inputs) -> Example:
+def _example(video: str, series: ItemDistribution, fits: NDArray[np.bool_], inputs: Inputs) -> Example:
     labels = np.unique(series.slice_bin[fits])
     asked = inputs.options.get("label")
     if asked is None:
@@ -239,7 +239,7 @@ def points_csv(figure: str, status: str, points: Sequence[Point]) -> str:
     names = [part.name for part in fields(Point)]
     writer.writerow(["figure", "status", *names])
     for point in points:
-        writer.writerow([figure, status, *(_plain(getattr(point, name)) for name in names)])
+        writer.writerow([figure, status, *(_csv_text(getattr(point, name)) for name in names)])
     return text.getvalue()
 
 
@@ -254,7 +254,7 @@ def marked(picture: bytes) -> str | None:
     return stated.pop().decode() if len(stated) == 1 else None
 
 
-def _plain(value: Any) -> str:
+def _csv_text(value: Any) -> str:
     if value is None:
         return ""
     return repr(float(value)) if isinstance(value, float | np.floating | int | np.integer) else str(value)

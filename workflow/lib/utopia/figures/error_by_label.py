@@ -147,7 +147,7 @@ def _by_label(axes: Axes, inputs: Inputs, made: Mapping[str, Errors], regions: R
     tested = np.bincount(made[BASELINE].bin, minlength=regions.bins)
     for role, error in made.items():
         mean, low, high = error.by_label(regions.bins)
-        there = np.flatnonzero(~np.isnan(mean))
+        known_bins = np.flatnonzero(~np.isnan(mean))
         top = max(top, float(np.nanmax(high)))
         # A ribbon of steps shows a label between two without test frames, which a polygon of one point would not.
         inside = slice(shown.start, shown.stop)
@@ -169,7 +169,7 @@ def _by_label(axes: Axes, inputs: Inputs, made: Mapping[str, Errors], regions: R
         points += [
             Point("b", f"MSE {NAMES[role]}, mean and range", float(centres[k]), float(mean[k]), float(low[k]),
                   float(high[k]), style.count(int(tested[k]), "error"))
-            for k in there
+            for k in known_bins
         ]  # fmt: skip
     axes.set(xlim=(edges[shown.start], edges[shown.stop]), ylim=(0, 1.05 * top))
     axes.set(xlabel=f"{inputs.target} label", ylabel="squared error")

@@ -56,12 +56,12 @@ def changes(inputs: Inputs, target: str) -> tuple[list[Pair], list[Pair]]:
 
 
 def _panel(axes: Axes, letter: str, over: str, pairs: dict[str, list[Pair]], inputs: Inputs) -> list[Point]:
-    every = [pair for own in pairs.values() for pair in own]
+    every = [pair for of_target in pairs.values() for pair in of_target]
     gains, falls = [gain for gain, _, _ in every], [fall for _, fall, _ in every]
     enough = len(every) >= FEWEST_POINTS and not is_constant(gains) and not is_constant(falls)
     r = float(pcc(np.array(gains), np.array(falls))) if enough else None
-    for (target, own), (colour, marker) in zip(pairs.items(), _LOOKS, strict=False):
-        x, y = [gain for gain, _, _ in own], [fall for _, fall, _ in own]
+    for (target, of_target), (colour, marker) in zip(pairs.items(), _LOOKS, strict=False):
+        x, y = [gain for gain, _, _ in of_target], [fall for _, fall, _ in of_target]
         axes.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.8, linewidths=0, label=target, zorder=2)
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=1)

@@ -37,7 +37,7 @@ class Fold:
     train: Float
     """Training frames per bin [b]."""
     test: Float
-    """Test frames per bin [b], by the label that predictions are judged by."""
+    """Test frames per bin [b], by the label that predictions are compared with."""
     train_convolved: Float
     """Training frames per bin after the convolution [b]."""
 
@@ -55,9 +55,9 @@ def share(count: Float) -> Float:
     return count / count.sum()
 
 
-def likeness(one: Float, other: Float) -> float | None:
+def likeness(first: Float, second: Float) -> float | None:
     """PCC of two stretches of distributions; None where it is not defined: fewer than two bins, or one is constant."""
-    return None if len(one) < 2 or is_constant(one) or is_constant(other) else float(pcc(one, other))
+    return None if len(first) < 2 or is_constant(first) or is_constant(second) else float(pcc(first, second))
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
@@ -127,7 +127,7 @@ class Errors:
     squared: Float
     """[N]."""
     bin: NDArray[np.int64]
-    """Bin of the judged label [N]."""
+    """Bin of the evaluation label [N]."""
     by_fold: Mapping[str, float]
     """Pooled MSE of each fold, mean over repeats."""
     by_item: Mapping[tuple[str, str], float]
@@ -153,7 +153,7 @@ class Errors:
 
 
 def errors(labels: Labels, stored: Arrays, target: str, settings: Distribution) -> Errors:
-    """Squared errors of a run's predictions against the judged labels.
+    """Squared errors of a run's predictions against the evaluation labels.
 
     Args:
         labels: the labels file.
@@ -167,14 +167,14 @@ def errors(labels: Labels, stored: Arrays, target: str, settings: Distribution) 
     for (replica_target, fold, repeat), items in sorted(replicas_of(stored).items()):
         if replica_target != target:
             continue
-        own = []
+        of_replica = []
         for item in sorted(items):
             label = labels.evaluation(item, target).astype(np.float64)
-            own.append((stored[f"{target}/{fold}/{repeat}/{item}"].astype(np.float64) - label) ** 2)
-            of_item.setdefault((fold, item), []).append(float(own[-1].mean()))
+            of_replica.append((stored[f"{target}/{fold}/{repeat}/{item}"].astype(np.float64) - label) ** 2)
+            of_item.setdefault((fold, item), []).append(float(of_replica[-1].mean()))
             bins.append(bin_index(label, settings))
-        squared += own
-        mse.setdefault(fold, []).append(float(np.concatenate(own).mean()))
+        squared += of_replica
+        mse.setdefault(fold, []).append(float(np.concatenate(of_replica).mean()))
     return Errors(
         np.concatenate(squared),
         np.concatenate(bins),

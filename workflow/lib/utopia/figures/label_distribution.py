@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from utopia.distribution.item import ItemDistribution
 from utopia.distribution.kernel import taps
-from utopia.distribution.series import Series
 from utopia.figures import style
 from utopia.figures.data import (
     EXAMPLE_RULE,
@@ -53,7 +53,7 @@ def _labels(axes: Axes, inputs: Inputs, video: str) -> list[Point]:
     return [Point("a", "label", float(t), float(y)) for t, y in zip(times, label, strict=True)]
 
 
-def _original(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
+def _original(axes: Axes, inputs: Inputs, series: ItemDistribution) -> list[Point]:
     shown = occupied(series.count, series.utopia_count)
     _bars(axes, inputs, series, shown)
     _axis(axes, inputs, shown)
@@ -62,7 +62,7 @@ def _original(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
     return [Point("b", "n", float(x), float(n)) for x, n in zip(centres, series.count, strict=True)]
 
 
-def _kernel(axes: Axes, inputs: Inputs, series: Series, label: int) -> list[Point]:
+def _kernel(axes: Axes, inputs: Inputs, series: ItemDistribution, label: int) -> list[Point]:
     """The kernel over the distribution, and the bins that it gathers at one label (Eq. 2)."""
     settings, kernel = inputs.settings, taps(inputs.settings)
     reach, total = len(kernel) // 2, len(series.count)
@@ -100,7 +100,7 @@ def _kernel(axes: Axes, inputs: Inputs, series: Series, label: int) -> list[Poin
     ]
 
 
-def _convolved(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
+def _convolved(axes: Axes, inputs: Inputs, series: ItemDistribution) -> list[Point]:
     shown = occupied(series.count, series.utopia_count)
     _bars(axes, inputs, series, shown, name="n")
     edges = bin_edges(inputs.settings)[shown.start : shown.stop + 1]
@@ -113,7 +113,7 @@ def _convolved(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
 
 
 def _bars(
-    axes: Axes, inputs: Inputs, series: Series, shown: slice, *, colour: str = style.LIGHT_RED, name: str = ""
+    axes: Axes, inputs: Inputs, series: ItemDistribution, shown: slice, *, colour: str = style.LIGHT_RED, name: str = ""
 ) -> None:
     centres, edges = bin_centres(inputs.settings), bin_edges(inputs.settings)
     axes.bar(

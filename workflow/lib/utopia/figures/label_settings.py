@@ -42,22 +42,22 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
 
 def _values(inputs: Inputs, role: str, stem: str) -> dict[str, float]:
     """By what follows the stem (`as_is`, `calibrated`, `ulda.r1.s1`), the mean over videos and repeats."""
-    target, found = role.partition(".")[2], {}
+    target, means = role.partition(".")[2], {}
     settings = [f"ulda.r{reach}.s{sigma:g}" for reach in REACHES for sigma in WIDTHS]
     for name in ("as_is", "calibrated", *settings):
         rows = metrics_csv.select(inputs.metrics[role], target, f"{stem}.{name}")
         values = [row.value for row in rows if not row.item and not metrics_csv.is_hole(row)]
         if values:
-            found[name] = float(np.mean(values))
-    return found
+            means[name] = float(np.mean(values))
+    return means
 
 
-def _panel(axes: Axes, role: str, measure: str, found: dict[str, float]) -> list[Point]:
-    panel, base = f"{role}: {WORDS[measure]}", found["as_is"]
-    points = [Point(panel, name, None, found[name]) for name in ("as_is", "calibrated")]
+def _panel(axes: Axes, role: str, measure: str, means: dict[str, float]) -> list[Point]:
+    panel, base = f"{role}: {WORDS[measure]}", means["as_is"]
+    points = [Point(panel, name, None, means[name]) for name in ("as_is", "calibrated")]
     for row, reach in enumerate(REACHES):
         for column, sigma in enumerate(WIDTHS):
-            value = found[f"ulda.r{reach}.s{sigma:g}"]
+            value = means[f"ulda.r{reach}.s{sigma:g}"]
             gain = (value - base) if measure == "pcc" else (base - value) / base / 2
             shade = SHADES[int(np.digitize(gain, (-0.1, -0.02, 0.02, 0.1)))]
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor="white"))
@@ -72,6 +72,6 @@ def _panel(axes: Axes, role: str, measure: str, found: dict[str, float]) -> list
     axes.set_yticks(range(len(REACHES)), [str(reach) for reach in REACHES])
     decimals = 2 if measure == "pcc" else 3
     first = f"{panel_name(role)}: {WORDS[measure]}" if measure == MEASURES[0] else WORDS[measure]
-    words = f"as is {base:.{decimals}f}, calibr. {found['calibrated']:.{decimals}f}"
+    words = f"as is {base:.{decimals}f}, calibr. {means['calibrated']:.{decimals}f}"
     style.title(axes, "", f"{first}\n{words}".replace("-", "−"))
     return points

@@ -45,21 +45,21 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         style.statement(figure.subplots(), f"No predictions:\n{reason}", width=44)
         return figure, [Point("", "absent", note=reason)]
     columns = inputs.labels.columns[inputs.target]
-    found = {role: {name: bar(inputs, role, name) for name in (_ALL, *columns)} for role in roles}
-    first = found[roles[0]]
+    bars = {role: {name: bar(inputs, role, name) for name in (_ALL, *columns)} for role in roles}
+    first = bars[roles[0]]
     order = [_ALL, *sorted(columns, key=lambda name: -_or_low(first[name]))]
     figure = style.blank(1.1 + 0.27 * len(order))
     axes = figure.subplots()
     points = []
     for number, role in enumerate(roles):
         shift = 0.22 * (number - (len(roles) - 1) / 2)
-        points += _bars(axes, role, [found[role][name] for name in order], order, shift, _LOOKS[number % len(_LOOKS)])
+        points += _bars(axes, role, [bars[role][name] for name in order], order, shift, _LOOKS[number % len(_LOOKS)])
     _dress(axes, order, roles)
     return figure, points
 
 
-def _or_low(found: Bar | None) -> float:
-    return -2.0 if found is None else found.mean
+def _or_low(shown: Bar | None) -> float:
+    return -2.0 if shown is None else shown.mean
 
 
 def bar(inputs: Inputs, role: str, name: str) -> Bar | None:
@@ -91,20 +91,20 @@ def _bars(
 ) -> list[Point]:
     colour, marker = look
     points = []
-    for row, (name, one) in enumerate(zip(order, bars, strict=True)):
-        if one is None:
+    for row, (name, bar) in enumerate(zip(order, bars, strict=True)):
+        if bar is None:
             points.append(Point(role, name, note="the correlation is not defined for any video"))
             continue
-        y, around = row + shift, one.interval
+        y, around = row + shift, bar.interval
         if around.low is not None and around.high is not None:
             axes.plot([around.low, around.high], [y, y], color=colour, linewidth=0.8, solid_capstyle="butt", zorder=2)
-        if one.std is not None:
-            ends = [one.mean - one.std, one.mean + one.std]
+        if bar.std is not None:
+            ends = [bar.mean - bar.std, bar.mean + bar.std]
             axes.plot(ends, [y, y], color=colour, linewidth=2.6, alpha=0.45, solid_capstyle="butt", zorder=2)
-        axes.plot(one.mean, y, marker, color=colour, markersize=3.2, markeredgewidth=0, zorder=3)
+        axes.plot(bar.mean, y, marker, color=colour, markersize=3.2, markeredgewidth=0, zorder=3)
         points += [
-            Point(role, name, one.mean, float(row), around.low, around.high, around.method),
-            Point(role, f"{name}, deviation over seeds", one.std, None, note=f"{one.repeats} seeds"),
+            Point(role, name, bar.mean, float(row), around.low, around.high, around.method),
+            Point(role, f"{name}, deviation over seeds", bar.std, None, note=f"{bar.repeats} seeds"),
         ]
     return points
 

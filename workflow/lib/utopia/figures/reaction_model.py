@@ -150,10 +150,10 @@ def _points(network: Network, function: str, settings: Mapping[str, Any], names:
             for number, layer in enumerate(modality.layers, 1)
         ),
         *(
-            Point("", one.name, float(one.d_in), float(one.d_out), note=style.count(one.parameters, "parameter"))
-            for one in network.dense
+            Point("", part.name, float(part.d_in), float(part.d_out), note=style.count(part.parameters, "parameter"))
+            for part in network.dense
         ),
-        *(Point("", "modality", None, float(one.d_in), note=_source(one)) for one in network.modalities),
+        *(Point("", "modality", None, float(part.d_in), note=_source(part)) for part in network.modalities),
         Point("", "dropout between layers", None, float(settings["model_config"].get("dropout", 0.0))),
         Point("", "output function", None, function),
         *(Point("", "score", float(number), None, note=name) for number, name in enumerate(names)),

@@ -88,13 +88,15 @@ def read_network(parameters: Shapes, names: Sequence[str]) -> Network:
     Raises:
         ComputeError: they are not those of such a network: one is missing or unknown, or widths do not fit together.
     """
-    own = {name.removeprefix("model."): list(shape) for name, shape in parameters.items() if name.startswith("model.")}
-    numbers = sorted({int(match[1]) for name in own if (match := _LAYER.fullmatch(name))})
+    shapes = {
+        name.removeprefix("model."): list(shape) for name, shape in parameters.items() if name.startswith("model.")
+    }
+    numbers = sorted({int(match[1]) for name in shapes if (match := _LAYER.fullmatch(name))})
     if numbers != list(range(len(names))):
         raise _unlike(f"{len(numbers)} modalities, and features of {len(names)}: {', '.join(names)}")
-    modalities = tuple(_modality(own, number, name) for number, name in enumerate(names))
-    dense = tuple(_dense(own, name, path) for name, path in _DENSE.items())
-    network = Network(modalities, dense, sum(map(math.prod, own.values())))
+    modalities = tuple(_modality(shapes, number, name) for number, name in enumerate(names))
+    dense = tuple(_dense(shapes, name, path) for name, path in _DENSE.items())
+    network = Network(modalities, dense, sum(map(math.prod, shapes.values())))
     known = sum(layer.parameters for modality in modalities for layer in modality.layers)
     if (known := known + sum(one.parameters for one in dense)) != network.parameters:
         raise _unlike(f"{network.parameters - known} of {network.parameters} parameters belong to none of its parts")
@@ -106,33 +108,33 @@ def read_network(parameters: Shapes, names: Sequence[str]) -> Network:
     return network
 
 
-def _modality(own: Shapes, number: int, name: str) -> Modality:
+def _modality(shapes: Shapes, number: int, name: str) -> Modality:
     prefix = f"modalities.{number}.layers."
-    depth = 1 + max(int(match[2]) for key in own if key.startswith(prefix) and (match := _LAYER.fullmatch(key)))
-    layers = tuple(_layer(own, f"{prefix}{index}") for index in range(depth))
+    depth = 1 + max(int(match[2]) for key in shapes if key.startswith(prefix) and (match := _LAYER.fullmatch(key)))
+    layers = tuple(_layer(shapes, f"{prefix}{index}") for index in range(depth))
     for before, after in pairwise(layers):
         if after.d_in != before.d_out:
             raise _unlike(f"a layer of {name} takes {after.d_in} numbers after one that gives {before.d_out}")
     return Modality(name, layers)
 
 
-def _layer(own: Shapes, path: str) -> Layer:
-    found = [match for name in own if name.startswith(f"{path}.") and (match := _LAYER.fullmatch(name))]
-    directions = {int(match[4]) for match in found if match[3] == "states"}
-    reads = {tuple(own[match[0]]) for match in found if match[3] == "inputs"}
-    states = {tuple(own[match[0]]) for match in found if match[3] == "states"}
-    if len(reads) != 1 or len(states) != 1 or len(found) != 2 * len(directions):
+def _layer(shapes: Shapes, path: str) -> Layer:
+    matches = [match for name in shapes if name.startswith(f"{path}.") and (match := _LAYER.fullmatch(name))]
+    directions = {int(match[4]) for match in matches if match[3] == "states"}
+    reads = {tuple(shapes[match[0]]) for match in matches if match[3] == "inputs"}
+    states = {tuple(shapes[match[0]]) for match in matches if match[3] == "states"}
+    if len(reads) != 1 or len(states) != 1 or len(matches) != 2 * len(directions):
         raise _unlike(f"the directions of {path} are not alike")
     (rows, d_in), (of_states, units) = reads.pop(), states.pop()
     times = rows // units
     if rows != of_states or times * units != rows or times not in _CELLS:
         raise _unlike(f"{path} has {rows} rows for {units} units")
-    size = sum(math.prod(shape) for name, shape in own.items() if name.startswith(f"{path}."))
+    size = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(f"{path}."))
     return Layer(d_in, units, len(directions), _CELLS[times], size)
 
 
-def _dense(own: Shapes, name: str, path: str) -> Dense:
-    weight, bias = own.get(f"{path}.weight"), own.get(f"{path}.bias")
+def _dense(shapes: Shapes, name: str, path: str) -> Dense:
+    weight, bias = shapes.get(f"{path}.weight"), shapes.get(f"{path}.bias")
     if weight is None or bias is None:
         raise _unlike(f"there is no {path}")
     d_out, d_in = weight

@@ -49,8 +49,8 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     for letter, axes, (place, name) in zip("abc", panels, chosen.items(), strict=False):
         points += _panel(axes, letter, inputs, role, (fold, repeats, video), columns.index(name))
         r_R = np.array(_over_repeats(by_repeat, video, f"{_METRIC}.{name}"))
-        spread = f" ± {_plain(r_R.std(ddof=1))}" if len(r_R) > 1 else ""
-        style.title(axes, letter, f"{name} ({place}): r = {_plain(r_R.mean())}{spread}")
+        spread = f" ± {_without_zero(r_R.std(ddof=1))}" if len(r_R) > 1 else ""
+        style.title(axes, letter, f"{name} ({place}): r = {_without_zero(r_R.mean())}{spread}")
         points += [
             Point(letter, "reaction", note=f"{name}, {place}"),
             *(
@@ -75,7 +75,7 @@ def median_of_videos(by_repeat: dict[str, dict[str, dict[str, float]]], order: l
         ComputeError: no video has a correlation.
     """
     values = {item: _over_repeats(by_repeat, item, _METRIC) for item in order}
-    known = {item: float(np.mean(found)) for item, found in values.items() if found}
+    known = {item: float(np.mean(r)) for item, r in values.items() if r}
     if not known:
         raise ComputeError("no validation video has a correlation: every series is constant")
     return sorted(known, key=lambda item: known[item])[(len(known) - 1) // 2]
@@ -87,7 +87,7 @@ def chosen_reactions(values: dict[str, list[float]]) -> dict[str, str]:
     Args:
         values: the correlations of each reaction over repeats; none where it is not defined.
     """
-    known = {name: float(np.mean(found)) for name, found in values.items() if found}
+    known = {name: float(np.mean(r)) for name, r in values.items() if r}
     best = sorted(known, key=lambda name: -known[name])
     worst = min(known, key=lambda name: known[name])
     picked = {"best": best[0], "median": best[len(best) // 2], "worst": worst}
@@ -105,11 +105,11 @@ def _of_items(inputs: Inputs, role: str) -> tuple[str, dict[str, dict[str, dict[
     fold = next((known["name"] for known in inputs.labels.folds if known["name"] in folds), None)
     if fold is None:
         raise ComputeError(f"no metrics of {inputs.target} in any fold", where=inputs.metrics[role])
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    by_repeat: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
         if row.fold == fold:
-            found.setdefault(row.repeat, {}).setdefault(row.item, {})[row.metric] = row.value
-    return fold, found
+            by_repeat.setdefault(row.repeat, {}).setdefault(row.item, {})[row.metric] = row.value
+    return fold, by_repeat
 
 
 def _over_repeats(by_repeat: dict[str, dict[str, dict[str, float]]], item: str, metric: str) -> list[float]:
@@ -166,6 +166,6 @@ def steps_between(inputs: Inputs, role: str, time_T: Float) -> int:
     return max(1, round(1 / (rate * float(np.median(np.diff(time_T)))))) if len(time_T) > 1 else 1
 
 
-def _plain(value: float) -> str:
+def _without_zero(value: float) -> str:
     """A correlation with three decimals and without the zero before them."""
     return f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")

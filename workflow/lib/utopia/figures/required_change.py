@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.figures import style
 from utopia.figures.data import EXAMPLE_RULE, Inputs, Point, bin_centres, bin_edges, choose_example, occupied
 
@@ -28,13 +28,13 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
     return figure, points
 
 
-def _colours(series: Series) -> np.ndarray:
+def _colours(series: ItemDistribution) -> np.ndarray:
     """By bin: blue where samples are short, vermillion where there are too many, grey where there is none."""
     short = series.utopia_count > series.count
     return np.where(series.count > 0, np.where(short, ADD, LOWER), EMPTY)
 
 
-def _labels(axes: Axes, inputs: Inputs, video: str, label: np.ndarray, series: Series) -> list[Point]:
+def _labels(axes: Axes, inputs: Inputs, video: str, label: np.ndarray, series: ItemDistribution) -> list[Point]:
     times = inputs.labels.times(video)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     axes.step(times, label, where="post", color=style.PALE, linewidth=0.8, zorder=1)
@@ -65,7 +65,7 @@ def _labels(axes: Axes, inputs: Inputs, video: str, label: np.ndarray, series: S
     ]
 
 
-def _change(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
+def _change(axes: Axes, inputs: Inputs, series: ItemDistribution) -> list[Point]:
     settings = inputs.settings
     centres, edges = bin_centres(settings), bin_edges(settings)
     width, shown = edges[1] - edges[0], occupied(series.count, series.utopia_count)
@@ -73,7 +73,7 @@ def _change(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
     empty = (series.count == 0) & (change > 0)
     inside = np.isin(np.arange(len(change)), np.arange(shown.start, shown.stop))
     for here, name, look in (
-        (colours == ADD, f"TNS adds samples ({int(series.need.sum())})", {"color": ADD}),
+        (colours == ADD, f"TNS adds samples ({int(series.samples_needed.sum())})", {"color": ADD}),
         (colours == LOWER, "CWL lowers weights", {"color": LOWER, "hatch": "////", "edgecolor": style.LIGHT_RED}),
         (empty, "no frame to sample from", {"facecolor": "none", "edgecolor": EMPTY, "linestyle": (0, (2, 1))}),
     ):
@@ -89,4 +89,7 @@ def _change(axes: Axes, inputs: Inputs, series: Series) -> list[Point]:
     return [
         Point("b", "n~ - n", float(x), float(y), note=notes[str(c)])
         for x, y, c in zip(centres, change, colours, strict=True)
-    ] + [Point("b", "samples added by TNS", float(x), float(q)) for x, q in zip(centres, series.need, strict=True)]
+    ] + [
+        Point("b", "samples added by TNS", float(x), float(q))
+        for x, q in zip(centres, series.samples_needed, strict=True)
+    ]

@@ -55,10 +55,12 @@ def read(table: Path) -> list[Choice]:
         for line in csv.DictReader(file):
             if line["difference"]:
                 low, high, p = (float(text) if (text := line[f"difference_{part}"]) else None for part in _PARTS)
-                own = effects.setdefault(line["row"], {})
-                own[line["column"]] = Effect(float(line["difference"]), low, high, p)
+                of_row = effects.setdefault(line["row"], {})
+                of_row[line["column"]] = Effect(float(line["difference"]), low, high, p)
                 names[line["row"]] = in_words(line["name"], json.loads(line["keys"] or "{}"))
-    tested = [(row, column) for row, own in effects.items() for column, effect in own.items() if effect.p is not None]
+    tested = [
+        (row, column) for row, of_row in effects.items() for column, effect in of_row.items() if effect.p is not None
+    ]
     for (row, column), p in zip(tested, holm([effects[row][column].p or 0.0 for row, column in tested]), strict=True):
         effects[row][column] = effects[row][column]._replace(adjusted=p)
     return [Choice(names[row], effects[row]) for row in _ordered(effects)]
@@ -75,8 +77,8 @@ def _ordered(effects: Mapping[str, Mapping[str, Effect]]) -> list[str]:
     from scipy.stats import rankdata
 
     ranks: dict[str, list[float]] = {row: [] for row in effects}
-    for column in dict.fromkeys(column for own in effects.values() for column in own):
-        rows = [row for row, own in effects.items() if column in own]
+    for column in dict.fromkeys(column for of_row in effects.values() for column in of_row):
+        rows = [row for row, of_row in effects.items() if column in of_row]
         sizes = [-abs(effects[row][column].change) for row in rows]
         for row, rank in zip(rows, rankdata(sizes), strict=True):
             ranks[row].append(float(rank))

@@ -15,7 +15,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from utopia import seeds
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.figures import style
 from utopia.figures.data import EXAMPLE_RULE, Example, Inputs, Point, bin_edges, choose_example, label_name, occupied
 
@@ -73,14 +73,14 @@ def _with_features(inputs: Inputs) -> list[str] | None:
     return [item for item in train if inputs.features.available(item, names) is None] or None
 
 
-def window_of(series: Series, index: int) -> Window:
+def window_of(series: ItemDistribution, index: int) -> Window:
     """A slice with its window and coefficients (ULDA sec. 3.3.2)."""
     first, last = (int(frame) for frame in series.window[index])
-    own = (int(series.slice[index, 0]), int(series.slice[index, 1]))
-    return Window(own, (first, last), series.coefficient[index, : last - first])
+    slice_range = (int(series.slice[index, 0]), int(series.slice[index, 1]))
+    return Window(slice_range, (first, last), series.coefficient[index, : last - first])
 
 
-def _distribution(axes: Axes, inputs: Inputs, example: Example, series: Series) -> list[Point]:
+def _distribution(axes: Axes, inputs: Inputs, example: Example, series: ItemDistribution) -> list[Point]:
     edges, shown = bin_edges(inputs.settings), occupied(series.count, series.utopia_count)
     window, label = edges[shown.start : shown.stop + 1], example.label
     axes.axvspan(edges[label], edges[label + 1], color=_BAND, lw=0, zorder=0)
@@ -96,7 +96,7 @@ def _distribution(axes: Axes, inputs: Inputs, example: Example, series: Series) 
     style.title(axes, "a", f"label distribution of {inputs.title_of(example.video, 26)}", legend=3)
     return [
         Point("a", "label", float(middle), float(series.count[label]), note=label_name(inputs.settings, label)),
-        Point("a", "samples added by TNS at the label", float(middle), float(series.need[label])),
+        Point("a", "samples added by TNS at the label", float(middle), float(series.samples_needed[label])),
         *(
             Point("a", name, float((edges[k] + edges[k + 1]) / 2), float(value))
             for name, values in (("n", series.count), ("n~", series.utopia_count))
@@ -105,7 +105,7 @@ def _distribution(axes: Axes, inputs: Inputs, example: Example, series: Series) 
     ]
 
 
-def _timeline(axes: Axes, inputs: Inputs, example: Example, series: Series, window: Window) -> list[Point]:
+def _timeline(axes: Axes, inputs: Inputs, example: Example, series: ItemDistribution, window: Window) -> list[Point]:
     """The labels over time, and where the frames of the one label lie."""
     times, label = inputs.labels.times(example.video), inputs.labels.label(example.video, inputs.target)
     edges, here = bin_edges(inputs.settings), series.bin == example.label
@@ -152,8 +152,8 @@ def _window(axes: Axes, inputs: Inputs, example: Example, window: Window) -> lis
         Point("b", name, float(times[0]), None, float(first), float(last), "frames [low, high)")
         for name, (first, last) in (("slice", window.slice), ("window", window.window))
     ] + [
-        Point("b", "label of the slice" if own else "label of the extension", float(x), float(y))
-        for x, y, own in zip(offsets, label, inside, strict=True)
+        Point("b", "label of the slice" if in_slice else "label of the extension", float(x), float(y))
+        for x, y, in_slice in zip(offsets, label, inside, strict=True)
     ]
 
 
@@ -177,8 +177,8 @@ def _coefficients(axes: Axes, window: Window) -> list[Point]:
     axes.set(xlabel="frame (0: first of slice)", ylabel="contribution")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return [
-        Point("b", "contribution, slice" if own else "contribution, extension", float(x), float(c))
-        for x, c, own in zip(offsets, window.coefficient, inside, strict=True)
+        Point("b", "contribution, slice" if in_slice else "contribution, extension", float(x), float(c))
+        for x, c, in_slice in zip(offsets, window.coefficient, inside, strict=True)
     ]
 
 

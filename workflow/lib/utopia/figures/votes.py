@@ -74,8 +74,8 @@ def _sample(axes: Axes, inputs: Inputs) -> list[Point]:
     settings = inputs.settings
     values, share, width = _histogram(vote_A, inputs)
     axes.bar(values, share, width=width, color=style.SKY, label=style.count(len(vote_A), "vote"))
-    one = count_bins(bin_index(np.array([label]), settings), bin_total(settings))
-    utopia = 100 * np.asarray(convolve(one, taps(settings), settings.boundary), np.float64)
+    count_b = count_bins(bin_index(np.array([label]), settings), bin_total(settings))
+    utopia = 100 * np.asarray(convolve(count_b, taps(settings), settings.boundary), np.float64)
     shown, edges = occupied(utopia, margin=0), bin_edges(settings)
     axes.stairs(
         utopia[shown],
@@ -176,16 +176,18 @@ def choose_test_video(inputs: Inputs) -> tuple[str, list[str], str]:
     Raises:
         ComputeError: there are no predictions of the target in any fold.
     """
-    found = {
+    items_of = {
         (fold, repeat): items
         for (target, fold, repeat), items in replicas_of(inputs.predictions[BASELINE]).items()
         if target == inputs.target
     }
     for fold in (known["name"] for known in inputs.labels.folds):
-        repeats = sorted((repeat for name, repeat in found if name == fold), key=lambda repeat: (len(repeat), repeat))
+        repeats = sorted(
+            (repeat for name, repeat in items_of if name == fold), key=lambda repeat: (len(repeat), repeat)
+        )
         if not repeats:
             continue
-        items = [item for item in inputs.labels.items if item in found[fold, repeats[0]]]
+        items = [item for item in inputs.labels.items if item in items_of[fold, repeats[0]]]
         errors = []
         for item in items:
             truth = inputs.labels.evaluation(item, inputs.target)

@@ -152,7 +152,7 @@ def _arrays(item: LabelledItem) -> Iterator[tuple[str, np.ndarray]]:
         for target, values in series.items():
             vector = suffix != ".votes" and np.ndim(values) == 2
             yield f"{item.id}/{target}{suffix}", np.asarray(values, dtype=np.float32 if vector else np.float64)
-    for target, counts in item.judged.items():
-        yield f"{item.id}/{target}.judged", np.asarray(counts, dtype=np.uint8)
+    for target, counted_T in item.counted.items():
+        yield f"{item.id}/{target}.judged", np.asarray(counted_T, dtype=np.uint8)
     for name, values in item.shots.items():
         yield f"{item.id}/{name}", values

@@ -60,12 +60,12 @@ def choose_annotators(*, labels: Path, choice: Mapping[str, Any], seed: int, out
     with arrays.Writer(output) as file:
         for item in read.items:
             try:
-                found = _of_item(read, item, chosen, seed)
+                people = _of_item(read, item, chosen, seed)
             except InputError as error:
                 absent[item] = " ".join(str(error).split())
                 continue
-            drawn[item] = found
-            for name, values in _arrays(read, item, found):
+            drawn[item] = people
+            for name, values in _arrays(read, item, people):
                 file.add(name, values)
         folds, dropped = _folds(read.folds, chosen.folds, set(drawn), absent)
         file.meta = read.meta | {
@@ -73,8 +73,8 @@ def choose_annotators(*, labels: Path, choice: Mapping[str, Any], seed: int, out
             "absent": absent,
             "folds": folds,
             "dropped_folds": [*read.meta.get("dropped_folds", []), *dropped],
-            "annotators": {item: found.behind for item, found in drawn.items()},
-            "judges": {item: found.judges for item, found in drawn.items() if found.judges},
+            "annotators": {item: people.behind for item, people in drawn.items()},
+            "judges": {item: people.judges for item, people in drawn.items() if people.judges},
             "notes": {item: notes for item, notes in read.meta.get("notes", {}).items() if item in drawn},
         }
 
@@ -104,9 +104,9 @@ def _of_item(labels: Labels, item: str, chosen: Labelling, seed: int) -> Chosen:
     identity = (seed, "annotators", labels.dataset, item)
     order = np.random.default_rng(seeds.derive(*identity)).permutation(present)
     judges, others = order[: chosen.judges], order[chosen.judges :]
-    found = Chosen(*(sorted(map(int, part)) for part in (others[: chosen.annotators], judges)))
+    drawn = Chosen(*(sorted(map(int, part)) for part in (others[: chosen.annotators], judges)))
     for target, voted_AT in votes.items():
-        for what, indices in (("label", found.behind), ("judge", found.judges)):
+        for what, indices in (("label", drawn.behind), ("judge", drawn.judges)):
             lacking = int((~voted_AT[indices].any(axis=0)).sum()) if indices else 0
             if lacking:
                 raise InputError(
@@ -114,7 +114,7 @@ def _of_item(labels: Labels, item: str, chosen: Labelling, seed: int) -> Chosen:
                     f"{what}",
                     where=labels.path,
                 )
-    return found
+    return drawn
 
 
 def _arrays(labels: Labels, item: str, chosen: Chosen) -> Iterator[tuple[str, np.ndarray]]:

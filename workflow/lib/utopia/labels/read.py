@@ -89,7 +89,7 @@ class Labels:
         name = f"{item}/{target}.evaluation"
         return self.arrays[name] if name in self.arrays else self.label(item, target)
 
-    def judged(self, item: str, target: str) -> np.ndarray | None:
+    def counted(self, item: str, target: str) -> np.ndarray | None:
         """Which labels metrics count, [T] bool; None where they count all."""
         stored = self.arrays.get(f"{item}/{target}.judged")
         return None if stored is None else stored > 0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Loss(nn.Module):
         """The error e of each row, of a loss that is `by_row`."""
         raise NotImplementedError
 
-    def weights(self, videos: Sequence[Series], needs: Sequence[NDArray[np.float64]] | None) -> list[Weights]:
+    def weights(self, videos: Sequence[ItemDistribution], needs: Sequence[NDArray[np.float64]] | None) -> list[Weights]:
         """Weights of every video; 1 unless a loss says otherwise.
 
         A loss that needs the labels themselves takes one more argument, `labels`: those of every video [T].

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.losses._common import Weights
 
 Float = NDArray[np.float64]
@@ -26,7 +26,10 @@ def pools(total: int, scope: Scope) -> list[list[int]]:
 
 
 def inverse_weights(
-    videos: Sequence[Series], needs: Needs, scope: Scope, density: Callable[[Float, Sequence[Series]], Float]
+    videos: Sequence[ItemDistribution],
+    needs: Needs,
+    scope: Scope,
+    density: Callable[[Float, Sequence[ItemDistribution]], Float],
 ) -> list[Weights]:
     """w = 1 / density of the bin, times the constant that makes the mean over a pool's frames and new samples 1.
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.errors import ConfigError
 from utopia.losses._common import Batch, Loss, Weights
 from utopia.losses._reweight import Needs
@@ -48,7 +48,7 @@ class BalancedError(Loss):
         """Of the loss's own parameters, instead of the model's; without weight decay."""
 
     def weights(
-        self, videos: Sequence[Series], needs: Needs, labels: Sequence[NDArray[np.float64]] | None = None
+        self, videos: Sequence[ItemDistribution], needs: Needs, labels: Sequence[NDArray[np.float64]] | None = None
     ) -> list[Weights]:
         """Ones, see `Loss.weights`; sets the first value of s where the settings leave it to the labels.
 

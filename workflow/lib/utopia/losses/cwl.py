@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utopia.config.base import Strict
+from utopia.distribution.item import ItemDistribution
 from utopia.distribution.plan import shortage
-from utopia.distribution.series import Series
 from utopia.distribution.weights import combined_weights
 from utopia.losses._common import Loss, Weights
 from utopia.losses.mse import MeanSquaredError
@@ -38,13 +38,13 @@ class ConvolutionWeightedLoss(MeanSquaredError):  # noqa: N818 - no exception
         super().__init__()
         self.config = config
 
-    def weights(self, videos: Sequence[Series], needs: Sequence[NDArray[np.float64]] | None) -> list[Weights]:
+    def weights(self, videos: Sequence[ItemDistribution], needs: Sequence[NDArray[np.float64]] | None) -> list[Weights]:
         """See `Loss.weights`."""
         if needs is None:
             return [Weights(video.weight, np.ones(len(video.count))) for video in videos]
         return [self._combined(video, need_b) for video, need_b in zip(videos, needs, strict=True)]
 
-    def _combined(self, video: Series, need_b: NDArray[np.float64]) -> Weights:
+    def _combined(self, video: ItemDistribution, need_b: NDArray[np.float64]) -> Weights:
         if not video.own:  # pooled counts: the mean is 1 over all training videos together, not over this one
             need_b = shortage(video.count, video.count, video.utopia_count)
         frame_b, new_b = combined_weights(

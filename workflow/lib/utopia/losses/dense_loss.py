@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy.signal import fftconvolve
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.losses._common import Loss, Weights
 from utopia.losses._reweight import Needs, pools
 from utopia.losses.mse import MeanSquaredError
@@ -47,7 +47,9 @@ class DenseLoss(MeanSquaredError):  # noqa: N818 - no exception
         super().__init__()
         self.config = config
 
-    def weights(self, videos: Sequence[Series], needs: Needs, labels: Sequence[Float] | None = None) -> list[Weights]:
+    def weights(
+        self, videos: Sequence[ItemDistribution], needs: Needs, labels: Sequence[Float] | None = None
+    ) -> list[Weights]:
         """See `Loss.weights`. A new sample weighs what frames of its bin weigh on average.
 
         Args:

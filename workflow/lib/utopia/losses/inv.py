@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.losses._common import Loss, Weights
 from utopia.losses._reweight import Needs, inverse_weights, tempered
 from utopia.losses.mse import MeanSquaredError
@@ -46,7 +46,7 @@ class InverseFrequency(MeanSquaredError):  # noqa: N818 - no exception
         super().__init__()
         self.config = config
 
-    def weights(self, videos: Sequence[Series], needs: Needs) -> list[Weights]:
+    def weights(self, videos: Sequence[ItemDistribution], needs: Needs) -> list[Weights]:
         """See `Loss.weights`."""
         config = self.config
         return inverse_weights(

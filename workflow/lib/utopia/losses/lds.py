@@ -16,7 +16,7 @@ from scipy.ndimage import convolve1d, gaussian_filter1d
 from scipy.signal.windows import triang
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.errors import ConfigError
 from utopia.losses._common import Loss, Weights
 from utopia.losses._reweight import Needs, inverse_weights, tempered
@@ -63,7 +63,7 @@ class LabelDistributionSmoothing(MeanSquaredError):  # noqa: N818 - no exception
         super().__init__()
         self.config = config
 
-    def weights(self, videos: Sequence[Series], needs: Needs) -> list[Weights]:
+    def weights(self, videos: Sequence[ItemDistribution], needs: Needs) -> list[Weights]:
         """See `Loss.weights`.
 
         Raises:
@@ -74,13 +74,13 @@ class LabelDistributionSmoothing(MeanSquaredError):  # noqa: N818 - no exception
             return inverse_weights(videos, needs, self.config.scope, _utopia_count)
         return inverse_weights(videos, needs, self.config.scope, self._smooth)
 
-    def _smooth(self, count_b: Float, _: Sequence[Series]) -> Float:
+    def _smooth(self, count_b: Float, _: Sequence[ItemDistribution]) -> Float:
         config = self.config
         counts_b = tempered(count_b, config.inv_clip, config.sqrt)
         smoothed: Float = convolve1d(counts_b, smoothing_window(config), mode=config.boundary)
         return smoothed
 
-    def _check(self, videos: Sequence[Series], needs: Needs) -> None:
+    def _check(self, videos: Sequence[ItemDistribution], needs: Needs) -> None:
         if needs is not None:
             raise ConfigError(
                 "lds with `window: utopia` has no meaning beside a sampler",
@@ -94,7 +94,7 @@ class LabelDistributionSmoothing(MeanSquaredError):  # noqa: N818 - no exception
             )
 
 
-def _utopia_count(_: Float, videos: Sequence[Series]) -> Float:
+def _utopia_count(_: Float, videos: Sequence[ItemDistribution]) -> Float:
     """n~ of the pool: the convolution is linear, so that of pooled counts is the sum of the videos' own."""
     if not videos[0].own:
         return videos[0].utopia_count

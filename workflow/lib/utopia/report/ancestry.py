@@ -77,8 +77,8 @@ class Ancestry:
         """The reach of files, these included: the jobs that made them and theirs."""
         key = tuple(paths)
         if key not in self._runs:
-            own = dict.fromkeys(key)
-            waiting, shared = list(own), NOTHING
+            of_run = dict.fromkeys(key)
+            waiting, shared = list(of_run), NOTHING
             # A run's own files are walked through; what lies before them is the same for many runs.
             while waiting:
                 path = waiting.pop()
@@ -86,10 +86,10 @@ class Ancestry:
                     shared |= self._before(path)
                     continue
                 for source in self.graph.sources(path):
-                    if source not in own:
-                        own[source] = None
+                    if source not in of_run:
+                        of_run[source] = None
                         waiting.append(source)
-            self._runs[key] = shared | self._split(own)
+            self._runs[key] = shared | self._split(of_run)
         return self._runs[key]
 
     def of_record(self, record: Record) -> Reach:
@@ -165,7 +165,7 @@ class Numbered:
 
     def number_of(self, record: Record) -> int:
         """The number of a job that was noted."""
-        return next(number for number, one in enumerate(self.records) if one is record)
+        return next(number for number, listed in enumerate(self.records) if listed is record)
 
     def file(self, path: str) -> list[Any]:
         """`[folder, name]`."""
@@ -175,14 +175,16 @@ class Numbered:
     def inputs(self) -> dict[str, Any]:
         """Raw files in columns: `folder`, `name`, `sha256`, `bytes`, `origin`; and the origins."""
         origins = Pool()
-        found = origin.inputs(self.graph, self._paths)
-        places = [self.file(one["path"]) for one in found]
-        where = [origins([one["dataset"] or "", one["licence"], one["source"]]) for one in found]
+        raw_files = origin.inputs(self.graph, self._paths)
+        places = [self.file(raw_file["path"]) for raw_file in raw_files]
+        where = [
+            origins([raw_file["dataset"] or "", raw_file["licence"], raw_file["source"]]) for raw_file in raw_files
+        ]
         return {
             "folder": [folder for folder, _ in places],
             "name": [name for _, name in places],
-            "sha256": [shortened(one["sha256"]) for one in found],
-            "bytes": [one["bytes"] for one in found],
+            "sha256": [shortened(raw_file["sha256"]) for raw_file in raw_files],
+            "bytes": [raw_file["bytes"] for raw_file in raw_files],
             "origin": where,
             "origins": origins.values,
         }
@@ -234,24 +236,24 @@ class Numbered:
 
     def edges(self) -> list[list[str]]:
         """`[rule, rule that reads its files]`, of all jobs; what no job made comes from `raw files`."""
-        found = {
+        pairs = {
             (family(maker.rule) if (maker := self.graph.makers.get(path)) else RAW, family(record.rule))
             for record in self.records
             for path in self.graph.entries(record, "inputs")
         }
-        return [list(edge) for edge in sorted(found) if edge[0] != edge[1]]
+        return [list(edge) for edge in sorted(pairs) if edge[0] != edge[1]]
 
     def settings_of_runs(self) -> dict[str, dict[str, int]]:
         """What the configuration said of each run: numbers of values by name."""
-        found: dict[str, dict[str, int]] = defaultdict(dict)
+        settings_of: dict[str, dict[str, int]] = defaultdict(dict)
         for record in self.records:
             given = record.facts["params"]
             runs = given.get("runs")
             for run in [*(runs if isinstance(runs, list) else []), given.get("run")]:
                 if isinstance(run, Mapping) and "id" in run:
                     kept = {name: self.values(value) for name, value in run.items() if name not in ("id", "code")}
-                    found[run["id"]].update(kept)
-        return dict(found)
+                    settings_of[run["id"]].update(kept)
+        return dict(settings_of)
 
 
 def _log(record: Record) -> str:
@@ -267,20 +269,20 @@ def reasons(graph: Graph, changed: Iterable[str]) -> dict[int, list[str]]:
         graph: the lineage.
         changed: files that are not those that their records describe.
     """
-    found = {id(record): why for record, why in staleness.stale(graph.ledger)}
+    reasons_of = {id(record): why for record, why in staleness.stale(graph.ledger)}
     for path in changed:
         if (maker := graph.makers.get(path)) is not None:
-            found.setdefault(id(maker), []).append(f"output: {path} is not the file that the job made")
+            reasons_of.setdefault(id(maker), []).append(f"output: {path} is not the file that the job made")
     for record in graph.ledger.records:
-        own = found.setdefault(id(record), [])
+        of_record = reasons_of.setdefault(id(record), [])
         if not record.is_intact:
-            own.append("record: it was edited")
-        own += [
-            f"{one.kind}: {one.where}"
-            for one in integrity.undeclared_reads_of(graph, record)
-            if one.kind != "never read"
+            of_record.append("record: it was edited")
+        of_record += [
+            f"{finding.kind}: {finding.where}"
+            for finding in integrity.undeclared_reads_of(graph, record)
+            if finding.kind != "never read"
         ]
-    return {key: why for key, why in found.items() if why}
+    return {key: why for key, why in reasons_of.items() if why}
 
 
 def shortened(sha256: str | None) -> str:
@@ -292,13 +294,13 @@ def shortened(sha256: str | None) -> str:
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:
     """Sorted numbers as ranges `[first, last]`, both inclusive."""
-    found: list[list[int]] = []
+    stretches: list[list[int]] = []
     for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if stretches and number == stretches[-1][1] + 1:
+            stretches[-1][1] = number
         else:
-            found.append([number, number])
-    return found
+            stretches.append([number, number])
+    return stretches
 
 
 def _machine(record: Record) -> dict[str, Any]:

@@ -98,37 +98,38 @@ def read_cells(path: Path) -> list[Cell]:
     Raises:
         UtopiaError: it is none.
     """
-    found = []
+    cells = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 numbers: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in NUMBERS}
                 words: dict[str, Any] = {name: row[name] for name in _WORDS} | {"keys": json.loads(row["keys"] or "{}")}
                 counts: dict[str, Any] = {"n": int(row["n"]), "decimals": int(row["decimals"])}
-                found.append(Cell(**numbers, **words, **counts, runs=row["runs"].split()))
+                cells.append(Cell(**numbers, **words, **counts, runs=row["runs"].split()))
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise UtopiaError(
             f"not the csv of a table ({type(error).__name__}: {error})", where=path, remedy="run: utopia verify"
         ) from error
-    return found
+    return cells
 
 
-def judged_together(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list[Cell]], verdict.Family]:
+def adjusted_verdicts(cells: Mapping[str, Sequence[Cell]]) -> tuple[dict[str, list[Cell]], verdict.Family]:
     """The cells of all tables with the verdicts on differences that stand among all of them, and these verdicts."""
     family = verdict.judge_study(
         verdict.Compared(
             cell.cell, cell.runs, cell.against, cell.difference, cell.difference_p, cell.difference_verdict
         )
-        for own in cells.values()
-        for cell in own
+        for of_table in cells.values()
+        for cell in of_table
     )
-    judged = {
+    with_verdicts = {
         name: [
-            replace(cell, difference_verdict=family.verdicts.get(cell.cell, cell.difference_verdict)) for cell in own
+            replace(cell, difference_verdict=family.verdicts.get(cell.cell, cell.difference_verdict))
+            for cell in of_table
         ]
-        for name, own in cells.items()
+        for name, of_table in cells.items()
     }
-    return judged, family
+    return with_verdicts, family
 
 
 def kind_of(cell: Cell) -> str:
@@ -157,11 +158,11 @@ def shown_table(place: int, table: Mapping[str, Any], cells: Sequence[Cell], sta
     numbers = {(cell.row, cell.column): number for number, cell in enumerate(cells)}
     lines = []
     for row, line in zip(table["rows"], layout.lines, strict=True):
-        own = []
+        of_row = []
         for column, shown in zip(table["columns"], line.cells, strict=True):
             number = numbers[row["id"], column["id"]]
-            own.append(ShownCell(shown, kind_of(cells[number]), stale[number], f"{place}.{number}"))
-        lines.append((line, tuple(own)))
+            of_row.append(ShownCell(shown, kind_of(cells[number]), stale[number], f"{place}.{number}"))
+        lines.append((line, tuple(of_row)))
     tally = Counter(kind for kind in map(kind_of, cells) if kind in KINDS)
     return ShownTable(table["id"], headline(table["source"], table["title"]), layout, tuple(lines), tally)
 
@@ -174,8 +175,7 @@ def table_in_short(table: Mapping[str, Any]) -> dict[str, Any]:
         "title": headline(table["source"], table["title"]),
         "source": table["source"],
         "rows": [[row["id"], row.get("name") or row["title"]] for row in table["rows"]],
-        "columns": [[each[name] for name in ("id", "title", "dataset", "target", "metric")] for each in columns],
-        "scale": [each.get("scale", 1) for each in columns],
+        "columns": [[column[name] for name in ("id", "title", "dataset", "target", "metric")] for column in columns],
     }
 
 
@@ -195,12 +195,12 @@ def cell_in_short(
         stale: whether it is.
         texts: keeps long texts, which many cells share.
     """
-    found: dict[str, Any] = {
+    short: dict[str, Any] = {
         "v": cell.value,
-        "sd": _short(cell.std),
+        "sd": _nine_digits(cell.std),
         "n": cell.n,
-        "lo": _short(cell.low),
-        "hi": _short(cell.high),
+        "lo": _nine_digits(cell.low),
+        "hi": _nine_digits(cell.high),
         "p": cell.published,
         "d": cell.decimals,
         "k": kind_of(cell),
@@ -211,13 +211,13 @@ def cell_in_short(
         "st": 1 if stale else None,
     }
     longer = {"i": cell.interval, "vr": cell.verdict_reason, "r": cell.reason, "no": cell.note}
-    found |= {name: texts(text) for name, text in longer.items() if text}
+    short |= {name: texts(text) for name, text in longer.items() if text}
     if cell.difference is not None:
-        numbers = map(_short, (cell.difference, cell.difference_low, cell.difference_high))
-        found["df"] = [cell.against, *numbers, cell.difference_verdict]
-    return {name: value for name, value in found.items() if value is not None and value not in ("", [])}
+        numbers = map(_nine_digits, (cell.difference, cell.difference_low, cell.difference_high))
+        short["df"] = [cell.against, *numbers, cell.difference_verdict]
+    return {name: value for name, value in short.items() if value is not None and value not in ("", [])}
 
 
-def _short(value: float | None) -> float | None:
+def _nine_digits(value: float | None) -> float | None:
     """Nine digits of a number, which are more than the page shows; the table's csv has all."""
     return None if value is None else float(f"{value:.9g}")

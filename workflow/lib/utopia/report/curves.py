@@ -33,12 +33,12 @@ def points_for(curves: int) -> int:
 
 def coded(values: Iterable[float], low: float, high: float, points: int) -> str:
     """A curve as at most so many characters, evenly spaced and with both ends; beyond `low` and `high` at the edge."""
-    own = np.asarray(list(values), np.float64)
-    if len(own) > points:
-        own = own[np.linspace(0, len(own) - 1, points).round().astype(int)]
-    share = (own - low) / (high - low or 1.0)
+    values_T = np.asarray(list(values), np.float64)
+    if len(values_T) > points:
+        values_T = values_T[np.linspace(0, len(values_T) - 1, points).round().astype(int)]
+    share = (values_T - low) / (high - low or 1.0)
     levels = np.clip(np.nan_to_num(share, nan=-1.0) * (len(LEVELS) - 1), 0, len(LEVELS) - 1).round().astype(int)
-    return "".join(LEVELS[level] if known else " " for level, known in zip(levels, np.isfinite(own), strict=True))
+    return "".join(LEVELS[level] if known else " " for level, known in zip(levels, np.isfinite(values_T), strict=True))
 
 
 def losses(replicas: Sequence[Mapping[str, Any]], points: int) -> list[Any]:
@@ -51,14 +51,19 @@ def losses(replicas: Sequence[Mapping[str, Any]], points: int) -> list[Any]:
     kinds = ("loss", "validation_loss")
     ends = []
     for kind in kinds:
-        known = [value for one in replicas for value in one.get(kind) or () if value is not None and np.isfinite(value)]
+        known = [
+            value
+            for replica in replicas
+            for value in replica.get(kind) or ()
+            if value is not None and np.isfinite(value)
+        ]
         ends.append([float(f"{end:.3g}") for end in (min(known), max(known))] if known else [0.0, 0.0])
     curves = [
         [
-            coded([np.nan if value is None else value for value in one.get(kind) or ()], low, high, points)
+            coded([np.nan if value is None else value for value in replica.get(kind) or ()], low, high, points)
             for kind, (low, high) in zip(kinds, ends, strict=True)
         ]
-        for one in replicas
+        for replica in replicas
     ]
     return [*ends, curves]
 
@@ -91,21 +96,21 @@ class Videos:
             target, _, _, item = name.split("/", 3)
             if target in targets and target not in labels.columns:
                 sums.setdefault(target, {}).setdefault(item, []).append(stored[name].astype(np.float64))
-        found: dict[str, list[list[Any]]] = {}
+        drawn: dict[str, list[list[Any]]] = {}
         for target, items in sums.items():
             low, high, names, curves, seconds = self.truths.setdefault(
                 f"{dataset} {target}", [*_frame(labels, target), [], [], []]
             )
             for item, predictions in items.items():
-                if f"{item}/{target}" not in labels.arrays or len({len(each) for each in predictions}) != 1:
+                if f"{item}/{target}" not in labels.arrays or len({len(prediction) for prediction in predictions}) != 1:
                     continue
                 if item not in names:
                     names.append(item)
                     curves.append(coded(labels.arrays[f"{item}/{target}"], low, high, self._points))
                     seconds.append(round(float(labels.times(item)[-1])))
                 mean = np.mean(predictions, axis=0)
-                found.setdefault(target, []).append([names.index(item), coded(mean, low, high, self._points)])
-        return found
+                drawn.setdefault(target, []).append([names.index(item), coded(mean, low, high, self._points)])
+        return drawn
 
     def _labels_of(self, dataset: str) -> Labels | None:
         if dataset not in self._labels:
@@ -117,6 +122,6 @@ class Videos:
 def _frame(labels: Labels, target: str) -> tuple[float, float]:
     """The range of a target's labels over all items, and a margin."""
     every = [labels.arrays[f"{item}/{target}"] for item in labels.items if f"{item}/{target}" in labels.arrays]
-    low, high = min(float(one.min()) for one in every), max(float(one.max()) for one in every)
+    low, high = min(float(label.min()) for label in every), max(float(label.max()) for label in every)
     margin = _MARGIN * (high - low)
     return float(f"{low - margin:.4g}"), float(f"{high + margin:.4g}")

@@ -19,9 +19,9 @@ from utopia.report import summary as page_summary
 from utopia.report.ancestry import NOTHING, Ancestry, Numbered, Reach, reasons
 from utopia.report.cells import (
     ShownTable,
+    adjusted_verdicts,
     cell_in_short,
     headline,
-    judged_together,
     read_cells,
     shown_table,
     table_in_short,
@@ -113,17 +113,20 @@ class _Gatherer:
         self.changed: dict[str, None] = {}
         """Files that are not those that their records describe."""
         cells = {name: read_cells(self._checked(f"{graph.root}/tables/{name}.csv")) for name in tables}
-        self.cells, self.family = judged_together(cells)
+        self.cells, self.family = adjusted_verdicts(cells)
         self.images = {name: self._checked(f"{graph.root}/figures/{name}.png") for name in figures}
         self.behind: dict[str, lineage.Cell] = {
-            cell.cell: graph.cells[cell.cell] for own in self.cells.values() for cell in own
+            cell.cell: graph.cells[cell.cell] for of_table in self.cells.values() for cell in of_table
         }
         runs = dict.fromkeys(run for cell in self.behind.values() for run in (*cell.runs, *cell.against))
         self.runs = {run: number for number, run in enumerate(runs)}
         self.metrics = {run: self._metrics(run) for run in self.runs}
         self.trained = {run: self._trained(run) for run in self.runs}
         curves = sum(
-            len(one.get("test", ())) for own in self.trained.values() for each in own.values() for one in each[:1]
+            len(replica.get("test", ()))
+            for of_table in self.trained.values()
+            for of_cell in of_table.values()
+            for replica in of_cell[:1]
         )
         self.videos = page_curves.Videos(self._made, graph.root, page_curves.points_for(curves))
 
@@ -131,13 +134,13 @@ class _Gatherer:
         self.of_tables = {name: ancestry.note(ancestry.own(graph.tables[name])) for name in tables}
         self.of_figures = {name: ancestry.note(ancestry.of_record(graph.figures[name])) for name in figures}
         self.of_runs: dict[str, Reach] = {}
-        for each in self.behind.values():
-            for run, reach in ancestry.by_run(each).items():
+        for of_cell in self.behind.values():
+            for run, reach in ancestry.by_run(of_cell).items():
                 self.of_runs[run] = ancestry.note(self.of_runs.get(run, NOTHING) | reach)
         self.coverage = self._coverage()
         self.numbered: Numbered = ancestry.numbered()
         self.reasons = reasons(graph, self.changed)
-        self.stale = {place for place, one in enumerate(self.numbered.records) if id(one) in self.reasons}
+        self.stale = {place for place, replica in enumerate(self.numbered.records) if id(replica) in self.reasons}
 
     def page(self) -> Page:
         numbered = self.numbered
@@ -164,7 +167,9 @@ class _Gatherer:
             warnings=tuple(self._warnings()),
             data=data,
             said=tuple(self._said()),
-            parts=tuple(page_summary.picture({name: (self._settings(name), own) for name, own in self.cells.items()})),
+            parts=tuple(
+                page_summary.picture({name: (self._settings(name), of_table) for name, of_table in self.cells.items()})
+            ),
         )
 
     def _settings(self, table: str) -> Mapping[str, Any]:
@@ -173,7 +178,7 @@ class _Gatherer:
         return given
 
     def _said(self) -> list[str]:
-        every = [cell for own in self.cells.values() for cell in own]
+        every = [cell for of_table in self.cells.values() for cell in of_table]
         truth = self.cells.get(page_summary.TRUTH, [])
         return page_summary.in_words(every, truth, generated=page_summary.is_generated(every))
 
@@ -183,10 +188,10 @@ class _Gatherer:
         """A file on this machine; one that is not what its record describes is remembered."""
         place = self.graph.ledger.portable.read(path)
         try:
-            found = files.sha256(place)
+            digest = files.sha256(place)
         except OSError as error:
             raise UtopiaError(f"cannot read ({error})", where=path, remedy="run: utopia verify") from error
-        if found != self.graph.sha256_of(path):
+        if digest != self.graph.sha256_of(path):
             self.changed[path] = None
         return place
 
@@ -197,21 +202,21 @@ class _Gatherer:
     def _metrics(self, run: str) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
         """The replicas' own metrics: target and metric -> fold and repeat -> value."""
         path = f"{self.graph.root}/runs/{run}/metrics.csv"
-        found: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+        values_of: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
         if path in self.graph.makers:
             for row in metrics_csv.read(self._checked(path)):
                 if not row.item:
-                    found.setdefault((row.target, row.metric), {})[row.fold, row.repeat] = row.value
-        return found
+                    values_of.setdefault((row.target, row.metric), {})[row.fold, row.repeat] = row.value
+        return values_of
 
     def _trained(self, run: str) -> dict[str, list[dict[str, Any]]]:
         """What training said of each replica, by target; of a run without training nothing."""
         path = f"{self.graph.root}/runs/{run}/training.json"
-        found: dict[str, list[dict[str, Any]]] = {}
+        by_target: dict[str, list[dict[str, Any]]] = {}
         if path in self.graph.makers:
-            for each in files.read_json(self._checked(path))["replicas"]:
-                found.setdefault(each["target"], []).append(each)
-        return found
+            for replica in files.read_json(self._checked(path))["replicas"]:
+                by_target.setdefault(replica["target"], []).append(replica)
+        return by_target
 
     def _coverage(self) -> list[dict[str, str]]:
         path = f"{self.graph.root}/audit/coverage.csv"
@@ -265,30 +270,30 @@ class _Gatherer:
         asked: dict[str, dict[tuple[str, str], None]] = {run: {} for run in self.runs}
         for name, cells in self.cells.items():
             columns = self._settings(name)["columns"]
-            shown = {each["id"]: (each["target"], each["metric"]) for each in columns}
+            shown = {column["id"]: (column["target"], column["metric"]) for column in columns}
             for cell in cells:
                 for run in self.behind[cell.cell].runs:
                     asked[run][shown[cell.column]] = None
-        replicas = sum(len(own) for trained in self.trained.values() for own in trained.values())
+        replicas = sum(len(replicas_of) for trained in self.trained.values() for replicas_of in trained.values())
         points = page_curves.points_for(2 * replicas)
         return [
             [run, *self.numbered.reach(self.of_runs.get(run, NOTHING)), settings.get(run, {}), self._trainings(run),
              self._values(run, asked[run]),
-             {target: page_curves.losses(own, points) for target, own in self.trained[run].items()},
+             {target: page_curves.losses(replicas_of, points) for target, replicas_of in self.trained[run].items()},
              self.videos.of_run(run, list(self.trained[run]))]
             for run in self.runs
         ]  # fmt: skip
 
     def _values(self, run: str, asked: Iterable[tuple[str, str]]) -> dict[str, list[Any]]:
         """`{"target metric": [number of the list of [fold, repeat], values]}`."""
-        found = self.metrics[run]
+        values_of = self.metrics[run]
         return {
             f"{target} {metric}": [
-                self.numbered.values([list(key) for key in found[target, metric]]),
-                [float(f"{value:.{DIGITS}g}") for value in found[target, metric].values()],
+                self.numbered.values([list(key) for key in values_of[target, metric]]),
+                [float(f"{value:.{DIGITS}g}") for value in values_of[target, metric].values()],
             ]
             for target, metric in asked
-            if (target, metric) in found
+            if (target, metric) in values_of
         }
 
     def _trainings(self, run: str) -> dict[str, list[Any]]:
@@ -298,23 +303,23 @@ class _Gatherer:
         keep = self.numbered.values
         return {
             target: [
-                keep([[one["fold"], str(one["repeat"]), one["member"]] for one in own]),
+                keep([[replica["fold"], str(replica["repeat"]), replica["member"]] for replica in replicas]),
                 # Seeds have more digits than a number of JavaScript.
-                keep([str(one["seed"]) for one in own]),
-                keep([one["epochs"] for one in own]),
-                [None if one["selected_epoch"] is None else one["selected_epoch"] + 1 for one in own],
-                [str(one["sha256"])[:DIGITS] for one in own],
-                *self._diagnostics(own),
+                keep([str(replica["seed"]) for replica in replicas]),
+                keep([replica["epochs"] for replica in replicas]),
+                [None if replica["selected_epoch"] is None else replica["selected_epoch"] + 1 for replica in replicas],
+                [str(replica["sha256"])[:DIGITS] for replica in replicas],
+                *self._diagnostics(replicas),
             ]
-            for target, own in self.trained[run].items()
+            for target, replicas in self.trained[run].items()
         }
 
     def _diagnostics(self, replicas: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The number of the names, and the values of each replica; nothing where no model diagnosed itself."""
-        names = list(dict.fromkeys(name for one in replicas for name in one.get("diagnostics", {})))
+        names = list(dict.fromkeys(name for replica in replicas for name in replica.get("diagnostics", {})))
         if not names:
             return []
-        said = [[one.get("diagnostics", {}).get(name) for name in names] for one in replicas]
+        said = [[replica.get("diagnostics", {}).get(name) for name in names] for replica in replicas]
         return [
             self.numbered.values(names),
             [[None if value is None else float(f"{value:.4g}") for value in values] for values in said],
@@ -322,7 +327,9 @@ class _Gatherer:
 
     def _warnings(self) -> list[str]:
         ledger = self.graph.ledger
-        damaged = [f"{ledger.portable.write(one.path)}: damaged record ({one.reason})" for one in ledger.damaged]
+        damaged = [
+            f"{ledger.portable.write(record.path)}: damaged record ({record.reason})" for record in ledger.damaged
+        ]
         return [*damaged, *(f"{path}: not the file that its record describes" for path in self.changed)]
 
 

@@ -16,7 +16,7 @@ from utopia.evaluation.rounding import rounded
 from utopia.evaluation.verdict import ALONE, BETTER, MARKS, NOT_DISTINGUISHABLE, WORSE, Family
 from utopia.figures import sensitivity as figure_sensitivity
 from utopia.figures.label_study import panel_name
-from utopia.report.cells import judged_together, read_cells
+from utopia.report.cells import adjusted_verdicts, read_cells
 from utopia.tables.cells import Cell
 from utopia.tables.layout import minus, signed
 
@@ -44,7 +44,7 @@ def page(folder: Path) -> str:
     tables = {path.stem: read_cells(path) for path in sorted((folder / "tables").glob("*.csv"))}
     if not tables:
         return "\n\n".join([*parts, _EMPTY]) + "\n"
-    cells, family = judged_together(tables)
+    cells, family = adjusted_verdicts(tables)
     parts.append(_lines(f"{_in_short(family)} {_INTRODUCTION}"))
     for name, section in ((LABELS, _labels), (MODELS, _models), (CONTROL, _control), (CHOICES, _choices)):
         if any(cell.status == "measured" for cell in cells.get(name, ())):
@@ -96,14 +96,14 @@ def _verdict(cells: Iterable[Cell]) -> str:
 def _labels(cells: Sequence[Cell], _: Path) -> Iterator[str]:
     """Distributions of labels against that of the other annotators' mean."""
     start = f"b{_BINS}.k{_ANNOTATORS}."
-    found = {(cell.row, cell.column): cell for cell in cells if cell.status == "measured"}
-    columns = list(dict.fromkeys(cell.column for cell in cells if (f"{start}as_is", cell.column) in found))
+    by_place = {(cell.row, cell.column): cell for cell in cells if cell.status == "measured"}
+    columns = list(dict.fromkeys(cell.column for cell in cells if (f"{start}as_is", cell.column) in by_place))
     yield "## Is the approximated distribution nearer to the utopia distribution?"
-    verdicts = [
-        f"{words}: {_verdict(found[start + name, column] for column in columns if (start + name, column) in found)}"
-        for name, words in _ESTIMATES.items()
-        if name != "as_is"
-    ]
+    shown = {
+        name: [by_place[place] for column in columns if (place := (start + name, column)) in by_place]
+        for name in _ESTIMATES
+    }
+    verdicts = [f"{words}: {_verdict(shown[name])}" for name, words in _ESTIMATES.items() if name != "as_is"]
     yield _lines(
         f"Labels of {_ANNOTATORS} annotators against the mean label of the others, histograms of {_BINS} bins:"
         f" correlation (PCC, higher is better) and Wasserstein-1 distance (W1, lower is better). {' '.join(verdicts)}"
@@ -114,7 +114,7 @@ def _labels(cells: Sequence[Cell], _: Path) -> Iterator[str]:
         role, _dot, measure = column.rpartition(".")
         texts = []
         for name in _ESTIMATES:
-            cell = found.get((start + name, column))
+            cell = by_place.get((start + name, column))
             texts.append("—" if cell is None else _with_ends(cell))
         rows.append([f"{_target(role)}: {measure.upper()}", *texts])
     yield _table(["labels", *_ESTIMATES.values()], rows)
@@ -140,12 +140,12 @@ def _models(cells: Sequence[Cell], _: Path) -> Iterator[str]:
 
 def _control(cells: Sequence[Cell], _: Path) -> Iterator[str]:
     """Treatments by an estimate, and with the true distribution, which no estimate can beat."""
-    judged: dict[str, dict[str, list[Cell]]] = {}
+    by_role: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
         if cell.difference_verdict:
             estimate = next((name for name in _CONTROLS if cell.row.endswith(f".{name}")), _ULDA)
-            judged.setdefault(cell.column.rpartition(".")[0], {}).setdefault(estimate, []).append(cell)
-    oracle = [cell for own in judged.values() for cell in own.get(_ORACLE, [])]
+            by_role.setdefault(cell.column.rpartition(".")[0], {}).setdefault(estimate, []).append(cell)
+    oracle = [cell for by_estimate in by_role.values() for cell in by_estimate.get(_ORACLE, [])]
     yield "## Could any estimate of the distribution help?"
     yield _lines(
         "Models trained on labels of some annotators and judged by the others. With the *true* distribution in place of"
@@ -155,7 +155,10 @@ def _control(cells: Sequence[Cell], _: Path) -> Iterator[str]:
     names = [_ULDA, *_CONTROLS]
     yield _table(
         ["", "ULDA", "calibrated", "true distribution"],
-        [[role.replace("_", " "), *(_counted(own.get(name, [])) for name in names)] for role, own in judged.items()],
+        [
+            [role.replace("_", " "), *(_counted(by_estimate.get(name, [])) for name in names)]
+            for role, by_estimate in by_role.items()
+        ],
     )
 
 
@@ -207,7 +210,7 @@ def _by_row(cells: Sequence[Cell]) -> str:
             text = _with_half(cell.difference, *ends, cell.decimals, cell.difference_verdict)
         against = " against ridge" if cell.against == "ridge" else ""
         rows.setdefault(f"{cell.name}{against}", {})[cell.column] = text
-    lines = [[name, *(own.get(column, "—") for column in columns)] for name, own in rows.items()]
+    lines = [[name, *(of_row.get(column, "—") for column in columns)] for name, of_row in rows.items()]
     return _table(["", *map(_column, columns)], lines)
 
 

@@ -108,9 +108,9 @@ def html(page: Page) -> str:
 
 def cards(ledger: Ledger) -> list[Path]:
     """The files that tell licences and sources of raw files: the cards, and what `utopia fetch` has noted."""
-    found = [path for kind in ("datasets", "weights") for path in sorted((RESOURCES / kind).glob("*.yaml"))]
+    cards_of_code = [path for kind in ("datasets", "weights") for path in sorted((RESOURCES / kind).glob("*.yaml"))]
     fetched = [folder / "fetched.json" for name, folder in ledger.portable.roots.items() if name == "data"]
-    return [*found, *(path for path in fetched if path.is_file())]
+    return [*cards_of_code, *(path for path in fetched if path.is_file())]
 
 
 def policy(script: str, style: str) -> str:
@@ -139,10 +139,10 @@ def unpacked(page: str) -> dict[str, Any]:
     Raises:
         UtopiaError: it is not in the text.
     """
-    found = re.search(f"{ANCESTRY}([A-Za-z0-9+/=]*)</script>", page)
-    if found is None:
+    packed = re.search(f"{ANCESTRY}([A-Za-z0-9+/=]*)</script>", page)
+    if packed is None:
         raise UtopiaError("the page has no element `ancestry`", remedy="make the page again")
-    value: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
+    value: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
     return value
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.errors import ConfigError
 from utopia.samplers._common import Samples
 from utopia.samplers._neighbours import draw_neighbour, label_limits, pair, quick_distances, spread
@@ -30,7 +30,7 @@ Fill = Literal["smoter", "noise", "duplicate"]
 
 
 def populations(
-    videos: Sequence[Series], target_R: Tensor, scope: Scope, threshold: float, labels: Sequence[Float] | None
+    videos: Sequence[ItemDistribution], target_R: Tensor, scope: Scope, threshold: float, labels: Sequence[Float] | None
 ) -> list[Population]:
     """The statistics that each video of the chunk belongs to.
 
@@ -66,7 +66,7 @@ class Resampler:
     """The frames of a chunk by video and domain."""
 
     def __init__(
-        self, videos: Sequence[Series], target_R: Tensor, threshold: float, population: Sequence[Population]
+        self, videos: Sequence[ItemDistribution], target_R: Tensor, threshold: float, population: Sequence[Population]
     ) -> None:
         device, label_R = target_R.device, target_R.detach().cpu().double().numpy()
         ends = np.cumsum([len(video.bin) for video in videos])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 
 Candidates = Literal["slice", "window"]
 
@@ -23,8 +23,8 @@ Candidates = Literal["slice", "window"]
 class SliceBases:
     """The plan of a chunk: which bins of each video get samples, and the frames that these start from."""
 
-    def __init__(self, videos: Sequence[Series], candidates: Candidates, device: torch.device) -> None:
-        self.needs: list[NDArray[np.float64]] = [video.need.astype(np.float64) for video in videos]
+    def __init__(self, videos: Sequence[ItemDistribution], candidates: Candidates, device: torch.device) -> None:
+        self.needs: list[NDArray[np.float64]] = [video.samples_needed.astype(np.float64) for video in videos]
         """See `Sampler.needs`: the distribution plan's own numbers."""
         frames: list[NDArray[np.int64]] = []
         first: list[int] = []
@@ -37,15 +37,16 @@ class SliceBases:
             within = video.slice if candidates == "slice" else video.window
             length_S = video.slice[:, 1] - video.slice[:, 0]
             ranges.append(np.repeat(within, length_S, axis=0) + offset)
-            longest = max(longest, int((within[:, 1] - within[:, 0])[video.need[video.slice_bin] > 0].max(initial=0)))
-            for k in np.flatnonzero(video.need):
-                own = np.flatnonzero(video.bin == k)
-                frames.append(own + offset)
-                first += [listed] * int(video.need[k])
-                size += [len(own)] * int(video.need[k])
-                bins += [int(k)] * int(video.need[k])
-                numbers += [number] * int(video.need[k])
-                listed += len(own)
+            is_needed_S = video.samples_needed[video.slice_bin] > 0
+            longest = max(longest, int((within[:, 1] - within[:, 0])[is_needed_S].max(initial=0)))
+            for k in np.flatnonzero(video.samples_needed):
+                of_bin, needed = np.flatnonzero(video.bin == k), int(video.samples_needed[k])
+                frames.append(of_bin + offset)
+                first += [listed] * needed
+                size += [len(of_bin)] * needed
+                bins += [int(k)] * needed
+                numbers += [number] * needed
+                listed += len(of_bin)
             offset += len(video.bin)
 
         def tensor(value: Sequence[int] | NDArray[np.int64]) -> Tensor:

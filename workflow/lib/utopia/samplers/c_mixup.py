@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.errors import ConfigError
 from utopia.samplers._common import Samples
 from utopia.samplers._slices import SliceBases
@@ -45,7 +45,7 @@ class SliceMixup:
     """C-Mixup on a chunk."""
 
     def __init__(
-        self, config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device, span: float
+        self, config: Config, videos: Sequence[ItemDistribution], target_R: Tensor, device: torch.device, span: float
     ) -> None:
         self.config, self.target_R = config, target_R
         self.needs: list[NDArray[np.float64]]
@@ -121,7 +121,7 @@ def symmetric_beta(a: float, number: int, generator: torch.Generator, device: to
 
 def build(
     config: Config,
-    videos: Sequence[Series],
+    videos: Sequence[ItemDistribution],
     target_R: Tensor,
     device: torch.device,
     span: float | None = None,

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.samplers._common import Samples
 from utopia.samplers._relevance import Population
 from utopia.samplers._resample import Choice, Resampler, populations
@@ -100,7 +100,7 @@ def bag_ratios(population: Population, size: float, share: float) -> tuple[float
 
 def build(
     config: Config,
-    videos: Sequence[Series],
+    videos: Sequence[ItemDistribution],
     target_R: Tensor,
     device: torch.device,
     labels: Sequence[Float] | None = None,

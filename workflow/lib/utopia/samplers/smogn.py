@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from utopia.config.base import Strict
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.samplers._common import Samples
 from utopia.samplers._neighbours import Pairs, draw_neighbour, exact_distances, label_limits, pair, spread
 from utopia.samplers._slices import SliceBases
@@ -45,7 +45,9 @@ class Config(Strict):
 class SliceSmogn:
     """SMOGN on a chunk."""
 
-    def __init__(self, config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device) -> None:
+    def __init__(
+        self, config: Config, videos: Sequence[ItemDistribution], target_R: Tensor, device: torch.device
+    ) -> None:
         self.config, self.target_R = config, target_R
         self._bases = SliceBases(videos, config.candidates, device)
         self.needs: list[NDArray[np.float64]] = self._bases.needs
@@ -99,7 +101,7 @@ def _deviation(value_T: Tensor) -> Tensor:
     return value_T.std(dim=0, correction=min(1, len(value_T) - 1))
 
 
-def build(config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device) -> SliceSmogn:
+def build(config: Config, videos: Sequence[ItemDistribution], target_R: Tensor, device: torch.device) -> SliceSmogn:
     """The sampler of a chunk.
 
     Args:

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from utopia.config.base import Strict
+from utopia.distribution.item import ItemDistribution
 from utopia.distribution.plan import needed_samples, shortage
-from utopia.distribution.series import Series
 from utopia.samplers._common import Samples
 
 
@@ -53,7 +53,9 @@ class TimeSliceSampler:
     bin.
     """
 
-    def __init__(self, config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device) -> None:
+    def __init__(
+        self, config: Config, videos: Sequence[ItemDistribution], target_R: Tensor, device: torch.device
+    ) -> None:
         self.config, self.target_R = config, target_R
         self.needs: list[NDArray[np.float64]] = []
         table = _Table()
@@ -69,7 +71,7 @@ class TimeSliceSampler:
         def tensor(value: Sequence[int] | NDArray[np.int64]) -> Tensor:
             return torch.as_tensor(np.asarray(value, dtype=np.int64), device=device)
 
-        self._need_G = torch.as_tensor(table.need, dtype=torch.float64, device=device)
+        self._need_G = torch.as_tensor(table.samples_needed, dtype=torch.float64, device=device)
         self._bin_G, self._video_G = tensor(table.bin), tensor(table.video)
         self._first_G, self._size_G = tensor(table.first), tensor(table.size)
         self._slice_F = tensor(table.slice_of_frame)
@@ -160,7 +162,7 @@ class _Table:
     """The slices of all bins that are short, over the videos of a chunk; frames are counted through the chunk."""
 
     def __init__(self) -> None:
-        self.need: list[float] = []
+        self.samples_needed: list[float] = []
         self.bin: list[int] = []
         self.video: list[int] = []
         self.first: list[int] = []
@@ -171,9 +173,9 @@ class _Table:
         self.coefficient: list[NDArray[np.float64]] = []
         self._offset = 0
 
-    def add(self, number: int, video: Series, need_b: NDArray[np.float64]) -> None:
+    def add(self, number: int, video: ItemDistribution, need_b: NDArray[np.float64]) -> None:
         for k in np.flatnonzero(need_b):
-            self.need.append(float(need_b[k]))
+            self.samples_needed.append(float(need_b[k]))
             self.bin.append(int(k))
             self.video.append(number)
             self.first.append(len(self.slice_of_frame))
@@ -201,7 +203,9 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
-def build(config: Config, videos: Sequence[Series], target_R: Tensor, device: torch.device) -> TimeSliceSampler:
+def build(
+    config: Config, videos: Sequence[ItemDistribution], target_R: Tensor, device: torch.device
+) -> TimeSliceSampler:
     """The sampler of a chunk.
 
     Args:

@@ -97,8 +97,8 @@ def measured(
     if not runs or any(run not in results.metrics for run in runs):
         return None
     if column.get("statistic"):
-        found = _statistic(table, row, column, results)
-        return None if isinstance(found, str) else found
+        statistic = _statistic(table, row, column, results)
+        return None if isinstance(statistic, str) else statistic
     if claim := (row.get("claims") or {}).get(name):
         stated = _stated(claim, results)
         return Measurement(float(stated.passed), None, len(stated.alike))
@@ -117,8 +117,8 @@ def runs_behind(table: Mapping[str, Any], row: Mapping[str, Any], column: str) -
 
     What is adjusted among all rows of a table depends on the runs of all of them, after its own.
     """
-    if next(each for each in table["columns"] if each["id"] == column).get("statistic") == "adjusted":
-        return list(dict.fromkeys(run for one in (row, *table["rows"]) for run in _own_runs(one, column)))
+    if next(listed for listed in table["columns"] if listed["id"] == column).get("statistic") == "adjusted":
+        return list(dict.fromkeys(run for any_row in (row, *table["rows"]) for run in _own_runs(any_row, column)))
     return _own_runs(row, column)
 
 
@@ -126,8 +126,8 @@ def _own_runs(row: Mapping[str, Any], column: str) -> list[str]:
     run, pairs = (row.get("runs") or {}).get(column), (row.get("changes") or {}).get(column) or []
     claim = (row.get("claims") or {}).get(column) or {"cells": {}}
     # by the cells' names: a job that is done again from its record has them in that order
-    compared = [own["run"] for _, own in sorted(claim["cells"].items()) if own["run"]]
-    return [run] if run else list(dict.fromkeys([*(one for pair in pairs for one in pair), *compared]))
+    compared = [compared_cell["run"] for _, compared_cell in sorted(claim["cells"].items()) if compared_cell["run"]]
+    return [run] if run else list(dict.fromkeys([*(pair_run for pair in pairs for pair_run in pair), *compared]))
 
 
 def _column(row: Mapping[str, Any], column: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -148,8 +148,8 @@ def _of_spread(row: Mapping[str, Any], column: str) -> bool:
 
 def _spread(run: str, column: Mapping[str, Any], results: Results) -> Measurement:
     """The deviation over the repeats; 0 of one repeat."""
-    found = over_repeats(results.values(run, column))
-    return Measurement(found.std or 0.0, None, found.n)
+    over_all = over_repeats(results.values(run, column))
+    return Measurement(over_all.std or 0.0, None, over_all.n)
 
 
 def build(table: Mapping[str, Any], results: Results) -> list[Cell]:
@@ -214,55 +214,55 @@ def _cell(
         if printed == DASH:
             return replace(bare, status="dash", reason="the paper prints a dash")
         return replace(bare, status="blank", reason="neither the paper nor a run of ours has a value here")
-    if holes := dict.fromkeys(results.absent[one] for one in bare.runs if one in results.absent):
+    if holes := dict.fromkeys(results.absent[run_id] for run_id in bare.runs if run_id in results.absent):
         return replace(bare, reason="; ".join(holes))
-    for one in bare.runs:
-        if one not in results.metrics:
+    for run_id in bare.runs:
+        if run_id not in results.metrics:
             raise ComputeError(
-                f"the run {one} of cell {bare.cell} is neither made nor declared absent",
+                f"the run {run_id} of cell {bare.cell} is neither made nor declared absent",
                 where=f"table {bare.table}",
                 why="the cell would be empty without a reason",
             )
     if claim:
         return _with_statement(bare, _stated(claim, results), results)
     if column.get("statistic"):
-        said = _statistic(table, row, column, results)
-        if isinstance(said, str):
-            return replace(bare, reason=said)
+        statistic = _statistic(table, row, column, results)
+        if isinstance(statistic, str):
+            return replace(bare, reason=statistic)
         behind = [run for run in runs_behind(table, row, name) if run in results.metrics]
-        return replace(bare, **said._asdict(), status="measured", runs=behind)
+        return replace(bare, **statistic._asdict(), status="measured", runs=behind)
     if pairs:
-        found = _changed(bare, pairs, column, results)
+        cell = _changed(bare, pairs, column, results)
     elif _of_spread(row, name):
         method = "a deviation over the seeds is no mean over items"
-        found = replace(bare, **_spread(bare.runs[0], column, results)._asdict(), status="measured", interval=method)
+        cell = replace(bare, **_spread(bare.runs[0], column, results)._asdict(), status="measured", interval=method)
     else:
         try:
-            found = _measured(bare, run := bare.runs[0], column, results)
+            cell = _measured(bare, run := bare.runs[0], column, results)
         except HoleError as hole:
             return replace(bare, reason=hole.what)
         other = (against.get("runs") or {}).get(name, "") if against is not None else ""
         if against is not None and other in results.metrics:
-            found = _compared(found, run, other, against, column, results)
-    if found.value is None:
-        return found
+            cell = _compared(cell, run, other, against, column, results)
+    if cell.value is None:
+        return cell
     if expected:
-        return _with_expectation(found, expected)
+        return _with_expectation(cell, expected)
     ground = results.ground(bare.runs)
     repeats = column.get("published_repeats", table.get("published_repeats"))
-    verdict = judge(found.value, found.std, found.n, published, bare.decimals, ground, repeats)
+    verdict = judge(cell.value, cell.std, cell.n, published, bare.decimals, ground, repeats)
     if pairs and published is not None and verdict.text != NOT_COMPARABLE:
-        verdict = judge_claim(verdict, found.difference_verdict, found.low, found.high)
+        verdict = judge_claim(verdict, cell.difference_verdict, cell.low, cell.high)
     why = verdict.reason or ("it prints a dash" if printed == DASH else "")
-    return replace(found, verdict=verdict.text, verdict_reason=why)
+    return replace(cell, verdict=verdict.text, verdict_reason=why)
 
 
-def _with_expectation(found: Cell, expected: Mapping[str, Any]) -> Cell:
+def _with_expectation(cell: Cell, expected: Mapping[str, Any]) -> Cell:
     """The cell judged by what was planted. It is no comparison of treatments, so it is not counted as one."""
-    assert found.value is not None
-    verdict = judge_expectation(found.value, found.difference_p, expected)
+    assert cell.value is not None
+    verdict = judge_expectation(cell.value, cell.difference_p, expected)
     return replace(
-        found,
+        cell,
         against="",
         difference=None,
         difference_low=None,
@@ -275,10 +275,12 @@ def _with_expectation(found: Cell, expected: Mapping[str, Any]) -> Cell:
 
 
 def _measured(bare: Cell, run: str, column: Mapping[str, Any], results: Results) -> Cell:
-    found = over_repeats(results.values(run, column))
+    measurement = over_repeats(results.values(run, column))
     items = results.items(run, column)
     around = Interval(None, None, items) if isinstance(items, str) else interval(items)
-    return replace(bare, **found._asdict(), status="measured", low=around.low, high=around.high, interval=around.method)
+    return replace(
+        bare, **measurement._asdict(), status="measured", low=around.low, high=around.high, interval=around.method
+    )
 
 
 def _compared(
@@ -316,39 +318,41 @@ def _changed(bare: Cell, pairs: Sequence[Sequence[str]], column: Mapping[str, An
         gains = _gains(pairs, column, results)
     except ComputeError as error:
         return replace(bare, reason=error.what)
-    found = over_repeats(gains)
+    measurement = over_repeats(gains)
     items = [(results.items(treated, column), results.items(without, column)) for treated, without in pairs]
     known = [(a, b) for a, b in items if not isinstance(a, str) and not isinstance(b, str)]
     if len(known) < len(items):
-        around = Interval(None, None, next(one for pair in items for one in pair if isinstance(one, str)))
+        around = Interval(None, None, next(side for pair in items for side in pair if isinstance(side, str)))
     else:
         around = change_interval(known, column["better"], kind)
     cell = replace(
         bare,
-        **found._asdict(),
+        **measurement._asdict(),
         status="measured",
         low=around.low,
         high=around.high,
         interval=around.method,
     )
-    return _with_difference(cell, pairs[0][1].split("@")[0].split(".")[-1], found.value, around, "higher")
+    return _with_difference(cell, pairs[0][1].split("@")[0].split(".")[-1], measurement.value, around, "higher")
 
 
 def _statistic(
     table: Mapping[str, Any], row: Mapping[str, Any], column: Mapping[str, Any], results: Results
 ) -> Measurement | str:
     """What a column of comparisons shows of a row, or why it has nothing to show."""
-    own = _comparison(row, column, results, table["seed"])
-    if isinstance(own, str):
-        return own
+    comparison = _comparison(row, column, results, table["seed"])
+    if isinstance(comparison, str):
+        return comparison
     if column["statistic"] == "adjusted":
-        every = {one["id"]: _comparison(one, column, results, table["seed"]) for one in table["rows"]}
-        known = {place: one.around.p for place, one in every.items() if not isinstance(one, str)}
-        p = {place: each for place, each in known.items() if each is not None}
+        of_rows = {other["id"]: _comparison(other, column, results, table["seed"]) for other in table["rows"]}
+        known = {place: other.around.p for place, other in of_rows.items() if not isinstance(other, str)}
+        p = {place: value_p for place, value_p in known.items() if value_p is not None}
         value = dict(zip(p, holm(list(p.values())), strict=True)).get(row["id"])
     else:
-        value = own.value(column["statistic"])
-    return "one seed tells nothing of other trainings" if value is None else Measurement(value, None, own.repeats)
+        value = comparison.value(column["statistic"])
+    return (
+        "one seed tells nothing of other trainings" if value is None else Measurement(value, None, comparison.repeats)
+    )
 
 
 def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Results, seed: int) -> Comparison | str:
@@ -367,20 +371,22 @@ def _comparison(row: Mapping[str, Any], column: Mapping[str, Any], results: Resu
 def _stated(claim: Mapping[str, Any], results: Results) -> claims.Stated:
     """A claim that compares cells, put to our values; what is only quoted keeps its published value."""
     values = {
-        place: results.values(own["run"], own) if own["run"] else np.array([own["published"]], np.float64)
-        for place, own in claim["cells"].items()
+        place: results.values(compared_cell["run"], compared_cell)
+        if compared_cell["run"]
+        else np.array([compared_cell["published"]], np.float64)
+        for place, compared_cell in claim["cells"].items()
     }
     return claims.put(claim["tests"], claim["share"], values)
 
 
-def _with_statement(bare: Cell, found: claims.Stated, results: Results) -> Cell:
-    verdict = judge_statement(found.stands, found.passed, found.total, found.alike, results.ground(bare.runs))
+def _with_statement(bare: Cell, stated: claims.Stated, results: Results) -> Cell:
+    verdict = judge_statement(stated.stands, stated.passed, stated.total, stated.alike, results.ground(bare.runs))
     return replace(
         bare,
-        value=float(found.passed),
-        n=len(found.alike),
+        value=float(stated.passed),
+        n=len(stated.alike),
         status="measured",
-        unit=f"of {found.total}",
+        unit=f"of {stated.total}",
         verdict=verdict.text,
         verdict_reason=verdict.reason,
     )

@@ -119,18 +119,18 @@ class _Notes:
 
 def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
     """Arrange the cells (row by row, as `cells.build` gives them) into lines, notes and a legend."""
-    notes, found = _Notes(), {(cell.row, cell.column): cell for cell in cells}
+    notes, by_place = _Notes(), {(cell.row, cell.column): cell for cell in cells}
     keys = table.get("keys") or []
     lines, group = [], ""
     for row in table["rows"]:
-        own = notes.number(row.get("note") or "")
+        note_number = notes.number(row.get("note") or "")
         shown = tuple(
-            _show(found[row["id"], column["id"]], notes, is_p=column.get("statistic") in P_VALUES)
+            _show(by_place[row["id"], column["id"]], notes, is_p=column.get("statistic") in P_VALUES)
             for column in table["columns"]
         )
         values = tuple((row.get("keys") or {}).get(key["id"], "") for key in keys)
         before, group = group, row.get("group") or ""
-        lines.append(Line(row["title"], own, shown, values, heading="" if group == before else group))
+        lines.append(Line(row["title"], note_number, shown, values, heading="" if group == before else group))
     every = [shown for line in lines for shown in line.cells]
     return Layout(
         id=table["id"],
@@ -238,12 +238,12 @@ def minus(text: str) -> str:
 def _against(table: Mapping[str, Any], cells: Sequence[Cell]) -> str:
     """What differences are taken to, in words."""
     titles = {row["id"]: row.get("name") or row["title"] for row in table["rows"]}
-    found = list(dict.fromkeys(titles.get(cell.against, cell.against) for cell in cells if cell.against))
-    if len(found) == 1:
-        return found[0]
+    compared_with = list(dict.fromkeys(titles.get(cell.against, cell.against) for cell in cells if cell.against))
+    if len(compared_with) == 1:
+        return compared_with[0]
     runs = {row["id"]: next(iter((row.get("runs") or {}).values()), "") for row in table["rows"]}
     models = [(_model(runs.get(cell.row, "")), _model(runs.get(cell.against, ""))) for cell in cells if cell.against]
-    same = all(own == other for own, other in models)
+    same = all(model == other for model, other in models)
     return "the same model without the treatment" if same else "the row that it is compared with"
 
 

@@ -15,29 +15,29 @@ def said_once(layout: Layout) -> Layout:
     at every such cell of a column goes to the column's head, of a row to the row's title. The others stay.
     """
     every = {(r, c): shown for r, line in enumerate(layout.lines) for c, shown in enumerate(line.cells)}
-    own = {place: list(shown.notes) for place, shown in every.items()}
+    notes_of = {place: list(shown.notes) for place, shown in every.items()}
     general: list[str] = []
     heads: list[list[int]] = [[] for _ in layout.heads]
     titles = [list(line.notes) for line in layout.lines]
     for number, text in enumerate(layout.notes, start=1):
-        kinds = {every[place].status for place, notes in own.items() if number in notes}
+        kinds = {every[place].status for place, notes in notes_of.items() if number in notes}
         if len(kinds) != 1:
             continue
         alike = {place for place, shown in every.items() if {shown.status} == kinds}
-        noted = {place for place in alike if number in own[place]}
+        noted = {place for place in alike if number in notes_of[place]}
         if noted == alike and len(alike) > 1 and not any(number in title for title in titles):
             general.append(f"—: {text}" if kinds == {"absent"} else text)
-            _drop(own, noted, number)
+            _drop(notes_of, noted, number)
             continue
         for axis, places in ((1, heads), (0, titles)):
             for at, target in enumerate(places):
                 across = {place for place in alike if place[axis] == at}
-                if len(across) > 1 and all(number in own[place] for place in across):
+                if len(across) > 1 and all(number in notes_of[place] for place in across):
                     target.append(number)
-                    _drop(own, across, number)
+                    _drop(notes_of, across, number)
     return _renumbered(
         replace(layout, general=layout.general + tuple(general), head_notes=tuple(map(tuple, heads))),
-        [(tuple(title), [tuple(own[r, c]) for c in range(len(layout.heads))]) for r, title in enumerate(titles)],
+        [(tuple(title), [tuple(notes_of[r, c]) for c in range(len(layout.heads))]) for r, title in enumerate(titles)],
     )
 
 
@@ -71,9 +71,9 @@ def without_empty_columns(layout: Layout) -> Layout:
     return shown
 
 
-def _drop(own: dict[tuple[int, int], list[int]], places: Iterable[tuple[int, int]], number: int) -> None:
+def _drop(notes_of: dict[tuple[int, int], list[int]], places: Iterable[tuple[int, int]], number: int) -> None:
     for place in places:
-        own[place].remove(number)
+        notes_of[place].remove(number)
 
 
 def _renumbered(layout: Layout, rows: list[tuple[tuple[int, ...], list[tuple[int, ...]]]]) -> Layout:

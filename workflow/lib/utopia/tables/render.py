@@ -34,7 +34,7 @@ def render_table(
 
     Args:
         table: {"id", "title", "source", "caption", "columns": [{"id", "title", "dataset", "target", "metric",
-            "decimals", "better": "lower" | "higher", "change": "relative" | "points", "scale", "printed": whether the
+            "decimals", "better": "lower" | "higher", "change": "relative" | "points", "printed": whether the
             paper has it}], "keys": printed columns that are not measured, [{"id", "title"}], "rows": [{"id", "title",
             "name": the row in words, "group": the heading above it, "keys": {key: text}, "runs": {column: run id},
             "changes": {column: [[run id, run id compared with] for each model]}, "against": id of the row without the
@@ -71,11 +71,11 @@ def long_csv(cells: Sequence[Cell]) -> str:
     writer.writerow(COLUMNS)
     for cell in cells:
         line = {name: getattr(cell, name) for name in COLUMNS} | {"runs": " ".join(cell.runs)}
-        writer.writerow([_plain(line[name]) for name in COLUMNS])
+        writer.writerow([_csv_text(line[name]) for name in COLUMNS])
     return text.getvalue()
 
 
-def _plain(value: Any) -> str:
+def _csv_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):

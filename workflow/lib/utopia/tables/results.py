@@ -31,7 +31,7 @@ class Measurement(NamedTuple):
 
 
 def repeat_means(
-    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
+    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None
 ) -> NDArray[np.float64]:
     """Mean over folds for each repeat [R].
 
@@ -40,7 +40,6 @@ def repeat_means(
         target: the target whose rows count.
         metric: the metric whose rows count; only replicas' own rows (empty `item`) do.
         promised: number of replicas (folds x repeats) that the run promises for this target, where it is known.
-        scale: factor to the column's unit.
 
     Raises:
         HoleError: the file declares that there is no such metric.
@@ -80,17 +79,11 @@ def repeat_means(
             why="a mean over fewer replicas than promised would pass for the promised one",
             remedy="delete the file and run the same command again: the missing replicas will be made",
         )
-    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_repeat.items())]) * scale
-
-
-def measure(
-    metrics_csvs: Sequence[Path], target: str, metric: str, *, promised: int | None = None, scale: float = 1.0
-) -> Measurement:
-    """Mean over folds for each repeat, then mean and deviation (ddof 1) over the repeats; see `repeat_means`."""
-    return over_repeats(repeat_means(metrics_csvs, target, metric, promised=promised, scale=scale))
+    return np.array([np.mean([values[fold] for fold in folds]) for _, values in sorted(by_repeat.items())])
 
 
 def over_repeats(values: NDArray[np.float64]) -> Measurement:
+    """Mean and deviation (ddof 1) over the repeats [R]; see `repeat_means`."""
     std = float(values.std(ddof=1)) if len(values) > 1 else None
     return Measurement(float(values.mean()), std, len(values))
 
@@ -137,4 +130,9 @@ class Results:
         if run in self.frames:
             return self.frames[run]
         dataset = f"{run.partition('.')[0]}."
-        return {item: n for other, own in self.frames.items() if other.startswith(dataset) for item, n in own.items()}
+        return {
+            item: n
+            for other, frames_of in self.frames.items()
+            if other.startswith(dataset)
+            for item, n in frames_of.items()
+        }

@@ -73,9 +73,9 @@ def _below(layout: Layout) -> list[tuple[str, str]]:
     """Paragraphs under the table as `(mark, text)`: the legend, notes on all values, numbered notes."""
     # Interval and published value have columns with heads of their own, or none.
     legend = [text for text in layout.legend if not text.startswith(("[", "("))]
-    found = [("", "; ".join(legend) + ".")] if legend else []
-    found += [("", text) for text in layout.general]
-    return found + [(str(number), text) for number, text in enumerate(layout.notes, start=1)]
+    notes = [("", "; ".join(legend) + ".")] if legend else []
+    notes += [("", text) for text in layout.general]
+    return notes + [(str(number), text) for number, text in enumerate(layout.notes, start=1)]
 
 
 def _paragraph(mark: str, words: str) -> str:
@@ -267,7 +267,7 @@ def _pages(parts: Sequence[_Part], room: float) -> list[list[_Part]]:
     """The parts in order on as few pages as hold them."""
     pages: list[list[_Part]] = [[]]
     for part in parts:
-        if pages[-1] and sum(each.points for each in pages[-1]) + part.points > room:
+        if pages[-1] and sum(earlier.points for earlier in pages[-1]) + part.points > room:
             pages.append([])
         pages[-1].append(part)
     return pages
@@ -368,7 +368,7 @@ def _longtable(layout: Layout, size: Size, title: float, facts: Sequence[_Fact])
             column_name = rf"\hspace*{{1em}}{escape(layout.heads[column])}{_head_marks(layout, column)}"
             texts = [escape(name) + marks if alone else column_name, *(fact.pieces[cell].tex for fact in facts)]
             lines.append(rf"  \raggedright {' & '.join(texts)} \\" + "*" * (at < len(rows)))
-    return [*lines, r"\end{longtable}", *(_paragraph(*each) for each in _below(layout)), r"\endgroup"]
+    return [*lines, r"\end{longtable}", *(_paragraph(*note) for note in _below(layout)), r"\endgroup"]
 
 
 def _head_marks(layout: Layout, column: int) -> str:

@@ -155,9 +155,9 @@ def notes_piece(numbers: tuple[int, ...]) -> Piece:
 
 def joined(pieces: Sequence[Piece], size: Size) -> Piece:
     """Pieces that are there, with thin blanks between them that do not break."""
-    there = [piece for piece in pieces if piece.tex]
-    blanks = max(0, len(there) - 1) * width("\u202f", size)
-    return Piece(r"\,".join(piece.tex for piece in there), sum(piece.points for piece in there) + blanks)
+    written = [piece for piece in pieces if piece.tex]
+    blanks = max(0, len(written) - 1) * width("\u202f", size)
+    return Piece(r"\,".join(piece.tex for piece in written), sum(piece.points for piece in written) + blanks)
 
 
 def value_piece(shown: Shown, size: Size) -> Piece:

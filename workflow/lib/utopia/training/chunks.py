@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from utopia import seeds
-from utopia.distribution.series import Series
+from utopia.distribution.item import ItemDistribution
 from utopia.losses._common import Loss
 from utopia.models._dropout import counted, frame_keys, pass_keys
 from utopia.models._layout import Packed
@@ -31,7 +31,7 @@ ROWS = 2048
 PAIRS = 2**24
 """Most pairs of frames, V T^2, of a padded chunk: bounds the memory that attention takes."""
 
-MakeSampler = Callable[[Sequence[Series], Tensor, torch.device], Sampler]
+MakeSampler = Callable[[Sequence[ItemDistribution], Tensor, torch.device], Sampler]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Video:
     item: str
     x_TD: Tensor
     target_T: Tensor
-    series: Series | None = None
+    series: ItemDistribution | None = None
     """Its label distribution; training videos only."""
     number: int = 0
     """What the keys of its frames start from: its own under its replica; training videos only."""

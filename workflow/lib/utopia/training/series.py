@@ -13,7 +13,7 @@ import torch
 from utopia import seeds
 from utopia.arrays import Arrays
 from utopia.config import registry
-from utopia.distribution.series import read_series
+from utopia.distribution.item import read_item
 from utopia.errors import ConfigError, InputError
 from utopia.models._learner import Diagnoses
 from utopia.samplers._common import Settles
@@ -127,7 +127,7 @@ def _video(
 ) -> Video:
     label_T = data.labels.evaluation(item, target) if judged else data.labels.label(item, target)
     x_TD = data.features[item]
-    series = read_series(distribution, item, target, fold) if distribution is not None else None
+    series = read_item(distribution, item, target, fold) if distribution is not None else None
     if len(label_T) != len(x_TD) or (series is not None and len(series.bin) != len(x_TD)):
         raise InputError(
             f"{len(label_T)} labels, {len(x_TD)} rows of features, {len(series.bin) if series else 'no'} bins",

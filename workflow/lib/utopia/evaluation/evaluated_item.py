@@ -1,4 +1,4 @@
-"""What a prediction of an item is judged by, and the metrics that the item's protocol asks for."""
+"""What predictions of an item are evaluated against, and the metrics that the item's protocol asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OVER: Mapping[str, summary.Over] = {"summe": "max"}
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedItem:
     """One item under one target: `label` [T] (of reactions [T, C]) judges, the rest serves single protocols.
 
     consensus: [T], the mean vote of all annotators, or of those held out to judge (the label where single votes are not
@@ -45,7 +45,7 @@ class Judged:
         return values if self.counted is None else values[self.counted]
 
 
-def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> Judged:
+def read_evaluated_item(labels: Labels, target: str, item: str, constant: reactions.Rule) -> EvaluatedItem:
     """Read what judges an item: the evaluation label where there is one, else the training label.
 
     Raises:
@@ -53,13 +53,13 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> 
     """
     label = labels.evaluation(item, target).astype(np.float64)
     if labels.protocol == "reactions":
-        return Judged(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
+        return EvaluatedItem(labels.protocol, label, columns=tuple(labels.columns[target]), constant=constant)
     stored = labels.judging_votes(item, target)
     votes = None if stored is None else stored.astype(np.float64)
     if labels.protocol != "summary":
-        return Judged(labels.protocol, label, votes=votes, counted=labels.judged(item, target))
+        return EvaluatedItem(labels.protocol, label, votes=votes, counted=labels.counted(item, target))
     shots = labels.shots(item)
-    return Judged(
+    return EvaluatedItem(
         labels.protocol,
         label,
         consensus=label if votes is None else votes.mean(axis=0),
@@ -69,7 +69,7 @@ def judged(labels: Labels, target: str, item: str, constant: reactions.Rule) -> 
     )
 
 
-def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
+def item_metrics(item: EvaluatedItem, prediction: ArrayLike) -> dict[str, float]:
     """The metrics of a prediction [T] of one item.
 
     `affect`: mse, rmse, pcc. `summary`: f_score (per cent); kendall and spearman against the mean of the votes; where
@@ -82,14 +82,20 @@ def item_metrics(item: Judged, prediction: ArrayLike) -> dict[str, float]:
     """
     if item.protocol == "reactions":
         r_C = reactions.correlations(prediction, item.label, item.constant)
-        own = {f"correlation.{name}": float(r) for name, r in zip(item.columns, r_C, strict=True) if np.isfinite(r)}
+        of_reactions = {
+            f"correlation.{name}": float(r) for name, r in zip(item.columns, r_C, strict=True) if np.isfinite(r)
+        }
         mean = reactions.of_video(r_C)
-        return own if mean is None else {"correlation": mean} | own
+        return of_reactions if mean is None else {"correlation": mean} | of_reactions
     if item.protocol != "summary":
         p, y = item.of(prediction), item.of(item.label)
         error = metrics.mse(p, y)
-        found = {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
-        return found if item.votes is None else found | _of_distribution(p, [item.of(own) for own in item.votes])
+        of_errors = {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
+        return (
+            of_errors
+            if item.votes is None
+            else of_errors | _of_distribution(p, [item.of(vote_T) for vote_T in item.votes])
+        )
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
     values = {
@@ -121,7 +127,7 @@ def rounds_twice(run: Mapping[str, Any]) -> bool:
 
 
 def replica_metrics(
-    items: Sequence[Judged],
+    items: Sequence[EvaluatedItem],
     predictions: Sequence[ArrayLike],
     values: Sequence[Mapping[str, float]],
     *,
@@ -162,5 +168,7 @@ def rows(
     target: str, fold: str, repeat: str, replica: Mapping[str, float], values: Mapping[str, Mapping[str, float]]
 ) -> list[Row]:
     """Rows of one replica: its own metrics first, then those of each item."""
-    own = [Row(target, fold, repeat, "", metric, value) for metric, value in replica.items()]
-    return own + [Row(target, fold, repeat, item, metric, v) for item in values for metric, v in values[item].items()]
+    of_replica = [Row(target, fold, repeat, "", metric, value) for metric, value in replica.items()]
+    return of_replica + [
+        Row(target, fold, repeat, item, metric, v) for item in values for metric, v in values[item].items()
+    ]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from utopia import arrays
 from utopia.config.study import Distribution
 from utopia.distribution.approximate import approximate_distribution
+from utopia.distribution.item import ItemDistribution, describe_item, read_item
 from utopia.distribution.plan import needed_samples, shortage
-from utopia.distribution.series import Series, describe_series, read_series
 from utopia.errors import ComputeError, InputError
 
 SUMMARY = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)
@@ -26,29 +26,29 @@ series = st.one_of(
 
 @given(series, st.integers(1, 15))
 def test_need_is_the_rounded_shortage_of_bins_with_a_sample(label_T: np.ndarray, window: int) -> None:
-    found = describe_series(label_T, SUMMARY, window)
+    found = describe_item(label_T, SUMMARY, window)
     eligible = (found.count > 0) & (found.utopia_count > found.count)
-    assert found.need.sum() == sum(round(short) for short in (found.utopia_count - found.count)[eligible])
-    assert not found.need[~eligible].any()
+    assert found.samples_needed.sum() == sum(round(short) for short in (found.utopia_count - found.count)[eligible])
+    assert not found.samples_needed[~eligible].any()
     assert found.count.sum() == len(label_T)
 
 
 @given(series)
 def test_all_frames_of_a_slice_share_its_bin(label_T: np.ndarray) -> None:
-    found = describe_series(label_T, SUMMARY, 10)
+    found = describe_item(label_T, SUMMARY, 10)
     for (start, stop), k in zip(found.slice, found.slice_bin, strict=True):
         assert (found.bin[start:stop] == k).all()
 
 
 def test_all_labels_in_one_bin() -> None:
-    found = describe_series(np.linspace(0.41, 0.49, 30), SUMMARY, 10)
+    found = describe_item(np.linspace(0.41, 0.49, 30), SUMMARY, 10)
     assert found.weight == pytest.approx(np.ones(30))
-    assert not found.need.any()  # its neighbours are short but have no frame to copy
+    assert not found.samples_needed.any()  # its neighbours are short but have no frame to copy
     assert found.slice.tolist() == [[0, 30]]
 
 
 def test_one_frame() -> None:
-    found = describe_series(np.array([1.0]), SUMMARY, 10)
+    found = describe_item(np.array([1.0]), SUMMARY, 10)
     assert found.weight.tolist() == [1]
     assert found.coefficient.tolist() == [[1]]
     assert found.window.tolist() == [[0, 1]]
@@ -99,9 +99,9 @@ def test_file_per_video(toy: Path, tmp_path: Path) -> None:
     assert file.meta["window"] == 7
     assert Distribution.model_validate(file.meta["settings"]) == SUMMARY
     for item in "abcd":
-        expected = describe_series(labels[f"{item}/importance"], SUMMARY, 7)
-        found = read_series(file, item, "importance", "0")
-        for name in Series.__dataclass_fields__:
+        expected = describe_item(labels[f"{item}/importance"], SUMMARY, 7)
+        found = read_item(file, item, "importance", "0")
+        for name in ItemDistribution.__dataclass_fields__:
             assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     first = out.read_bytes()
     approximate_distribution(labels=toy, settings=SUMMARY.model_dump(), window=7, output=out)
@@ -112,19 +112,21 @@ def test_file_per_fold(toy: Path, tmp_path: Path) -> None:
     out = tmp_path / "distribution.safetensors"
     approximate_distribution(labels=toy, settings=SUMMARY.model_dump() | {"scope": "train_set"}, window=10, output=out)
     file = arrays.load(out)
-    b = [read_series(file, "b", "importance", fold) for fold in "01"]
+    b = [read_item(file, "b", "importance", fold) for fold in "01"]
     assert not np.array_equal(b[0].count, b[1].count)
     for fold, train in (("0", "ab"), ("1", "bcd")):
-        members = [read_series(file, item, "importance", fold) for item in train]
+        members = [read_item(file, item, "importance", fold) for item in train]
         pooled = sum(member.own_count for member in members)
         weights = np.concatenate([member.weight for member in members])
         assert weights.mean() == pytest.approx(1)
         short = sum(max(0.0, u - n) for u, n in zip(members[0].utopia_count, pooled, strict=True) if n > 0)
-        assert sum(int(member.need.sum()) for member in members) == pytest.approx(short, abs=0.5 * 10 * len(train))
+        assert sum(int(member.samples_needed.sum()) for member in members) == pytest.approx(
+            short, abs=0.5 * 10 * len(train)
+        )
         for member in members:
             assert np.array_equal(member.count, pooled)
     with pytest.raises(InputError, match="has no c/importance/0"):
-        read_series(file, "c", "importance", "0")  # a test item of this fold
+        read_item(file, "c", "importance", "0")  # a test item of this fold
 
 
 def test_errors_name_file_and_item(tmp_path: Path) -> None:
@@ -147,8 +149,8 @@ def test_real_tvsum_labels(shared_data: Path) -> None:
     with h5py.File(path) as file:
         for reference in file["tvsum50"]["user_anno"][:, 0]:
             label_T = (np.asarray(file[reference]).mean(axis=0)[::15] - 1) / 4
-            found = describe_series(label_T, SUMMARY, 10)
-            need, frames = need + found.need.sum(), frames + len(label_T)
+            found = describe_item(label_T, SUMMARY, 10)
+            need, frames = need + found.samples_needed.sum(), frames + len(label_T)
             lost += found.utopia_count[found.count == 0].sum()
     assert 0.07 < need / frames < 0.09
     assert 0.004 < lost / frames < 0.012
