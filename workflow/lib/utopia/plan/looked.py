@@ -79,11 +79,11 @@ def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
         folder: its folder.
         options: its own settings.
     """
-    names = _Names(folder)
-    if names.media < KEPT_FROM:
+    paths = list(_walked(folder))
+    if sum(map(_is_media, paths)) < KEPT_FROM:
         return _looked(name, module, folder, options)
     code = fingerprint.fingerprint(f"utopia.datasets.{name}", __name__)
-    key = {"folder": str(folder), "options": options.model_dump(mode="json"), "names": names.digest, "code": code}
+    key = {"folder": str(folder), "options": options.model_dump(mode="json"), "names": _digest_of(paths), "code": code}
     place = kept_at(name, folder)
     if (kept := _kept(place, key)) is not None:
         return kept
@@ -130,23 +130,19 @@ def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     return (Path(newest[1]) if newest[1] else None), found
 
 
-class _Names:
-    """How many media files lie below a folder, and the digest of all names, with size and time of what is no media."""
-
-    def __init__(self, folder: Path) -> None:
-        text, self.media = sha256(), 0
-        for path in sorted(_walked(folder)):
-            text.update(path.encode("utf-8", "surrogateescape"))
-            if _is_media(path):
-                self.media += 1
-            else:
-                try:
-                    facts = os.stat(path)  # noqa: PTH116 - a million objects of Path take a gigabyte
-                    text.update(f" {facts.st_size} {facts.st_mtime_ns}".encode())
-                except OSError:
-                    text.update(b" -1")
-            text.update(b"\n")
-        self.digest = text.hexdigest()
+def _digest_of(paths: Iterable[str]) -> str:
+    """The digest of all names, with size and time of what is no media."""
+    text = sha256()
+    for path in sorted(paths):
+        text.update(path.encode("utf-8", "surrogateescape"))
+        if not _is_media(path):
+            try:
+                facts = os.stat(path)  # noqa: PTH116 - a million objects of Path take a gigabyte
+                text.update(f" {facts.st_size} {facts.st_mtime_ns}".encode())
+            except OSError:
+                text.update(b" -1")
+        text.update(b"\n")
+    return text.hexdigest()
 
 
 _SUFFIXES = (*_common.VIDEO_SUFFIXES, *_common.AUDIO_SUFFIXES)
