@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup results reference readme docs test drill lint lint-python lint-snakemake types schema lock clean
+.PHONY: help setup results reference readme docs test test-fast drill lint lint-python lint-snakemake types schema lock clean
 
 # The recipes read these from the environment, so that no value is parsed by make or the shell on its way.
 export UTOPIA_MAKE_STUDY := $(value STUDY)
@@ -40,6 +40,9 @@ docs: setup ## the documentation as a site with search: _site/index.html
 # In the order of their folders: the files with few and long tests, which pytest-xdist would leave to the end, come first.
 test: setup ## all tests (ARGS: more options for pytest)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-fast: setup ## the tests that start no process: minutes less
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m "not processes and not long" tests/unit tests/contract $(ARGS)
 
 drill: setup ## every fault of a cluster, tried on a real SLURM of our own (root on Debian; ARGS: names of faults)
 	@.venv/bin/python tests/slurm/drill.py $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,21 @@ hypothesis.settings.load_profile("repeatable")
 # hang.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_STARTS = re.compile(r"\b(subprocess|multiprocessing|fork|Checkout|async_playwright|sync_playwright|visits)\b")
+_STUDIES = {"finished", "fresh", "small", "small_checkout", "whole", "edited"}
+"""Fixtures that run the pipeline, or copy what it has made."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes or needs a finished study: `make test-fast` leaves it out."""
+    starts: dict[Path, bool] = {}
+    for item in items:
+        if item.path not in starts:
+            starts[item.path] = bool(_STARTS.search(item.path.read_text(encoding="utf-8")))
+        if starts[item.path] or not _STUDIES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.processes)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from utopia import arrays
 from utopia.evaluation.references import evaluate_reference
 from utopia.tables.results import over_repeats, repeat_means
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

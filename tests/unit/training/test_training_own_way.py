@@ -55,6 +55,7 @@ def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
         assert np.array_equal(alone[place], both[place]), place
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["mse", "cwl", "bmc"])
 def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
     """Of two targets, with fewer places than replicas, and videos that differ in length."""
