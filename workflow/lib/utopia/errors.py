@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 AT_WORK = "at work on "
@@ -58,3 +61,39 @@ class ChecksumError(InputError):
 
 class ComputeError(UtopiaError):
     """A computation met values for which its result is not defined."""
+
+
+# -- from one process to another, as JSON: nothing is unpickled
+
+_CAUSES = (OSError, MemoryError)
+"""Causes that are in the machine and not in a file; they are told too."""
+
+
+def facts_of(error: BaseException) -> dict[str, str]:
+    """An error in plain values, for `error_of` in another process; `trace` is its traceback."""
+    cause = next((kind.__name__ for kind in _CAUSES if isinstance(error.__cause__, kind)), "")
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    facts = {"kind": type(error).__name__, "cause": cause, "trace": trace}
+    if isinstance(error, UtopiaError):
+        return facts | {"what": error.what, "where": error.where, "why": error.why, "remedy": error.remedy}
+    return facts | {"what": str(error)}
+
+
+def error_of(facts: Mapping[str, str], *kinds: type[UtopiaError]) -> Exception:
+    """The error that another process has told, of the same kind where that can be made of its message.
+
+    Args:
+        facts: of the error.
+        kinds: that may be meant besides those of this module and of Python.
+    """
+    name = facts["kind"]
+    kind = {kind.__name__: kind for kind in kinds}.get(name) or globals().get(name) or getattr(builtins, name, None)
+    error: Exception
+    if isinstance(kind, type) and issubclass(kind, UtopiaError):
+        error = kind(facts["what"], where=facts["where"] or None, why=facts["why"], remedy=facts["remedy"])
+    elif isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
+        error = kind(facts["what"])
+    else:
+        error = RuntimeError(f"{name}: {facts['what']}")
+    error.__cause__ = next((kind() for kind in _CAUSES if kind.__name__ == facts["cause"]), None)
+    return error

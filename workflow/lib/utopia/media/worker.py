@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from utopia.errors import CRASHES, InputError
+from utopia.errors import CRASHES, InputError, error_of, facts_of
 from utopia.media import frames
 from utopia.media.audio import NoAudio, blocks, resampled
 from utopia.media.container import damaged
@@ -134,7 +134,7 @@ class _Worker:
                 return
             if "error" in head:
                 self._busy = False
-                raise _raised(head["error"])
+                raise error_of(head["error"], NoAudio)
             values = None
             if "shape" in head:
                 values = np.empty(head["shape"], head["type"])
@@ -195,14 +195,6 @@ def end_idle() -> None:
         worker.close()
 
 
-def _raised(told: Mapping[str, Any]) -> InputError:
-    """The error that a worker tells of, with its cause where that was in the machine and not in the file."""
-    kind = NoAudio if told["kind"] == NoAudio.__name__ else InputError
-    error = kind(told["what"], where=told["where"] or None, why=told["why"], remedy=told["remedy"])
-    error.__cause__ = {"OSError": OSError, "MemoryError": MemoryError}.get(told["cause"], lambda: None)()
-    return error
-
-
 # -- in the worker
 
 
@@ -242,14 +234,15 @@ def _answer(request: Mapping[str, Any], output: IO[bytes]) -> None:
     except BrokenPipeError:
         raise
     except InputError as error:
-        cause = next((kind.__name__ for kind in (OSError, MemoryError) if isinstance(error.__cause__, kind)), "")
-        facts = {name: getattr(error, name) for name in ("what", "where", "why", "remedy")}
-        _send(output, {"error": {"kind": type(error).__name__, "cause": cause, **facts}})
+        _send(output, {"error": facts_of(error)})
     except Exception as error:  # bindings to C raise whatever a file leads them to
-        what = f"the decoder fails ({type(error).__name__}: {error})"
-        cause = type(error).__name__ if isinstance(error, OSError | MemoryError) else ""
-        facts = {"what": what, "where": request["path"], "why": "", "remedy": "tell what file it is, with the log"}
-        _send(output, {"error": {"kind": "InputError", "cause": cause, **facts}})
+        failure = InputError(
+            f"the decoder fails ({type(error).__name__}: {error})",
+            where=request["path"],
+            remedy="tell what file it is, with the log",
+        )
+        failure.__cause__ = error
+        _send(output, {"error": facts_of(failure)})
 
 
 def _send(output: IO[bytes], head: Mapping[str, Any], values: np.ndarray | None = None) -> None:

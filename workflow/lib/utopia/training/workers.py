@@ -11,21 +11,18 @@ from there.
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import json
 import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, NoReturn
 
-from utopia import errors
-from utopia.errors import CRASHES, ComputeError, UtopiaError
+from utopia.errors import CRASHES, ComputeError, error_of, facts_of
 
 _PR_SET_PDEATHSIG = 1
 
@@ -115,9 +112,9 @@ def spread(pieces: int, workers: int, work: Work, name: Callable[[int], str]) ->
                     del by_connection[worker.connection]
                     continue
                 if "raised" in answer:
-                    raise _error(answer["raised"])
+                    raise _raised(answer["raised"])
                 failed = answer["failed"]
-                yield Ended(answer["number"], answer["seconds"], failed and _error(failed))
+                yield Ended(answer["number"], answer["seconds"], failed and _raised(failed))
                 worker.give(next(numbers, None))
     finally:
         for worker in running:
@@ -133,11 +130,11 @@ def _serve(connection: Connection, work: Work, parent: int) -> NoReturn:
         _die_with(parent)
         try:
             for done in work(_numbers(connection)):
-                failed = None if done.error is None else _facts(done.error)
+                failed = None if done.error is None else facts_of(done.error)
                 _send(connection, {"number": done.number, "seconds": done.seconds, "failed": failed})
             status = 0
         except Exception as error:
-            _send(connection, {"raised": _facts(error)})
+            _send(connection, {"raised": facts_of(error)})
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -163,24 +160,10 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _facts(error: BaseException) -> dict[str, str]:
-    told = {"kind": type(error).__name__, "trace": "".join(traceback.format_exception(error)).rstrip()}
-    if isinstance(error, UtopiaError):
-        return told | {"what": error.what, "where": error.where, "why": error.why, "remedy": error.remedy}
-    return told | {"what": str(error)}
-
-
-def _error(told: dict[str, str]) -> Any:
-    """The error that a worker has told, of the same kind where that can be made of its message."""
-    kind = getattr(errors, told["kind"], None) or getattr(builtins, told["kind"], None)
-    error: Exception
-    if isinstance(kind, type) and issubclass(kind, UtopiaError):
-        error = kind(told["what"], where=told["where"] or None, why=told["why"], remedy=told["remedy"])
-    elif isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
-        error = kind(told["what"])
-    else:
-        error = RuntimeError(f"{told['kind']}: {told['what']}")
-    error.add_note(f"in a worker process:\n{told['trace']}")
+def _raised(facts: dict[str, str]) -> Any:
+    """The error that a worker has told, with its traceback in a note."""
+    error = error_of(facts)
+    error.add_note(f"in a worker process:\n{facts['trace']}")
     return error
 
 
