@@ -28,6 +28,8 @@ MEAN_SECONDS = 160.0
 """Mean length of the official videos, for prices."""
 SPLITS = 5
 """Published splits."""
+F_SCORE = "max"
+"""Over several users, as the field does it."""
 _SHOTS = ("eccv16_dataset_summe_google_pool5.h5", "summe_labels.h5")
 _REMEDY = "get the file again from the SumMe site, or remove it: the video is then a declared absence"
 

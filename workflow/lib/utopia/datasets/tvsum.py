@@ -30,6 +30,8 @@ MEAN_SECONDS = 251.0
 """Mean length of the official videos, for prices."""
 SPLITS = 5
 """Published splits."""
+F_SCORE = "mean"
+"""Over several users."""
 _ANNOTATIONS = ("ydata-tvsum50.mat",)
 _SHOTS = ("eccv16_dataset_tvsum_google_pool5.h5", "tvsum_labels.h5")
 _LOWEST, _HIGHEST = 1.0, 5.0

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from utopia.config import registry
 from utopia.errors import ComputeError
 from utopia.evaluation import metrics, reactions, summary
 from utopia.evaluation.metrics_csv import Row
 from utopia.labels.read import Labels, Shots
-
-OVER: Mapping[str, summary.Over] = {"summe": "max"}
-"""How F-scores against several users become one; `mean`, as on TVSum, where a data set is not named."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def read_evaluated_item(labels: Labels, target: str, item: str, constant: reacti
         consensus=label if votes is None else votes.mean(axis=0),
         votes=votes,
         shots=shots,
-        over=OVER.get(labels.dataset, "mean"),
+        over=registry.fact("datasets", labels.dataset, "F_SCORE", "mean"),
     )
 
 

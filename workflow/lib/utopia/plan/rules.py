@@ -188,7 +188,7 @@ RULES: dict[str, Rule] = {
     ),
     "evaluate": Rule(
         script="evaluate_runs",
-        modules=lambda plan, w: ["utopia.evaluation.protocols"],
+        modules=lambda plan, w: ["utopia.evaluation.protocols", component("datasets", _runs(plan, w)[0].dataset)],
         settings=lambda plan, w: {"runs": [_judged(plan, run) for run in _runs(plan, w)]},
         inputs=lambda plan, w: {
             "labels": _labels(plan, _runs(plan, w)[0]),
@@ -199,7 +199,8 @@ RULES: dict[str, Rule] = {
     "evaluate_reference": Rule(
         script="evaluate_reference",
         modules=lambda plan, w: [
-            f"utopia.evaluation.{'label_study' if _reference(plan, w).reference == LABEL_STUDY else 'references'}"
+            f"utopia.evaluation.{'label_study' if _reference(plan, w).reference == LABEL_STUDY else 'references'}",
+            component("datasets", w["dataset"]),
         ],
         settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **_judging(plan)}},
         inputs=lambda plan, w: {
