@@ -24,13 +24,12 @@ from utopia.errors import UtopiaError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SHOWN = 8
+_SHOWN, _MORE = 8, "  and {} more (--json names all)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--dry-run", action="store_true", help="only say what is proven and what is not")
     parser.add_argument(
         "--inputs", action="store_true", help="also give the present time to data files whose time lies in the future"
@@ -70,10 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
         "following": proof.following,
         "future": [str(path) for path in outside],
     }
-    if chosen.json:
-        show.print_json(answer)
-    else:
-        print("\n".join(in_words(answer, 0 if chosen.dry_run else len(back))))
+    show.answer(chosen, answer, in_words(answer, 0 if chosen.dry_run else len(back)))
     return 1 if proof.refused or outside else 0
 
 
@@ -96,13 +92,11 @@ def in_words(answer: dict[str, Any], set_back: int) -> list[str]:
     """The answer for people."""
     adopted, refused, future = answer["adopted"], answer["refused"], answer["future"]
     lines = [f"{answer['study']}: {len(adopted)} jobs are proven: every byte, setting and module is as recorded"]
-    lines += [f"  {path}" for path in adopted[:_SHOWN]]
-    lines += [f"  and {len(adopted) - _SHOWN} more (--json names all)"] * (len(adopted) > _SHOWN)
+    lines += show.first([f"  {path}" for path in adopted], _SHOWN, _MORE)
     if refused:
         stand = len(answer["following"])
         lines.append(f"{len(refused)} jobs are not, and {stand} depend on them; the next run does them again")
-        lines += [f"  {path}: {why}" for path, why in list(refused.items())[:_SHOWN]]
-        lines += [f"  and {len(refused) - _SHOWN} more (--json names all)"] * (len(refused) > _SHOWN)
+        lines += show.first([f"  {path}: {why}" for path, why in refused.items()], _SHOWN, _MORE)
         lines += [f"  {set_back} files were set back to the oldest time, so that Snakemake sees it"] * bool(set_back)
     if future:
         lines.append(f"{len(future)} inputs have a time in the future, such as {future[0]}: jobs that read them fail")

@@ -33,8 +33,9 @@ class Study:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """`--study`, `--data` and `--configfile`."""
+    """`--study`, `--data`, `--configfile` and `--json`."""
     options.add_study(parser)
+    options.add_json(parser)
 
 
 def locate(chosen: argparse.Namespace) -> Study:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utopia.cli import audit, options, show
+from utopia.cli import audit, show
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _INCLUDE = ("predictions", "checkpoints", "labels", "features")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument(
         "--output", metavar="PATH", help="a folder, or a file that ends in .zip (default: beside the study)"
     )
@@ -84,15 +83,14 @@ def run(chosen: argparse.Namespace) -> int:
             unsound,
         ),
     )
-    if chosen.json:
-        facts = asdict(written)
-        show.print_json({"crate": str(facts.pop("path")), **facts})
-        return 0
-    print(
+    facts = asdict(written)
+    lines = [
         f"{written.path}: {written.files} files ({show.bytes_in_words(written.bytes)}), {written.records} records; "
-        f"{written.referred} files are named by their hashes only"
-    )
-    print(f"seal {written.seal}\ndigest {written.digest}")
+        f"{written.referred} files are named by their hashes only",
+        f"seal {written.seal}",
+        f"digest {written.digest}",
+    ]
+    show.answer(chosen, {"crate": str(facts.pop("path")), **facts}, lines)
     return 0
 
 
@@ -127,10 +125,7 @@ def _check(chosen: argparse.Namespace) -> int:
         digest=chosen.digest,
         recompute=not chosen.hash_only,
     )
-    if chosen.json:
-        show.print_json(found.as_dict())
-    else:
-        print("\n".join(in_words(found, None if chosen.all else _PER_KIND)))
+    show.answer(chosen, found.as_dict(), in_words(found, None if chosen.all else _PER_KIND))
     return 0 if found.is_sound else 1
 
 
@@ -138,14 +133,7 @@ def in_words(found: CrateReport, most: int | None = None) -> list[str]:
     """A check for people: the faults by kind, what could not be checked, and how much was."""
     from utopia.provenance.crate.agreement import KINDS
 
-    lines = []
-    for kind, meaning in KINDS.items():
-        faults = [fault for fault in found.faults if fault.kind == kind]
-        if faults:
-            lines.append(f"{kind} ({len(faults)}): {meaning}")
-            lines += [f"  {fault.where}: {fault.what}" for fault in faults[:most]]
-        if most is not None and len(faults) > most:
-            lines.append(f"  and {len(faults) - most} more (--all shows them)")
+    lines = show.findings(KINDS, found.faults, most)
     lines += [f"not checked: {text}" for text in found.not_checked]
     checked = found.checked
     lines.append(

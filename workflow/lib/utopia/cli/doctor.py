@@ -48,10 +48,8 @@ def run(chosen: argparse.Namespace) -> int:
         checks += fitness.profile(chosen.profile, REPOSITORY)
     checks += [Check("configuration", "ok", f"study {study.study}"), *of_study(study)]
     worst = max((check.state for check in checks), key=_LEVELS.index)
-    if chosen.json:
-        show.print_json({"study": study.study, "state": worst, "checks": [asdict(check) for check in checks]})
-    else:
-        print("\n".join(in_words(checks)))
+    answer = {"study": study.study, "state": worst, "checks": [asdict(check) for check in checks]}
+    show.answer(chosen, answer, in_words(checks))
     return 1 if worst == "fail" else 0
 
 

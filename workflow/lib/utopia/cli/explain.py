@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from utopia.cli import audit, options, show
+from utopia.cli import audit, show
 from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a table (ulda_table_1, or 'Table 1'), a row or cell of it (table/row/column), a figure, a run or a file",
     )
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--full", action="store_true", help="every file, setting, module and version")
     parser.add_argument("--inputs", action="store_true", help="only the raw files that it is computed from")
     parser.add_argument("--code", action="store_true", help="only configuration, code and software")
@@ -360,6 +359,5 @@ def _time(seconds: float) -> str:
 
 
 def _warned(answer: Mapping[str, Any]) -> list[str]:
-    warnings = answer["warnings"]
-    shown = [f"  warning: {text}" for text in warnings[:4]]
-    return shown + ([f"  and {len(warnings) - 4} more warnings; run: utopia verify"] if len(warnings) > 4 else [])
+    lines = [f"  warning: {text}" for text in answer["warnings"]]
+    return show.first(lines, 4, "  and {} more warnings; run: utopia verify")

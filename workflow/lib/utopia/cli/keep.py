@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utopia.cli import audit, options, show
+from utopia.cli import audit, show
 from utopia.errors import UtopiaError
 from utopia.files import write_text
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
 
 
@@ -38,11 +37,9 @@ def run(chosen: argparse.Namespace) -> int:
     readme = write_readme(reference)
     if study.name == does_it_work.STUDY and reference.parent == Path("results"):
         write_text(does_it_work.PAGE, does_it_work.page(kept.folder))
-    if chosen.json:
-        show.print_json({**kept._asdict(), "folder": str(kept.folder), "readme": str(readme)})
-        return 0
     size = show.bytes_in_words(kept.bytes)
-    print(f"{kept.folder}: {kept.files} tables and figures, {kept.records} records ({size}); see {readme}")
+    line = f"{kept.folder}: {kept.files} tables and figures, {kept.records} records ({size}); see {readme}"
+    show.answer(chosen, {**kept._asdict(), "folder": str(kept.folder), "readme": str(readme)}, [line])
     return 0
 
 

@@ -23,7 +23,6 @@ PAGE = Path("report") / "index.html"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--print", action="store_true", help="open nothing, only say where the page is")
 
 
@@ -40,10 +39,8 @@ def run(chosen: argparse.Namespace) -> int:
         raise options.not_made("the page of this study has not been made", page, study.name, more)
     opened = not chosen.print and has_screen(os.environ, sys.platform) and _opens(page)
     told = instructions(page, os.environ)
-    if chosen.json:
-        show.print_json({"study": study.name, "page": str(page), "opened": opened, "instructions": told})
-    else:
-        print("\n".join([str(page), *([] if opened else told)]))
+    answer = {"study": study.name, "page": str(page), "opened": opened, "instructions": told}
+    show.answer(chosen, answer, [str(page), *([] if opened else told)])
     return 0
 
 

@@ -86,10 +86,7 @@ def run(chosen: argparse.Namespace) -> int:
         return _price(chosen, Plan(study))
     jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, chosen.configfile)
     found = describe(Plan(study), jobs, chosen.nodes, chosen.node_cores)
-    if chosen.json:
-        show.print_json(found)
-    else:
-        print("\n".join(in_words(found, jobs)))
+    show.answer(chosen, found, in_words(found, jobs))
     return 0
 
 
@@ -126,7 +123,7 @@ def _price(chosen: argparse.Namespace, plan: Plan) -> int:
 
     dataset = chosen.dataset or max(plan.datasets, key=lambda name: plan.datasets[name].items)
     found = scale.price(plan, dataset, chosen.videos, chosen.nodes, chosen.node_cores, chosen.seconds)
-    show.print_json(found.as_dict()) if chosen.json else print("\n".join(scale.in_words(found)))
+    show.answer(chosen, found.as_dict(), scale.in_words(found))
     return 0
 
 

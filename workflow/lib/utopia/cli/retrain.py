@@ -48,13 +48,8 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
             compared = repeat(chosen, study, graph, cells, Path(folder))
     sound = all(one.verdict != "different" for one in compared)
     seconds = time.perf_counter() - started
-    if chosen.json:
-        found = [one.as_dict() for one in compared]
-        show.print_json(
-            {"study": study.name, "tier": tier, "sound": sound, "compared": found, "seconds": round(seconds, 1)}
-        )
-    else:
-        print("\n".join(_in_words(compared, seconds)))
+    answer = {"study": study.name, "tier": tier, "sound": sound, "compared": [one.as_dict() for one in compared]}
+    show.answer(chosen, {**answer, "seconds": round(seconds, 1)}, _in_words(compared, seconds))
     return 0 if sound else 1
 
 

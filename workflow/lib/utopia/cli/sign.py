@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from utopia.cli import audit, options, show
+from utopia.cli import audit, show
 from utopia.errors import ConfigError, UtopiaError
 from utopia.files import read_json, write_json
 
@@ -30,7 +30,6 @@ _PROGRAM = "ssh-keygen"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--key", metavar="FILE", help="the private key (an SSH key, or its public half in an agent)")
     parser.add_argument("--check", action="store_true", help="check the signature beside the study instead")
     parser.add_argument("--signers", metavar="FILE", help="whom to trust, as ssh-keygen's ALLOWED SIGNERS (--check)")
@@ -68,11 +67,12 @@ def run(chosen: argparse.Namespace) -> int:
     write_json(statement, facts)
     signature = sign(statement, given["key"])
     answer = {"study": study.name, "seal": report.seal, "statement": str(statement), "signature": str(signature)}
-    if chosen.json:
-        show.print_json(answer)
-    else:
-        print(f"seal {report.seal}\nsigned: {statement} by {signature}")
-        print("give both files to whoever shall check the study; they are no part of it")
+    lines = [
+        f"seal {report.seal}",
+        f"signed: {statement} by {signature}",
+        "give both files to whoever shall check the study; they are no part of it",
+    ]
+    show.answer(chosen, answer, lines)
     return 0
 
 

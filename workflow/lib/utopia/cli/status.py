@@ -54,10 +54,7 @@ def run(chosen: argparse.Namespace) -> int:
     found = status(study.root, study.study, asked)
     if found["state"] not in ("running", "never run"):
         found |= _today(study, found, asked)
-    if chosen.json:
-        show.print_json(found)
-    else:
-        print("\n".join(in_words(found)))
+    show.answer(chosen, found, in_words(found))
     return 1 if found["state"] in ("failed", "interrupted") or found["planted"]["missed"] else 0
 
 
@@ -247,8 +244,8 @@ def in_words(found: dict[str, Any]) -> list[str]:
     if found["again"] and found["again"]["jobs"]:
         lines.append(f"  again    {jobs(found['again']['jobs'])} would run today")
         reasons = found["again"]["reasons"]
-        lines += [f"           {reason['job']}: {reason['what']}" for reason in reasons[:_SHOWN]]
-        lines += [f"           and {len(reasons) - _SHOWN} more reasons (utopia why FILE)"] * (len(reasons) > _SHOWN)
+        named = [f"           {reason['job']}: {reason['what']}" for reason in reasons]
+        lines += show.first(named, _SHOWN, "           and {} more reasons (utopia why FILE)")
     lines += _of_times(found["times"] or {"future": [], "late": []})
     there = [f"{len(found[kind])} {kind}" for kind in ("tables", "figures")] + [f"{found['records']} job records"]
     lines.append(f"  there    {', '.join(there)}")

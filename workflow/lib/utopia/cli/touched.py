@@ -28,7 +28,6 @@ _SHOWN = 40
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     for kind, (metavar, words) in KINDS.items():
         what.add_argument(f"--{kind}", type=options.filled, metavar=metavar, help=words)
@@ -53,9 +52,7 @@ def run(chosen: argparse.Namespace) -> int:
     for title, names in (("cells", touched.cells), ("figures", touched.figures), ("jobs", [*map(_name, jobs)])):
         if names:
             print(f"  {title}:")
-            print("\n".join(f"    {name}" for name in names[:most]))
-            if most is not None and len(names) > most:
-                print(f"    and {len(names) - most} more (--all)")
+            print("\n".join(show.first([f"    {name}" for name in names], most, "    and {} more (--all)")))
     return 0
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from utopia.cli import audit, options, retrain, show
+from utopia.cli import audit, retrain, show
 
 if TYPE_CHECKING:
     from utopia.provenance.findings import Report
@@ -26,7 +26,6 @@ _PER_KIND = 6
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--all", action="store_true", help="show every finding, not only the first of each kind")
     parser.add_argument("--hash-only", action="store_true", help="compute nothing again")
     parser.add_argument("--partial", action="store_true", help="the study was made in part: look for nothing more")
@@ -62,10 +61,7 @@ def run(chosen: argparse.Namespace) -> int:
         partial=chosen.partial,
         tell=lambda text: print(f"{text} ...", file=sys.stderr) if sys.stderr.isatty() else None,
     )
-    if chosen.json:
-        show.print_json(report.as_dict())
-    else:
-        print("\n".join(in_words(report, None if chosen.all else _PER_KIND)))
+    show.answer(chosen, report.as_dict(), in_words(report, None if chosen.all else _PER_KIND))
     return 0 if report.is_sound else 1
 
 
@@ -73,17 +69,9 @@ def in_words(report: Report, most: int | None = None) -> list[str]:
     """The report for people: findings by kind, the cells that each touches, and what was looked at."""
     from utopia.provenance.findings import KINDS
 
-    lines = []
-    for kind, meaning in KINDS.items():
-        found = [one for one in report.findings if one.kind == kind]
-        if not found:
-            continue
-        lines.append(f"{kind} ({len(found)}): {meaning}")
-        for one in found[:most]:
-            lines.append(f"  {one.where}: {one.what}")
-            lines.append(f"    touches {touched(one.cells or (), one.figures)}")
-        if most is not None and len(found) > most:
-            lines.append(f"  and {len(found) - most} more (--all shows them)")
+    lines = show.findings(
+        KINDS, report.findings, most, lambda one: [f"    touches {touched(one.cells or (), one.figures)}"]
+    )
     lines += [f"note: {note}" for note in report.notes]
     checked = report.checked
     lines.append(

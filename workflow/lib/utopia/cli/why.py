@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from utopia.cli import audit, options, show
+from utopia.cli import audit, show
 from utopia.errors import UtopiaError
 
 
@@ -16,7 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("file", help="a file of the study, or a cell, figure or run")
     audit.add(parser)
-    options.add_json(parser)
     parser.add_argument("--all", action="store_true", help="every reason, not only the first one upstream")
 
 
