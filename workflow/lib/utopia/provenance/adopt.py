@@ -51,14 +51,14 @@ def times(plan: Plan, base: Path, now: float | None = None) -> Times:
             stamps[path] = _time(base / path)
         return stamps[path]
 
-    found = Times()
+    wrong = Times()
     for job in plan.jobs:
         read = [seconds for path in job.read() if (seconds := stamp(path)) is not None]
         made = [seconds for path in job.made() if (seconds := stamp(path)) is not None]
         if read and made and max(read) > min(made):
-            found.late.append(job.made()[0])
-    found.future = [Path(path) for path, seconds in sorted(stamps.items()) if seconds is not None and seconds > latest]
-    return found
+            wrong.late.append(job.made()[0])
+    wrong.future = [Path(path) for path, seconds in sorted(stamps.items()) if seconds is not None and seconds > latest]
+    return wrong
 
 
 def _time(path: Path) -> float | None:
@@ -161,8 +161,8 @@ def set_back(current: Current, proof: Proof) -> list[str]:
             continue
         for path in job.made():
             place = current.portable.base / path
-            for each in (place, place / ".snakemake_timestamp"):
-                if each.exists():
-                    os.utime(each, (1, 1))
+            for stamped in (place, place / ".snakemake_timestamp"):
+                if stamped.exists():
+                    os.utime(stamped, (1, 1))
                     done.append(path)
     return list(dict.fromkeys(done))

@@ -77,9 +77,9 @@ def cause(said: str, logs: Iterable[str | Path] = ()) -> Cause | None:
 
 
 def _amount(what: str, text: str) -> str:
-    if "memory" in what and (found := re.search(r"memory limit \((\d+) > (\d+)\)", text)):
-        used, limit = (int(value) / _MEGABYTE for value in found.groups())
+    if "memory" in what and (match := re.search(r"memory limit \((\d+) > (\d+)\)", text)):
+        used, limit = (int(value) / _MEGABYTE for value in match.groups())
         return f" ({used:.0f} MB, and {limit:.0f} were asked for)"
-    if "time" in what and (found := re.search(r"\bruntime=(\d+)", text)):
-        return f" ({found[1]} min)"
+    if "time" in what and (match := re.search(r"\bruntime=(\d+)", text)):
+        return f" ({match[1]} min)"
     return ""

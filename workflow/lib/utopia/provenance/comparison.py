@@ -73,11 +73,11 @@ class Tree:
 
     def cells(self) -> dict[str, dict[str, str]]:
         """Every row of every table's csv by its cell's id."""
-        found = {}
+        rows = {}
         for path in sorted((self.folder / "tables").glob("*.csv")):
             with path.open(encoding="utf-8", newline="") as file:
-                found.update({row["cell"]: row for row in csv.DictReader(file) if row.get("cell")})
-        return found
+                rows.update({row["cell"]: row for row in csv.DictReader(file) if row.get("cell")})
+        return rows
 
     def relative(self, path: str) -> str:
         """A path without the study's own folder, so that two trees can be compared."""
@@ -89,8 +89,8 @@ class Tree:
         if isinstance(value, str):
             return value.replace(f"{self.graph.root}/", "")
         if isinstance(value, Mapping):
-            return {name: self.normal(each) for name, each in value.items()}
-        return [self.normal(each) for each in value] if isinstance(value, list) else value
+            return {name: self.normal(item) for name, item in value.items()}
+        return [self.normal(item) for item in value] if isinstance(value, list) else value
 
 
 def _root(folder: Path, ledger: Ledger) -> str:
@@ -110,17 +110,17 @@ def compare(a: Tree, b: Tree) -> Iterator[CellDifference]:
     """Every cell of both trees, in order."""
     ours, theirs = a.cells(), b.cells()
     for cell in dict.fromkeys([*ours, *theirs]):
-        one, other = ours.get(cell), theirs.get(cell)
-        if one is None or other is None:
-            verdict = ONLY_A if other is None else ONLY_B
-            yield CellDifference(cell, _shown(one), _shown(other), verdict)
+        ours_row, theirs_row = ours.get(cell), theirs.get(cell)
+        if ours_row is None or theirs_row is None:
+            verdict = ONLY_A if theirs_row is None else ONLY_B
+            yield CellDifference(cell, _shown(ours_row), _shown(theirs_row), verdict)
             continue
-        verdict, claim = _verdict(one, other), _claim(one, other)
+        verdict, claim = _verdict(ours_row, theirs_row), _claim(ours_row, theirs_row)
         cause = "" if verdict == IDENTICAL and not claim else first_cause(a, b, cell)
-        trained = any(".reference." not in run for run in one.get("runs", "").split())
-        spread = bool(one.get("std")) and int(one["n"]) > 1
-        units = _units(one, other) if verdict != IDENTICAL else 0.0
-        yield CellDifference(cell, _shown(one), _shown(other), verdict, claim, cause, trained, spread, units)
+        trained = any(".reference." not in run for run in ours_row.get("runs", "").split())
+        spread = bool(ours_row.get("std")) and int(ours_row["n"]) > 1
+        units = _units(ours_row, theirs_row) if verdict != IDENTICAL else 0.0
+        yield CellDifference(cell, _shown(ours_row), _shown(theirs_row), verdict, claim, cause, trained, spread, units)
 
 
 OUTSIDE_AT_MOST, CHANGED_AT_MOST = 0.05, 0.10
@@ -129,7 +129,7 @@ another processor made them: what was measured with another instruction set is h
 _SIDES = (BETTER, WORSE)
 
 
-def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
+def beyond_tolerance(compared: Iterable[CellDifference]) -> list[str]:
     """What in two trees differs by more than another processor explains, in words; nothing where all is within.
 
     A value without training behind it is off by one unit of its last printed decimal at most, as where a label lies on
@@ -139,23 +139,23 @@ def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
     """
     faults, outside, changed = [], [], []
     trained = spread = 0
-    for each in found:
-        trained, spread = trained + each.trained, spread + (each.trained and each.spread)
-        before, _, after = each.claim.partition(" -> ")
-        turned = any(one in before and other in after for one, other in (_SIDES, _SIDES[::-1]))
-        if each.verdict in (ONLY_A, ONLY_B):
-            faults.append(f"{each.cell}: {each.verdict}")
-        elif not (_is_number(each.a) and _is_number(each.b)) and each.a != each.b:
-            faults.append(f"{each.cell}: {each.a} -> {each.b}")
+    for cell in compared:
+        trained, spread = trained + cell.trained, spread + (cell.trained and cell.spread)
+        before, _, after = cell.claim.partition(" -> ")
+        turned = any(verdict in before and opposite in after for verdict, opposite in (_SIDES, _SIDES[::-1]))
+        if cell.verdict in (ONLY_A, ONLY_B):
+            faults.append(f"{cell.cell}: {cell.verdict}")
+        elif not (_is_number(cell.a) and _is_number(cell.b)) and cell.a != cell.b:
+            faults.append(f"{cell.cell}: {cell.a} -> {cell.b}")
         elif turned:
-            faults.append(f"{each.cell}: {each.claim}")
-        elif not each.trained and (each.units > 1 or each.claim):
+            faults.append(f"{cell.cell}: {cell.claim}")
+        elif not cell.trained and (cell.units > 1 or cell.claim):
             faults.append(
-                f"{each.cell}: {each.a} -> {each.b}, and no training is behind it: {each.claim or each.cause}"
+                f"{cell.cell}: {cell.a} -> {cell.b}, and no training is behind it: {cell.claim or cell.cause}"
             )
         else:
-            outside += [each.cell] if each.spread and each.verdict == DIFFERENT else []
-            changed += [each.cell] if each.claim else []
+            outside += [cell.cell] if cell.spread and cell.verdict == DIFFERENT else []
+            changed += [cell.cell] if cell.claim else []
     for cells, total, most, words in (
         (outside, spread, OUTSIDE_AT_MOST, "lie outside the interval over seeds"),
         (changed, trained, CHANGED_AT_MOST, "say something else"),
@@ -166,9 +166,9 @@ def beyond_tolerance(found: Iterable[CellDifference]) -> list[str]:
     return faults
 
 
-def _units(one: Mapping[str, str], other: Mapping[str, str]) -> float:
-    x, y = one.get("value"), other.get("value")
-    return abs(float(x) - float(y)) * 10.0 ** int(one["decimals"]) if x and y else 0.0
+def _units(row: Mapping[str, str], other: Mapping[str, str]) -> float:
+    x, y = row.get("value"), other.get("value")
+    return abs(float(x) - float(y)) * 10.0 ** int(row["decimals"]) if x and y else 0.0
 
 
 def _is_number(text: str) -> bool:
@@ -182,28 +182,28 @@ def _shown(row: Mapping[str, str] | None) -> str:
     return "" if row is None else row.get("value") or row.get("status") or ""
 
 
-def _verdict(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+def _verdict(row: Mapping[str, str], other: Mapping[str, str]) -> str:
     numbers = ("value", "std", "n", "status")
-    if all(one.get(name) == other.get(name) for name in numbers):
+    if all(row.get(name) == other.get(name) for name in numbers):
         return IDENTICAL
-    if not one.get("value") or not other.get("value"):
+    if not row.get("value") or not other.get("value"):
         return DIFFERENT
-    x, y, decimals = float(one["value"]), float(other["value"]), int(one["decimals"])
+    x, y, decimals = float(row["value"]), float(other["value"]), int(row["decimals"])
     if rounded(x, decimals) == rounded(y, decimals):
         return ROUNDING
-    if one.get("std") and int(one["n"]) > 1:
-        half = t_half_width(float(one["std"]), int(one["n"]), other=int(other["n"]))
+    if row.get("std") and int(row["n"]) > 1:
+        half = t_half_width(float(row["std"]), int(row["n"]), other=int(other["n"]))
         if abs(x - y) <= half:
             return INTERVAL
     return DIFFERENT
 
 
-def _claim(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+def _claim(row_a: Mapping[str, str], row_b: Mapping[str, str]) -> str:
     """How two tables differ in what they conclude: a gain or not, in agreement with the published value or not (not: by
     how much)."""
     first, second = (
         "; ".join(filter(None, (row.get("difference_verdict", ""), row.get("verdict", "").split(" by ")[0])))
-        for row in (one, other)
+        for row in (row_a, row_b)
     )
     return "" if first == second else f"{first or 'nothing'} -> {second or 'nothing'}"
 
@@ -225,7 +225,7 @@ def first_cause(a: Tree, b: Tree, name: str) -> str:
             wanted = {a.relative(path) for path in chain}
             made = [path for path in map(a.relative, a.graph.made(record)) if path in wanted]
             twins = (b.graph.makers.get(f"{b.graph.root}/{path}") for path in made)
-            twin = next((each for each in twins if each is not None), None)
+            twin = next((candidate for candidate in twins if candidate is not None), None)
         if twin is None:
             return f"{label} was made in A only"
         differing = _differing(a, b, record, twin, {a.relative(path) for path in (*chain, *files)})
@@ -234,11 +234,11 @@ def first_cause(a: Tree, b: Tree, name: str) -> str:
     return "all jobs have the same outputs: a file was changed after it was made (run: utopia verify)"
 
 
-def _differing(a: Tree, b: Tree, one: Record, other: Record, wanted: set[str]) -> list[str]:
+def _differing(a: Tree, b: Tree, ours: Record, theirs: Record, wanted: set[str]) -> list[str]:
     """The files that two jobs did not make alike, of those on the way to the cell."""
     first, second = (
         {tree.relative(path): entry["sha256"] for path, entry in tree.graph.entries(record, "outputs").items()}
-        for tree, record in ((a, one), (b, other))
+        for tree, record in ((a, ours), (b, theirs))
     )
     return [path for path in first if path in wanted and first[path] != second.get(path)]
 
@@ -260,9 +260,9 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
         tree.normal({name: value for name, value in record.facts["params"].items() if name != "code"})
         for tree, record in ((a, one), (b, other))
     )
-    found = [str(change) for change in differences(without_code(then), without_code(now))]
-    if found:
-        return "settings differ: " + "; ".join(found[:_MOST]) + ("; ..." if len(found) > _MOST else "")
+    settings = [str(change) for change in differences(without_code(then), without_code(now))]
+    if settings:
+        return "settings differ: " + "; ".join(settings[:_MOST]) + ("; ..." if len(settings) > _MOST else "")
     modules, others_modules = one.facts["code"]["modules"], other.facts["code"]["modules"]
     changed = sorted(n for n in modules.keys() | others_modules.keys() if modules.get(n) != others_modules.get(n))
     if changed:

@@ -135,7 +135,9 @@ def _manifest(graph: Graph, path: str) -> Iterator[Finding]:
 
 def stored(graph: Graph) -> set[str]:
     """The store objects that the feature indexes on disk name, relative to the study's folder."""
-    return {f"features/{entry['file']}" for each in _indexes(graph) for _, _, entry in each.entries if "file" in entry}
+    return {
+        f"features/{entry['file']}" for listed in _indexes(graph) for _, _, entry in listed.entries if "file" in entry
+    }
 
 
 class _Index(NamedTuple):

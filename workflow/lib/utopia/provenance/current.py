@@ -73,10 +73,10 @@ class Current:
         key = (id(job), id(record))
         if key not in self._changes:
             then = without_code(record.facts["params"])
-            found = [*_changes(then, self.settings(job), job), *self._other_inputs(job, record)]
+            changes = [*_changes(then, self.settings(job), job), *self._other_inputs(job, record)]
             # Other settings may bring other code with them; alone, it is a record or a rule that was edited.
-            found += [] if found else self._other_code(job, record)
-            self._changes[key] = list({(change.name, str(change)): change for change in found}.values())
+            changes += [] if changes else self._other_code(job, record)
+            self._changes[key] = list({(change.name, str(change)): change for change in changes}.values())
         return self._changes[key]
 
     @cached_property
@@ -181,8 +181,8 @@ def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Ch
 def without_code(value: Any) -> Any:
     """A parameter without the fingerprints inside it: code is compared module by module."""
     if isinstance(value, Mapping):
-        return {name: without_code(each) for name, each in value.items() if name != "code"}
-    return [without_code(each) for each in value] if isinstance(value, list) else value
+        return {name: without_code(item) for name, item in value.items() if name != "code"}
+    return [without_code(item) for item in value] if isinstance(value, list) else value
 
 
 class Change(NamedTuple):
@@ -213,8 +213,8 @@ def differences(then: Any, now: Any, name: str = "") -> Iterator[Change]:
             inner = f"{name}.{key}" if name else str(key)
             yield from differences(then.get(key, ABSENT), now.get(key, ABSENT), inner)
     elif isinstance(then, list) and isinstance(now, list) and _have_ids(then) and _have_ids(now):
-        ids = dict.fromkeys(each["id"] for each in (*then, *now))
-        before, after = ({each["id"]: each for each in side} for side in (then, now))
+        ids = dict.fromkeys(item["id"] for item in (*then, *now))
+        before, after = ({item["id"]: item for item in side} for side in (then, now))
         for name_of in ids:
             yield from differences(before.get(name_of, ABSENT), after.get(name_of, ABSENT), f"{name}[{name_of}]")
         if list(before) != list(after) and before.keys() == after.keys():
@@ -227,7 +227,7 @@ def differences(then: Any, now: Any, name: str = "") -> Iterator[Change]:
 
 
 def _have_ids(values: list[Any]) -> bool:
-    return bool(values) and all(isinstance(each, Mapping) and "id" in each for each in values)
+    return bool(values) and all(isinstance(value, Mapping) and "id" in value for value in values)
 
 
 def _short(value: Any) -> str:

@@ -53,7 +53,11 @@ def older(paths: Iterable[Path], moment_ns: int) -> list[Path]:
 def _entry(path: Path, portable: Portable, hashed: dict[str, dict[str, Any]]) -> dict[str, Any]:
     name = portable.write(path)
     if path.is_dir():
-        members = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
+        members = [
+            path_inside
+            for path_inside in sorted(path.rglob("*"))
+            if path_inside.is_file() and not path_inside.name.startswith(".")
+        ]
         entries = [_file(member, portable.write(member), hashed) for member in members]
         listing = [[entry["path"].removeprefix(f"{name}/"), entry["sha256"]] for entry in entries]
         total = sum(entry["bytes"] for entry in entries)

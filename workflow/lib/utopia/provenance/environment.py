@@ -129,12 +129,12 @@ def packages() -> dict[str, str]:
     wanted = None
     if folder is not None:
         wanted = {_normal(name) for name in _PINNED.findall((folder / _LOCK).read_text(encoding="utf-8"))}
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name, version in _installed():
         # The first one on the path is the one that is imported.
-        if (wanted is None or name in wanted) and name not in found:
-            found[name] = version
-    return dict(sorted(found.items()))
+        if (wanted is None or name in wanted) and name not in versions:
+            versions[name] = version
+    return dict(sorted(versions.items()))
 
 
 @cache
@@ -149,14 +149,14 @@ def pins(lock: str) -> dict[str, str]:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for line in lock.splitlines():
         if line[:1].isalnum():
             requirement = Requirement(line.rstrip(" \\"))
             if requirement.marker is None or requirement.marker.evaluate():
                 (specifier,) = requirement.specifier
-                found[canonicalize_name(requirement.name)] = specifier.version
-    return found
+                versions[canonicalize_name(requirement.name)] = specifier.version
+    return versions
 
 
 def differing(installed: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
@@ -170,7 +170,7 @@ def differing(installed: Mapping[str, str], wanted: Mapping[str, str]) -> list[s
 
 def _installed() -> list[tuple[str, str]]:
     """Name and version of every distribution on the path, by folder name (METADATA takes 20 times longer)."""
-    found = []
+    distributions = []
     for entry in sys.path:
         try:
             names = sorted(path.name for path in Path(entry or ".").iterdir())
@@ -180,8 +180,8 @@ def _installed() -> list[tuple[str, str]]:
             stem = name.removesuffix(".dist-info")
             if stem != name and "-" in stem:
                 distribution, version = stem.split("-", 1)
-                found.append((_normal(distribution), version))
-    return found
+                distributions.append((_normal(distribution), version))
+    return distributions
 
 
 def _normal(name: str) -> str:

@@ -73,7 +73,7 @@ def _answer(graph: Graph, subject: Subject, study: str, current: Current | None)
         "others": list(subject.others),
         "value": None if subject.cell is None else _value(graph, subject.cell),
         "cells": [_shown(graph, cell) for cell in subject.cells],
-        "replicas": [each for run in runs for each in _replicas(graph, run, subject.cell)],
+        "replicas": [replica for run in runs for replica in _replicas(graph, run, subject.cell)],
         "files": [_file(graph, path) for path in chain if path in graph.makers],
         "inputs": origin.inputs(
             graph, [path for path in chain if path not in graph.makers or _is_generated(graph, path)]
@@ -155,8 +155,8 @@ def _shown(graph: Graph, cell: Cell) -> dict[str, Any]:
 def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
     """The table of a cell, its row, and its column as the row has it: some rows bring their own target and metric."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
-    row = next(each for each in table["rows"] if each["id"] == cell.row)
-    column = next(each for each in table["columns"] if each["id"] == cell.column)
+    row = next(entry for entry in table["rows"] if entry["id"] == cell.row)
+    column = next(entry for entry in table["columns"] if entry["id"] == cell.column)
     return table, row, {**column, **(row.get("as") or {}).get(cell.column, {})}
 
 
@@ -190,34 +190,34 @@ def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]
     if cell is not None:
         _, _, column = _place(graph, cell)
         wanted = column["target"], column["metric"]
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    replicas: dict[tuple[str, str, str], dict[str, Any]] = {}
     portable = graph.ledger.portable
     if f"{folder}/metrics.csv" in graph.makers and portable.read(f"{folder}/metrics.csv").is_file():
         for row in metrics_csv.read(portable.read(f"{folder}/metrics.csv")):
             if row.item or (wanted is not None and (row.target, row.metric) != wanted):
                 continue
-            replica = found.setdefault((row.target, row.fold, row.repeat), {"metrics": {}, "trainings": []})
+            replica = replicas.setdefault((row.target, row.fold, row.repeat), {"metrics": {}, "trainings": []})
             replica["metrics"][row.metric] = row.value
     if f"{folder}/training.json" in graph.makers and portable.read(f"{folder}/training.json").is_file():
-        for each in read_json(portable.read(f"{folder}/training.json"))["replicas"]:
-            key = (each["target"], each["fold"], str(each["repeat"]))
-            if wanted is not None and each["target"] != wanted[0]:
+        for training in read_json(portable.read(f"{folder}/training.json"))["replicas"]:
+            key = (training["target"], training["fold"], str(training["repeat"]))
+            if wanted is not None and training["target"] != wanted[0]:
                 continue
-            replica = found.setdefault(key, {"metrics": {}, "trainings": []})
+            replica = replicas.setdefault(key, {"metrics": {}, "trainings": []})
             replica["trainings"].append(
                 {
-                    "member": each["member"],
-                    "seed": each["seed"],
-                    "selected_epoch": each["selected_epoch"],
-                    "epochs": each["epochs"],
-                    "seconds": each["seconds"],
-                    "checkpoint": f"{folder}/{each['checkpoint']}",
-                    "sha256": each["sha256"],
+                    "member": training["member"],
+                    "seed": training["seed"],
+                    "selected_epoch": training["selected_epoch"],
+                    "epochs": training["epochs"],
+                    "seconds": training["seconds"],
+                    "checkpoint": f"{folder}/{training['checkpoint']}",
+                    "sha256": training["sha256"],
                 }
             )
     return [
         {"run": run, "target": target, "fold": fold, "repeat": repeat, **facts}
-        for (target, fold, repeat), facts in found.items()
+        for (target, fold, repeat), facts in replicas.items()
     ]
 
 
@@ -226,19 +226,19 @@ def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]
 
 def _settings(jobs: Sequence[Record], runs: Sequence[str]) -> dict[str, Any]:
     """What the configuration said: of each run, and of each other job by rule and wildcards."""
-    found: dict[str, Any] = {"runs": {}, "jobs": {}}
+    settings: dict[str, Any] = {"runs": {}, "jobs": {}}
     for record in jobs:
         given = record.facts["params"]
         for run in given.get("runs") or [] if isinstance(given.get("runs"), list) else []:
             if isinstance(run, Mapping) and run["id"] in runs:
-                known = found["runs"].setdefault(run["id"], {})
+                known = settings["runs"].setdefault(run["id"], {})
                 known.update({name: value for name, value in run.items() if name not in ("id", "code")})
         rest = {
             name: value for name, value in given.items() if name not in ("code", "runs", "caption", "folders", "videos")
         }
         if record.rule not in ("render_table", "render_figure") and rest:
-            found["jobs"][_name(record)] = rest
-    return found
+            settings["jobs"][_name(record)] = rest
+    return settings
 
 
 def _code(jobs: Sequence[Record]) -> dict[str, Any]:
@@ -273,12 +273,12 @@ def _software(jobs: Sequence[Record]) -> dict[str, Any]:
 
 def _hardware(jobs: Sequence[Record]) -> list[dict[str, Any]]:
     """Each machine, with the jobs that it ran, the GPUs that they used and torch's settings."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    machines: dict[tuple[Any, ...], dict[str, Any]] = {}
     for record in jobs:
         facts = record.facts
         used = record.gpus
         key = (facts.get("host"), str(facts.get("cpu")), str(used), str(facts.get("determinism")))
-        machine = found.setdefault(
+        machine = machines.setdefault(
             key,
             {
                 "host": facts.get("host"),
@@ -289,7 +289,7 @@ def _hardware(jobs: Sequence[Record]) -> list[dict[str, Any]]:
             },
         )
         machine["jobs"].append(_name(record))
-    return list(found.values())
+    return list(machines.values())
 
 
 def _name(record: Record) -> str:
@@ -368,18 +368,18 @@ def warnings(graph: Graph, jobs: Sequence[Record], current: Current | None) -> l
     """What speaks against an answer that some jobs contribute to; `utopia verify` looks much closer."""
     from utopia.provenance import integrity, staleness
 
-    found = []
+    texts = []
     for record in jobs:
         if not record.is_intact:
-            found.append(f"the record of {_name(record)} was edited")
+            texts.append(f"the record of {_name(record)} was edited")
         if changed := staleness.code_change(record):
-            found.append(f"the code of {_name(record)} has changed since: {changed}")
+            texts.append(f"the code of {_name(record)} has changed since: {changed}")
         if changes := staleness.setting_changes(record, current):
             more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
-            found.append(f"{_name(record)} would be given other settings today: {changes[0]}{more}")
+            texts.append(f"{_name(record)} would be given other settings today: {changes[0]}{more}")
         if staleness.lock_change(record):
-            found.append(f"{_name(record)} ran with another lock file")
+            texts.append(f"{_name(record)} ran with another lock file")
         if record.facts["code"].get("undeclared"):
-            found.append(f"{_name(record)} loaded code that its fingerprint does not cover")
-        found += [f"{one.where}: {one.what}" for one in integrity.undeclared_reads_of(graph, record)]
-    return found
+            texts.append(f"{_name(record)} loaded code that its fingerprint does not cover")
+        texts += [f"{finding.where}: {finding.what}" for finding in integrity.undeclared_reads_of(graph, record)]
+    return texts

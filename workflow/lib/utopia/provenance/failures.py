@@ -109,13 +109,13 @@ def hopeless(path: str | Path, attempt: int) -> Failure | None:
 
 def below(folder: str | Path) -> list[Failure]:
     """All failures below a folder that no later success has removed, oldest first; a damaged file is shown as such."""
-    found = []
+    failures = []
     for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
         try:
-            found.append(read(path))
+            failures.append(read(path))
         except UtopiaError as error:
-            found.append(Failure(rule=path.parent.name, what=error.what, where=error.where, message=str(error)))
-    return sorted(found, key=lambda failure: failure.ended)
+            failures.append(Failure(rule=path.parent.name, what=error.what, where=error.where, message=str(error)))
+    return sorted(failures, key=lambda failure: failure.ended)
 
 
 def silent(
@@ -156,12 +156,12 @@ def signalled(said: str) -> tuple[str, str] | None:
     Args:
         said: what Snakemake said about it: a signal's name, or a status, which a shell makes of a signal by adding 128.
     """
-    found = re.search(r"died with <Signals\.(SIG[A-Z0-9]+)|returned non-zero exit status (-?\d+)", said)
-    if found is None:
+    match = re.search(r"died with <Signals\.(SIG[A-Z0-9]+)|returned non-zero exit status (-?\d+)", said)
+    if match is None:
         return None
-    name = found[1]
+    name = match[1]
     if name is None:
-        number = -int(found[2]) if found[2].startswith("-") else int(found[2]) - 128
+        number = -int(match[2]) if match[2].startswith("-") else int(match[2]) - 128
         name = next((known.name for known in signal.Signals if known == number), None)
     if name is None:
         return None

@@ -79,12 +79,12 @@ class Report:
     @property
     def cells(self) -> list[str]:
         """Every cell that something touches."""
-        return _union(one.cells or () for one in self.findings)
+        return _union(finding.cells or () for finding in self.findings)
 
     @property
     def figures(self) -> list[str]:
         """Every figure that something touches."""
-        return _union(one.figures for one in self.findings)
+        return _union(finding.figures for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; see `utopia.cli.verify`."""
@@ -93,7 +93,7 @@ class Report:
             "sound": self.is_sound,
             "seal": self.seal,
             "checked": self.checked,
-            "findings": [one.as_dict() for one in self.findings],
+            "findings": [finding.as_dict() for finding in self.findings],
             "cells": self.cells,
             "figures": self.figures,
             "notes": self.notes,
@@ -115,4 +115,4 @@ def in_words(error: Exception) -> str:
 
 
 def _union(parts: Iterable[Iterable[str]]) -> list[str]:
-    return sorted({one for part in parts for one in part})
+    return sorted({name for part in parts for name in part})

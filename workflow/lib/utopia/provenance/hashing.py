@@ -39,13 +39,13 @@ def hash_all(
     """
     known = {path: _size(path) for path in dict.fromkeys(paths)} if sizes is None else sizes
     waiting = iter(sorted(known, key=lambda path: -known[path]))
-    found: dict[PathOrText, FileState] = {}
+    states: dict[PathOrText, FileState] = {}
     count = max(1, min(threads or min(_MOST_THREADS, os.cpu_count() or 1), len(known)))
     # Each thread takes the next file when it is free: an order of work for every small file costs more than its hash.
     with ThreadPoolExecutor(count) as pool:
-        for worker in [pool.submit(_hash_next, waiting, found) for _ in range(count)]:
+        for worker in [pool.submit(_hash_next, waiting, states) for _ in range(count)]:
             worker.result()
-    return found
+    return states
 
 
 def _size(path: str | Path) -> int:
@@ -55,11 +55,11 @@ def _size(path: str | Path) -> int:
         return -1
 
 
-def _hash_next(waiting: Iterator[PathOrText], found: dict[PathOrText, FileState]) -> None:
+def _hash_next(waiting: Iterator[PathOrText], states: dict[PathOrText, FileState]) -> None:
     """Hash files until none is left; a list's iterator gives each to one thread only."""
     view = memoryview(bytearray(_BLOCK))
     for path in waiting:
-        found[path] = _hashed(path, view)
+        states[path] = _hashed(path, view)
 
 
 def _hashed(path: str | Path, view: memoryview) -> FileState:

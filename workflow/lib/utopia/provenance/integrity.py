@@ -27,9 +27,9 @@ _OF_THE_RUN = re.compile(
 
 def seals_of_pages(graph: Graph) -> set[str]:
     """The seals that pages of the study show: each is of the records that the page was made from, so not of its own."""
-    own = {graph.ledger.portable.write(record.file): record for record in graph.ledger.records}
+    records = {graph.ledger.portable.write(record.file): record for record in graph.ledger.records}
     pages = [record for record in graph.ledger.records if record.rule == "render_page"]
-    return {graph.seal(own[path] for path in graph.entries(page, "inputs") if path in own) for page in pages}
+    return {graph.seal(records[path] for path in graph.entries(page, "inputs") if path in records) for page in pages}
 
 
 def records(graph: Graph) -> Iterator[Finding]:
@@ -146,20 +146,20 @@ class FileHashes:
                 sizes[place] = entry["bytes"] or 0
             except KeyError:
                 self.unknown.append(path)
-        found = hash_all(sizes, sizes=sizes)
-        self.found: dict[str, FileState] = {path: found[place] for path, place in self._places.items()}
+        states = hash_all(sizes, sizes=sizes)
+        self.found: dict[str, FileState] = {path: states[place] for path, place in self._places.items()}
         self.damaged: set[str] = set()
         self._findings = list(self._compared())
 
     @property
     def bytes(self) -> int:
         """Bytes that were hashed."""
-        return sum(found.bytes for found in self.found.values())
+        return sum(state.bytes for state in self.found.values())
 
     @property
     def known(self) -> dict[str, str]:
         """Absolute path -> SHA-256 of all files that were hashed."""
-        return {self._places[path]: found.sha256 for path, found in self.found.items() if found.sha256}
+        return {self._places[path]: state.sha256 for path, state in self.found.items() if state.sha256}
 
     def findings(self) -> list[Finding]:
         """Files that are missing or have changed, and inputs that were regenerated after they were read."""
@@ -197,7 +197,7 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
         folder: the study's folder on this machine.
     """
     known = graph.makers.keys()
-    found, unused = [], []
+    findings, unused = [], []
     mine = {graph.ledger.portable.write(record.file) for record in graph.ledger.records}
     mine |= {graph.ledger.portable.write(damaged.path) for damaged in graph.ledger.damaged}
     named = contents.stored(graph)
@@ -209,7 +209,7 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
         path = folder / below
         if is_link:
             touched = None if text in known else _cells_in(path, below)
-            found.append(Finding("link", text, f"it is {path.readlink().name!r} elsewhere", (text,), touched))
+            findings.append(Finding("link", text, f"it is {path.readlink().name!r} elsewhere", (text,), touched))
             if text not in known:
                 continue
         if text in known or text in mine or _OF_THE_RUN.fullmatch(below):
@@ -217,10 +217,10 @@ def unrecorded(graph: Graph, folder: Path) -> tuple[list[Finding], list[str]]:
         if below.startswith("features/store/") and below not in named:
             unused.append(text)
             continue
-        found.append(Finding("unrecorded", text, "no record names it", (text,), _cells_in(path, below)))
+        findings.append(Finding("unrecorded", text, "no record names it", (text,), _cells_in(path, below)))
     if unused:
         notes.append(f"{len(unused)} stored features that no index names any more, such as {unused[0]}")
-    return found, notes
+    return findings, notes
 
 
 def _linked(folder: Path) -> Iterator[Path]:

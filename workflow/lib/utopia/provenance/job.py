@@ -195,11 +195,11 @@ class Job:
         """Say why the job failed (log, `failed_path`, terminal), and remove the outputs that it had begun."""
         facts = self._failed_facts(error)
         # The first frame is the `yield` in `record`.
-        own = error.__traceback__ if error.__traceback__ is None else error.__traceback__.tb_next
+        below = error.__traceback__ if error.__traceback__ is None else error.__traceback__.tb_next
         trace = facts["traceback"] = (
             error.former.traceback
             if isinstance(error, FailedBeforeError)
-            else "".join(traceback.format_exception(type(error), error, own or error.__traceback__)).rstrip()
+            else "".join(traceback.format_exception(type(error), error, below or error.__traceback__)).rstrip()
         )
         capture.write(f"{trace}\n\n{facts['message']}\n")
         problem = self._remove_unfinished()
@@ -261,7 +261,7 @@ class Job:
         """`{undeclared, never_read}`: how what the job opened differs from what its rule declares."""
         own = [*self.outputs, *self._made, *([self.log] if self.log else [])]
         lock, checkout = environment.lock(), environment.checkout()
-        extra, unread = watch.judged(
+        extra, unread = watch.undeclared_and_unread(
             seen,
             declared=self.inputs,
             used=[*self._before, *([checkout / lock["path"]] if lock and checkout else [])],
@@ -367,14 +367,14 @@ class Block(dict[str, Any]):
 def digest_of(facts: Mapping[str, Any]) -> str:
     """What the digest of a record with these facts must be: `files.digest` of all but `digest`, put together."""
     pieces: list[str] = []
-    own: dict[str, Any] = {}
+    unshared: dict[str, Any] = {}
     for name in sorted(facts.keys() - {"digest"}):
         if isinstance(value := facts[name], Block):
-            pieces += [_canonical(own)[1:-1], f'"{name}":{value.text}']
-            own = {}
+            pieces += [_canonical(unshared)[1:-1], f'"{name}":{value.text}']
+            unshared = {}
         else:
-            own[name] = value
-    text = ",".join(piece for piece in (*pieces, _canonical(own)[1:-1]) if piece)
+            unshared[name] = value
+    text = ",".join(piece for piece in (*pieces, _canonical(unshared)[1:-1]) if piece)
     return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()
 
 
@@ -386,7 +386,7 @@ def _by_role(value: Any) -> dict[str, str | list[str]]:
 
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(each.ru_utime + each.ru_stime for each in usage)
+    return sum(times.ru_utime + times.ru_stime for times in usage)
 
 
 def _peak_memory() -> int:

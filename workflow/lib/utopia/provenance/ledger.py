@@ -181,8 +181,8 @@ class Ledger:
             taken.update(new)
             part = cls._of(new, None, roots, blocks)
             for record in part.records:
-                paths = {each["path"] for each in members([*record.inputs, *record.outputs])}
-                new_paths = {each for path in paths for each in (path, *beside(path))} - known
+                paths = {entry["path"] for entry in members([*record.inputs, *record.outputs])}
+                new_paths = {entry for path in paths for entry in (path, *beside(path))} - known
                 known |= new_paths
                 waiting += new_paths
             records, damaged = records + part.records, damaged + part.damaged
@@ -274,12 +274,12 @@ def _mentions(files: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
                     paths = [entry["path"] for entry in members(shape.checked(from_json(text))["outputs"])]
                     names_root = True
                 else:
-                    found = b"\n".join(_PATH.findall(text, max(text.find(b'"outputs"'), 0)))
-                    paths, names_root = found.decode().split("\n"), b"<" in text and b'"<' in text
+                    mentioned = b"\n".join(_PATH.findall(text, max(text.find(b'"outputs"'), 0)))
+                    paths, names_root = mentioned.decode().split("\n"), b"<" in text and b'"<' in text
             except (OSError, ValueError):
                 continue  # no record: whoever reads all of them says so
             for path in paths:
-                if makers.setdefault(path, (own := [file])) is not own:
+                if makers.setdefault(path, (first := [file])) is not first:
                     makers[path].append(file)
             if names_root:
                 rooted.append(file)
@@ -353,18 +353,18 @@ def _record_files(folder: Path) -> list[str]:
         raise UtopiaError(
             "there is no such folder", where=folder, remedy="run the study first, or name the folder of its results"
         )
-    found = []
+    records = []
     waiting = [str(folder)]
     seen: set[str] = set()
     while waiting:
         with os.scandir(waiting.pop()) as inside:
             for entry in inside:
                 if entry.name.endswith(SUFFIX) and not entry.is_dir():
-                    found.append(entry.path)
+                    records.append(entry.path)
                 # A part of the results may be a link to another disk.
                 elif entry.is_dir() and (not entry.is_symlink() or is_followed(entry.path, folder, seen)):
                     waiting.append(entry.path)
-    return sorted(found)
+    return sorted(records)
 
 
 def members(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -73,11 +73,11 @@ class Graph:
     @cached_property
     def readers(self) -> dict[str, list[Record]]:
         """The jobs that read each file."""
-        found: dict[str, list[Record]] = defaultdict(list)
+        readers: dict[str, list[Record]] = defaultdict(list)
         for record in self.ledger.records:
             for path in self.entries(record, "inputs"):
-                found[path].append(record)
-        return dict(found)
+                readers[path].append(record)
+        return dict(readers)
 
     def made(self, record: Record) -> list[str]:
         """Every file (and folder) that a job made."""
@@ -131,32 +131,32 @@ class Graph:
         return [] if maker is None else self._sources(maker, path)
 
     def _sources(self, record: Record, path: str) -> list[str]:
-        return [each for each in self._fitting(record, path) if each != path]
+        return [source for source in self._fitting(record, path) if source != path]
 
     def _fitting(self, record: Record, path: str) -> list[str]:
         """The files that `path`, and what its job made of the same kind for the same run, was made from."""
         job = self._job(record)
         run = self.run_of(path)
         return [
-            each
-            for each in (*job.inputs, *(job.beside if path in job.declared else ()))
-            if run is None or run not in job.runs or job.runs_of.get(each, {run}) & {run}
+            source
+            for source in (*job.inputs, *(job.beside if path in job.declared else ()))
+            if run is None or run not in job.runs or job.runs_of.get(source, {run}) & {run}
         ]
 
     def derived(self, path: str) -> list[str]:
         """The files that were directly made from a file."""
-        found: dict[str, None] = {}
+        derived: dict[str, None] = {}
         maker = self.makers.get(path)
         for record in self.readers.get(path, ()):
             for made, sources in self._alike(record).values():
                 if path in sources:
-                    found.update(dict.fromkeys(made))
+                    derived.update(dict.fromkeys(made))
         if maker is not None and path in self._job(maker).beside:
             for (is_declared, _), (made, sources) in self._alike(maker).items():
                 if is_declared and path in sources:
-                    found.update(dict.fromkeys(made))
-        found.pop(path, None)
-        return list(found)
+                    derived.update(dict.fromkeys(made))
+        derived.pop(path, None)
+        return list(derived)
 
     def _alike(self, record: Record) -> dict[tuple[bool, str | None], tuple[list[str], frozenset[str]]]:
         """What a job was the last to make, each group of files with their sources, which are the same for all."""
@@ -215,13 +215,13 @@ class Graph:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """Every cell of every table that was made, by id; those that are only quoted have no runs."""
-        found: dict[str, Cell] = {}
+        cells_by_id: dict[str, Cell] = {}
         for name, record in self.tables.items():
             # Settings that are none: doing the job again, and a look at today's settings, tell it.
             with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
                 cells = list(cells_of(name, record.facts["params"]["settings"]["table"]))
-                found.update((cell.id, cell) for cell in cells)
-        return found
+                cells_by_id.update((cell.id, cell) for cell in cells)
+        return cells_by_id
 
     def files_of(self, cell: Cell, *, value_only: bool = False) -> list[str]:
         """The files that a cell was computed from: metrics of its runs, and what training said of them.
@@ -245,7 +245,7 @@ class Graph:
     def results(self, paths: Iterable[str]) -> tuple[list[str], list[str]]:
         """The cells and figures of `touched`; files from which no result derives are not walked through."""
         given = dict.fromkeys(path for path in paths if path in self._behind_results)
-        behind = _closure(given, lambda path: [each for each in self.derived(path) if each in self._behind_results])
+        behind = _closure(given, lambda path: [made for made in self.derived(path) if made in self._behind_results])
         return self._results(given, given | behind)
 
     @cached_property
@@ -284,8 +284,8 @@ class _Job:
         named = set(record.declared("outputs"))
         made = [entry["path"] for entry in members(record.outputs)]
         first = {entry["path"] for entry in record.outputs[:1]}
-        folders = {each["path"] for each in record.outputs if "files" in each}
-        inside = {each["path"] for entry in record.outputs if entry["path"] in named for each in entry.get("files", ())}
+        folders = {part["path"] for part in record.outputs if "files" in part}
+        inside = {part["path"] for entry in record.outputs if entry["path"] in named for part in entry.get("files", ())}
         self.declared = ((named or first) | inside | folders) & set(made)
         self.beside = dict.fromkeys(path for path in made if path not in self.declared)
         self.inputs = dict.fromkeys(entry["path"] for entry in members(record.inputs))
@@ -322,12 +322,14 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
             run = (row.get("runs") or {}).get(column["id"])
             pairs = (row.get("changes") or {}).get(column["id"]) or []
             claim = (row.get("claims") or {}).get(column["id"]) or {"cells": {}}
-            compared = [own["run"] for own in claim["cells"].values() if own["run"]]
+            compared = [compared_cell["run"] for compared_cell in claim["cells"].values() if compared_cell["run"]]
             runs = (
                 (run,)
                 if run
                 else tuple(
-                    dict.fromkeys([*(one for pair in pairs for one in pair), *compared, *among.get(column["id"], ())])
+                    dict.fromkeys(
+                        [*(partner for pair in pairs for partner in pair), *compared, *among.get(column["id"], ())]
+                    )
                 )
             )
             against = (other[column["id"]],) if run and column["id"] in other else ()
@@ -335,27 +337,27 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
 
 
 def _below(makers: Mapping[str, Record], start: str) -> list[tuple[str, Record]]:
-    return [(path, makers[path]) for path in sorted(each for each in makers if each.startswith(start))]
+    return [(path, makers[path]) for path in sorted(made for made in makers if made.startswith(start))]
 
 
 def _by_file(named: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    names: dict[str, list[str]] = defaultdict(list)
     for name, paths in named:
         for path in paths:
-            found[path].append(name)
-    return dict(found)
+            names[path].append(name)
+    return dict(names)
 
 
 def _closure(paths: Iterable[str], step: Any) -> dict[str, None]:
     given = dict.fromkeys(paths)
-    found: dict[str, None] = {}
+    reached: dict[str, None] = {}
     waiting = list(given)
     while waiting:
         following = []
         for path in waiting:
-            for each in step(path):
-                if each not in found:
-                    found[each] = None
-                    following.append(each)
+            for neighbour in step(path):
+                if neighbour not in reached:
+                    reached[neighbour] = None
+                    following.append(neighbour)
         waiting = following
-    return {path: None for path in found if path not in given}
+    return {path: None for path in reached if path not in given}

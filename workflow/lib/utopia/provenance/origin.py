@@ -19,14 +19,14 @@ def inputs(graph: Graph, paths: Iterable[str]) -> list[dict[str, Any]]:
     """Raw files with `{path, sha256, bytes, dataset, licence, source}`, sorted by path."""
     datasets = _datasets(graph)
     fetched = _fetched(graph)
-    found = []
+    entries = []
     for path in sorted(dict.fromkeys(paths)):
         entry = graph.entry(path) or {}
         if "files" in entry:
             continue
         dataset = next((name for root, name in datasets.items() if path.startswith(f"{root}/")), None)
         licence, source = _of(graph, path, dataset, fetched)
-        found.append(
+        entries.append(
             {
                 "path": path,
                 "sha256": entry.get("sha256"),
@@ -36,7 +36,7 @@ def inputs(graph: Graph, paths: Iterable[str]) -> list[dict[str, Any]]:
                 "source": source,
             }
         )
-    return found
+    return entries
 
 
 def _of(graph: Graph, path: str, dataset: str | None, fetched: Mapping[str, str]) -> tuple[str, str]:
@@ -72,12 +72,12 @@ def _fetched(graph: Graph) -> dict[str, str]:
     except KeyError:
         return {}
     try:
-        found = read_json(file) if file.is_file() else {}
+        fetched = read_json(file) if file.is_file() else {}
     except UtopiaError:
         return {}
     return {
         f"<data>/{path}": str(entry["url"])
-        for path, entry in found.items()
+        for path, entry in fetched.items()
         if isinstance(entry, Mapping) and "url" in entry
     }
 

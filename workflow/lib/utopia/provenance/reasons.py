@@ -67,9 +67,9 @@ def jobs_to_run(graph: Graph, current: Current) -> dict[str, list[Reason]]:
     Times of files are not looked at (`utopia.provenance.adopt` does).
     """
     jobs, write = current.plan.jobs, current.portable.write
-    own = {id(job): list(_own(graph, current, job)) for job in jobs}
+    reasons_of = {id(job): list(_own(graph, current, job)) for job in jobs}
     makers = {write(path): job for job in jobs for path in job.made()}
-    wanted = {id(job) for job in jobs if own[id(job)]}
+    wanted = {id(job) for job in jobs if reasons_of[id(job)]}
     targets = {write(path) for path in current.plan.targets()}
     wanted |= {id(makers[path]) for path in targets if path in makers and not _is_there(graph, path)}
     before = -1
@@ -81,7 +81,7 @@ def jobs_to_run(graph: Graph, current: Current) -> dict[str, list[Reason]]:
                 wanted.add(id(job))
             if id(job) in wanted:
                 wanted |= {id(makers[path]) for path in map(write, job.read()) if _is_lost(graph, makers, path)}
-    return {write(job.made()[0]): own[id(job)] for job in jobs if id(job) in wanted}
+    return {write(job.made()[0]): reasons_of[id(job)] for job in jobs if id(job) in wanted}
 
 
 def _own(graph: Graph, current: Current, job: Job) -> Iterator[Reason]:
@@ -111,7 +111,7 @@ def _planned(graph: Graph, path: str, current: Current) -> list[str]:
     if path in current.makers:
         return [path]
     maker = graph.makers.get(path)
-    return [] if maker is None else [one for one in maker.declared("outputs") if one in current.makers]
+    return [] if maker is None else [output for output in maker.declared("outputs") if output in current.makers]
 
 
 def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[Reason]:
@@ -130,7 +130,7 @@ def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[R
 def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) -> Iterator[Reason]:
     """Why the job that a record describes would run again, apart from jobs upstream of it."""
     name = record.first_output or record.rule
-    yield from (Reason(name, "missing", f"{one} is not there") for one in _missing(graph, record, path))
+    yield from (Reason(name, "missing", f"{missing} is not there") for missing in _missing(graph, record, path))
     if changed := staleness.code_change(record):
         diff = tuple(line for module in changed.modules for line in code_diff(record, module))
         yield Reason(name, "code", f"{changed} has changed", diff[:_MOST_LINES])
@@ -142,7 +142,11 @@ def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) 
 
 def _of_settings(job: str, changes: list[Change], more: str = "") -> Reason:
     what = ", ".join(change.name for change in changes[:3]) + (", ..." if len(changes) > 3 else "")
-    lines = (line for one in changes for line in (f"- {one.name}: {one.then!r}", f"+ {one.name}: {one.now!r}"))
+    lines = (
+        line
+        for setting in changes
+        for line in (f"- {setting.name}: {setting.then!r}", f"+ {setting.name}: {setting.now!r}")
+    )
     return Reason(job, "setting", f"{what} has changed{more}", tuple(lines)[:_MOST_LINES])
 
 

@@ -107,7 +107,7 @@ class Recomputation:
         """The page, unless it would say of other jobs today that they are no longer up to date."""
         ledger = self._graph.ledger
         read = {path for path in self._graph.entries(record, "inputs") if path.endswith(SUFFIX)}
-        others = {ledger.portable.write(each.path) for each in ledger.records if each.rule != record.rule}
+        others = {ledger.portable.write(other.path) for other in ledger.records if other.rule != record.rule}
         if read != others:
             number = len(read ^ others)
             self._pass_over(record.first_output, f"{number} records were written or removed after it was made")
@@ -131,7 +131,7 @@ class Recomputation:
             self._pass_over(name, f"its code has changed ({changed})")
             return
         with tempfile.TemporaryDirectory() as folder:
-            if sum(each["bytes"] or 0 for each in record.outputs) > shutil.disk_usage(folder).free // 2:
+            if sum(entry["bytes"] or 0 for entry in record.outputs) > shutil.disk_usage(folder).free // 2:
                 self._pass_over(name, "the disk for temporary files has no room for it")
                 return
             try:
@@ -265,9 +265,9 @@ class Recomputation:
             if path in self._damaged:
                 continue
             meta = arrays.load(self._graph.ledger.portable.read(path)).meta
-            own = {name: replica.get(name) for name in meta["replica"]}
+            identity = {name: replica.get(name) for name in meta["replica"]}
             pairs = {
-                "the replica": (own, meta["replica"]),
+                "the replica": (identity, meta["replica"]),
                 "the seed": (replica["seed"], meta["seed"]),
                 "the selected epoch": (replica["selected_epoch"], meta["epoch"]),
                 "the training loss": (replica["loss"], meta["history"]["loss"]),
@@ -319,13 +319,15 @@ def _bytes_of(path: Path) -> bytes | None:
 
 def _lacking(run: Mapping[str, Any], facts: Mapping[str, Any], stored: arrays.Arrays, labels: Labels) -> Iterator[str]:
     """Replicas that the run's settings and the labels' folds promise, and that are not there."""
-    there = {(each["target"], each["fold"], each["repeat"], each["member"]) for each in facts["replicas"]}
+    trained = {
+        (replica["target"], replica["fold"], replica["repeat"], replica["member"]) for replica in facts["replicas"]
+    }
     predicted = {"/".join(name.split("/", 3)[:3]) for name in stored}
     for fold in (fold["name"] for fold in labels.folds if fold["name"] not in facts["dropped_folds"]):
         for target in run["targets"]:
             for repeat in range(int(run["repeats"])):
                 for member in range(int(run.get("members", 1))):
-                    if (target, fold, repeat, member) not in there:
+                    if (target, fold, repeat, member) not in trained:
                         yield f"no replica {target}/{fold}/{repeat}" + (f", member {member}" if member else "")
                 if f"{target}/{fold}/{repeat}" not in predicted:
                     yield f"no predictions of {target}/{fold}/{repeat}"
@@ -336,7 +338,7 @@ def _differing(
 ) -> Iterator[str]:
     """Items whose stored predictions are not the mean of the members' own, of those that have not learned the item."""
     for item in stored.keys() | {item for part in parts for item in part}:
-        averaged = [part for part, own in zip(parts, learned, strict=True) if item not in own]
+        averaged = [part for part, fitted in zip(parts, learned, strict=True) if item not in fitted]
         if item not in stored or not averaged or not all(item in part for part in averaged):
             yield item
             continue
@@ -354,26 +356,26 @@ def is_made_by(record: Record, *scripts: str) -> bool:
 
 def differing_cells(now: bytes, then: bytes) -> tuple[str, ...] | None:
     """The cells in which two table files differ; None where they differ elsewhere only."""
-    one, other = _by_cell(now), _by_cell(then)
-    found = tuple(sorted(cell for cell in one.keys() | other.keys() if one.get(cell) != other.get(cell) and cell))
-    return found or None
+    before, after = _by_cell(now), _by_cell(then)
+    cells = tuple(sorted(cell for cell in before.keys() | after.keys() if before.get(cell) != after.get(cell) and cell))
+    return cells or None
 
 
 def _by_cell(text: bytes) -> dict[str, list[dict[str, str | None]]]:
-    found: dict[str, list[dict[str, str | None]]] = {}
+    rows: dict[str, list[dict[str, str | None]]] = {}
     with contextlib.suppress(csv.Error):  # not a table any more: it has no more cells
         for row in csv.DictReader(io.StringIO(text.decode("utf-8", errors="replace"))):
             name = f"{row.get('table')}/{row.get('row')}/{row.get('column')}"
-            found.setdefault(name, []).append(dict(row))
-    return found
+            rows.setdefault(name, []).append(dict(row))
+    return rows
 
 
 def _lines(now: bytes, then: bytes) -> str:
     """The first line in which two texts differ."""
     a, b = (text.decode("utf-8", errors="replace").splitlines() for text in (now, then))
     number = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    one, other = _at(a, number), _at(b, number)
-    return f"line {number + 1} is {_about(one, other)!r}; done again: {_about(other, one)!r}"
+    line, repeated = _at(a, number), _at(b, number)
+    return f"line {number + 1} is {_about(line, repeated)!r}; done again: {_about(repeated, line)!r}"
 
 
 def _at(lines: list[str], number: int) -> str:

@@ -99,9 +99,10 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
         except SystemExit as error:
             if error.code in (130, 143):  # the audit was told to end, which says nothing of the job
                 raise KeyboardInterrupt from error
-            found = failures.below(folder)
+            ended = failures.below(folder)
             raise UtopiaError(
-                found[0].what if found else "the job fails when it is done again", where=found[0].where if found else ""
+                ended[0].what if ended else "the job fails when it is done again",
+                where=ended[0].where if ended else "",
             ) from error
     return made
 

@@ -103,15 +103,15 @@ def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | Non
 
 def _column(graph: Graph, cell: Cell) -> Mapping[str, Any]:
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
-    return next(each for each in table["columns"] if each["id"] == cell.column)
+    return next(column for column in table["columns"] if column["id"] == cell.column)
 
 
-def _value(graph: Graph, cell: Cell, found: Mapping[str, Path]) -> float:
+def _value(graph: Graph, cell: Cell, metrics: Mapping[str, Path]) -> float:
     """A cell's value from metrics, and from what stands beside them of the training."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
-    row = next(each for each in table["rows"] if each["id"] == cell.row)
-    summaries = [path for run in cell.runs if (path := found[run].with_name("training.json")).is_file()]
-    results = Results(found, {}, "", promised(summaries), frames(summaries))
+    row = next(entry for entry in table["rows"] if entry["id"] == cell.row)
+    summaries = [path for run in cell.runs if (path := metrics[run].with_name("training.json")).is_file()]
+    results = Results(metrics, {}, "", promised(summaries), frames(summaries))
     made = measured(table, row, _column(graph, cell), results)
     if made is None:
         raise UtopiaError(f"the cell {cell.id} has no value", remedy="ask for a measured cell")
@@ -207,16 +207,16 @@ def _doubts(record: Record, portable: Portable, wanted: Collection[str] | None) 
             yield f"{cell} is not in {csv_path}"
             continue
         try:
-            own = measured(table, rows[row], columns[column], results)
+            now = measured(table, rows[row], columns[column], results)
         except ComputeError as error:
             if line.get("status") == "measured":
                 yield f"{cell}: {error.what}"
             continue
-        if (own is None) != (line.get("status") != "measured"):
+        if (now is None) != (line.get("status") != "measured"):
             yield f"{cell} is {line.get('status')}, and its runs say otherwise"
-        elif own is not None and any(not _same(line.get(name), value) for name, value in own._asdict().items()):
+        elif now is not None and any(not _same(line.get(name), value) for name, value in now._asdict().items()):
             stated = f"{line.get('value')} ± {line.get('std')} over {line.get('n')} seeds"
-            yield f"{cell} is {stated} in the table; its replicas give {own.value} ± {own.std} over {own.n}"
+            yield f"{cell} is {stated} in the table; its replicas give {now.value} ± {now.std} over {now.n}"
 
 
 def _cell(table: Mapping[str, Any], row: str, column: str) -> str:
@@ -259,18 +259,18 @@ def compare_files(graph: Graph, names: Sequence[str], scratch: Path) -> list[Rep
     read, start = graph.ledger.portable.read, f"{graph.root}/inputs/"
     manifests = [name for name in names if name.startswith(start)]
     folders = {str(read_json(place)["root"]) for name in manifests for place in (read(name), scratch / name)}
-    found = []
+    outcomes = []
     for name in names:
         what = difference(read(name), scratch / name, folders)
-        found.append(
+        outcomes.append(
             Reproduction(f"{name}: {what}" if what else name, None, None, 0.0, DIFFERENT if what else IDENTICAL)
         )
-    return found
+    return outcomes
 
 
 def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> list[Reproduction]:
     """Features extracted again, against the stored ones, by item and feature."""
-    found = []
+    outcomes = []
     for index in indexes:
         then, now = (
             {
@@ -282,20 +282,22 @@ def compare_features(graph: Graph, indexes: Iterable[str], scratch: Path) -> lis
         )
         folder = Path(index).parents[1]
         for item, name in sorted(then.keys() | now.keys()):
-            one, other = then.get((item, name), {}), now.get((item, name), {})
+            stored_entry, made = then.get((item, name), {}), now.get((item, name), {})
             label = f"{name} of {item}"
-            if "file" not in one or "file" not in other:
-                verdict = IDENTICAL if ("file" in one) == ("file" in other) else DIFFERENT
-                found.append(Reproduction(label, None, None, 0.0, verdict))
+            if "file" not in stored_entry or "file" not in made:
+                verdict = IDENTICAL if ("file" in stored_entry) == ("file" in made) else DIFFERENT
+                outcomes.append(Reproduction(label, None, None, 0.0, verdict))
                 continue
-            if one["sha256"] == other["sha256"]:
-                found.append(Reproduction(label, None, 0.0, FEATURE_TOLERANCE, IDENTICAL))
+            if stored_entry["sha256"] == made["sha256"]:
+                outcomes.append(Reproduction(label, None, 0.0, FEATURE_TOLERANCE, IDENTICAL))
                 continue
-            stored = arrays.load(graph.ledger.portable.read(f"{folder}/{one['file']}"))["features"]
-            error = _relative_error(arrays.load(scratch / folder / other["file"])["features"], stored)
+            stored = arrays.load(graph.ledger.portable.read(f"{folder}/{stored_entry['file']}"))["features"]
+            error = _relative_error(arrays.load(scratch / folder / made["file"])["features"], stored)
             verdict = WITHIN if error <= FEATURE_TOLERANCE else DIFFERENT
-            found.append(Reproduction(label, None, error if np.isfinite(error) else None, FEATURE_TOLERANCE, verdict))
-    return found
+            outcomes.append(
+                Reproduction(label, None, error if np.isfinite(error) else None, FEATURE_TOLERANCE, verdict)
+            )
+    return outcomes
 
 
 def difference(stored: Path, made: Path, folders: Iterable[str] = (), *, exact: bool = True) -> str:
@@ -325,13 +327,13 @@ def _without(value: Any, folders: Iterable[str]) -> Any:
             value = value.replace(folder, "<folder>")
         return value
     if isinstance(value, Mapping):
-        return {name: _without(each, folders) for name, each in value.items()}
-    return [_without(each, folders) for each in value] if isinstance(value, list) else value
+        return {name: _without(item, folders) for name, item in value.items()}
+    return [_without(item, folders) for item in value] if isinstance(value, list) else value
 
 
-def _first(found: Iterator[Change]) -> str:
-    one = next(found, None)
-    return "" if one is None else f"{one} when it is done again"
+def _first(changes: Iterator[Change]) -> str:
+    change = next(changes, None)
+    return "" if change is None else f"{change} when it is done again"
 
 
 def _equal(then: np.ndarray, now: np.ndarray, exact: bool) -> bool:

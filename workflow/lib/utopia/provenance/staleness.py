@@ -100,7 +100,7 @@ def findings(graph: Graph, current: Current | None, apart_from: set[object]) -> 
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             runs = {change.run for change in changes}
-            own = roots if "" in runs else tuple(path for path in roots if graph.run_of(path) in runs)
-            yield Finding("stale setting", where, "; ".join(map(str, changes[:3])) + more, own)
+            touched = roots if "" in runs else tuple(path for path in roots if graph.run_of(path) in runs)
+            yield Finding("stale setting", where, "; ".join(map(str, changes[:3])) + more, touched)
         if path:
             yield Finding("stale lock", where, f"{path} has changed", roots)

@@ -95,18 +95,18 @@ def _cell(cell: Cell, graph: Graph) -> Subject:
 def _printed(graph: Graph, text: str) -> Subject | None:
     """A table, a row, a cell or a figure by its id or as it is printed; None if it is neither."""
     name, *parts = (part.strip() for part in text.split("/"))
-    tables = naming.matches(name, {each: _names(record, "table") for each, record in graph.tables.items()})
-    figures = naming.matches(name, {each: _names(record, "figure") for each, record in graph.figures.items()})
+    tables = naming.matches(name, {entry: _names(record, "table") for entry, record in graph.tables.items()})
+    figures = naming.matches(name, {entry: _names(record, "figure") for entry, record in graph.figures.items()})
     if not parts and figures and not tables:
         return Subject("figure", figures[0], tuple(graph.made(graph.figures[figures[0]])), others=tuple(figures[1:]))
     for table in tables:
         cells = [cell for cell in graph.cells.values() if cell.table == table]
         layout = _settings(graph.tables[table], "table")
         rows, columns = (
-            {each["id"]: [str(each.get(key, "")) for key in ("name", "title")] for each in layout.get(part, ())}
+            {entry["id"]: [str(entry.get(key, "")) for key in ("name", "title")] for entry in layout.get(part, ())}
             for part in ("rows", "columns")
         )
-        others = tuple(each for each in tables if each != table)
+        others = tuple(entry for entry in tables if entry != table)
         if len(parts) > 2:
             return None
         if parts:
@@ -127,8 +127,8 @@ def _printed(graph: Graph, text: str) -> Subject | None:
 def _settings(record: Record, part: str) -> Mapping[str, Any]:
     """The settings of a table or figure as its job was given them; empty where its record was edited."""
     settings = record.facts["params"].get("settings")
-    own = settings.get(part) if isinstance(settings, Mapping) else None
-    return own if isinstance(own, Mapping) else {}
+    part_settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return part_settings if isinstance(part_settings, Mapping) else {}
 
 
 def _names(record: Record, part: str) -> list[str]:

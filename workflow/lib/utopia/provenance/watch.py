@@ -86,7 +86,7 @@ class _Finder(MetaPathFinder):
         if name not in _WRAPPERS:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
-        spec = next((found for finder in others if (found := finder.find_spec(name, path, target))), None)
+        spec = next((other_spec for finder in others if (other_spec := finder.find_spec(name, path, target))), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
@@ -147,7 +147,7 @@ _WRAPPERS: Mapping[str, Callable[[ModuleType], None]] = {
 }
 
 
-def judged(
+def undeclared_and_unread(
     seen: Iterable[Any],
     *,
     declared: Iterable[Path],

@@ -174,8 +174,8 @@ def _kind(identifier: str, name: str = "") -> str:
 
 def _values(value: Any, alone: Collection[str]) -> set[str]:
     """A property's values as texts; what it refers to counts unless that is reported already."""
-    kept = [each for each in naming.listed(value) if naming.ids(each).isdisjoint(alone)]
-    return {each if isinstance(each, str) else json.dumps(each, sort_keys=True) for each in kept}
+    kept = [item for item in naming.listed(value) if naming.ids(item).isdisjoint(alone)]
+    return {item if isinstance(item, str) else json.dumps(item, sort_keys=True) for item in kept}
 
 
 def _few(values: Collection[str]) -> str:
@@ -252,8 +252,8 @@ def code_faults(graph: Graph, folder: Path) -> Iterator[Finding]:
         lock = record.facts.get("lock")
         if lock and is_plain(lock["path"]):
             if lock["path"] not in locks:
-                there = folder / lock["path"]
-                locks[lock["path"]] = files.sha256(there) if there.is_file() else ""
+                lock_file = folder / lock["path"]
+                locks[lock["path"]] = files.sha256(lock_file) if lock_file.is_file() else ""
             if locks[lock["path"]] != lock["sha256"]:
                 yield Finding("code", _name(record), f"it ran with another {lock['path']}")
 
@@ -263,12 +263,12 @@ def _closure(roots: tuple[str, ...], scripts: tuple[str, ...], folder: Path, pac
     if not all(map(is_plain, scripts)):
         return f"its script {scripts[0]} is none of the workflow's"
     try:
-        found = fingerprint.closure(*roots, package=package) if roots else {}
+        modules = fingerprint.closure(*roots, package=package) if roots else {}
         for name in scripts:
-            found |= dict.fromkeys([name], next(iter(fingerprint.closure(files=[folder / name]).values())))
+            modules |= dict.fromkeys([name], next(iter(fingerprint.closure(files=[folder / name]).values())))
     except UtopiaError as error:
         return error.what
-    return found
+    return modules
 
 
 # -- pieces
@@ -277,7 +277,7 @@ def _closure(roots: tuple[str, ...], scripts: tuple[str, ...], folder: Path, pac
 def _entities(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     try:
         graph = json.loads(path.read_bytes())["@graph"]
-        named = [(each["@id"], dict(each)) for each in graph]
+        named = [(entity["@id"], dict(entity)) for entity in graph]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
     if not all(isinstance(name, str) for name, _ in named):

@@ -85,11 +85,11 @@ def build(graph: Graph, folder: Path, study: str, target: Path, checkout: Path, 
         staged = Path(scratch, "crate")
         _stage(content, graph, checkout, staged, options.anonymous)
         written = _describe(graph, study, staged, content, options)
-        found = list(agreement.faults(agreement.Crate(staged)))
-        if found and not options.unsound:
-            lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in found[:_SHOWN])
+        faults = list(agreement.faults(agreement.Crate(staged)))
+        if faults and not options.unsound:
+            lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in faults[:_SHOWN])
             raise UtopiaError(
-                f"the study contradicts its records in {len(found)} places, first:\n{lines}",
+                f"the study contradicts its records in {len(faults)} places, first:\n{lines}",
                 where=folder,
                 why="a crate is evidence only if everything in it agrees",
                 remedy="`utopia verify` tells what is touched; `utopia run` regenerates what is not up to date",
@@ -158,7 +158,7 @@ def _describe(graph: Graph, study: str, staged: Path, content: Content, options:
     files.write_json(staged / METADATA, describe.metadata(staged, inside, hashed, statement))
     return {
         "files": len(hashed) + 1,
-        "bytes": sum(each.bytes for each in hashed.values()) + (staged / METADATA).stat().st_size,
+        "bytes": sum(state.bytes for state in hashed.values()) + (staged / METADATA).stat().st_size,
         "referred": len(content.referred),
         "records": len(inside.ledger.records),
         "seal": inside.seal(),
@@ -194,7 +194,7 @@ def _read_me(
         if options.unsound
         else ""
     )
-    sets = sorted({(str(each["dataset"]), str(each["licence"]), str(each["source"])) for each in origins.values()})
+    sets = sorted({(str(entry["dataset"]), str(entry["licence"]), str(entry["source"])) for entry in origins.values()})
     rows = [f"| {name if name != 'None' else 'weights and others'} | {terms} | {url} |" for name, terms, url in sets]
     data = "\n".join(["| data | licence | source |", "|---|---|---|", *rows]) if rows else ""
     tables = "\n".join(f"* `{graph.root}/tables/{name}.csv` (also md, tex, html)" for name in graph.tables)

@@ -77,9 +77,9 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
         outcome.digest = naming.crate_digest(inside.files)
         outcome.checked = {
             "files": len(inside.files),
-            "bytes": sum(each.bytes for each in inside.files.values()),
+            "bytes": sum(entry.bytes for entry in inside.files.values()),
             "records": len(graph.ledger.records),
-            "actions": sum("CreateAction" in str(each.get("@type")) for each in inside.entities.values()),
+            "actions": sum("CreateAction" in str(entry.get("@type")) for entry in inside.entities.values()),
             "cells": 0,
             "recomputed": 0,
         }
@@ -160,7 +160,7 @@ def _unsafe(crate: Crate) -> str:
 def _unseen(crate: Crate, *, is_sealed: bool) -> Iterator[str]:
     referred = [entity for name, entity in crate.entities.items() if name.startswith(naming.REFERRED)]
     if referred:
-        size = sum(int(each["contentSize"]) for each in referred if str(each.get("contentSize", "")).isdigit())
+        size = sum(int(file["contentSize"]) for file in referred if str(file.get("contentSize", "")).isdigit())
         yield f"{len(referred)} files ({size} bytes) are not in the crate: only what is said of them was compared"
     below = [path.removeprefix(f"{crate.root}/") for path in crate.files]
     lacking = [kind for kind in ("predictions", "checkpoints") if not any(map(OPTIONAL[kind].fullmatch, below))]

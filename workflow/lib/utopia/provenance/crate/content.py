@@ -72,23 +72,23 @@ def gather(
             "the study has no table and no figure yet", where=folder, remedy="finish it first: `utopia run`"
         )
     wanted = [ALWAYS, *(OPTIONAL[name] for name in include)]
-    found: dict[str, Path] = {}
+    chosen: dict[str, Path] = {}
     referred: list[str] = []
     for path in dict.fromkeys([*graph.makers, *graph.readers]):
         if "files" in (graph.entry(path) or {}):
             continue  # the files in a folder are named one by one
         below = path.removeprefix(f"{graph.root}/")
-        if path in graph.makers and below != path and any(each.fullmatch(below) for each in wanted):
-            found[path] = _inside(folder / below, folder)
+        if path in graph.makers and below != path and any(pattern.fullmatch(below) for pattern in wanted):
+            chosen[path] = _inside(folder / below, folder)
         else:
             referred.append(path)
     for record in graph.ledger.records:
-        found[graph.ledger.portable.write(record.path)] = _inside(record.path, folder)
-    found.update(_code(checkout))
+        chosen[graph.ledger.portable.write(record.path)] = _inside(record.path, folder)
+    chosen.update(_code(checkout))
     for number, file in enumerate(configfiles, 1):
-        found[f"{CONFIGURATION}{number}-{file.name}"] = file
+        chosen[f"{CONFIGURATION}{number}-{file.name}"] = file
     # A result that is also code or configuration (a registry's card that a job read) is a file of the crate.
-    return Content(dict(sorted(found.items())), tuple(sorted(path for path in referred if path not in found)))
+    return Content(dict(sorted(chosen.items())), tuple(sorted(path for path in referred if path not in chosen)))
 
 
 def is_plain(path: str) -> bool:

@@ -99,17 +99,17 @@ class _Writer:
         """Who ran it, who publishes it, and who wrote the software."""
         self._agent, self._publisher, entities = operators(self._statement.agent)
         written = list(authors(citation))
-        self._authors = [each["@id"] for each in written if not each["@id"].startswith("#employer-")]
+        self._authors = [author["@id"] for author in written if not author["@id"].startswith("#employer-")]
         for entity in (*entities, *written):
             self._entities.setdefault(entity["@id"], entity)
 
     def files(self) -> None:
         """Every file of the crate with its hash, and the folder of the study."""
         records = {self._name(record): record for record in self._records}
-        for name, found in self._files.items():
+        for name, facts in self._files.items():
             if name == WORKFLOW:
                 continue
-            properties = self._facts(name, found.sha256, found.bytes)
+            properties = self._facts(name, facts.sha256, facts.bytes)
             if name in records:
                 properties["about"] = {"@id": naming.job(records[name].first_output)}
             elif name == README:
@@ -139,11 +139,11 @@ class _Writer:
             )
         for position, (rule, tool) in enumerate(steps.items(), 1):
             self._add(naming.step(rule), "HowToStep", name=rule, position=str(position), workExample={"@id": tool})
-        found = self._files[WORKFLOW]
+        facts = self._files[WORKFLOW]
         self._add(
             naming.file_id(WORKFLOW),
             ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
-            **self._facts(WORKFLOW, found.sha256, found.bytes)
+            **self._facts(WORKFLOW, facts.sha256, facts.bytes)
             | {
                 "name": str(citation.get("title", "Utopia")),
                 "version": str(citation.get("version", self._statement.version)),
@@ -329,19 +329,19 @@ class _Writer:
         return {"license": {"@id": identifier}, **({"url": source} if source else {})}
 
     def _usage(self, record: Record, first: str) -> list[str]:
-        found = []
+        usages = []
         for name, unit in (("seconds", "SEC"), ("cpu_seconds", "SEC"), ("peak_memory_bytes", "AD")):
             if (value := record.facts.get(name)) is not None:
                 identifier = f"#usage/{name}/{naming.job(first)[5:]}"
                 self._add(identifier, "PropertyValue", name=name, propertyID=name, value=str(value), unitCode=unit)
-                found.append(identifier)
-        return found
+                usages.append(identifier)
+        return usages
 
     def _inputs(self) -> list[str]:
         """The configuration and the data sets, each with the parameter of the workflow that it is a value of."""
-        found = ["config.yaml"] if "config.yaml" in self._files else []
-        for each in found:
-            self._parameter("input", "#input/configuration", "File", each)
+        inputs = ["config.yaml"] if "config.yaml" in self._files else []
+        for name in inputs:
+            self._parameter("input", "#input/configuration", "File", name)
         by_dataset: dict[str, list[str]] = {}
         for path, origin in sorted(self._origins.items()):
             if origin.get("dataset") and path not in self._files:
@@ -358,18 +358,18 @@ class _Writer:
                 **self._terms(str(origin["licence"]), str(origin["source"])),
             )
             self._parameter("input", f"#input/{dataset}", "Dataset", identifier)
-            found.append(identifier)
-        return found
+            inputs.append(identifier)
+        return inputs
 
     def _outputs(self) -> list[str]:
-        found = []
+        outputs = []
         for kind, jobs, suffix in (("tables", self._graph.tables, "csv"), ("figures", self._graph.figures, "pdf")):
             for name in jobs:
                 path = f"{self._graph.root}/{kind}/{name}.{suffix}"
                 if path in self._files:
                     self._parameter("output", f"#output/{kind}/{name}", "File", naming.file_id(path))
-                    found.append(naming.file_id(path))
-        return found
+                    outputs.append(naming.file_id(path))
+        return outputs
 
     def _parameter(self, side: str, identifier: str, kind: str, value: str) -> None:
         self._add(
@@ -387,8 +387,8 @@ class _Writer:
 
 def _some(identifiers: Iterable[str]) -> Any:
     """References; a single one stands alone, as RO-Crate 1.1 recommends."""
-    found = [{"@id": each} for each in dict.fromkeys(identifiers)]
-    return found[0] if len(found) == 1 else found
+    references = [{"@id": identifier} for identifier in dict.fromkeys(identifiers)]
+    return references[0] if len(references) == 1 else references
 
 
 def _licence(citation: Mapping[str, Any]) -> str:

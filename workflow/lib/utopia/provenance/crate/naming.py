@@ -89,12 +89,12 @@ def set_of(references: Iterable[str]) -> str:
 
 def metadata_seal(entities: Iterable[Mapping[str, Any]]) -> str:
     """One digest of everything that the metadata say, but for the seal itself."""
-    return digest(sorted((dict(each) for each in entities if each["@id"] != METADATA_SEAL), key=_by_id), 64)
+    return digest(sorted((dict(entity) for entity in entities if entity["@id"] != METADATA_SEAL), key=_by_id), 64)
 
 
-def crate_digest(found: Mapping[str, FileState]) -> str:
+def crate_digest(hashed: Mapping[str, FileState]) -> str:
     """One digest of a crate's names and contents."""
-    return digest(sorted([name, facts.sha256] for name, facts in found.items()), 64)
+    return digest(sorted([name, facts.sha256] for name, facts in hashed.items()), 64)
 
 
 def _by_id(entity: Mapping[str, Any]) -> str:
@@ -124,7 +124,7 @@ def suffix_format(name: str) -> str:
 
 def ids(value: Any) -> set[str]:
     """The `@id`s in a property's value."""
-    return {each["@id"] for each in listed(value) if isinstance(each, dict) and isinstance(each.get("@id"), str)}
+    return {item["@id"] for item in listed(value) if isinstance(item, dict) and isinstance(item.get("@id"), str)}
 
 
 def listed(value: Any) -> list[Any]:

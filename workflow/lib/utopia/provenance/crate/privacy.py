@@ -25,7 +25,7 @@ class Machine:
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        spelled = {str(one) for each in folders for one in (each, each.resolve()) if one != Path(one.anchor)}
+        spelled = {str(name) for folder in folders for name in (folder, folder.resolve()) if name != Path(name.anchor)}
         # Not inside a longer name: /home/me is not in /mnt/home/me, nor in /home/me-too.
         ends = "|".join(re.escape(text) for text in sorted(spelled, key=len, reverse=True))
         self._pattern = re.compile(rf"(?<![\w.~-])(?:{ends})(?=/|(?![\w-]|\.\w))".encode()) if spelled else None

@@ -71,14 +71,14 @@ def statement_of(entities: Mapping[str, Mapping[str, Any]]) -> Statement:
     person = _first(entities, root, "author")
     organisation = _first(entities, person, "affiliation")
     agent = Agent() if person.get("@id") == naming.OPERATOR else agent_of(person, organisation)
-    versions = [str(each["version"]) for name, each in entities.items() if naming.is_code(name) and "version" in each]
+    versions = [str(code["version"]) for name, code in entities.items() if naming.is_code(name) and "version" in code]
     unsound = () if verdict == SOUND else (verdict,)
     return Statement(study, agent, unsound, origins, versions[0] if versions else __version__)
 
 
 def _first(entities: Mapping[str, Mapping[str, Any]], entity: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The entity that a property refers to; an empty one where it refers to none."""
-    return next((entities[each] for each in sorted(naming.ids(entity.get(name))) if each in entities), {})
+    return next((entities[target] for target in sorted(naming.ids(entity.get(name))) if target in entities), {})
 
 
 def operators(agent: Agent) -> tuple[str, str, list[dict[str, Any]]]:
@@ -127,8 +127,13 @@ def authors(citation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         name = " ".join(str(author[part]) for part in ("given-names", "family-names") if author.get(part))
         person: dict[str, Any] = {"@id": identifier, "@type": "Person", "name": name}
         if employer := author.get("affiliation"):
-            own = {"@id": f"#employer-{len(employers) + 1}", "@type": "Organization", "name": employer, "url": place}
-            person["affiliation"] = {"@id": employers.setdefault(str(employer), own)["@id"]}
+            entity = {
+                "@id": f"#employer-{len(employers) + 1}",
+                "@type": "Organization",
+                "name": employer,
+                "url": place,
+            }
+            person["affiliation"] = {"@id": employers.setdefault(str(employer), entity)["@id"]}
         yield person
     yield from employers.values()
 
