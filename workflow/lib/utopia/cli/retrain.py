@@ -23,7 +23,7 @@ from utopia.cli.audit import Study
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
-    from utopia.provenance.lineage import Cell, Graph
+    from utopia.provenance.lineage import CellRuns, Graph
     from utopia.provenance.reproduction import Reproduction
 
 _RAW = "inputs/raw"
@@ -53,7 +53,7 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
     return 0 if sound else 1
 
 
-def _cell(graph: Graph, name: str) -> Cell:
+def _cell(graph: Graph, name: str) -> CellRuns:
     from utopia.config.suggest import nearest
 
     cell = graph.cells.get(name)
@@ -65,7 +65,7 @@ def _cell(graph: Graph, name: str) -> Cell:
     return cell
 
 
-def _predict(graph: Graph, cells: Sequence[Cell]) -> list[Reproduction]:
+def _predict(graph: Graph, cells: Sequence[CellRuns]) -> list[Reproduction]:
     """Predictions from the stored checkpoints of the runs behind cells; of all runs where no cell is named."""
     from utopia.provenance.recompute import TRAINING, is_made_by
     from utopia.provenance.reproduction import repeated_predictions, runs_of
@@ -81,7 +81,7 @@ def _predict(graph: Graph, cells: Sequence[Cell]) -> list[Reproduction]:
 
 
 def _retrain(
-    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
+    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[CellRuns], scratch: Path
 ) -> list[Reproduction]:
     from utopia.provenance.reproduction import compare_cell, compare_files, is_stacked, link, runs_of
 
@@ -111,7 +111,7 @@ def _age(folder: Path) -> None:
 
 
 def _reextract(
-    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[Cell], scratch: Path
+    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[CellRuns], scratch: Path
 ) -> list[Reproduction]:
     from utopia.provenance.reproduction import compare_features, link
 

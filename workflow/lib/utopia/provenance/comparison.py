@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from utopia.provenance.environment import KERNELS
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
+from utopia.tables.columns import rows_by_cell
 
 IDENTICAL, ROUNDING, INTERVAL, DIFFERENT = "identical", "within rounding", "within the interval", "different"
 ONLY_A, ONLY_B = "only in A", "only in B"
@@ -73,11 +73,8 @@ class Tree:
 
     def cells(self) -> dict[str, dict[str, str]]:
         """Every row of every table's csv by its cell's id."""
-        rows = {}
-        for path in sorted((self.folder / "tables").glob("*.csv")):
-            with path.open(encoding="utf-8", newline="") as file:
-                rows.update({row["cell"]: row for row in csv.DictReader(file) if row.get("cell")})
-        return rows
+        tables = sorted((self.folder / "tables").glob("*.csv"))
+        return {cell: row for path in tables for cell, row in rows_by_cell(path).items()}
 
     def relative(self, path: str) -> str:
         """A path without the study's own folder, so that two trees can be compared."""

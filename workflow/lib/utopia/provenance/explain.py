@@ -6,7 +6,6 @@ hashed, and a cell's value is compared with its own replicas; nothing upstream i
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,9 +21,9 @@ from utopia.plan.jobs import BY_BATCH, family
 from utopia.provenance import origin
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
-from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.lineage import CellRuns, Graph
 from utopia.provenance.subject import Subject
-from utopia.tables.columns import NUMBERS
+from utopia.tables.columns import NUMBERS, rows_by_cell
 
 if TYPE_CHECKING:
     from utopia.provenance.current import Current
@@ -89,7 +88,7 @@ def _answer(graph: Graph, subject: Subject, study: str, current: Current | None)
     }
 
 
-def _cells(subject: Subject) -> tuple[Cell, ...]:
+def _cells(subject: Subject) -> tuple[CellRuns, ...]:
     """The cells that were asked about: one, those of a table or a row, or none."""
     return subject.cells if subject.cell is None else (subject.cell,)
 
@@ -107,7 +106,7 @@ def _file(graph: Graph, path: str) -> dict[str, Any]:
 # -- the value
 
 
-def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
+def _value(graph: Graph, cell: CellRuns) -> dict[str, Any]:
     table, row, column = _place(graph, cell)
     line = _line(graph, cell)
     numbers = {name: float(line[name]) if line.get(name) else None for name in NUMBERS}
@@ -137,7 +136,7 @@ def _value(graph: Graph, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _shown(graph: Graph, cell: Cell) -> dict[str, Any]:
+def _shown(graph: Graph, cell: CellRuns) -> dict[str, Any]:
     """A cell of a table that was asked about: how it is shown, and what is published."""
     value = _value(graph, cell)
     kept = ("shown", "value", "std", "published", "decimals", "status", "verdict", "reason")
@@ -152,7 +151,7 @@ def _shown(graph: Graph, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+def _place(graph: Graph, cell: CellRuns) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
     """The table of a cell, its row, and its column as the row has it: some rows bring their own target and metric."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
     row = next(entry for entry in table["rows"] if entry["id"] == cell.row)
@@ -160,7 +159,7 @@ def _place(graph: Graph, cell: Cell) -> tuple[Mapping[str, Any], Mapping[str, An
     return table, row, {**column, **(row.get("as") or {}).get(cell.column, {})}
 
 
-def _line(graph: Graph, cell: Cell) -> dict[str, str]:
+def _line(graph: Graph, cell: CellRuns) -> dict[str, str]:
     path = graph.ledger.portable.read(f"{graph.root}/tables/{cell.table}.csv")
     try:
         return _lines(path, path.stat().st_mtime_ns)[cell.id]
@@ -172,9 +171,8 @@ def _line(graph: Graph, cell: Cell) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _lines(path: Path, changed: int) -> dict[str, dict[str, str]]:
-    """The lines of a table's csv by cell; read once for all cells of a table that are asked about."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["cell"]: row for row in csv.DictReader(file)}
+    """The rows of a table's csv by cell; read once for all cells of a table that are asked about."""
+    return rows_by_cell(path)
 
 
 def _runs(graph: Graph, subject: Subject, chain: Iterable[str]) -> list[str]:
@@ -183,7 +181,7 @@ def _runs(graph: Graph, subject: Subject, chain: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(run for path in chain if (run := graph.run_of(path))))
 
 
-def _replicas(graph: Graph, run: str, cell: Cell | None) -> list[dict[str, Any]]:
+def _replicas(graph: Graph, run: str, cell: CellRuns | None) -> list[dict[str, Any]]:
     """Every replica of a run: its metrics (of a cell: the one that the cell shows) and its training."""
     folder = f"{graph.root}/runs/{run}"
     wanted = None

@@ -17,6 +17,7 @@ from utopia.provenance.hashing import FileState, hash_all
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Record, is_followed
 from utopia.provenance.lineage import Graph
+from utopia.tables.columns import rows_by_cell
 
 _OF_THE_RUN = re.compile(
     r"logs/.+\.log(\.failed\.json)?|benchmarks/.+\.jsonl|\.run\.lock|audit/(run|rates|asked)\.json|(.*/)?\.snakemake_timestamp"
@@ -274,7 +275,6 @@ def _cells_in(path: Path, below: str) -> tuple[str, ...] | None:
     import csv
 
     try:
-        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-            return tuple(row["cell"] for row in csv.DictReader(file) if row.get("cell"))
+        return tuple(rows_by_cell(path.with_suffix(".csv")))
     except (OSError, UnicodeDecodeError, csv.Error):
         return ()

@@ -6,7 +6,6 @@ is small enough; what is left out can be made again, and `utopia diff` says whet
 
 from __future__ import annotations
 
-import csv
 import shutil
 import textwrap
 from collections import Counter
@@ -20,6 +19,7 @@ from utopia.provenance.crate.privacy import Anonymous
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
+from utopia.tables.columns import rows_by_cell
 
 FOLDER = "reference"
 """Below the folder of results; a folder per study in it."""
@@ -165,6 +165,5 @@ def _every(values: Iterable[Any]) -> str:
 def _cells(folder: Path) -> str:
     counts: Counter[str] = Counter()
     for path in sorted((folder / "tables").glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            counts.update(row["status"] for row in csv.DictReader(file) if row.get("cell"))
+        counts.update(row["status"] for row in rows_by_cell(path).values())
     return ", ".join(f"{count} {status}" for status, count in counts.most_common())

@@ -21,8 +21,8 @@ BY_RUN = frozenset(("distributions", "predictions", "summaries"))
 """Roles whose files go one by one with the runs of a job."""
 
 
-class Cell(NamedTuple):
-    """A cell of a table, as the record of its table lays it out."""
+class CellRuns(NamedTuple):
+    """A cell of a table and the runs behind it, as the record of its table lays it out."""
 
     table: str
     row: str
@@ -213,9 +213,9 @@ class Graph:
         }
 
     @cached_property
-    def cells(self) -> dict[str, Cell]:
+    def cells(self) -> dict[str, CellRuns]:
         """Every cell of every table that was made, by id; those that are only quoted have no runs."""
-        cells_by_id: dict[str, Cell] = {}
+        cells_by_id: dict[str, CellRuns] = {}
         for name, record in self.tables.items():
             # Settings that are none: doing the job again, and a look at today's settings, tell it.
             with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
@@ -223,7 +223,7 @@ class Graph:
                 cells_by_id.update((cell.id, cell) for cell in cells)
         return cells_by_id
 
-    def files_of(self, cell: Cell, *, value_only: bool = False) -> list[str]:
+    def files_of(self, cell: CellRuns, *, value_only: bool = False) -> list[str]:
         """The files that a cell was computed from: metrics of its runs, and what training said of them.
 
         Args:
@@ -307,7 +307,7 @@ class _Job:
                 self.runs_of[path].add(run)
 
 
-def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
+def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[CellRuns]:
     """The cells of a table from its settings, as a rendering job is given them."""
     rows = {row["id"]: row for row in table["rows"]}
     # what is adjusted among all rows depends on all their runs
@@ -333,7 +333,7 @@ def cells_of(name: str, table: Mapping[str, Any]) -> Iterator[Cell]:
                 )
             )
             against = (other[column["id"]],) if run and column["id"] in other else ()
-            yield Cell(name, row["id"], column["id"], runs, against)
+            yield CellRuns(name, row["id"], column["id"], runs, against)
 
 
 def _below(makers: Mapping[str, Record], start: str) -> list[tuple[str, Record]]:

@@ -21,9 +21,10 @@ from utopia.provenance import staleness
 from utopia.provenance.current import Change, differences
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
-from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.lineage import CellRuns, Graph
 from utopia.provenance.paths import Portable
 from utopia.tables.cells import measured, runs_behind
+from utopia.tables.columns import rows_by_cell
 from utopia.tables.results import Results
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
@@ -70,7 +71,7 @@ def link(source: Path, target: Path) -> None:
         shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)
 
 
-def runs_of(graph: Graph, cells: Iterable[Cell]) -> list[str]:
+def runs_of(graph: Graph, cells: Iterable[CellRuns]) -> list[str]:
     """The runs behind some cells, in order; those that their differences are taken to are left out."""
     return list(dict.fromkeys(run for cell in cells for run in cell.runs))
 
@@ -81,7 +82,7 @@ def is_stacked(graph: Graph, run: str) -> bool:
     return path.is_file() and read_json(path)["strategy"] in ("vectorized", "stacked")  # the second: its old name
 
 
-def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | None) -> Reproduction:
+def compare_cell(graph: Graph, cell: CellRuns, scratch: Path, tolerance: float | None) -> Reproduction:
     """A cell computed from metrics made again, against its stored value.
 
     Args:
@@ -101,12 +102,12 @@ def compare_cell(graph: Graph, cell: Cell, scratch: Path, tolerance: float | Non
     return Reproduction(cell.id, then, now, allowed, verdict)
 
 
-def _column(graph: Graph, cell: Cell) -> Mapping[str, Any]:
+def _column(graph: Graph, cell: CellRuns) -> Mapping[str, Any]:
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
     return next(column for column in table["columns"] if column["id"] == cell.column)
 
 
-def _value(graph: Graph, cell: Cell, metrics: Mapping[str, Path]) -> float:
+def _value(graph: Graph, cell: CellRuns, metrics: Mapping[str, Path]) -> float:
     """A cell's value from metrics, and from what stands beside them of the training."""
     table = graph.tables[cell.table].facts["params"]["settings"]["table"]
     row = next(entry for entry in table["rows"] if entry["id"] == cell.row)
@@ -232,8 +233,7 @@ def _sha256(path: Path) -> str | None:
 
 def _lines_of(path: Path) -> dict[str, dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {str(line.get("cell")): line for line in csv.DictReader(file)}
+        return rows_by_cell(path)
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
 

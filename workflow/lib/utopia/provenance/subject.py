@@ -10,7 +10,7 @@ from utopia.config.suggest import nearest
 from utopia.errors import UtopiaError
 from utopia.plan import naming
 from utopia.provenance.ledger import Record
-from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.lineage import CellRuns, Graph
 
 
 class Subject(NamedTuple):
@@ -21,8 +21,8 @@ class Subject(NamedTuple):
     name: str
     files: tuple[str, ...]
     """The files whose lineage answers, as records write paths."""
-    cell: Cell | None = None
-    cells: tuple[Cell, ...] = ()
+    cell: CellRuns | None = None
+    cells: tuple[CellRuns, ...] = ()
     """Of a table or a row: its cells."""
     others: tuple[str, ...] = ()
     """What else the name may mean."""
@@ -84,11 +84,11 @@ def find(graph: Graph, text: str) -> Subject:
     )
 
 
-def _row(cell: Cell) -> str:
+def _row(cell: CellRuns) -> str:
     return f"{cell.table}/{cell.row}"
 
 
-def _cell(cell: Cell, graph: Graph) -> Subject:
+def _cell(cell: CellRuns, graph: Graph) -> Subject:
     return Subject("cell", cell.id, (f"{graph.root}/tables/{cell.table}.csv", *graph.files_of(cell)), cell)
 
 

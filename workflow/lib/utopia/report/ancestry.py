@@ -18,7 +18,7 @@ from utopia.plan.jobs import family
 from utopia.provenance import integrity, origin, staleness
 from utopia.provenance.failures import job_name
 from utopia.provenance.ledger import Record, members
-from utopia.provenance.lineage import Cell, Graph
+from utopia.provenance.lineage import CellRuns, Graph
 
 _OF_OUTPUTS = ("render_table", "render_figure")
 RAW = "raw files"
@@ -118,7 +118,7 @@ class Ancestry:
                 raw.add(path)
         return Reach(frozenset(jobs), frozenset(raw))
 
-    def by_run(self, cell: Cell) -> dict[str, Reach]:
+    def by_run(self, cell: CellRuns) -> dict[str, Reach]:
         """The reach of each run of a cell, those that its difference is taken to included."""
         files: dict[str, list[str]] = defaultdict(list)
         for path in self.graph.files_of(cell):

@@ -115,7 +115,7 @@ class _Gatherer:
         cells = {name: read_cells(self._checked(f"{graph.root}/tables/{name}.csv")) for name in tables}
         self.cells, self.family = adjusted_verdicts(cells)
         self.images = {name: self._checked(f"{graph.root}/figures/{name}.png") for name in figures}
-        self.behind: dict[str, lineage.Cell] = {
+        self.behind: dict[str, lineage.CellRuns] = {
             cell.cell: graph.cells[cell.cell] for of_table in self.cells.values() for cell in of_table
         }
         runs = dict.fromkeys(run for cell in self.behind.values() for run in (*cell.runs, *cell.against))

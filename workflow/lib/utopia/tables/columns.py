@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 COLUMNS = (
     "table",
     "row",
@@ -43,3 +46,13 @@ NUMBERS = (
     "published",
 )
 """Of these, those that hold a number with decimals, or nothing."""
+
+
+def rows_by_cell(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table's csv, by the ids of their cells.
+
+    Raises:
+        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["cell"]: row for row in csv.DictReader(file) if row.get("cell")}

@@ -43,7 +43,6 @@ _KEY = 46.0
 """Points from which on printed settings are wrapped."""
 _RULE = 4.0
 """Points that a rule takes, with the space around it."""
-NUMERIC = r"[−+]?[0-9]+([.][0-9]+)?"
 
 
 def text(layout: Layout) -> str:
