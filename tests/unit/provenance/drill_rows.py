@@ -242,7 +242,7 @@ def of_crate(do: Callable[[Path], Any], *, with_digest: bool = True, recompute: 
         write(study.folder, (study.folder / "workflow").resolve().parent, crate)
         known = {"digest": check(crate, recompute=False).digest} if with_digest else {}
         do(crate)
-        return [f"{one.kind}: {one.where}" for one in check(crate, recompute=recompute, **known).faults]
+        return [f"{one.kind}: {one.where}" for one in check(crate, recompute=recompute, **known).findings]
 
     return ask
 

@@ -40,7 +40,7 @@ def crate(made: Path, tmp_path: Path) -> Path:
 
 
 def kinds(crate: Path, **options: Any) -> set[str]:
-    return {fault.kind for fault in check(crate, **{"recompute": False, **options}).faults}
+    return {fault.kind for fault in check(crate, **{"recompute": False, **options}).findings}
 
 
 # -- what is sound
@@ -48,14 +48,14 @@ def kinds(crate: Path, **options: Any) -> set[str]:
 
 def test_an_untouched_crate_is_sound_and_computed_again(made: Path) -> None:
     found = check(made)
-    assert found.faults == []
+    assert found.findings == []
     # A table in four forms, the metrics of six runs, and the numbers of two figures.
     assert found.checked["recomputed"] >= 4 + 6 + 2
     assert found.checked["records"] == len(list(made.rglob("*.record.json")))
     assert found.checked["cells"] > 0
-    said = " ".join(found.not_checked)
+    said = " ".join(found.notes)
     assert "checkpoints are not in the crate" in said and "rocrate-validator" in said and "--digest" in said
-    assert not check(made, seal=found.seal, recompute=False).faults
+    assert not check(made, seal=found.seal, recompute=False).findings
     assert kinds(made, seal="0" * 64) == {"seal"}
 
 
@@ -100,8 +100,8 @@ def test_a_program_of_other_code_says_what_it_did_not_compute(
 ) -> None:
     monkeypatch.setattr("utopia.provenance.recompute.code_change", lambda record: "utopia.tables.render")
     found = check(made)
-    assert found.faults == []
-    assert any("this program's code is not the crate's" in text for text in found.not_checked)
+    assert found.findings == []
+    assert any("this program's code is not the crate's" in text for text in found.notes)
 
 
 # -- what is not
@@ -125,7 +125,7 @@ def test_a_program_of_other_code_says_what_it_did_not_compute(
 def test_a_flipped_bit_is_found(crate: Path, name: str) -> None:
     flip(crate / name)
     found = check(crate, recompute=False)
-    assert {(fault.kind, fault.where) for fault in found.faults} >= {("changed", name)}
+    assert {(fault.kind, fault.where) for fault in found.findings} >= {("changed", name)}
 
 
 @pytest.mark.parametrize("name", [TABLE, METRICS, f"{TABLE}.record.json", "LICENSE"])
@@ -215,8 +215,8 @@ def test_code_that_did_not_run_is_found(crate: Path) -> None:
         path.write_text(f"{path.read_text()}\nEXTRA = 1\n")
         agree(crate, name)
     found = check(crate, recompute=False)
-    assert "code" in {fault.kind for fault in found.faults}
-    assert "utopia.evaluation.metrics" in " ".join(fault.what for fault in found.faults)
+    assert "code" in {fault.kind for fault in found.findings}
+    assert "utopia.evaluation.metrics" in " ".join(fault.what for fault in found.findings)
 
 
 def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_value_typed_by_hand_with_everything_made_to_agree_is_found(crate: Pat
     agree(crate, TABLE, f"{TABLE}.record.json")
     assert kinds(crate) == set()
     found = check(crate)
-    assert {(fault.kind, fault.where) for fault in found.faults} == {("not reproduced", TABLE)}
+    assert {(fault.kind, fault.where) for fault in found.findings} == {("not reproduced", TABLE)}
 
 
 def rename(found: dict[str, Any]) -> None:
@@ -283,7 +283,7 @@ def test_every_property_of_the_metadata_is_written_again_and_compared(crate: Pat
                     edited.append(f"its {key} ")
 
     edit_metadata(crate, change)
-    said = [fault.what for fault in check(crate, recompute=False).faults]
+    said = [fault.what for fault in check(crate, recompute=False).findings]
     assert len(edited) > 60
     for text in set(edited):
         assert sum(what.startswith(text) for what in said) >= edited.count(text), text
@@ -295,8 +295,8 @@ def test_what_another_version_wrote_is_compared_where_the_profile_prescribes_it(
     agree(crate, describe)
     edit_metadata(crate, lambda found: found["./"].update(description="as it was put then"))
     found = check(crate, recompute=False)
-    assert found.faults == []
-    assert any("another version of this program" in text for text in found.not_checked)
+    assert found.findings == []
+    assert any("another version of this program" in text for text in found.notes)
     edit_metadata(crate, lambda found: found[f"#job/{TABLE}"]["result"].pop())
     assert kinds(crate) == {"action"}
 
@@ -324,8 +324,8 @@ def test_a_record_cannot_make_the_check_read_or_write_elsewhere(crate: Path, tmp
     edit_record(crate, f"{TABLE}.record.json", change)
     agree(crate, f"{TABLE}.record.json")
     found = check(crate)
-    assert "record" in {fault.kind for fault in found.faults}
-    assert any(text.startswith("nothing was computed again") for text in found.not_checked)
+    assert "record" in {fault.kind for fault in found.findings}
+    assert any(text.startswith("nothing was computed again") for text in found.notes)
     assert not victim.exists()
 
 
@@ -337,7 +337,7 @@ def test_a_record_that_describes_a_place_elsewhere_is_not_followed(crate: Path, 
 
     edit_record(crate, f"{TABLE}.record.json", change)
     found = check(crate)
-    assert found.faults and not victim.exists()
+    assert found.findings and not victim.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"@graph": 1}', '{"@graph": [{"@id": 1}]}', "[" * 100_000])

@@ -16,7 +16,7 @@ from utopia.cli import audit, show
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
-    from utopia.provenance.crate.check import CrateReport
+    from utopia.provenance.findings import Report
     from utopia.provenance.lineage import Graph
 
 _PER_KIND = 6
@@ -119,30 +119,38 @@ def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> li
 def _check(chosen: argparse.Namespace) -> int:
     from utopia.provenance.crate.check import check
 
-    found = check(
+    report = check(
         Path(chosen.check).expanduser().absolute(),
         seal=chosen.seal,
         digest=chosen.digest,
         recompute=not chosen.hash_only,
     )
-    show.answer(chosen, found.as_dict(), in_words(found, None if chosen.all else _PER_KIND))
-    return 0 if found.is_sound else 1
+    answer = {
+        "crate": report.study,
+        "sound": report.is_sound,
+        "seal": report.seal,
+        "digest": report.digest,
+        "checked": report.checked,
+        "faults": [fault.as_fault() for fault in report.findings],
+        "not_checked": report.notes,
+        "seconds": round(report.seconds, 3),
+    }
+    show.answer(chosen, answer, in_words(report, None if chosen.all else _PER_KIND))
+    return 0 if report.is_sound else 1
 
 
-def in_words(found: CrateReport, most: int | None = None) -> list[str]:
+def in_words(report: Report, most: int | None = None) -> list[str]:
     """A check for people: the faults by kind, what could not be checked, and how much was."""
     from utopia.provenance.crate.agreement import KINDS
 
-    lines = show.findings(KINDS, found.faults, most)
-    lines += [f"not checked: {text}" for text in found.not_checked]
-    checked = found.checked
-    lines.append(
-        f"{found.crate}: {checked['files']} files ({show.bytes_in_words(checked['bytes'])}) hashed, "
-        f"{checked['records']} records and {checked['actions']} actions compared, {checked['recomputed']} files "
-        f"computed again, in {found.seconds:.1f} s"
-    )
-    lines += [f"seal {found.seal}", f"digest {found.digest}"]
+    checked = report.checked
     return [
-        *lines,
-        "sound: everything in the crate agrees" if found.is_sound else f"NOT SOUND: {len(found.faults)} faults",
+        *show.findings(KINDS, report.findings, most),
+        *(f"not checked: {text}" for text in report.notes),
+        f"{report.study}: {checked['files']} files ({show.bytes_in_words(checked['bytes'])}) hashed, "
+        f"{checked['records']} records and {checked['actions']} actions compared, {checked['recomputed']} files "
+        f"computed again, in {report.seconds:.1f} s",
+        f"seal {report.seal}",
+        f"digest {report.digest}",
+        "sound: everything in the crate agrees" if report.is_sound else f"NOT SOUND: {len(report.findings)} faults",
     ]

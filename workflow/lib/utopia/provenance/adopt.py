@@ -18,7 +18,7 @@ from utopia.plan.jobs import Job
 from utopia.plan.plan import Plan
 from utopia.provenance import staleness
 from utopia.provenance.current import Current
-from utopia.provenance.hashing import hash_all
+from utopia.provenance.integrity import FileHashes
 from utopia.provenance.lineage import Graph
 
 _CLOCKS_DIFFER = 2.0
@@ -108,19 +108,11 @@ def prove(graph: Graph, current: Current) -> Proof:
 
 def _wrong(graph: Graph) -> dict[str, str]:
     """Path -> what is wrong with a file that a record names."""
-    places, wrong = {}, {}
-    for path in dict.fromkeys([*graph.makers, *graph.readers]):
-        entry = graph.entry(path) or {}
-        if entry.get("sha256") is None or "files" in entry:
-            continue  # a folder: its files have entries of their own
-        try:
-            places[path] = graph.ledger.portable.read(path)
-        except KeyError:
-            wrong[path] = "lies below a folder that was not named (--data)"
-    now = hash_all(places.values())
-    for path, place in places.items():
-        if now[place].sha256 != (graph.entry(path) or {})["sha256"]:
-            wrong[path] = "is not there" if now[place].sha256 is None else "has another content than its record says"
+    hashed = FileHashes(graph)
+    wrong = dict.fromkeys(hashed.unknown, "lies below a folder that was not named (--data)")
+    for path in hashed.damaged:
+        is_lost = hashed.states[path].sha256 is None
+        wrong[path] = "is not there" if is_lost else "has another content than its record says"
     return wrong
 
 

@@ -17,6 +17,7 @@ from utopia.provenance.environment import KERNELS
 from utopia.provenance.job import SUFFIX
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
+from utopia.provenance.staleness import changed_modules
 from utopia.tables.columns import rows_by_cell
 
 IDENTICAL, ROUNDING, INTERVAL, DIFFERENT = "identical", "within rounding", "within the interval", "different"
@@ -260,9 +261,7 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
     settings = [str(change) for change in differences(without_code(then), without_code(now))]
     if settings:
         return "settings differ: " + "; ".join(settings[:_MOST]) + ("; ..." if len(settings) > _MOST else "")
-    modules, others_modules = one.facts["code"]["modules"], other.facts["code"]["modules"]
-    changed = sorted(n for n in modules.keys() | others_modules.keys() if modules.get(n) != others_modules.get(n))
-    if changed:
+    if changed := changed_modules(one.facts["code"]["modules"], other.facts["code"]["modules"]):
         return f"code differs: {', '.join(changed[:_MOST])}" + (", ..." if len(changed) > _MOST else "")
     versions = list(differences(one.versions, other.versions))
     if versions:

@@ -63,9 +63,12 @@ class Report:
     """The outcome of an audit."""
 
     study: str
-    seal: str
+    """Of a crate: the crate."""
+    seal: str = ""
+    digest: str = ""
+    """Of a crate."""
     checked: dict[str, int] = field(default_factory=dict)
-    """How much was looked at: `records`, `files`, `bytes`, `cells`, `recomputed` (files)."""
+    """How much was looked at: `records`, `files`, `bytes`, `cells`, `recomputed` (files), of a crate also `actions`."""
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What could not be looked at and why, and what harms nothing."""

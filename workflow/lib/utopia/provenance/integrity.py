@@ -128,7 +128,7 @@ class FileHashes:
     """What the files of a study are now, against its records.
 
     Attributes:
-        found: path -> what is there now; all files that records name and that this machine can look at.
+        states: path -> what is there now; all files that records name and that this machine can look at.
         damaged: paths that are missing or changed.
         unknown: paths below a named folder that was not given.
     """
@@ -148,19 +148,19 @@ class FileHashes:
             except KeyError:
                 self.unknown.append(path)
         states = hash_all(sizes, sizes=sizes)
-        self.found: dict[str, FileState] = {path: states[place] for path, place in self._places.items()}
+        self.states: dict[str, FileState] = {path: states[place] for path, place in self._places.items()}
         self.damaged: set[str] = set()
         self._findings = list(self._compared())
 
     @property
     def bytes(self) -> int:
         """Bytes that were hashed."""
-        return sum(state.bytes for state in self.found.values())
+        return sum(state.bytes for state in self.states.values())
 
     @property
     def known(self) -> dict[str, str]:
         """Absolute path -> SHA-256 of all files that were hashed."""
-        return {self._places[path]: state.sha256 for path, state in self.found.items() if state.sha256}
+        return {self._places[path]: state.sha256 for path, state in self.states.items() if state.sha256}
 
     def findings(self) -> list[Finding]:
         """Files that are missing or have changed, and inputs that were regenerated after they were read."""
@@ -168,7 +168,7 @@ class FileHashes:
 
     def _compared(self) -> Iterator[Finding]:
         graph = self._graph
-        for path, now in self.found.items():
+        for path, now in self.states.items():
             then = self._entries[path]
             expected = then["sha256"]
             if now.sha256 is None and expected is not None:

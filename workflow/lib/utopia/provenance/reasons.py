@@ -88,11 +88,7 @@ def _own(graph: Graph, current: Current, job: Job) -> Iterator[Reason]:
     records = current.records(job)
     yield from _never_made(job, current, records)
     for record in records:
-        name = record.first_output
-        if changed := staleness.code_change(record):
-            yield Reason(name, "code", f"{changed} has changed")
-        if changes := current.changes_of(job, record):
-            yield _of_settings(name, changes)
+        yield from _of_code_and_settings(record, current.changes_of(job, record), is_short=True)
 
 
 def _is_there(graph: Graph, path: str) -> bool:
@@ -131,13 +127,19 @@ def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) 
     """Why the job that a record describes would run again, apart from jobs upstream of it."""
     name = record.first_output or record.rule
     yield from (Reason(name, "missing", f"{missing} is not there") for missing in _missing(graph, record, path))
+    yield from _of_code_and_settings(record, changes)
+    for file, then, now in _changed_inputs(graph, record):
+        yield Reason(name, "input", f"{file} has changed", (f"- sha256 {then}", f"+ sha256 {now}"))
+
+
+def _of_code_and_settings(record: Record, changes: list[Change], *, is_short: bool = False) -> Iterator[Reason]:
+    name = record.first_output or record.rule
     if changed := staleness.code_change(record):
-        diff = tuple(line for module in changed.modules for line in code_diff(record, module))
+        modules = () if is_short else changed.modules
+        diff = tuple(line for module in modules for line in code_diff(record, module))
         yield Reason(name, "code", f"{changed} has changed", diff[:_MOST_LINES])
     if changes:
         yield _of_settings(name, changes)
-    for file, then, now in _changed_inputs(graph, record):
-        yield Reason(name, "input", f"{file} has changed", (f"- sha256 {then}", f"+ sha256 {now}"))
 
 
 def _of_settings(job: str, changes: list[Change], more: str = "") -> Reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,11 +46,15 @@ def code_change(record: Record) -> CodeChange | None:
     now = _closure(tuple(code["roots"]), tuple(code.get("files", ())))
     if isinstance(now, str):
         return CodeChange((), now)
-    then = code["modules"]
-    if then == now:
-        return None
-    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    changed = changed_modules(code["modules"], now)
     return CodeChange(tuple(changed)) if changed else None
+
+
+def changed_modules(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The modules that only one of two closures has, or that differ."""
+    if then == now:
+        return []
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
 def lock_change(record: Record) -> str:

@@ -83,7 +83,7 @@ def verify(
     report.findings = [_with_results(graph, finding) for finding in _merged(findings)]
     report.checked = {
         "records": len(graph.ledger.records),
-        "files": len(hashed.found),
+        "files": len(hashed.states),
         "bytes": hashed.bytes,
         "cells": sum(bool(cell.runs) for cell in graph.cells.values()),
         "recomputed": recomputation.compared,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from utopia.provenance.findings import Finding, in_words, short
 from utopia.provenance.hashing import FileState, hash_all
 from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
+from utopia.provenance.staleness import changed_modules
 
 KINDS = {
     "metadata": "the metadata cannot be used, or are not those that follow from the files and records",
@@ -232,37 +233,27 @@ def code_faults(graph: Graph, folder: Path) -> Iterator[Finding]:
 
     Code is compared as the fingerprint sees it: comments and docstrings do not count.
     """
-    package = folder / "workflow" / "lib" / "utopia"
-    seen: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str] | str] = {}
-    locks: dict[str, str] = {}
+    closure = cache(lambda roots, scripts: _closure(roots, scripts, folder))
+    digest = cache(lambda path: files.sha256(folder / path) if (folder / path).is_file() else "")
     for record in graph.ledger.records:
-        code = record.facts["code"]
-        start = tuple(map(str, code["roots"])), tuple(map(str, code.get("files") or ()))
-        if start not in seen:
-            seen[start] = _closure(*start, folder, package)
-        now = seen[start]
+        code, lock = record.facts["code"], record.facts.get("lock")
+        now = closure(tuple(map(str, code["roots"])), tuple(map(str, code.get("files") or ())))
         if isinstance(now, str):
             yield Finding("code", _name(record), now)
-        elif now != code["modules"]:
-            then = code["modules"]
-            changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+        elif changed := changed_modules(code["modules"], now):
             yield Finding("code", _name(record), f"it ran another {', '.join(changed[:5])}")
         if fingerprint.digest_of(code["modules"]) != code["fingerprint"]:
             yield Finding("code", _name(record), "its fingerprint is not that of the modules that it names")
-        lock = record.facts.get("lock")
-        if lock and is_plain(lock["path"]):
-            if lock["path"] not in locks:
-                lock_file = folder / lock["path"]
-                locks[lock["path"]] = files.sha256(lock_file) if lock_file.is_file() else ""
-            if locks[lock["path"]] != lock["sha256"]:
-                yield Finding("code", _name(record), f"it ran with another {lock['path']}")
+        if lock and is_plain(lock["path"]) and digest(lock["path"]) != lock["sha256"]:
+            yield Finding("code", _name(record), f"it ran with another {lock['path']}")
 
 
-def _closure(roots: tuple[str, ...], scripts: tuple[str, ...], folder: Path, package: Path) -> dict[str, str] | str:
+def _closure(roots: tuple[str, ...], scripts: tuple[str, ...], folder: Path) -> dict[str, str] | str:
     """The modules as a record names them, read from the crate; or why that cannot be done."""
     if not all(map(is_plain, scripts)):
         return f"its script {scripts[0]} is none of the workflow's"
     try:
+        package = folder / "workflow" / "lib" / "utopia"
         modules = fingerprint.closure(*roots, package=package) if roots else {}
         for name in scripts:
             modules |= dict.fromkeys([name], next(iter(fingerprint.closure(files=[folder / name]).values())))

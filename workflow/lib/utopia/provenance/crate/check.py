@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from utopia.errors import UtopiaError
 from utopia.provenance.crate import agreement, describe, naming
 from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.content import OPTIONAL, is_plain
 from utopia.provenance.crate.extract import extracted
-from utopia.provenance.findings import Finding
+from utopia.provenance.findings import Finding, Report
 from utopia.provenance.recompute import Recomputation, fewer_repeats
 
 _NAMES = {
@@ -25,39 +23,7 @@ _NAMES = {
 _CHANGED = " is not what it was"
 
 
-@dataclass
-class CrateReport:
-    """The outcome of a check."""
-
-    crate: str
-    seal: str = ""
-    digest: str = ""
-    checked: dict[str, int] = field(default_factory=dict)
-    """`files`, `bytes`, `records`, `actions`, `cells` and `recomputed` (files made again and compared)."""
-    faults: list[Finding] = field(default_factory=list)
-    not_checked: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether no fault was found."""
-        return not self.faults
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able; see `utopia.cli.crate`."""
-        return {
-            "crate": self.crate,
-            "sound": self.is_sound,
-            "seal": self.seal,
-            "digest": self.digest,
-            "checked": self.checked,
-            "faults": [fault.as_fault() for fault in self.faults],
-            "not_checked": self.not_checked,
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def check(crate: Path, *, seal: str | None = None, digest: str | None = None, recompute: bool = True) -> CrateReport:
+def check(crate: Path, *, seal: str | None = None, digest: str | None = None, recompute: bool = True) -> Report:
     """Check a crate, reading nothing but the crate and running no code of it.
 
     Args:
@@ -66,16 +32,19 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
         digest: the digest of the crate that was published elsewhere.
         recompute: whether values are computed again.
 
+    Returns:
+        What was found (kinds: `agreement.KINDS`), and in its notes what could not be checked.
+
     Raises:
         UtopiaError: it is no crate of this program, or it is refused (see `extract.extracted`).
     """
     started = time.perf_counter()
-    outcome = CrateReport(crate.name)
+    report = Report(crate.name)
     with extracted(crate) as folder:
         inside = Crate(folder)
         graph = inside.graph
-        outcome.digest = naming.crate_digest(inside.files)
-        outcome.checked = {
+        report.digest = naming.crate_digest(inside.files)
+        report.checked = {
             "files": len(inside.files),
             "bytes": sum(entry.bytes for entry in inside.files.values()),
             "records": len(graph.ledger.records),
@@ -84,40 +53,40 @@ def check(crate: Path, *, seal: str | None = None, digest: str | None = None, re
             "recomputed": 0,
         }
         try:
-            outcome.seal = graph.seal()
-            outcome.faults += agreement.faults(inside)
-            if seal is not None and seal != outcome.seal:
-                outcome.faults.append(Finding("seal", inside.root, f"it is {outcome.seal[:12]}, not {seal[:12]}"))
-            if digest is not None and digest != outcome.digest:
-                outcome.faults.append(Finding("digest", crate.name, f"it is {outcome.digest[:12]}, not {digest[:12]}"))
-            outcome.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
+            report.seal = graph.seal()
+            report.findings += agreement.faults(inside)
+            if seal is not None and seal != report.seal:
+                report.findings.append(Finding("seal", inside.root, f"it is {report.seal[:12]}, not {seal[:12]}"))
+            if digest is not None and digest != report.digest:
+                report.findings.append(Finding("digest", crate.name, f"it is {report.digest[:12]}, not {digest[:12]}"))
+            report.checked["cells"] = sum(bool(cell.runs) for cell in graph.cells.values())
             if recompute:
-                _recompute(inside, outcome)
+                _recompute(inside, report)
             else:
-                outcome.not_checked.append("nothing was computed again, as asked")
+                report.notes.append("nothing was computed again, as asked")
         except (UtopiaError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
             # Of a crate of ours this cannot be: a record has the form of one, and values that no job writes.
             what = f"a record is not what a job writes ({type(error).__name__}: {error}); the check ended there"
-            outcome.faults.append(Finding("record", inside.root, what))
-        outcome.not_checked += _unseen(inside, is_sealed=digest is not None)
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+            report.findings.append(Finding("record", inside.root, what))
+        report.notes += _unseen(inside, is_sealed=digest is not None)
+    report.seconds = time.perf_counter() - started
+    return report
 
 
-def _recompute(crate: Crate, outcome: CrateReport) -> None:
+def _recompute(crate: Crate, report: Report) -> None:
     """Compute again what can be, and add what comes out otherwise, and what was not computed again and why."""
     if strange := _unsafe(crate):
-        outcome.not_checked.append(f"nothing was computed again: {strange}")
+        report.notes.append(f"nothing was computed again: {strange}")
         return
     graph = crate.graph
     absent = {path for path in (*graph.makers, *graph.readers) if path not in crate.files}
-    damaged = absent | {fault.where for fault in outcome.faults if fault.kind in ("changed", "missing")}
+    damaged = absent | {fault.where for fault in report.findings if fault.kind in ("changed", "missing")}
     recomputation = Recomputation(graph, damaged, trusted=False)
     for finding in (*fewer_repeats(graph, damaged), *recomputation.findings()):
-        outcome.faults.append(Finding("not reproduced", finding.where, finding.what))
-    outcome.checked["recomputed"] = recomputation.compared
+        report.findings.append(Finding("not reproduced", finding.where, finding.what))
+    report.checked["recomputed"] = recomputation.compared
     notes = Counter(_note(text, absent) for text in recomputation.passed_over)
-    outcome.not_checked += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
+    report.notes += [text if number == 1 else f"{text} ({number} jobs)" for text, number in notes.items()]
 
 
 def _note(text: str, absent: set[str]) -> str:
