@@ -19,6 +19,7 @@ from forgeries import CELL
 from studies import ROOT, Small
 
 from utopia.cli import audit, touched
+from utopia.config.load import load
 from utopia.provenance import ledger as reading
 from utopia.provenance.explain import explain
 from utopia.provenance.ledger import Ledger, Record
@@ -170,6 +171,6 @@ def test_an_answer_about_a_cell_parses_the_records_that_it_stands_on(
     for study in larger:
         parsed.append([])
         monkeypatch.chdir(study.folder)
-        graph = audit.graph(audit.Study("miniature", Path(ROOT), None), CELL)
+        graph = audit.graph(load(), CELL)
         assert explain(graph, find(graph, CELL), "miniature")["value"]["n"] == 2
     assert len(parsed[0]) == len(parsed[1]) == len(parsed[2]) < SIZES[0]

@@ -94,7 +94,7 @@ def test_a_study_made_when_repeats_were_called_seeds_is_still_read(small: Small,
 
 def test_an_answer_needs_no_other_records(small: Small) -> None:
     """What is said of cells, figures, runs and files is the same whether all records are read or those behind them."""
-    graph, study = small.graph(), audit.Study("miniature", Path(ROOT), None)
+    graph, study = small.graph(), load()
     runs = {run for path in graph.makers if (run := graph.run_of(path))}
     current = Current(Plan(load(files=[small.folder / "tiny.yaml"])), graph)
     for subject in [*list(graph.cells)[::5], *graph.figures, *graph.tables, *runs, f"{ROOT}/{LABELS}", RAW]:

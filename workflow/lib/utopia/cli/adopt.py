@@ -41,18 +41,18 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.provenance.adopt import ends, prove, set_back, times
 
     study = audit.locate(chosen)
-    if runlock.is_held(study.folder):
+    if runlock.is_held(study.root):
         raise UtopiaError(
             "a run of this study is going on",
-            where=study.folder,
+            where=study.root,
             why="it changes the files that would be looked at",
-            remedy=f"wait for it: utopia status --study {study.name}",
+            remedy=f"wait for it: utopia status --study {study.study}",
         )
     graph = audit.graph(study)
     current = audit.current(study, graph)
     if current is None:
-        raise UtopiaError("the data folder of this study is not known", where=study.folder, remedy="name it: --data")
-    outside = [path for path in times(current.plan, Path.cwd()).future if not path.is_relative_to(study.folder)]
+        raise UtopiaError("the data folder of this study is not known", where=study.root, remedy="name it: --data")
+    outside = [path for path in times(current.plan, Path.cwd()).future if not path.is_relative_to(study.root)]
     if outside and chosen.inputs and not chosen.dry_run:
         for path in outside:
             os.utime(path, (now := time.time(), now))
@@ -63,7 +63,7 @@ def run(chosen: argparse.Namespace) -> int:
         if proof.proven:
             touch(options.overrides(chosen), chosen.configfile, ends(proof.proven))
     answer: dict[str, Any] = {
-        "study": study.name,
+        "study": study.study,
         "adopted": [job.made()[0] for job in proof.proven],
         "refused": proof.refused,
         "following": proof.following,

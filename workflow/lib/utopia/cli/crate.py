@@ -16,6 +16,7 @@ from utopia.cli import audit, show
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
     from utopia.provenance.findings import Report
     from utopia.provenance.lineage import Graph
 
@@ -71,9 +72,9 @@ def run(chosen: argparse.Namespace) -> int:
     agent = Agent(chosen.agent, chosen.orcid, chosen.affiliation, chosen.affiliation_url)
     written = build(
         graph,
-        study.folder,
-        study.name,
-        target or study.folder.with_name(f"{study.name}.crate.zip").absolute(),
+        study.root,
+        study.study,
+        target or study.root.with_name(f"{study.study}.crate.zip").absolute(),
         file_of("."),
         Options(
             tuple(dict.fromkeys(chosen.include)),
@@ -94,7 +95,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> list[str]:
+def _unsound(chosen: argparse.Namespace, study: StudyBase, graph: Graph) -> list[str]:
     """What verify finds in the study.
 
     Raises:
@@ -103,13 +104,13 @@ def _unsound(chosen: argparse.Namespace, study: audit.Study, graph: Graph) -> li
     from utopia.provenance.verify import verify
 
     current = audit.current(study, graph)
-    report = verify(graph, study.folder, study.name, current=current, partial=chosen.partial)
+    report = verify(graph, study.root, study.study, current=current, partial=chosen.partial)
     found = [f"{one.kind}: {one.where}: {one.what}" for one in report.findings]
     if found and not chosen.unsound:
         lines = "\n".join(f"    {text}" for text in found[:_PER_KIND])
         raise UtopiaError(
             f"the study is not sound: verify has {len(found)} findings, first:\n{lines}",
-            where=study.folder,
+            where=study.root,
             why="a crate is evidence, and whoever gets it takes the study to be as it says",
             remedy="see `utopia verify`; --unsound writes a crate that says on its first line what was found",
         )

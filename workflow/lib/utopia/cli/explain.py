@@ -28,6 +28,7 @@ from utopia.cli import audit, show
 from utopia.errors import UtopiaError
 
 if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
     from utopia.provenance.current import Current
     from utopia.provenance.lineage import Graph
 
@@ -60,7 +61,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = audit.locate(chosen)
     graph = audit.graph(study, chosen.subject)
-    answer = explain(graph, find(graph, chosen.subject), study.name, _current(study, graph))
+    answer = explain(graph, find(graph, chosen.subject), study.study, _current(study, graph))
     asked = [name for name in FILTERS if getattr(chosen, name)]
     if chosen.json:
         keys = {"subject", "kind", *(key for name in asked for key in FILTERS[name])}
@@ -72,7 +73,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _current(study: audit.Study, graph: Graph) -> Current | None:
+def _current(study: StudyBase, graph: Graph) -> Current | None:
     """Today's jobs; None where there is no plan of them: the lineage can be told without it."""
     try:
         return audit.current(study, graph)

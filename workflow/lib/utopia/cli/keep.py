@@ -14,6 +14,7 @@ from utopia.errors import UtopiaError
 from utopia.files import write_text
 
 if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
     from utopia.provenance.lineage import Graph
 
 
@@ -32,10 +33,10 @@ def run(chosen: argparse.Namespace) -> int:
     graph = audit.graph(study)
     if not chosen.partial:
         _refuse_unfinished(study, graph)
-    reference = study.folder.parent / FOLDER
-    kept = keep(graph, study.folder, reference / study.name)
+    reference = study.root.parent / FOLDER
+    kept = keep(graph, study.root, reference / study.study)
     readme = write_readme(reference)
-    if study.name == does_it_work.STUDY and reference.parent == Path("results"):
+    if study.study == does_it_work.STUDY and reference.parent == Path("results"):
         write_text(does_it_work.PAGE, does_it_work.page(kept.folder))
     size = show.bytes_in_words(kept.bytes)
     line = f"{kept.folder}: {kept.files} tables and figures, {kept.records} records ({size}); see {readme}"
@@ -43,7 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_unfinished(study: audit.Study, graph: Graph) -> None:
+def _refuse_unfinished(study: StudyBase, graph: Graph) -> None:
     """Refuse a study in which a table or figure of today's plan was not made.
 
     Raises:
@@ -51,8 +52,7 @@ def _refuse_unfinished(study: audit.Study, graph: Graph) -> None:
     """
     from utopia.plan.plan import Plan
 
-    assert study.settings is not None
-    plan = Plan(study.settings)
+    plan = Plan(study)
     missing = [name for name in (*plan.tables, *plan.figures) if name not in graph.tables | graph.figures]
     if missing:
         raise UtopiaError(

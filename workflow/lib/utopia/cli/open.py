@@ -33,13 +33,13 @@ def run(chosen: argparse.Namespace) -> int:
         UtopiaError: the study has no page yet.
     """
     study = audit.locate(chosen)
-    page = study.folder.absolute() / PAGE
+    page = study.root.absolute() / PAGE
     if not page.is_file():
-        more = f"; how far a run is: utopia status --study {study.name}"
-        raise options.not_made("the page of this study has not been made", page, study.name, more)
+        more = f"; how far a run is: utopia status --study {study.study}"
+        raise options.not_made("the page of this study has not been made", page, study.study, more)
     opened = not chosen.print and has_screen(os.environ, sys.platform) and _opens(page)
     told = instructions(page, os.environ)
-    answer = {"study": study.name, "page": str(page), "opened": opened, "instructions": told}
+    answer = {"study": study.study, "page": str(page), "opened": opened, "instructions": told}
     show.answer(chosen, answer, [str(page), *([] if opened else told)])
     return 0
 

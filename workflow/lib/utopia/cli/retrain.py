@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, show
-from utopia.cli.audit import Study
 from utopia.errors import ConfigError, UtopiaError
 
 if TYPE_CHECKING:
+    from utopia.config.study import StudyBase
     from utopia.provenance.lineage import CellRuns, Graph
     from utopia.provenance.reproduction import Reproduction
 
@@ -30,7 +30,7 @@ _RAW = "inputs/raw"
 """What the study's own folder holds that nothing was made from."""
 
 
-def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
+def run(chosen: argparse.Namespace, study: StudyBase, graph: Graph) -> int:
     """Make the chosen cells' runs or features again and compare; 1 if anything is different."""
     tier = next(name for name in ("predict", "retrain", "reextract") if getattr(chosen, name) is not None)
     cells = [_cell(graph, name) for name in getattr(chosen, tier)]
@@ -38,7 +38,7 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
     if tier == "predict":
         compared = _predict(graph, cells)
     else:
-        if study.folder.is_absolute():
+        if study.root.is_absolute():
             raise ConfigError(
                 "`results` is an absolute path, so that nothing can be made again beside it",
                 remedy="name the results folder relative to the repository",
@@ -48,7 +48,7 @@ def run(chosen: argparse.Namespace, study: Study, graph: Graph) -> int:
             compared = repeat(chosen, study, graph, cells, Path(folder))
     sound = all(one.verdict != "different" for one in compared)
     seconds = time.perf_counter() - started
-    answer = {"study": study.name, "tier": tier, "sound": sound, "compared": [one.as_dict() for one in compared]}
+    answer = {"study": study.study, "tier": tier, "sound": sound, "compared": [one.as_dict() for one in compared]}
     show.answer(chosen, {**answer, "seconds": round(seconds, 1)}, _in_words(compared, seconds))
     return 0 if sound else 1
 
@@ -81,7 +81,7 @@ def _predict(graph: Graph, cells: Sequence[CellRuns]) -> list[Reproduction]:
 
 
 def _retrain(
-    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[CellRuns], scratch: Path
+    chosen: argparse.Namespace, study: StudyBase, graph: Graph, cells: Sequence[CellRuns], scratch: Path
 ) -> list[Reproduction]:
     from utopia.provenance.reproduction import compare_cell, compare_files, is_stacked, link, runs_of
 
@@ -91,10 +91,10 @@ def _retrain(
     targets = [f"{graph.root}/runs/{run}/metrics.csv" for run in runs]
     first = re.compile(re.escape(graph.root) + r"/(inputs/[^/]+\.json|labels/.+\.safetensors)")
     before = sorted(filter(first.fullmatch, graph.ancestors(targets)))
-    link(study.folder / _RAW, scratch / study.folder / _RAW)
+    link(study.root / _RAW, scratch / study.root / _RAW)
     _make(chosen, study, scratch, before)
-    link(study.folder / "features", scratch / study.folder / "features")
-    _age(scratch / study.folder)
+    link(study.root / "features", scratch / study.root / "features")
+    _age(scratch / study.root)
     _make(chosen, study, scratch, targets, alone)
     compared = [*compare_files(graph, before, scratch), *_predict(graph, cells)]
     return [*compared, *(compare_cell(graph, cell, scratch, chosen.tolerance) for cell in cells)]
@@ -111,7 +111,7 @@ def _age(folder: Path) -> None:
 
 
 def _reextract(
-    chosen: argparse.Namespace, study: Study, graph: Graph, cells: Sequence[CellRuns], scratch: Path
+    chosen: argparse.Namespace, study: StudyBase, graph: Graph, cells: Sequence[CellRuns], scratch: Path
 ) -> list[Reproduction]:
     from utopia.provenance.reproduction import compare_features, link
 
@@ -120,14 +120,14 @@ def _reextract(
     indexes = sorted(path for path in above if path.startswith(start) and not path.startswith(store))
     if not indexes:
         raise UtopiaError("these cells use no features", remedy="name a cell that belongs to a trained run")
-    link(study.folder / _RAW, scratch / study.folder / _RAW)
+    link(study.root / _RAW, scratch / study.root / _RAW)
     _make(chosen, study, scratch, indexes)
     return compare_features(graph, indexes, scratch)
 
 
 def _make(
     chosen: argparse.Namespace,
-    study: Study,
+    study: StudyBase,
     scratch: Path,
     targets: Sequence[str],
     engine_settings: Mapping[str, Any] | None = None,
@@ -138,7 +138,7 @@ def _make(
         UtopiaError: it fails, with its last words.
     """
     repository = Path.cwd()
-    settings = {"study": study.name} | options.overrides(chosen)
+    settings = {"study": study.study} | options.overrides(chosen)
     if engine_settings:
         settings["engine"] = {**settings.get("engine", {}), **engine_settings}
     command = engine.command(

@@ -45,20 +45,20 @@ def run(chosen: argparse.Namespace) -> int:
     given = {name: Path(value).expanduser().absolute() for name, value in named.items() if value}
     study = audit.locate(chosen)
     graph = audit.graph(study)
-    statement = study.folder.with_name(f"{study.name}.seal.json")
+    statement = study.root.with_name(f"{study.study}.seal.json")
     if chosen.check:
-        return _check(chosen, graph.seal(), study.name, statement, given.get("signers"))
-    report = verify(graph, study.folder, study.name, current=None, recompute=False)
+        return _check(chosen, graph.seal(), study.study, statement, given.get("signers"))
+    report = verify(graph, study.root, study.study, current=None, recompute=False)
     if not report.is_sound:
         raise UtopiaError(
             f"the study is not signed: {len(report.findings)} findings contradict its records",
-            where=study.folder,
+            where=study.root,
             why="a signature would say that its records describe it",
-            remedy=f"see them: utopia verify --study {study.name} --hash-only",
+            remedy=f"see them: utopia verify --study {study.study} --hash-only",
         )
     commits = {str(git["commit"]) for record in graph.ledger.records if (git := record.facts.get("git"))}
     facts = {
-        "study": study.name,
+        "study": study.study,
         "seal": report.seal,
         "records": len(graph.ledger.records),
         "commits": sorted(commits),
@@ -66,7 +66,7 @@ def run(chosen: argparse.Namespace) -> int:
     }
     write_json(statement, facts)
     signature = sign(statement, given["key"])
-    answer = {"study": study.name, "seal": report.seal, "statement": str(statement), "signature": str(signature)}
+    answer = {"study": study.study, "seal": report.seal, "statement": str(statement), "signature": str(signature)}
     lines = [
         f"seal {report.seal}",
         f"signed: {statement} by {signature}",

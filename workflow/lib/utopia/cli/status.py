@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utopia.cli import engine, options, runlock, show
+from utopia.cli import audit, engine, options, runlock, show
 from utopia.files import read_json
 
 if TYPE_CHECKING:
@@ -112,13 +112,9 @@ def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dic
     from utopia.plan.plan import Plan
     from utopia.provenance.adopt import times
     from utopia.provenance.current import Current
-    from utopia.provenance.ledger import Ledger
-    from utopia.provenance.lineage import Graph
     from utopia.provenance.reasons import jobs_to_run
 
-    roots = {"data": study.data} if study.data else {}
-    graph = Graph(Ledger.read(study.root, roots=roots), study.root.as_posix())
-    plan = Plan(study)
+    graph, plan = audit.graph(study), Plan(study)
     stamps = times(plan, Path.cwd())
     answer: dict[str, Any] = {"times": {"future": [str(path) for path in stamps.future], "late": stamps.late}}
     if found["state"] == "done":

@@ -53,8 +53,8 @@ def run(chosen: argparse.Namespace) -> int:
         return retrain.run(chosen, study, graph)
     report = verify(
         graph,
-        study.folder,
-        study.name,
+        study.root,
+        study.study,
         current=audit.current(study, graph),
         expected_seal=chosen.seal,
         recompute=not chosen.hash_only,

@@ -31,7 +31,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         path = find(graph, chosen.file).files[0]
     except UtopiaError as error:
-        if not Path(chosen.file).is_relative_to(study.folder):
+        if not Path(chosen.file).is_relative_to(study.root):
             raise
         text = "it is there, but no record says what made it" if Path(chosen.file).exists() else "it was never made"
         raise UtopiaError(text, where=chosen.file, remedy="run: utopia plan") from error
