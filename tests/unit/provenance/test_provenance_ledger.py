@@ -128,7 +128,7 @@ def test_nothing_is_stale_after_a_run(study: Path) -> None:
     assert reasons(study) == {}
 
 
-def test_an_input_made_anew_makes_its_consumer_stale(study: Path) -> None:
+def test_a_regenerated_input_makes_its_consumer_stale(study: Path) -> None:
     make("results/mini/a.txt", text="second")
     assert reasons(study) == {"b": ["input: results/mini/a.txt was regenerated"]}
 

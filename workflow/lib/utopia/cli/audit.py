@@ -61,7 +61,7 @@ def graph(study: StudyBase, subject: str | None = None) -> Graph:
     return Graph(ledger, root)
 
 
-def current(study: StudyBase, found: Graph) -> Current | None:
+def current(study: StudyBase, lineage: Graph) -> Current | None:
     """Today's jobs; None where the study was made from a data folder that was not named: its plan would be another.
 
     Raises:
@@ -70,6 +70,6 @@ def current(study: StudyBase, found: Graph) -> Current | None:
     from utopia.plan.plan import Plan
     from utopia.provenance.current import Current
 
-    if study.data is None and found.ledger.reads("data"):
+    if study.data is None and lineage.ledger.reads("data"):
         return None
-    return Current(Plan(study), found)
+    return Current(Plan(study), lineage)

@@ -75,30 +75,32 @@ def run(chosen: argparse.Namespace) -> int:
     plan = Plan(study)
     known = {name: plan.catalog[name] for name in plan.tables}
     only = {*known} if chosen.tables or chosen.datasets else None
-    found = compare(study.root / "tables", study.study, known, only, study.is_asked)
-    found["warnings"] = doubts(study.root / "tables", {"data": study.data} if study.data else {})
+    comparison = compare(study.root / "tables", study.study, known, only, study.is_asked)
+    comparison["warnings"] = doubts(study.root / "tables", {"data": study.data} if study.data else {})
     if chosen.json:
-        show.print_json(found)
+        show.print_json(comparison)
     else:
-        print("\n".join(_markdown(found) if chosen.markdown else _plain(found)))
-        print("\n".join(f"warning: {text}" for text in found["warnings"]), end="\n" if found["warnings"] else "")
-    return 1 if found["planted"]["missed"] else 0
+        print("\n".join(_markdown(comparison) if chosen.markdown else _plain(comparison)))
+        print(
+            "\n".join(f"warning: {text}" for text in comparison["warnings"]), end="\n" if comparison["warnings"] else ""
+        )
+    return 1 if comparison["planted"]["missed"] else 0
 
 
 def doubts(folder: Path, roots: Mapping[str, Path]) -> list[str]:
     """What speaks against the tables below `folder`: those without a record, and what `reproduction.doubts` finds."""
     from utopia.provenance import ledger, reproduction
 
-    found = []
+    faults = []
     for path in sorted(folder.glob("*.csv")):
         book = ledger.Ledger.read_one(Path(f"{path}{ledger.SUFFIX}"), roots=roots)
         if not book.records:
-            found.append(f"{path}: no record says how it was made")
+            faults.append(f"{path}: no record says how it was made")
         for record in book.records:
             if not record.is_intact:
-                found.append(f"{record.path}: the record was edited")
-            found += reproduction.doubts(record, book.portable)
-    return found
+                faults.append(f"{record.path}: the record was edited")
+            faults += reproduction.doubts(record, book.portable)
+    return faults
 
 
 def compare(
@@ -127,7 +129,7 @@ def compare(
         raise options.not_made("there are no tables yet", folder, study)
     cells = {path.stem: [_cell(path, line, row) for line, row in _rows(path)] for path in paths}
     # what is judged together is the whole study, whatever part of it is shown
-    comparisons = _judge_together([cell for own in cells.values() for cell in own])
+    comparisons = _judge_together([cell for of_table in cells.values() for cell in of_table])
     known = known or {}
     cells |= {name: _not_made(name, table, study) for name, table in known.items() if name not in cells}
     away = {
@@ -137,11 +139,11 @@ def compare(
         if column.dataset and not is_asked(column.dataset)
     }
     cells = {
-        name: [cell for cell in own if (name, cell["column"]) not in away]
-        for name, own in cells.items()
+        name: [cell for cell in of_table if (name, cell["column"]) not in away]
+        for name, of_table in cells.items()
         if only is None or name in only
     }
-    every = [cell for found in cells.values() for cell in found]
+    every = [cell for of_cells in cells.values() for cell in of_cells]
     counts = Counter(kind(cell) for cell in every)
     printed = [cell for cell in every if cell["published"] is not None]
     of_text, of_claims = (
@@ -155,9 +157,9 @@ def compare(
                 "table": name,
                 "title": known[name].title if name in known else "",
                 "source": known[name].source if name in known else "",
-                "cells": found,
+                "cells": of_cells,
             }
-            for name, found in sorted(cells.items())
+            for name, of_cells in sorted(cells.items())
         ],
         "summary": {name: counts[name] for name in KINDS},
         "published": {
@@ -272,24 +274,24 @@ def kind(cell: dict[str, Any]) -> str:
     return "not comparable"
 
 
-def _summary(found: dict[str, Any]) -> str:
-    counts = found["summary"]
+def _summary(comparison: dict[str, Any]) -> str:
+    counts = comparison["summary"]
     measured = sum(counts[name] for name in KINDS if name not in _UNMEASURED)
     parts = [f"{counts[name]} {_WORDS.get(name, name)}" for name in KINDS if name not in _UNMEASURED and counts[name]]
     rest = ", ".join(f"{counts[name]} {_WORDS.get(name, name)}" for name in ("absent", "quoted"))
-    printed = found["published"]
+    printed = comparison["published"]
     return (
         f"{measured} cells measured"
         + (f" ({', '.join(parts)})" if parts else "")
         + f", {rest}; the papers' tables print {printed['values']} values and {printed['dashes']} dashes, the text"
         f" {printed['text']} values derived from them; {printed['measured']} of these are beside one of ours;"
-        f" {found['rows']['reproduced']} of {found['rows']['published']} rows agree in every published value"
+        f" {comparison['rows']['reproduced']} of {comparison['rows']['published']} rows agree in every published value"
     )
 
 
-def _chance(found: dict[str, Any]) -> list[str]:
+def _chance(comparison: dict[str, Any]) -> list[str]:
     """What the differences between treatments came to together; nothing where there is none."""
-    counts = found["comparisons"]
+    counts = comparison["comparisons"]
     if not counts["tests"]:
         return []
     return [
@@ -377,26 +379,26 @@ _STATEMENTS = ["row", "in words", "the text", "the printed tables", "ours", "ver
 _HEAD = ["row", "in words", "column", "ours", "against baseline", "published", "verdict"]
 
 
-def _plain(found: dict[str, Any]) -> list[str]:
+def _plain(comparison: dict[str, Any]) -> list[str]:
     lines = []
-    for table in found["tables"]:
+    for table in comparison["tables"]:
         lines.append(_name(table))
         shown = _lines(table)
         lines += show.columns([_STATEMENTS if _states(table) else _HEAD, *shown]) if shown else ["  nothing measured"]
         lines += [f"  {text}" for text in _absences(table)] + [""]
-    return [*lines, *_planted(found), *_chance(found), _summary(found)]
+    return [*lines, *_planted(comparison), *_chance(comparison), _summary(comparison)]
 
 
-def _planted(found: dict[str, Any]) -> list[str]:
+def _planted(comparison: dict[str, Any]) -> list[str]:
     """What the planted effects came to; nothing where none was planted."""
     from utopia.plan.expectations import Outcome
 
-    return Outcome(**found["planted"]).lines()
+    return Outcome(**comparison["planted"]).lines()
 
 
-def _markdown(found: dict[str, Any]) -> list[str]:
+def _markdown(comparison: dict[str, Any]) -> list[str]:
     lines = []
-    for table in found["tables"]:
+    for table in comparison["tables"]:
         lines += [f"### {_name(table)}", ""]
         shown = _lines(table)
         if shown:
@@ -404,4 +406,4 @@ def _markdown(found: dict[str, Any]) -> list[str]:
             rows = [head, ["---"] * len(head), *shown]
             lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
         lines += [f"- {text}" for text in _absences(table)] + [""]
-    return [*lines, *_planted(found), *_chance(found), _summary(found)]
+    return [*lines, *_planted(comparison), *_chance(comparison), _summary(comparison)]

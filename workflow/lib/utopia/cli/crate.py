@@ -80,7 +80,7 @@ def run(chosen: argparse.Namespace) -> int:
             tuple(dict.fromkeys(chosen.include)),
             chosen.anonymous,
             agent,
-            [Path(each) for each in chosen.configfile],
+            [Path(file) for file in chosen.configfile],
             unsound,
         ),
     )
@@ -105,16 +105,16 @@ def _unsound(chosen: argparse.Namespace, study: StudyBase, graph: Graph) -> list
 
     current = audit.current(study, graph)
     report = verify(graph, study.root, study.study, current=current, partial=chosen.partial)
-    found = [f"{one.kind}: {one.where}: {one.what}" for one in report.findings]
-    if found and not chosen.unsound:
-        lines = "\n".join(f"    {text}" for text in found[:_PER_KIND])
+    texts = [f"{finding.kind}: {finding.where}: {finding.what}" for finding in report.findings]
+    if texts and not chosen.unsound:
+        lines = "\n".join(f"    {text}" for text in texts[:_PER_KIND])
         raise UtopiaError(
-            f"the study is not sound: verify has {len(found)} findings, first:\n{lines}",
+            f"the study is not sound: verify has {len(texts)} findings, first:\n{lines}",
             where=study.root,
             why="a crate is evidence, and whoever gets it takes the study to be as it says",
             remedy="see `utopia verify`; --unsound writes a crate that says on its first line what was found",
         )
-    return found
+    return texts
 
 
 def _check(chosen: argparse.Namespace) -> int:

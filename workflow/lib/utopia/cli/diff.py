@@ -36,25 +36,25 @@ def run(chosen: argparse.Namespace) -> int:
     from utopia.provenance.comparison import IDENTICAL, VERDICTS, Tree, compare
 
     chosen.b = chosen.b or str(_made_here(Path(chosen.a)))
-    found = list(compare(Tree(Path(chosen.a)), Tree(Path(chosen.b))))
-    counts = Counter(one.verdict for one in found)
+    differences = list(compare(Tree(Path(chosen.a)), Tree(Path(chosen.b))))
+    counts = Counter(cell.verdict for cell in differences)
     summary = {verdict: counts[verdict] for verdict in VERDICTS}
-    claims = sum(bool(one.claim) for one in found)
+    claims = sum(bool(cell.claim) for cell in differences)
     unlike = (comparison.DIFFERENT, comparison.ONLY_A, comparison.ONLY_B)
     failed = bool(claims or any(counts[verdict] for verdict in unlike))
-    faults = comparison.beyond_tolerance(found) if chosen.other_processor else []
+    faults = comparison.beyond_tolerance(differences) if chosen.other_processor else []
     if chosen.json:
         more = {"faults": faults} if chosen.other_processor else {}
-        cells = [one.as_dict() for one in found]
+        cells = [cell.as_dict() for cell in differences]
         show.print_json({"a": chosen.a, "b": chosen.b, "summary": summary, "claims": claims, "cells": cells, **more})
     elif chosen.other_processor:
         print("\n".join(faults or ["within what another processor explains"]))
         print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
         print(f"verdicts that changed: {claims}")
     else:
-        shown = [one for one in found if chosen.all or one.verdict != IDENTICAL or one.claim]
-        lines = show.columns([one.cell, one.verdict, one.a, one.b, one.claim] for one in shown) if shown else []
-        causes = Counter(one.cause for one in shown if one.cause)
+        shown = [cell for cell in differences if chosen.all or cell.verdict != IDENTICAL or cell.claim]
+        lines = show.columns([cell.cell, cell.verdict, cell.a, cell.b, cell.claim] for cell in shown) if shown else []
+        causes = Counter(cell.cause for cell in shown if cell.cause)
         print("\n".join([*lines, *(f"first cause of {count}: {cause}" for cause, count in causes.most_common())]))
         print(", ".join(f"{count} {verdict}" for verdict, count in summary.items() if count) or "no cells")
         print(f"verdicts that changed: {claims}" if claims else "every verdict is the same")

@@ -82,10 +82,10 @@ def of_study(study: StudyBase) -> Iterator[Check]:
 
 def python() -> Check:
     """The interpreter."""
-    found = f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
+    version = f"Python {'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})"
     if sys.version_info >= _UNTRIED:
-        return Check("python", "warn", found, "newer than this project was tried with: PYTHON=python3.11 make setup")
-    return Check("python", "ok", found)
+        return Check("python", "warn", version, "newer than this project was tried with: PYTHON=python3.11 make setup")
+    return Check("python", "ok", version)
 
 
 def environment() -> Check:
@@ -97,15 +97,15 @@ def environment() -> Check:
         return Check(
             "environment", "warn", "the package runs apart from its repository: there is no lock to compare with"
         )
-    there = installed.packages()
+    here = installed.packages()
     different = [
-        f"{name} {there.get(name, 'is missing')}{f', not {version}' if name in there else f' ({version})'}"
+        f"{name} {here.get(name, 'is missing')}{f', not {version}' if name in here else f' ({version})'}"
         for name, version in installed.pinned().items()
-        if there.get(name) != version
+        if here.get(name) != version
     ]
     if different:
         return Check("environment", "fail", f"differs from the lock: {'; '.join(different)}", _SET_UP)
-    return Check("environment", "ok", f"{len(there)} distributions, all as envs/requirements.txt pins them")
+    return Check("environment", "ok", f"{len(here)} distributions, all as envs/requirements.txt pins them")
 
 
 def snakemake() -> Check:
@@ -133,10 +133,10 @@ def decoders() -> Check:
         except ValueError:
             missing.append(name)
     version = ".".join(map(str, av.library_versions.get("libavcodec", ())))
-    found = f"PyAV {av.__version__}, libavcodec {version}"
+    versions = f"PyAV {av.__version__}, libavcodec {version}"
     if missing:
-        return Check("decoders", "fail", f"{found}, without {', '.join(missing)}", _SET_UP)
-    return Check("decoders", "ok", f"{found}: H.264, MPEG-4, AAC, MP3")
+        return Check("decoders", "fail", f"{versions}, without {', '.join(missing)}", _SET_UP)
+    return Check("decoders", "ok", f"{versions}: H.264, MPEG-4, AAC, MP3")
 
 
 def git() -> Check:
@@ -161,9 +161,9 @@ def gpu(device: str) -> Check:
     """The GPUs, and whether the study asks for one."""
     from utopia.provenance.environment import gpus
 
-    found = gpus()
-    if found:
-        return Check("gpu", "ok", ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in found))
+    listed = gpus()
+    if listed:
+        return Check("gpu", "ok", ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in listed))
     if device == "cuda":
         return Check(
             "gpu", "fail", "none, and the study asks for `device: cuda`", "set `device: auto` or `device: cpu`"
@@ -176,21 +176,28 @@ def data(plan: Plan) -> Iterator[Check]:
     study = plan.study
     yield file_times(plan)
     for name in plan.asked:
-        there = plan.datasets[name]
+        availability = plan.datasets[name]
         # a study that generates its data, or leaves out what is not there, needs no more than it finds
         content = study.generated is not None or study.without_data == "leave_out"
         state: State = "ok" if content else "warn"
         remedy = "its cells will be absent; docs/data.md says where the data come from"
-        if not there.available:
-            yield Check(f"data {name}", state, f"absent: {there.reason}", remedy)
+        if not availability.available:
+            yield Check(f"data {name}", state, f"absent: {availability.reason}", remedy)
         elif not study.dataset(name).features:
-            yield Check(f"data {name}", "ok", f"{there.items} items with labels only")
-        elif not there.features:
-            yield Check(f"data {name}", state, f"{there.items} items without features: {there.feature_reason}", remedy)
+            yield Check(f"data {name}", "ok", f"{availability.items} items with labels only")
+        elif not availability.features:
+            yield Check(
+                f"data {name}",
+                state,
+                f"{availability.items} items without features: {availability.feature_reason}",
+                remedy,
+            )
         else:
-            notes = "".join(f"; {note}" for note in (*there.notes, *there.protocol_notes))
-            notes += f"; shots: {there.shots}" if there.shots else ""
-            yield Check(f"data {name}", "ok", f"{there.items} items, features {'+'.join(there.features)}{notes}")
+            notes = "".join(f"; {note}" for note in (*availability.notes, *availability.protocol_notes))
+            notes += f"; shots: {availability.shots}" if availability.shots else ""
+            yield Check(
+                f"data {name}", "ok", f"{availability.items} items, features {'+'.join(availability.features)}{notes}"
+            )
     yield from _weights(plan)
 
 
@@ -209,11 +216,11 @@ def _weights(plan: Plan) -> Iterator[Check]:
             if card == cards.RANDOM:
                 yield Check(f"weights {check}", "ok", "random, from the study's seed")
                 continue
-            found = find(card, study.data / "weights" if study.data else None)
-            if found.path is None:
-                yield Check(f"weights {check}", "warn", found.reason, "features that need them will be absent")
+            weights = find(card, study.data / "weights" if study.data else None)
+            if weights.path is None:
+                yield Check(f"weights {check}", "warn", weights.reason, "features that need them will be absent")
             else:
-                yield Check(f"weights {check}", "ok", f"{found.path} (its checksum is looked at when it is used)")
+                yield Check(f"weights {check}", "ok", f"{weights.path} (its checksum is looked at when it is used)")
 
 
 def file_times(plan: Plan) -> Check:

@@ -82,20 +82,20 @@ def quoted(text: str) -> str:
 
 
 def _take_config(extra: Sequence[str]) -> tuple[list[str], list[str]]:
-    found: list[str] = []
+    settings: list[str] = []
     rest: list[str] = []
     taking = False
     for word in extra:
         if word in ("--config", "-C"):
             taking = True
         elif word.startswith("--config="):
-            found.append(word.removeprefix("--config="))
+            settings.append(word.removeprefix("--config="))
         elif taking and not word.startswith("-") and "=" in word:
-            found.append(word)
+            settings.append(word)
         else:
             taking = False
             rest.append(word)
-    return found, rest
+    return settings, rest
 
 
 def dry_run(settings: Mapping[str, Any], repository: Path, files: Sequence[str] = ()) -> list[RuleJobs]:

@@ -112,14 +112,14 @@ def _everything(value: Any) -> list[str]:
     """Any JSON value in lines; short ones in one line."""
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, Mapping | list) or (
-        len(flat) < _WIDTH and not any(isinstance(each, Mapping | list) for each in _values(value))
+        len(flat) < _WIDTH and not any(isinstance(item, Mapping | list) for item in _values(value))
     ):
         return [value if isinstance(value, str) else flat]
     if isinstance(value, list):
-        return [line for each in value for line in _everything(each)]
+        return [line for item in value for line in _everything(item)]
     lines = []
-    for name, each in value.items():
-        inner = _everything(each)
+    for name, item in value.items():
+        inner = _everything(item)
         lines += [f"{name}: {inner[0]}"] if len(inner) == 1 else [f"{name}:", *(f"  {line}" for line in inner)]
     return lines
 
@@ -243,8 +243,10 @@ def _chain(answer: Mapping[str, Any]) -> list[str]:
 
 def _stored(trainings: list[Any]) -> str:
     """How many replicas a run before had trained; empty where none."""
-    found = sum(training["seconds"] is None for training in trainings)
-    return f"{found} of {len(trainings)} were found stored and reused: an earlier run had trained them" if found else ""
+    stored = sum(training["seconds"] is None for training in trainings)
+    return (
+        f"{stored} of {len(trainings)} were found stored and reused: an earlier run had trained them" if stored else ""
+    )
 
 
 def _reused(answer: Mapping[str, Any]) -> list[str]:
@@ -261,10 +263,10 @@ def _reused(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _by_run(answer: Mapping[str, Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    replicas: dict[str, list[Any]] = {}
     for replica in answer["replicas"]:
-        found.setdefault(replica["run"], []).append(replica)
-    return found
+        replicas.setdefault(replica["run"], []).append(replica)
+    return replicas
 
 
 def _shortened(lines: list[str], most: int) -> list[str]:
@@ -305,8 +307,8 @@ def _code(answer: Mapping[str, Any]) -> list[str]:
 
     code, software = answer["code"], answer["software"]
     commits = [
-        one["commit"][:_SHA] + (f" with {len(one['changed'])} changed files" if one["dirty"] else "")
-        for one in code["commits"]
+        commit["commit"][:_SHA] + (f" with {len(commit['changed'])} changed files" if commit["dirty"] else "")
+        for commit in code["commits"]
     ]
     versions = software["versions"]
     chosen = [f"{name} {'/'.join(versions[name])}" for name in ("python", *IMPORTANT) if name in versions]
@@ -329,15 +331,15 @@ def _hardware(answer: Mapping[str, Any]) -> list[str]:
         known["jobs"] += machine["jobs"]
         if machine["determinism"]:
             known["deterministic"].add(machine["determinism"].get("deterministic_algorithms"))
-    for one in machines.values():
-        machine = one["machine"]
+    for known_machine in machines.values():
+        machine = known_machine["machine"]
         cpu = machine["cpu"] or {}
         gpus = ", ".join(f"{gpu['name']} {gpu['uuid']} (driver {gpu['driver']})" for gpu in machine["gpus"])
-        torch = "; torch deterministic" if True in one["deterministic"] else ""
+        torch = "; torch deterministic" if True in known_machine["deterministic"] else ""
         lines += _item(
             "hardware",
             f"{machine['host']}: {cpu.get('model')}, {cpu.get('cores')} cores, {gpus or 'no GPU used'}; "
-            f"{len(one['jobs'])} jobs{torch}",
+            f"{len(known_machine['jobs'])} jobs{torch}",
         )
     return _shortened(lines, 4)
 

@@ -129,9 +129,9 @@ def _made(study: StudyBase, data: Path, chosen: argparse.Namespace) -> list[Outc
     outcomes = []
     for name in dict.fromkeys(name for name in names if name in recipe.made_by()):
         file, command = recipe.made_by()[name]
-        there = (data / recipe.WEIGHTS / file).is_file()
-        reasons = {} if there else {f"make it: {command}": (file,)}
-        outcomes.append(Outcome(recipe.WEIGHTS, name, 1, int(there), reasons, failed=not (there or chosen.dry_run)))
+        is_made = (data / recipe.WEIGHTS / file).is_file()
+        reasons = {} if is_made else {f"make it: {command}": (file,)}
+        outcomes.append(Outcome(recipe.WEIGHTS, name, 1, int(is_made), reasons, failed=not (is_made or chosen.dry_run)))
     return outcomes
 
 

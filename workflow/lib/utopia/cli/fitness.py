@@ -51,10 +51,10 @@ def temporary() -> Check:
             free = shutil.disk_usage(folder).free
     except OSError as error:
         return Check("temporary", "fail", f"no temporary file can be written ({error.strerror})", "set TMPDIR")
-    found = f"{folder}, {show.bytes_in_words(free)} free"
+    space = f"{folder}, {show.bytes_in_words(free)} free"
     if free < 500 * _MEGABYTE:
-        return Check("temporary", "warn", found, "free some space there, or set TMPDIR to another folder")
-    return Check("temporary", "ok", found)
+        return Check("temporary", "warn", space, "free some space there, or set TMPDIR to another folder")
+    return Check("temporary", "ok", space)
 
 
 def drawing() -> Check:
@@ -92,16 +92,16 @@ def _locks(where: Path, descriptor: int) -> Check:
 
     if try_lock(descriptor):
         return Check("locks", "ok", "the file system has locks")
-    found = f"the file system of {where} has no locks: two runs of a study at once are told apart by their process only"
-    return Check("locks", "warn", found, f"mount it with locks (NFS: lockd; Lustre: -o flock), or {_ELSEWHERE}")
+    fault = f"the file system of {where} has no locks: two runs of a study at once are told apart by their process only"
+    return Check("locks", "warn", fault, f"mount it with locks (NFS: lockd; Lustre: -o flock), or {_ELSEWHERE}")
 
 
 def _clock(where: Path, ahead: float) -> Check:
     if abs(ahead) <= _SKEW:
         return Check("clock", "ok", "the file system's clock is this machine's")
-    found = f"the clock of the file system of {where} is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+    fault = f"the clock of the file system of {where} is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
     remedy = f"files look newer or older than they are: set both clocks (NTP), or {_ELSEWHERE}"
-    return Check("clock", "fail" if abs(ahead) > 60 else "warn", found, remedy)
+    return Check("clock", "fail" if abs(ahead) > 60 else "warn", fault, remedy)
 
 
 def disk(results: Path, needed: float = 0.0) -> Check:
@@ -115,15 +115,15 @@ def disk(results: Path, needed: float = 0.0) -> Check:
 
     where = existing(results)
     free, names = shutil.disk_usage(where).free, free_names(where)
-    found = f"{show.bytes_in_words(free)} free where {results} goes"
+    space = f"{show.bytes_in_words(free)} free where {results} goes"
     if names is not None and names < _FEW_NAMES:
         few = f"room for {names} more files only where {results} goes (`df -i`)"
         return Check("disk", "fail" if names < 2000 else "warn", few, f"remove small files there, or {_ELSEWHERE}")
     if free < _GIGABYTE // 2:
-        return Check("disk", "fail", found, f"free some space, or {_ELSEWHERE}")
+        return Check("disk", "fail", space, f"free some space, or {_ELSEWHERE}")
     if free < max(_GIGABYTE, 1.5 * needed):
-        return Check("disk", "warn", f"{found}; the study needs about {show.bytes_in_words(needed)}", _ELSEWHERE)
-    return Check("disk", "ok", found)
+        return Check("disk", "warn", f"{space}; the study needs about {show.bytes_in_words(needed)}", _ELSEWHERE)
+    return Check("disk", "ok", space)
 
 
 def existing(place: Path) -> Path:
@@ -155,14 +155,14 @@ def _cluster() -> Iterator[Check]:
     words = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "default account and partition"
     tried = slurm.ask("sbatch", "--test-only", "--time=1", "--wrap", "true")
     if tried.returncode:
-        found = f"it would not take a job ({words}): {slurm.last_line(tried.stderr, 'sbatch failed')}"
-        yield Check("submission", "fail", found, "set SBATCH_ACCOUNT and SBATCH_PARTITION to yours (docs/clusters.md)")
+        fault = f"it would not take a job ({words}): {slurm.last_line(tried.stderr, 'sbatch failed')}"
+        yield Check("submission", "fail", fault, "set SBATCH_ACCOUNT and SBATCH_PARTITION to yours (docs/clusters.md)")
     else:
         yield Check("submission", "ok", f"it would take a job ({words})")
     if shutil.which("sacct") is None:
-        found = "there is no sacct: why a job was killed is read in its log alone"
-        yield Check("accounting", "warn", found, "nothing is needed: profiles/slurm/bin answers in its place")
+        fault = "there is no sacct: why a job was killed is read in its log alone"
+        yield Check("accounting", "warn", fault, "nothing is needed: profiles/slurm/bin answers in its place")
     shared = [str(prefix) for prefix in (Path(sys.prefix), Path.cwd()) if prefix.is_relative_to(tempfile.gettempdir())]
     if shared:
-        found = f"{', '.join(shared)} lies among temporary files, which nodes do not share"
-        yield Check("shared folder", "fail", found, "clone into a folder that all nodes see")
+        fault = f"{', '.join(shared)} lies among temporary files, which nodes do not share"
+        yield Check("shared folder", "fail", fault, "clone into a folder that all nodes see")

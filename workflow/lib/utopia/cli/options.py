@@ -156,11 +156,11 @@ def _remember(chosen: argparse.Namespace, folder: Path) -> bool:
         config = {name: config[name] for name in ("data", *runlock.PART) if name in config}
     if getattr(chosen, "tables", None) or getattr(chosen, "datasets", None):
         config = {name: value for name, value in config.items() if name not in runlock.PART}
-    there = {"data": chosen.data or "data" not in config or Path(str(config["data"])).is_dir()}
-    there |= {file: Path(file).is_file() for file in files}
-    for name in [name for name, is_there in there.items() if not is_there]:
+    exists = {"data": chosen.data or "data" not in config or Path(str(config["data"])).is_dir()}
+    exists |= {file: Path(file).is_file() for file in files}
+    for name in [name for name, is_there in exists.items() if not is_there]:
         what = f"its data folder {config.pop(name)}" if name == "data" else f"the configuration file {name}"
         print(f"{folder}: {what} is no longer there: looked at without it", file=sys.stderr)
     chosen.remembered = config
-    chosen.configfile = chosen.configfile or [file for file in files if there[file]]
+    chosen.configfile = chosen.configfile or [file for file in files if exists[file]]
     return bool(config or files)

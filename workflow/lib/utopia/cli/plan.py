@@ -85,8 +85,8 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.videos:
         return _price(chosen, Plan(study))
     jobs = engine.dry_run(options.overrides(chosen), REPOSITORY, chosen.configfile)
-    found = describe(Plan(study), jobs, chosen.nodes, chosen.node_cores)
-    show.answer(chosen, found, in_words(found, jobs))
+    facts = describe(Plan(study), jobs, chosen.nodes, chosen.node_cores)
+    show.answer(chosen, facts, in_words(facts, jobs))
     return 0
 
 
@@ -122,8 +122,8 @@ def _price(chosen: argparse.Namespace, plan: Plan) -> int:
     from utopia.plan import scale
 
     dataset = chosen.dataset or max(plan.datasets, key=lambda name: plan.datasets[name].items)
-    found = scale.price(plan, dataset, chosen.videos, chosen.nodes, chosen.node_cores, chosen.seconds)
-    show.answer(chosen, found.as_dict(), scale.in_words(found))
+    price = scale.price(plan, dataset, chosen.videos, chosen.nodes, chosen.node_cores, chosen.seconds)
+    show.answer(chosen, price.as_dict(), scale.in_words(price))
     return 0
 
 
@@ -139,29 +139,32 @@ def describe(plan: Plan, jobs: list[engine.RuleJobs], nodes: int = 1, cores: int
     from utopia.plan import cost, price
 
     costs: dict[str, Any] = {
-        name: cost.extraction(plan.study, there, Path(plan.manifest(name))) for name, there in plan.datasets.items()
+        name: cost.extraction(plan.study, availability, Path(plan.manifest(name)))
+        for name, availability in plan.datasets.items()
     }
     return {
         "study": plan.study.study,
         "jobs": {
-            "total": sum(found.count for found in jobs),
-            "rules": [{"rule": found.rule, "count": found.count, "reasons": found.kinds()} for found in jobs],
+            "total": sum(rule_jobs.count for rule_jobs in jobs),
+            "rules": [
+                {"rule": rule_jobs.rule, "count": rule_jobs.count, "reasons": rule_jobs.kinds()} for rule_jobs in jobs
+            ],
         },
         "runs": len(plan.runs),
         "datasets": [
             {
                 "name": name,
-                "available": there.available,
-                "reason": there.reason,
-                "items": there.items,
-                "features": list(there.features),
-                "feature_reason": there.feature_reason,
-                "notes": [*there.notes, *there.protocol_notes],
-                "shots": there.shots,
-                "folds": [asdict(fold) for fold in there.folds],
+                "available": availability.available,
+                "reason": availability.reason,
+                "items": availability.items,
+                "features": list(availability.features),
+                "feature_reason": availability.feature_reason,
+                "notes": [*availability.notes, *availability.protocol_notes],
+                "shots": availability.shots,
+                "folds": [asdict(fold) for fold in availability.folds],
                 "extraction": None if costs[name] is None else costs[name].as_dict(),
             }
-            for name, there in plan.datasets.items()
+            for name, availability in plan.datasets.items()
         ],
         "tables": [{"table": name, **_count(plan, name)} for name in plan.tables],
         "figures": [{"figure": name, "reason": plan.figure_reason(name) or None} for name in plan.figures],
@@ -183,13 +186,13 @@ def _kind(plan: Plan, cell: Cell) -> str:
     return "measured" if all(run.id in plan.runs for run in cell.runs) else "absent"
 
 
-def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
+def in_words(facts: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
     """The plan for people."""
     from snakemake_logger_plugin_utopia.summary import dry_run
     from utopia.plan import price
 
-    lines = [f"study {found['study']}", "", "data sets", *_datasets(found), "", "cells of the tables, and core time"]
-    alone = found["price"]["tables"]
+    lines = [f"study {facts['study']}", "", "data sets", *_datasets(facts), "", "cells of the tables, and core time"]
+    alone = facts["price"]["tables"]
     lines += show.columns(
         [
             ["table", "measured", "quoted", "absent", "if it alone is made"],
@@ -199,34 +202,38 @@ def in_words(found: dict[str, Any], jobs: list[engine.RuleJobs]) -> list[str]:
                     *(str(table[kind]) for kind in ("measured", "quoted", "absent")),
                     price.duration(alone[table["table"]] * 3600) if table["measured"] else "-",
                 ]
-                for table in found["tables"]
+                for table in facts["tables"]
             ),
         ]
     )
-    absent = {figure["figure"]: figure["reason"] for figure in found["figures"] if figure["reason"]}
-    lines += ["", f"figures: {len(found['figures']) - len(absent)} of {len(found['figures'])}"]
-    known = {each["reason"] for each in found["datasets"] if not each["available"] and each["name"] in found["asked"]}
+    absent = {figure["figure"]: figure["reason"] for figure in facts["figures"] if figure["reason"]}
+    lines += ["", f"figures: {len(facts['figures']) - len(absent)} of {len(facts['figures'])}"]
+    known = {
+        dataset["reason"]
+        for dataset in facts["datasets"]
+        if not dataset["available"] and dataset["name"] in facts["asked"]
+    }
     lines += _by_reason(absent, known)
-    if found["left_out"]:
-        lines += ["", *_wrapped("left out, because none of their data is there or asked for: ", found["left_out"])]
-    if found["absent_runs"]:
-        lines += ["", f"runs: {found['runs']} of {found['runs'] + len(found['absent_runs'])}"]
-        lines += _by_reason(found["absent_runs"], known)
+    if facts["left_out"]:
+        lines += ["", *_wrapped("left out, because none of their data is there or asked for: ", facts["left_out"])]
+    if facts["absent_runs"]:
+        lines += ["", f"runs: {facts['runs']} of {facts['runs'] + len(facts['absent_runs'])}"]
+        lines += _by_reason(facts["absent_runs"], known)
     else:
-        lines += ["", f"runs: {found['runs']}, none absent"]
-    lines += ["", *price.in_words(found["price"])]
+        lines += ["", f"runs: {facts['runs']}, none absent"]
+    lines += ["", *price.in_words(facts["price"])]
     if jobs:
         return [*lines, "", *dry_run({job.rule: job.count for job in jobs}, {job.rule: job.reasons for job in jobs})]
     return [*lines, "", "nothing to do: everything asked for is there and up to date"]
 
 
-def _datasets(found: dict[str, Any]) -> list[str]:
+def _datasets(facts: dict[str, Any]) -> list[str]:
     """Those that the study shows: what is there of each; the absent ones by their reason."""
     from utopia.plan import cost
     from utopia.plan.looked import FoldPlan
 
     lines = []
-    asked = [dataset for dataset in found["datasets"] if dataset["name"] in found["asked"]]
+    asked = [dataset for dataset in facts["datasets"] if dataset["name"] in facts["asked"]]
     for dataset in (each for each in asked if each["available"]):
         words = f"{dataset['items']} items; "
         words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")

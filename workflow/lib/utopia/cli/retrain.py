@@ -46,9 +46,9 @@ def run(chosen: argparse.Namespace, study: StudyBase, graph: Graph) -> int:
         repeat = _retrain if tier == "retrain" else _reextract
         with tempfile.TemporaryDirectory(prefix="utopia-again-", dir=chosen.scratch) as folder:
             compared = repeat(chosen, study, graph, cells, Path(folder))
-    sound = all(one.verdict != "different" for one in compared)
+    sound = all(result.verdict != "different" for result in compared)
     seconds = time.perf_counter() - started
-    answer = {"study": study.study, "tier": tier, "sound": sound, "compared": [one.as_dict() for one in compared]}
+    answer = {"study": study.study, "tier": tier, "sound": sound, "compared": [result.as_dict() for result in compared]}
     show.answer(chosen, {**answer, "seconds": round(seconds, 1)}, _in_words(compared, seconds))
     return 0 if sound else 1
 
@@ -58,7 +58,7 @@ def _cell(graph: Graph, name: str) -> CellRuns:
 
     cell = graph.cells.get(name)
     if cell is None or not cell.runs:
-        measured = [each.id for each in graph.cells.values() if each.runs]
+        measured = [measured_cell.id for measured_cell in graph.cells.values() if measured_cell.runs]
         raise UtopiaError(
             f"there is no measured cell {name!r}{nearest(name, measured)}", remedy="name one as table/row/column"
         )
@@ -71,13 +71,13 @@ def _predict(graph: Graph, cells: Sequence[CellRuns]) -> list[Reproduction]:
     from utopia.provenance.reproduction import repeated_predictions, runs_of
 
     runs = runs_of(graph, cells) if cells else None
-    found = []
+    results = []
     for record in graph.ledger.records:
         made = {run for path in graph.latest(record) if (run := graph.run_of(path))}
         wanted = made if runs is None else made & set(runs)
         if wanted and is_made_by(record, TRAINING):
-            found += repeated_predictions(record, graph.ledger.portable, wanted)
-    return found
+            results += repeated_predictions(record, graph.ledger.portable, wanted)
+    return results
 
 
 def _retrain(
@@ -162,14 +162,15 @@ def _make(
 def _in_words(compared: Sequence[Reproduction], seconds: float) -> list[str]:
     rows = [
         [
-            one.name,
-            one.verdict,
-            "" if one.then is None else f"{one.then!r} -> {one.now!r} (tolerance {one.tolerance:g})",
+            result.name,
+            result.verdict,
+            "" if result.then is None else f"{result.then!r} -> {result.now!r} (tolerance {result.tolerance:g})",
         ]
-        for one in compared
+        for result in compared
     ]
     count = {
-        word: sum(one.verdict == word for one in compared) for word in ("identical", "within tolerance", "different")
+        word: sum(result.verdict == word for result in compared)
+        for word in ("identical", "within tolerance", "different")
     }
     words = ", ".join(f"{number} {word}" for word, number in count.items() if number)
     return [*show.columns(rows), f"{words or 'nothing to compare'}; {seconds:.0f} s"]

@@ -90,10 +90,10 @@ def refuse_empty(plan: Plan, *, insist: bool) -> None:
     reasons = list(dict.fromkeys(plan.datasets[name].reason for name in missing))
     study = plan.study.study
     if len(empty) < len(published) or insist:
-        there = ",".join(name for name in plan.asked if plan.datasets[name].available)
+        available = ",".join(name for name in plan.asked if plan.datasets[name].available)
         print(
             f"{len(empty)} of {len(published)} tables of the papers will be empty (`utopia plan` says why); "
-            f"to make only what has data: --datasets {there}",
+            f"to make only what has data: --datasets {available}",
             file=sys.stderr,
         )
         return

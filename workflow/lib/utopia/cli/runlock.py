@@ -73,8 +73,8 @@ class Owner:
 def owner(folder: Path) -> Owner | None:
     """Who holds the lock of a study, or held it last; None if that is not known."""
     try:
-        found = Owner(**json.loads((folder / NAME).read_text(encoding="utf-8")))
-        return replace(found, part={name: list(found.part[name]) for name in PART if name in found.part})
+        holder = Owner(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+        return replace(holder, part={name: list(holder.part[name]) for name in PART if name in holder.part})
     except (OSError, ValueError, TypeError):
         return None
 
@@ -214,20 +214,20 @@ def end_orphans(former: Owner) -> list[int]:
     """
     import psutil
 
-    found = []
+    orphans = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(VARIABLE) == former.run:
-                found.append(process)
+                orphans.append(process)
         except psutil.Error:
             continue  # it has ended, or it is another user's
-    for process in found:
+    for process in orphans:
         _signal(process, "terminate")
-    _, alive = psutil.wait_procs(found, timeout=_PATIENCE)
+    _, alive = psutil.wait_procs(orphans, timeout=_PATIENCE)
     for process in alive:
         _signal(process, "kill")
     psutil.wait_procs(alive, timeout=_PATIENCE)
-    return [process.pid for process in found]
+    return [process.pid for process in orphans]
 
 
 def _signal(process, how: str) -> None:  # type: ignore[no-untyped-def]

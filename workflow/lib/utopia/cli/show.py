@@ -45,8 +45,8 @@ def findings(
         beside: further lines about a finding.
     """
     by_kind: dict[str, list[str]] = {kind: [] for kind in kinds}
-    for one in found:
-        by_kind[one.kind].append("\n".join([f"  {one.where}: {one.what}", *beside(one)]))
+    for finding in found:
+        by_kind[finding.kind].append("\n".join([f"  {finding.where}: {finding.what}", *beside(finding)]))
     return [
         line
         for kind, entries in by_kind.items()

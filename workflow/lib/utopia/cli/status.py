@@ -51,11 +51,11 @@ def run(chosen: argparse.Namespace) -> int:
     """Print how the study stands; 1 if its last run failed or was interrupted, or a planted effect was not found."""
     study = options.load_study(chosen, as_made=True)
     asked = runlock.Asked.of(options.overrides(chosen), chosen.configfile)
-    found = status(study.root, study.study, asked)
-    if found["state"] not in ("running", "never run"):
-        found |= _today(study, found, asked)
-    show.answer(chosen, found, in_words(found))
-    return 1 if found["state"] in ("failed", "interrupted") or found["planted"]["missed"] else 0
+    facts = status(study.root, study.study, asked)
+    if facts["state"] not in ("running", "never run"):
+        facts |= _today(study, facts, asked)
+    show.answer(chosen, facts, in_words(facts))
+    return 1 if facts["state"] in ("failed", "interrupted") or facts["planted"]["missed"] else 0
 
 
 def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
         | {"seconds": round(_since(job.get("started"), now))}
         for job in facts.get("running", [])
     ]
-    found = {
+    standing = {
         "study": study,
         "state": state,
         "pid": facts.get("pid") or (owner.pid if held and owner else None),
@@ -104,10 +104,10 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
         "planted": outcome(folder / "tables")._asdict(),
     }
     command = _command(study, asked or runlock.asked(folder))
-    return found | {"again": None, "times": None, "next": _next(found, command, now)}
+    return standing | {"again": None, "times": None, "next": _next(standing, command, now)}
 
 
-def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dict[str, Any]:
+def _today(study: StudyBase, state: dict[str, Any], asked: runlock.Asked) -> dict[str, Any]:
     """What a run would do again today: because of settings and code, and because of the times of files."""
     from utopia.plan.plan import Plan
     from utopia.provenance.adopt import times
@@ -117,9 +117,9 @@ def _today(study: StudyBase, found: dict[str, Any], asked: runlock.Asked) -> dic
     graph, plan = audit.graph(study), Plan(study)
     stamps = times(plan, Path.cwd())
     answer: dict[str, Any] = {"times": {"future": [str(path) for path in stamps.future], "late": stamps.late}}
-    if found["state"] == "done":
+    if state["state"] == "done":
         jobs = jobs_to_run(graph, Current(plan, graph))
-        reasons = list(dict.fromkeys(reason for own in jobs.values() for reason in own))
+        reasons = list(dict.fromkeys(reason for reasons_of_job in jobs.values() for reason in reasons_of_job))
         answer["again"] = {"jobs": len(jobs), "reasons": [reason.as_dict() for reason in reasons]}
         answer |= {"next": _command(study.study, asked)} if jobs else {}
     return answer | ({"next": f"utopia adopt --study {study.study}"} if stamps.future else {})
@@ -162,14 +162,14 @@ def _failed(folder: Path, facts: dict[str, Any], state: str) -> list[dict[str, A
     """
     from utopia.provenance import failures
 
-    found = failures.below(folder / "logs") if (folder / "logs").is_dir() else []
-    known = {failure.name for failure in found}
+    failed = failures.below(folder / "logs") if (folder / "logs").is_dir() else []
+    known = {failure.name for failure in failed}
     for seen in facts.get("failed", []):
         if failures.job_name(seen["rule"], seen["wildcards"]) not in known:
             fields = {key: seen.get(key) for key in ("rule", "wildcards", "log", "status", "message")}
-            found.append(failures.Failure(**fields, what=seen.get("message", "")))
+            failed.append(failures.Failure(**fields, what=seen.get("message", "")))
     if state == "interrupted":
-        found = [failure for failure in found if failure.status != "interrupted"]
+        failed = [failure for failure in failed if failure.status != "interrupted"]
     return [
         {
             "cause": cause.headline,
@@ -177,7 +177,7 @@ def _failed(folder: Path, facts: dict[str, Any], state: str) -> list[dict[str, A
             "log": cause.first.log,
             "jobs": [failure.name for failure in cause.failures],
         }
-        for cause in failures.group(found)
+        for cause in failures.group(failed)
     ]
 
 
@@ -198,61 +198,61 @@ def _command(study: str, asked: runlock.Asked) -> str:
     return f"make results STUDY={study}" + (f" DATA={shlex.quote(data)}" if data else "")
 
 
-def _next(found: dict[str, Any], command: str, now: float) -> str:
-    if found["state"] == "running":
-        silent = _since(found["updated"], now)
-        if silent > _SILENCE and found["host"] != socket.gethostname():
-            return f"look on {found['host']} whether process {found['pid']} is alive: no sign of it for {silent:.0f} s"
+def _next(state: dict[str, Any], command: str, now: float) -> str:
+    if state["state"] == "running":
+        silent = _since(state["updated"], now)
+        if silent > _SILENCE and state["host"] != socket.gethostname():
+            return f"look on {state['host']} whether process {state['pid']} is alive: no sign of it for {silent:.0f} s"
         return "wait; `utopia status` shows how far it is"
-    if found["state"] == "failed" or found["failed"]:
-        cause = next(iter(found["failed"]), {"remedy": "", "log": None})
+    if state["state"] == "failed" or state["failed"]:
+        cause = next(iter(state["failed"]), {"remedy": "", "log": None})
         remedy = cause["remedy"] or (f"read {cause['log']}" if cause["log"] else "see the failures above")
         return f"{remedy}; then: {command}"
-    if found["state"] == "interrupted":
+    if state["state"] == "interrupted":
         return f"run the same command to go on: {command}  (what is done stays done)"
-    if found["state"] == "never run":
+    if state["state"] == "never run":
         return command
-    return f"utopia open --study {found['study']}, or utopia compare --study {found['study']}"
+    return f"utopia open --study {state['study']}, or utopia compare --study {state['study']}"
 
 
-def in_words(found: dict[str, Any]) -> list[str]:
+def in_words(status: dict[str, Any]) -> list[str]:
     """The status for people."""
     from snakemake_logger_plugin_utopia.summary import duration, jobs
 
     now = time.time()
-    words = [f"{found['study']}: {_STOPPED.get(found['stopped_by'], found['state'])}"]
-    if found["total"]:
-        words.append(f"{found['done']} of {found['total']} jobs done")
-    if found["remaining_seconds"] is not None:
-        words.append(f"about {duration(found['remaining_seconds'])} left")
-    if found["started"]:
-        words.append(f"started {duration(_since(found['started'], now))} ago")
-    if found["state"] == "running" and found["pid"]:
-        words.append(f"process {found['pid']} on {found['host']}")
+    words = [f"{status['study']}: {_STOPPED.get(status['stopped_by'], status['state'])}"]
+    if status["total"]:
+        words.append(f"{status['done']} of {status['total']} jobs done")
+    if status["remaining_seconds"] is not None:
+        words.append(f"about {duration(status['remaining_seconds'])} left")
+    if status["started"]:
+        words.append(f"started {duration(_since(status['started'], now))} ago")
+    if status["state"] == "running" and status["pid"]:
+        words.append(f"process {status['pid']} on {status['host']}")
     lines = [", ".join(words)]
-    lines += show.columns(["running", _job(job), duration(job["seconds"])] for job in found["running"])
-    for cause in found["failed"]:
+    lines += show.columns(["running", _job(job), duration(job["seconds"])] for job in status["running"])
+    for cause in status["failed"]:
         count = len(cause["jobs"])
         lines.append(f"  failed   {cause['cause']}")
         lines.append(f"           {cause['jobs'][0]}" + (f" and {count - 1} more" if count > 1 else ""))
         if cause["log"]:
             lines.append(f"           log: {cause['log']}")
-    if found["again"] and found["again"]["jobs"]:
-        lines.append(f"  again    {jobs(found['again']['jobs'])} would run today")
-        reasons = found["again"]["reasons"]
+    if status["again"] and status["again"]["jobs"]:
+        lines.append(f"  again    {jobs(status['again']['jobs'])} would run today")
+        reasons = status["again"]["reasons"]
         named = [f"           {reason['job']}: {reason['what']}" for reason in reasons]
         lines += show.first(named, _SHOWN, "           and {} more reasons (utopia why FILE)")
-    lines += _of_times(found["times"] or {"future": [], "late": []})
-    there = [f"{len(found[kind])} {kind}" for kind in ("tables", "figures")] + [f"{found['records']} job records"]
-    lines.append(f"  there    {', '.join(there)}")
-    lines += [f"  {'planted' if not number else '':8} {text}" for number, text in enumerate(_planted(found))]
-    return [*lines, f"next: {found['next']}"]
+    lines += _of_times(status["times"] or {"future": [], "late": []})
+    made = [f"{len(status[kind])} {kind}" for kind in ("tables", "figures")] + [f"{status['records']} job records"]
+    lines.append(f"  there    {', '.join(made)}")
+    lines += [f"  {'planted' if not number else '':8} {text}" for number, text in enumerate(_planted(status))]
+    return [*lines, f"next: {status['next']}"]
 
 
-def _planted(found: dict[str, Any]) -> list[str]:
+def _planted(status: dict[str, Any]) -> list[str]:
     from utopia.plan.expectations import Outcome
 
-    return Outcome(**found["planted"]).lines()
+    return Outcome(**status["planted"]).lines()
 
 
 def _of_times(stamps: dict[str, list[str]]) -> list[str]:

@@ -86,12 +86,12 @@ def _home(checkout: Path) -> Iterator[Note]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     if named and (_is_writable(cache) or (not cache.exists() and _is_writable(cache.parent))):
         return
-    found = f"{cache} cannot be written" if named else "this account has no home folder (HOME is not set)"
+    fault = f"{cache} cannot be written" if named else "this account has no home folder (HOME is not set)"
     mine = _made(checkout / ".snakemake" / "cache")
     if not named:
         os.environ["HOME"] = str(mine)
     os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(mine)
-    yield Note("cache", found, str(mine), "set HOME, or XDG_CACHE_HOME, to a folder of yours")
+    yield Note("cache", fault, str(mine), "set HOME, or XDG_CACHE_HOME, to a folder of yours")
 
 
 def _user() -> Iterator[Note]:
@@ -101,15 +101,15 @@ def _user() -> Iterator[Note]:
         getpass.getuser()
     except (KeyError, OSError, ImportError):
         os.environ["USER"] = os.environ["LOGNAME"] = f"uid{os.getuid()}"
-        found = f"the account {os.getuid()} has no name here"
-        yield Note("user", found, os.environ["USER"], "set USER, or add the account to /etc/passwd of the container")
+        fault = f"the account {os.getuid()} has no name here"
+        yield Note("user", fault, os.environ["USER"], "set USER, or add the account to /etc/passwd of the container")
 
 
 def _encoding() -> Iterator[Note]:
     os.environ.setdefault("PYTHONUTF8", "1")
     if sys.getfilesystemencoding().lower() != "utf-8":
-        found = f"names of files are read as {sys.getfilesystemencoding()} ({locale.getlocale()[0]})"
-        yield Note("encoding", found, "UTF-8 in what it starts", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+        fault = f"names of files are read as {sys.getfilesystemencoding()} ({locale.getlocale()[0]})"
+        yield Note("encoding", fault, "UTF-8 in what it starts", "set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
 def _packages() -> Iterator[Note]:
@@ -125,16 +125,16 @@ def _packages() -> Iterator[Note]:
         str(Path(folder).absolute()) for folder in kept
     }
     sys.path[:] = [place for place in sys.path if not place or str(Path(place).absolute()) not in others]
-    found = f"PYTHONPATH={given}: packages there would be taken instead of those of the lock file"
-    yield Note("PYTHONPATH", found, "the packages of .venv", "unset PYTHONPATH")
+    fault = f"PYTHONPATH={given}: packages there would be taken instead of those of the lock file"
+    yield Note("PYTHONPATH", fault, "the packages of .venv", "unset PYTHONPATH")
 
 
 def _variables() -> Iterator[Note]:
     # Each job is a process or two: without kept bytecode each takes twice as long to start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if profile := os.environ.pop("SNAKEMAKE_PROFILE", ""):
-        found = f"SNAKEMAKE_PROFILE={profile}: it would send jobs elsewhere than --profile says"
-        yield Note("SNAKEMAKE_PROFILE", found, "--profile alone", f"to use it: utopia run -- --profile {profile}")
+        fault = f"SNAKEMAKE_PROFILE={profile}: it would send jobs elsewhere than --profile says"
+        yield Note("SNAKEMAKE_PROFILE", fault, "--profile alone", f"to use it: utopia run -- --profile {profile}")
     backend = os.environ.get("MPLBACKEND", "agg")
     if backend.lower() != "agg":
         os.environ["MPLBACKEND"] = "agg"

@@ -42,8 +42,10 @@ def run(chosen: argparse.Namespace) -> int:
     jobs, touched = select(graph, kind, value)
     by = f"{kind} {value}"
     if chosen.json:
-        named = [{"job": _name(one), "record": graph.ledger.portable.write(one.path), "ended": one.facts["ended"]}
-                 for one in jobs]  # fmt: skip
+        write = graph.ledger.portable.write
+        named = [
+            {"job": _name(record), "record": write(record.path), "ended": record.facts["ended"]} for record in jobs
+        ]
         show.print_json({"by": by, "jobs": named, **touched._asdict()})
         return 0
     most = None if chosen.all else _SHOWN
@@ -87,15 +89,15 @@ def files_called(graph: Graph, text: str) -> list[str]:
     for path in (text, graph.ledger.portable.write(text)):
         if path in known:
             return [path]
-    found = []
+    paths = []
     if len(text) >= 8 and set(text) <= set("0123456789abcdef"):
-        found = [path for path in known if (graph.sha256_of(path) or "").startswith(text)]
-    found = found or [path for path in known if path.endswith(f"/{text}")]
-    if not found:
+        paths = [path for path in known if (graph.sha256_of(path) or "").startswith(text)]
+    paths = paths or [path for path in known if path.endswith(f"/{text}")]
+    if not paths:
         raise UtopiaError(
             f"no job has read or made {text!r}", where=graph.root, remedy="name a path as `utopia explain` shows it"
         )
-    return found
+    return paths
 
 
 def _test(kind: str, value: str) -> Callable[[Record], bool]:

@@ -49,7 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     study = audit.locate(chosen)
     graph = audit.graph(study)
-    if any(each is not None for each in (chosen.predict, chosen.retrain, chosen.reextract)):
+    if any(tier is not None for tier in (chosen.predict, chosen.retrain, chosen.reextract)):
         return retrain.run(chosen, study, graph)
     report = verify(
         graph,

@@ -36,7 +36,7 @@ def run(chosen: argparse.Namespace) -> int:
         text = "it is there, but no record says what made it" if Path(chosen.file).exists() else "it was never made"
         raise UtopiaError(text, where=chosen.file, remedy="run: utopia plan") from error
     current = audit.current(study, graph)
-    found = list(dict.fromkeys(reasons(graph, path, current)))
+    why = list(dict.fromkeys(reasons(graph, path, current)))
     asked = current is None or path not in graph.makers or current.is_planned(graph.makers[path])
     instead = None if current is None or asked else current.instead.get(path)
     if chosen.json:
@@ -45,9 +45,9 @@ def run(chosen: argparse.Namespace) -> int:
                 "file": path,
                 "asked": asked,
                 "instead": instead,
-                "rebuilt": bool(found),
-                "reason": found[0].as_dict() if found else None,
-                "others": [one.as_dict() for one in found[1:]],
+                "rebuilt": bool(why),
+                "reason": why[0].as_dict() if why else None,
+                "others": [reason.as_dict() for reason in why[1:]],
             }
         )
         return 0
@@ -58,13 +58,13 @@ def run(chosen: argparse.Namespace) -> int:
         changes = current.apart(path, instead) if current and instead else []
         print("\n".join(f"    {change}" for change in changes))
         return 0
-    if not found:
+    if not why:
         print(f"{path}: nothing that it depends on has changed; it would stay")
         return 0
-    for one in found if chosen.all else found[:1]:
-        own = "" if one.job == path else f", upstream: {one.job} would be regenerated"
-        print(f"{path}: {one.kind}: {one.what}{own}")
-        print("\n".join(f"    {line}" for line in one.diff))
-    if len(found) > 1 and not chosen.all:
-        print(f"  and {len(found) - 1} more reasons further down (--all)")
+    for reason in why if chosen.all else why[:1]:
+        upstream = "" if reason.job == path else f", upstream: {reason.job} would be regenerated"
+        print(f"{path}: {reason.kind}: {reason.what}{upstream}")
+        print("\n".join(f"    {line}" for line in reason.diff))
+    if len(why) > 1 and not chosen.all:
+        print(f"  and {len(why) - 1} more reasons further down (--all)")
     return 0

@@ -1,4 +1,4 @@
-"""The ancestry of every number of a study as one compact value: what numbers share stands in it once.
+"""The ancestry of every number of a study as one compact value: what numbers share is in it once.
 
 A number's ancestry is the union of that of its runs, and runs share nearly all of theirs: the jobs and raw files of a
 data set. So jobs, raw files, machines, versions, settings and texts are numbered lists, and a run names *sets* of
