@@ -21,7 +21,7 @@ from utopia.distribution.item import describe_item
 from utopia.errors import ComputeError
 from utopia.models._common import Regressor
 from utopia.models._layout import Layout
-from utopia.samplers._common import Settles
+from utopia.samplers._common import SeededOnce
 from utopia.training.chunks import Video, make_chunks
 from utopia.training.loop import chunk_loss
 from utopia.training.network import Network
@@ -88,8 +88,8 @@ def test_a_training_pass_gives_numbers(
         for number, label_T in enumerate(labels)
     ]
     for chunk in make_chunks([videos], value, make, CPU):
-        if isinstance(chunk.sampler, Settles):
-            chunk.sampler.settle(0, 0)
+        if isinstance(chunk.sampler, SeededOnce):
+            chunk.sampler.seed_once(0, 0)
         found = chunk_loss(network, chunk, value, torch.Generator().manual_seed(0))
         assert found.shape == () and torch.isfinite(found)
         if found.requires_grad:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from utopia.config import registry
 from utopia.config.study import Distribution
 from utopia.distribution.item import describe_item
-from utopia.samplers._common import Samples, Settles
+from utopia.samplers._common import Samples, SeededOnce
 from utopia.training.chunks import give_labels
 
 SUMMARY = Distribution(bins=10, low=0.0, high=1.0, delta=0.3, sigma=0.1)
@@ -32,8 +32,8 @@ def draw(name: str, labels: list[np.ndarray], feature_Rd: torch.Tensor, seed: in
     videos = [describe_item(label_T, SUMMARY, getattr(config, "window", 10)) for label_T in labels]
     target_R = torch.tensor(np.concatenate(labels), dtype=torch.float32)
     sampler = give_labels(module.build, labels)(config, videos, target_R, CPU)
-    if isinstance(sampler, Settles):
-        sampler.settle(seed, seed)
+    if isinstance(sampler, SeededOnce):
+        sampler.seed_once(seed, seed)
     return sampler.draw(feature_Rd, torch.Generator().manual_seed(seed)), sampler.needs
 
 

@@ -148,9 +148,9 @@ def test_a_bag_stays_and_follows_the_features() -> None:
     assert torch.equal(first.feature_Qd, again.feature_Qd) and torch.equal(first.count_R, again.count_R)
     doubled = sampler.draw(2 * features, random)
     assert torch.allclose(doubled.feature_Qd, 2 * first.feature_Qd)
-    sampler.settle(0, 4)
+    sampler.seed_once(0, 4)
     assert not torch.equal(first.count_R, sampler.draw(features, random).count_R)
-    sampler.settle(0, 0)
+    sampler.seed_once(0, 0)
     assert torch.equal(first.count_R, sampler.draw(features, random).count_R)
     # 22 samples: 11 rare, 5 of them there, and 11 normal
     assert len(first.target_Q) == round(2 * 1.2) + round(3 * 1.2) and first.count_R[2:19].sum() == 11
@@ -170,7 +170,7 @@ def test_fills() -> None:
 
     def bag(seed: int, **config: Any) -> Any:
         sampler = rebagg.build(rebagg.Config(scope="per_video", size=6.0, **config), videos, target_R, CPU)
-        sampler.settle(seed, seed)
+        sampler.seed_once(seed, seed)
         return sampler.draw(features, generator())
 
     doubled = bag(0, fill="duplicate")
@@ -203,7 +203,7 @@ def test_variation_draws_one_share_for_all_chunks_of_a_member() -> None:
         both = []
         for chunk in range(2):
             sampler = rebagg.build(config, videos, target_R, CPU)
-            sampler.settle(seed, 100 * seed + chunk)
+            sampler.seed_once(seed, 100 * seed + chunk)
             new = sampler.draw(features, generator())
             both.append(round((new.count_R[rare].sum().item() + len(new.target_Q)) / 110, 2))
         assert both[0] == both[1]

@@ -1,4 +1,4 @@
-"""How a model may bring its own way to learn from videos, in place of one step down the gradient of the loss.
+"""How a model may bring a learner of its own, in place of one step down the gradient of the loss.
 
 Such a model has a method `learner(make_update, generator) -> Learner`; a model without it is trained by the engine.
 Replicas that are stacked learn together, by one learner.
@@ -89,7 +89,7 @@ class StackedLearner(Learner, Protocol):
 
 @runtime_checkable
 class Learns(Protocol):
-    """A model that brings its own way to learn."""
+    """A model that brings a learner of its own."""
 
     def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
         """A learner for this model; of a stackable model a `StackedLearner`.

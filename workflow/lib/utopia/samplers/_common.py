@@ -44,12 +44,12 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class Settles(Protocol):
+class SeededOnce(Protocol):
     """A sampler that draws something once and keeps it: from seeds of its own, because streams start again in every
     epoch, so that a training that was stopped finds the same again.
     """
 
-    def settle(self, common: int, own: int) -> None:
+    def seed_once(self, common: int, own: int) -> None:
         """Take its seeds.
 
         Args:

@@ -59,8 +59,8 @@ class Bag:
         self._seeds = (0, 0)
         self._choice: Choice | None = None
 
-    def settle(self, common: int, own: int) -> None:
-        """See `utopia.samplers._common.Settles`."""
+    def seed_once(self, common: int, own: int) -> None:
+        """See `utopia.samplers._common.SeededOnce`."""
         self._seeds, self._choice = (common, own), None
 
     def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:

@@ -90,8 +90,8 @@ class TimeSliceSampler:
         self._seed: int | None = None
         self._frozen: tuple[Tensor, Tensor] | None = None
 
-    def settle(self, common: int, own: int) -> None:
-        """See `utopia.samplers._common.Settles`; what `allocation: frozen` freezes."""
+    def seed_once(self, common: int, own: int) -> None:
+        """See `utopia.samplers._common.SeededOnce`; what `allocation: frozen` freezes."""
         self._seed, self._frozen = own, None
 
     def draw(self, feature_Rd: Tensor, generator: torch.Generator) -> Samples:

@@ -46,7 +46,7 @@ class Task:
 
 
 @dataclass
-class _Open:
+class _TaskInWork:
     """A task in work."""
 
     task: Task
@@ -107,26 +107,29 @@ def train_runs(
     device = prepare(first)
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
     plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
-    opened = [parts_of(task, plans) for task in tasks]
-    data = mode.load(first, labels, features, 2 if opened[0].recipe.selection == "early_stopping" else 1)
-    work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, opened, strict=True)]
+    parts_of_tasks = [parts_of(task, plans) for task in tasks]
+    data = mode.load(first, labels, features, 2 if parts_of_tasks[0].recipe.selection == "early_stopping" else 1)
+    work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, parts_of_tasks, strict=True)]
     if not data.folds:
         print(f"no fold can be trained: {'; '.join(map(': '.join, data.dropped_folds.items()))}", flush=True)
-    common = [files.sha256(path) for path in (labels, *features)]
-    own = {path: [files.sha256(path)] for path in plans}
+    common_inputs = [files.sha256(path) for path in (labels, *features)]
+    distributions = {path: [files.sha256(path)] for path in plans}
 
-    queue: list[tuple[_Open, Job, str]] = []
-    total, number = sum(len(one.jobs) for one in work), 0
-    for one in work:
-        files.remove_leftovers(one.task.folder / "replicas")
-        inputs = [*common, *(own[one.task.distribution] if one.task.distribution is not None else ())]
-        for job in one.jobs:
+    queue: list[tuple[_TaskInWork, Job, str]] = []
+    total, number = sum(len(in_work.jobs) for in_work in work), 0
+    for in_work in work:
+        files.remove_leftovers(in_work.task.folder / "replicas")
+        inputs = [
+            *common_inputs,
+            *(distributions[in_work.task.distribution] if in_work.task.distribution is not None else ()),
+        ]
+        for job in in_work.jobs:
             key = _key(job.run, job.replica, inputs, device)
-            stored = load_replica(checkpoint_path(one.task.folder, job.replica), key)
+            stored = load_replica(checkpoint_path(in_work.task.folder, job.replica), key)
             if stored is None:
-                queue.append((one, job, key))
+                queue.append((in_work, job, key))
                 continue
-            one.done[job.replica] = stored, None
+            in_work.done[job.replica] = stored, None
             number += 1
             tell(number, total, _line(job, stored, None))
 
@@ -136,7 +139,7 @@ def train_runs(
         """Train and store replicas of the queue."""
         return _trained([entry[1:] for entry in queue], numbers, places, mode, device)
 
-    places = [checkpoint_path(one.task.folder, job.replica) for one, job, _ in queue]
+    places = [checkpoint_path(in_work.task.folder, job.replica) for in_work, job, _ in queue]
     splits = device.type == "cpu" and first.strategy(device.type) == "sequential"
     if workers > 1 and not splits:
         print(f"one process, not {workers}: replicas are vectorized, or on a GPU", flush=True)
@@ -150,7 +153,7 @@ def train_runs(
             if ended.error is not None:
                 failed.append(ended.error)
                 continue
-            one, job, key = queue[ended.number]
+            in_work, job, key = queue[ended.number]
             fitted = load_replica(places[ended.number], key)
             if fitted is None:
                 raise ComputeError(
@@ -158,13 +161,13 @@ def train_runs(
                     where=places[ended.number],
                     remedy="look at the disk (`df -h .`), then run again: what is stored stays",
                 )
-            one.done[job.replica] = fitted, ended.seconds
+            in_work.done[job.replica] = fitted, ended.seconds
             tell(number, total, _line(job, fitted, ended.seconds))
     if failed:
         if len(failed) > 1:
             print(f"{len(failed)} replicas could not be trained; the first one follows", flush=True)
         raise failed[0]
-    return [path for one in work for path in _write(one, data, device)]
+    return [path for in_work in work for path in _write(in_work, data, device)]
 
 
 def _trained(
@@ -217,7 +220,7 @@ def parts_of(task: Task, plans: Mapping[Path, arrays.Arrays]) -> Parts:
     return Parts.of(task.run, plans[task.distribution] if task.distribution is not None else None)
 
 
-def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _Open:
+def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.Arrays]) -> _TaskInWork:
     """A task with all its replicas."""
     run = task.run
     if run.best is not None and parts.recipe.selection not in ("best_validation", "early_stopping"):
@@ -235,41 +238,41 @@ def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.
         for repeat in range(run.repeats)
         for member in range(run.members)
     ]
-    return _Open(task, parts, [Job(replica, run, parts, data, fold, plan) for replica, fold in replicas])
+    return _TaskInWork(task, parts, [Job(replica, run, parts, data, fold, plan) for replica, fold in replicas])
 
 
-def _write(one: _Open, data: Data, device: torch.device) -> list[Path]:
+def _write(in_work: _TaskInWork, data: Data, device: torch.device) -> list[Path]:
     """A run's predictions and summary, of all its replicas; its checkpoints."""
-    task, entries = one.task, []
-    paths = [checkpoint_path(task.folder, job.replica) for job in one.jobs]
+    task, entries = in_work.task, []
+    paths = [checkpoint_path(task.folder, job.replica) for job in in_work.jobs]
     by_place: dict[str, list[Fitted]] = {}
-    averaged = _averaged(one)
-    for job, path in zip(one.jobs, paths, strict=True):
-        fitted, seconds = one.done[job.replica]
+    averaged = _averaged(in_work)
+    for job, path in zip(in_work.jobs, paths, strict=True):
+        fitted, seconds = in_work.done[job.replica]
         if job.replica in averaged:
             by_place.setdefault(job.replica.place, []).append(fitted)
         entries.append(_entry(job, fitted, seconds, path, task.folder) | {"averaged": job.replica in averaged})
     collected = {
-        f"{place}/{item}": mean([one.predictions[item] for one in members if item in one.predictions])
+        f"{place}/{item}": mean([member.predictions[item] for member in members if item in member.predictions])
         for place, members in by_place.items()
-        for item in dict.fromkeys(item for one in members for item in one.predictions)
+        for item in dict.fromkeys(item for member in members for item in member.predictions)
     }
-    arrays.save(task.predictions, collected, _predictions_meta(task.run, data, one.jobs, entries))
-    some = next(iter(one.done.values()), None)
+    arrays.save(task.predictions, collected, _predictions_meta(task.run, data, in_work.jobs, entries))
+    some = next(iter(in_work.done.values()), None)
     shapes = {} if some is None else {name: list(value.shape) for name, value in some[0].parameters.items()}
-    files.write_json(task.summary, _summary(task.run, one.parts, data, entries, device) | {"parameters": shapes})
+    files.write_json(task.summary, _summary(task.run, in_work.parts, data, entries, device) | {"parameters": shapes})
     return paths
 
 
-def _averaged(one: _Open) -> set[Replica]:
+def _averaged(in_work: _TaskInWork) -> set[Replica]:
     """The replicas whose predictions are averaged: of every ensemble those that `best` leaves."""
     ensembles: dict[str, list[Replica]] = {}
-    for job in one.jobs:
+    for job in in_work.jobs:
         ensembles.setdefault(job.replica.place, []).append(job.replica)
     averaged: set[Replica] = set()
     for members in ensembles.values():
-        losses = [_validation_loss(one.done[member][0]) for member in members]
-        chosen = best_members(losses, [member.fit_on_all for member in members], one.task.run.best)
+        losses = [_validation_loss(in_work.done[member][0]) for member in members]
+        chosen = best_members(losses, [member.fit_on_all for member in members], in_work.task.run.best)
         averaged |= {members[number] for number in chosen}
     return averaged
 

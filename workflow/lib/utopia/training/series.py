@@ -16,7 +16,7 @@ from utopia.config import registry
 from utopia.distribution.item import read_item
 from utopia.errors import ConfigError, InputError
 from utopia.models._learner import Diagnoses
-from utopia.samplers._common import Settles
+from utopia.samplers._common import SeededOnce
 from utopia.training.chunks import MakeSampler, Video, make_chunks, padded_groups, ragged_groups
 from utopia.training.data import Data, load_data
 from utopia.training.settings import RunSettings
@@ -63,8 +63,8 @@ class SeriesTrainer(ReplicaTrainer):
         self.total_of = len(self.fitted)
         once = replica.stream(run, "samples once")
         for number, chunk in enumerate(self.chunks):
-            if isinstance(chunk.sampler, Settles):
-                chunk.sampler.settle(once, seeds.derive(once, number))
+            if isinstance(chunk.sampler, SeededOnce):
+                chunk.sampler.seed_once(once, seeds.derive(once, number))
         self._validation = [_video(job.data, item, replica.target) for item in self.held_out]
         self._test = [_video(job.data, item, replica.target, judged=True) for item in job.fold.test]
 

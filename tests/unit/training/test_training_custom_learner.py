@@ -1,4 +1,4 @@
-"""A model that learns in its own way (RMN), trained by the engine through its hook."""
+"""A model with a learner of its own (RMN), trained by the engine."""
 
 from __future__ import annotations
 
