@@ -1,4 +1,4 @@
-"""The study on a real SLURM: the whole catalogue with kills on the way, and a cluster that keeps no accounts."""
+"""The study on a real SLURM: every rule, with kills on the way, and a cluster that keeps no accounts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ pytestmark = pytest.mark.workflow
 
 SOON = ("--slurm-init-seconds-before-status-checks", "4")
 TRAIN = "train_summe_et"
+TABLES = ("eev_table_4", "planted_truth", "ulda_table_7")
+FIGURES = ("beyond_slices_summe", "eev_figure_1")
+"""They need every rule and every protocol. A job on SLURM is two starts of Snakemake, and what the other tables add are
+more jobs of the same rules: 55 jobs instead of 146."""
 
 
 @contextlib.contextmanager
@@ -43,18 +47,18 @@ def running(*, accounting: bool) -> Iterator[Cluster]:
         shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
-def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(
+def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with running(accounting=True) as cluster:
         study = copy_catalogue(tmp_path / "checkout")
-        study.settings = ["datasets={'liris': {'shard': 16}, 'summe': {'shard': 1}}", "engine={'runs': 24}"]
+        study.settings = [f"tables={list(TABLES)}", f"figures={list(FIGURES)}", "engine={'runs': 24}"]
         # one rule asks for more than its usual one GPU: what is asked for must be what SLURM gives
-        run = study.on_slurm(*SOON, "--set-resources", "extract_features:gpu=2")
+        run = study.on_slurm(*SOON, "--set-resources", "extract_features:gpu=2", "extract_features:nodes=1")
         os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
         second = study.on_slurm(*SOON)
         assert second.end() == 1 and "a run of this study is going on" in second.said()
-        study.until("failure", lambda: "failed extract_features" in run.said(), run)
+        study.until("failure", lambda: "SIGKILL" in run.said(), run)
         study.until("training", lambda: study.script_of("train_runs"), run)
         run.kill()
         assert "SIGKILL" in run.said(), run.said()
@@ -63,20 +67,23 @@ def test_the_whole_catalogue_with_a_killed_job_and_a_killed_snakemake_is_the_sam
         assert again.end() == 0, again.said()
         assert "waiting for " in again.said() and "on SLURM" in again.said()
         assert study.status()["state"] == "done"
-        _same_tables(study, request.getfixturevalue("finished"))  # now: it may have been made elsewhere meanwhile
+        finished = request.getfixturevalue("finished")  # now: it may have been made elsewhere meanwhile
+        _same_tables(study, finished)
+        rules, all_rules = ({path.name for path in (one.results / "logs").iterdir()} for one in (study, finished))
+        assert rules == all_rules
         jobs = study.jobs()
-        assert study.completed_twice(datasets=7) == [], jobs
+        assert study.completed_twice(datasets=5) == [], jobs
         assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
         asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
     lines = [line for line in asked if str(study.folder) in line and "gres/gpu=" in line]
     gpus = {line.split("|")[0].split("_wildcards")[0] for line in lines}
     for line in lines:
         assert f"gres/gpu={2 if line.startswith('rule_extract_') else 1}" in line, line
-    rules = {rule.split("_wildcards")[0] for _, state, rule in jobs if state == "COMPLETED"}
-    assert gpus == {rule for rule in rules if rule.startswith(("rule_extract_", "rule_train_"))}
+    submitted = {rule.split("_wildcards")[0] for _, state, rule in jobs if state == "COMPLETED"}
+    assert gpus == {rule for rule in submitted if rule.startswith(("rule_extract_", "rule_train_"))}
     records = [json.loads(path.read_text()) for path in study.results.rglob("*.record.json")]
     told = re.search(r"^(\d+) jobs to run", run.said(), re.MULTILINE)
-    assert told and len(records) == int(told[1]) > 100 and all(record["status"] == "done" for record in records)
+    assert told and len(records) == int(told[1]) > 50 and all(record["status"] == "done" for record in records)
 
 
 def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_named_and_made_again(
@@ -100,4 +107,5 @@ def _same_tables(study: Study, finished: Checkout) -> None:
     """The tables of a study on SLURM are byte by byte those that were made here."""
     ours = {name: digest for name, digest in study.tables().items() if name.startswith("tables/")}
     here = {f"tables/{name}": hashlib.sha256(text).hexdigest() for name, text in finished.tables().items()}
-    assert len(here) > 10 and ours == here
+    assert {Path(name).stem for name in ours} >= set(TABLES)
+    assert ours == {name: here[name] for name in ours}
