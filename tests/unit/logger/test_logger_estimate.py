@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -43,21 +44,24 @@ def out_of_bounds(guesses, factor: float) -> list[str]:  # type: ignore[no-untyp
     ]
 
 
-@pytest.mark.parametrize("slower", [1.0, 0.4, 3.0], ids=["as expected", "a fast machine", "a slow machine"])
+@pytest.mark.parametrize("slower", [1.0, 0.6, 3.0], ids=["as expected", "a fast machine", "a slow machine"])
 def test_within_a_factor_of_two_from_the_first_minute(estimate, recorded, slower: float) -> None:
     events, expected, cores = recorded
     assert len(events) > 100 and {event.rule.partition("_")[0] for event in events} >= {"train", "extract", "render"}
     here = [event._replace(cpu_seconds=event.cpu_seconds * slower) for event in events]
     guesses = [*estimate.replay(estimate.quiet(here, cores, overhead=slower), expected, cores)]
-    assert guesses[0].at == 60.0 and len(guesses) >= 3
+    assert guesses[0].at == 60.0 and len(guesses) >= 2
     assert out_of_bounds(guesses, FACTOR) == []
 
 
-def test_the_price_is_what_makes_the_difference(estimate, recorded) -> None:
-    """Without it the first minute, in which hardly a training has ended, promises far too little."""
-    events, _, cores = recorded
-    blind = [*estimate.replay(estimate.quiet(events, cores), {}, 0)]
-    assert blind[0].estimated < 0.5 * blind[0].left
+def test_the_price_makes_the_estimate_better(estimate, recorded) -> None:
+    """Without it small jobs promise that large ones of the same kind are small too, and the other way round."""
+    events, expected, cores = recorded
+    told, blind = (
+        [math.log(guess.estimated / guess.left) for guess in estimate.replay(estimate.quiet(events, cores), *known)]
+        for known in ((expected, cores), ({}, 0))
+    )
+    assert sum(map(abs, told)) < 0.75 * sum(map(abs, blind))
 
 
 def test_a_machine_that_others_slow_down_is_noticed(estimate, recorded) -> None:

@@ -31,13 +31,16 @@ STAGES = {
     "report_coverage": "outputs", "render_page": "outputs",
 }  # fmt: skip
 """The stage of each rule; one that is not named belongs to the outputs."""
-START = {"train": 3.5, "extract_features": 3.0, "fine_tune": 3.0, "render_figure": 3.0, "render_page": 3.0}
+START = {
+    "train": 1.8, "extract_features": 1.6, "fine_tune": 1.6, "render_figure": 1.3, "render_page": 3.0,
+    "render_table": 0.4, "evaluate": 0.4,
+}  # fmt: skip
 """CPU seconds of a job's own start: Python and what it imports."""
-OTHER_START = 0.6
+OTHER_START = 0.15
 WORKFLOW = 0.7
 """CPU seconds of Snakemake per job."""
-RANDOM_SUMMARIES = 1.2
-"""CPU seconds per video: a hundred summaries from random scores, each judged."""
+RANDOM_SUMMARY = 0.012
+"""CPU seconds of a summary of a video from random scores, judged."""
 GENERATED_PIXELS_PER_SECOND = 1.5e7
 THREADS = {"extraction": 2}
 """Cores of a job, by stage, where it is not one."""
@@ -222,8 +225,10 @@ class Pricing:
         found.disk_bytes += pixels * 0.01
 
     def _list(self, found: JobCost) -> None:
-        videos = len(self.plan.datasets[found.job.names["dataset"]].item_ids)
-        found.seconds += videos * scale.LIST_CPU_SECONDS
+        there = self.plan.datasets[found.job.names["dataset"]]
+        videos = len(there.item_ids)
+        if not there.generated or has_media(there.name):  # to be hashed and probed
+            found.seconds += videos * scale.LIST_CPU_SECONDS
         found.disk_bytes += videos * 2_000.0
 
     def _labels(self, found: JobCost) -> None:
@@ -331,7 +336,8 @@ class Pricing:
         name = self.plan.runs[f"{dataset}.reference.{found.job.names['reference']}"].reference
         found.seconds += 1.5 + self.frames(dataset) * (3e-3 if name == LABEL_STUDY else 1e-4)
         if name == "random" and registry.constant("datasets", dataset, "PROTOCOL") == "summary":
-            found.seconds += len(self.plan.datasets[dataset].item_ids) * RANDOM_SUMMARIES
+            draws = self.plan.study.evaluation.random_draws
+            found.seconds += len(self.plan.datasets[dataset].item_ids) * draws * RANDOM_SUMMARY
 
     def _tables(self, jobs: Iterable[JobCost]) -> dict[str, float]:
         """Of each table alone: its rendering, and all that its runs stand on; a shared training job by its runs."""
