@@ -191,10 +191,11 @@ def width(extractor: str) -> int:
 
 def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
     stage = Stage("training", len(groups), min(found.cores, plan.study.engine.cores(plan.study.device)))
-    count = folds(plan, found.dataset)
-    share = 1 - 1 / count if count > 1 else 0.8
+    every = folds(plan, found.dataset)
     known = Rates(plan.root)
     for run in (run for group in groups.values() for run in group):
+        count = min(every, run.labelling.folds or every)
+        share = 1 - 1 / count if count > 1 else 0.8
         settings, model = run.settings, str(run.settings["model"])
         replicas = len(settings["targets"]) * count * int(settings["repeats"]) * int(settings.get("members", 1))
         stage.disk_bytes += replicas * frames / count * 4 + replicas * 4_000_000
