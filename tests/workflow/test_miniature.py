@@ -145,7 +145,7 @@ def test_a_setting_reruns_only_what_depends_on_it(finished: Checkout) -> None:
     rules = reran(finished.snakemake("--dry-run", "--config", "models={'et': {'dropout': 0.25}}"))
     batches = [path.stem for path in (finished.results / "logs" / "train").glob("*.log")]
     # the planted effects have their own dropout
-    of_et = [batch for batch in batches if "_et_" in batch and not batch.startswith("planted_")]
+    of_et = [batch for batch in batches if "_et_" in f"{batch}_" and not batch.startswith("planted_")]
     assert 0 < len(of_et) < len(batches)
     assert rules["train_*"] == rules["evaluate_*"] == len(of_et)
     assert "render_table" in rules
