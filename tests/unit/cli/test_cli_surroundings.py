@@ -131,6 +131,25 @@ def test_jobs_may_keep_their_bytecode(tmp_path: Path) -> None:
     assert seen(tmp_path, {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"})["bytecode"] is None
 
 
+def test_sums_are_those_of_one_thread(tmp_path: Path) -> None:
+    """More than 10,000 values, which OpenBLAS shares among threads; the oracle is a process that has one."""
+    code = (
+        "import sys; from pathlib import Path; from utopia.cli import surroundings\n"
+        "if sys.argv[1] == 'adapt': surroundings.adapt(Path.cwd())\n"
+        "import numpy as np; from utopia.evaluation.metrics import wasserstein\n"
+        "draw = np.random.default_rng(0)\n"
+        "print([wasserstein(draw.normal(size=1086), draw.normal(size=9 * 1086).round(2)) for _ in range(20)])"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code, how], env={**os.environ, "HOME": str(tmp_path), **variables},
+            capture_output=True, text=True, check=True, cwd=tmp_path,
+        ).stdout
+        for how, variables in (("adapt", {"OMP_NUM_THREADS": "2"}), ("as it is", {"OMP_NUM_THREADS": "1"}))
+    }  # fmt: skip
+    assert len(told) == 1
+
+
 def test_other_packages_in_pythonpath_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
     for name in ("yaml", "matplotlib", "snakemake", "json5"):

@@ -15,6 +15,7 @@ import pytest
 from checkout import environment
 
 from utopia.config.load import load
+from utopia.figures.render import ordered
 from utopia.plan import jobs
 from utopia.plan.jobs import Job
 from utopia.plan.plan import Plan
@@ -160,6 +161,15 @@ def test_whatever_a_job_takes_a_default_for_is_always_given() -> None:
                 looked_at += 1
                 assert all(key in one for one in by_name[name]), f"{path.name}: {name}.get({key!r}, ...) hides it"
     assert looked_at > 5
+
+
+@pytest.mark.parametrize("study", ["miniature", "open", "paper"])
+def test_a_figure_drawn_again_from_its_record_has_its_runs_in_the_catalogue_s_order(study: str) -> None:
+    plan = Plan(load({"study": study, "results": "/nowhere"}))
+    for name, figure in plan.figures.items():
+        settings = json.loads(json.dumps(plan.figure_settings(name), sort_keys=True))  # as a record has them
+        shown = [role for role in figure.runs if role in settings["runs"]]
+        assert [*ordered(settings["runs"], settings["figure"])] == shown, name
 
 
 def defaults(path: Path, name: str) -> Iterator[str]:

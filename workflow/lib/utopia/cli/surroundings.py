@@ -132,6 +132,9 @@ def _packages() -> Iterator[Note]:
 def _variables() -> Iterator[Note]:
     # Each job is a process or two: without kept bytecode each takes twice as long to start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Long sums of NumPy's linear algebra differ in the last digit with the number of threads: what a command computes
+    # again must be what a job on one core has computed.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     if profile := os.environ.pop("SNAKEMAKE_PROFILE", ""):
         fault = f"SNAKEMAKE_PROFILE={profile}: it would send jobs elsewhere than --profile says"
         yield Note("SNAKEMAKE_PROFILE", fault, "--profile alone", f"to use it: utopia run -- --profile {profile}")

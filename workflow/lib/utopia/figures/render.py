@@ -77,7 +77,8 @@ def render_figure(
     """Draw a figure; the same inputs give the same bytes.
 
     Args:
-        figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options"}.
+        figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options", "roles": those of
+            `runs` in the catalogue's order}.
         labels: the data set's labels file; of a drawing across data sets, that of the first.
         distribution: its distribution file; None of a data set that has none.
         table: instead of a data set's files: the csv of a table.
@@ -97,6 +98,7 @@ def render_figure(
         ConfigError: there is no such drawing.
         ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
     """
+    runs = ordered(runs or {}, figure)
     known = (*DRAW, *DRAW_TABLE)
     if figure["draw"] not in known:
         raise ConfigError(
@@ -135,6 +137,12 @@ def render_figure(
         write_text(outputs["csv"], numbers)
 
 
+def ordered(runs: Mapping[str, str], figure: Mapping[str, Any]) -> dict[str, str]:
+    """Runs by role in the order that the settings name: a record, from which it is drawn again, keeps none."""
+    order = list(figure.get("roles") or runs)
+    return dict(sorted(runs.items(), key=lambda role_run: order.index(role_run[0])))
+
+
 def _made(
     files: Mapping[str, Path] | None, runs: Mapping[str, str] | None, holes: Mapping[str, str]
 ) -> dict[str, Path]:
@@ -143,7 +151,7 @@ def _made(
 
 
 def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:
-    """Files by role, in their own order: that of `runs` is lost where a record is read again."""
+    """Files by role, in the order of the files. Of a run with several roles these stand as `runs` has them."""
     files = files or {}
     if runs:
         return {role: path for run, path in files.items() for role, name in runs.items() if name == run}

@@ -409,6 +409,7 @@ class Plan:
             "figure": {
                 "id": name,
                 **figure.model_dump(mode="json", exclude={"runs"}),
+                "roles": list(runs),  # in the catalogue's order, which a record does not keep of mappings
                 **({"seed": self.study.seed} if catalog.DRAWINGS[figure.draw].draws_samples else {}),
             },
             "absent": self.figure_reason(name) or None,
