@@ -68,21 +68,13 @@ def constant(kind: str, name: str, constant: str) -> Any:
     raise ConfigError(f"it sets no {constant}", where=path, remedy=f"write `{constant} = ...` at the top of the file")
 
 
+@cache
 def fact(kind: str, name: str, wanted: str, default: Any) -> Any:
     """A constant that a component's file may set; what holds of a component is said in its file alone."""
     try:
         return constant(kind, name, wanted)
     except ConfigError:
         return default
-
-
-def sets(kind: str, name: str, wanted: str) -> bool:
-    """Whether a component's file sets a constant, without importing it."""
-    try:
-        constant(kind, name, wanted)
-    except ConfigError:
-        return False
-    return True
 
 
 @cache

@@ -186,7 +186,8 @@ class ExtractedFeature(Strict):
 @cache
 def _tunable() -> tuple[str, ...]:
     """The extractors whose network can be fine-tuned: those that say which parameters that trains."""
-    return tuple(name for name in registry.names("extractors") if registry.sets("extractors", name, "TUNED"))
+    names = registry.names("extractors")
+    return tuple(name for name in names if registry.fact("extractors", name, "TUNED", None) is not None)
 
 
 class DatasetSettings(Strict):

@@ -176,7 +176,7 @@ def _voteless(run: Run, options: Any) -> str:
     if reason := _without_votes(f"the estimator {estimator!r}", run, options):
         return reason
     held_out = options.label_annotators or run.labelling.annotators or run.labelling.judges
-    if estimator == "oracle" and not held_out and not registry.sets("datasets", run.dataset, "UTOPIA_IS_KNOWN"):
+    if estimator == "oracle" and not held_out and not registry.fact("datasets", run.dataset, "UTOPIA_IS_KNOWN", False):
         return (
             "the estimator 'oracle' needs annotators who are not behind the label: set `label_annotators`, or "
             "`labels.judges` of the row"
