@@ -204,3 +204,32 @@ def test_a_full_table_of_names_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(files, "free_names", lambda folder: 10)
     with pytest.raises(UtopiaError, match=r"df -h"):
         files.write_text(tmp_path / "a", "x")
+
+
+def test_what_is_kept_of_a_file_is_of_this_very_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One name in two folders, as long and as old: what was read in one is not given for the other."""
+    looked_at: list[Path] = []
+
+    @files.kept_until_changed(4)
+    def content(path: Path) -> str:
+        looked_at.append(path)
+        return path.read_text()
+
+    relative = Path("same name")
+    for folder, text in (("a", "first"), ("b", "other")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / relative).write_text(text)
+        os.utime(tmp_path / folder / relative, ns=(1, 1))
+    for folder, text in (("a", "first"), ("b", "other"), ("a", "first")):
+        monkeypatch.chdir(tmp_path / folder)
+        assert content(relative) == text
+    assert len(looked_at) == 2, "what has not changed is not read again"
+    os.utime(relative, ns=(2, 2))
+    (tmp_path / "replaced").write_text("third")
+    os.utime(tmp_path / "replaced", ns=(2, 2))
+    assert content(relative) == "first"
+    (tmp_path / "replaced").replace(relative)
+    assert content(relative) == "third"
+    relative.unlink()
+    with pytest.raises(FileNotFoundError):
+        content(relative)

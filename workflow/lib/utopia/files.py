@@ -10,13 +10,15 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from utopia.errors import UtopiaError
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _BLOCK = 1 << 20
 _known: Mapping[str, str] = {}
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
@@ -168,6 +170,35 @@ def read_json(path: str | Path) -> Any:
         raise UtopiaError("not JSON of ours: its lists and objects are nested too deep", where=path) from error
     except (OSError, ValueError) as error:  # not text, or a number of thousands of digits
         raise UtopiaError(f"cannot read ({error})", where=path) from error
+
+
+def kept_until_changed(maxsize: int) -> Callable[[_Function], _Function]:
+    """Keep in memory what a function makes of a file (its first argument) until the file is another one.
+
+    That is told by its absolute path, inode, size and time. A file that cannot be looked at is left to the function,
+    which knows what to say.
+
+    Args:
+        maxsize: how many results are kept.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        @lru_cache(maxsize)
+        def kept(version: object, path: Path, *arguments: Any) -> Any:
+            return function(path, *arguments)
+
+        @wraps(function)
+        def current(path: Path, *arguments: Any) -> Any:
+            try:
+                status = path.stat()
+            except OSError:
+                return function(path, *arguments)
+            version = (path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns)
+            return kept(version, path, *arguments)
+
+        return cast(_Function, current)
+
+    return decorate
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +22,7 @@ from utopia.config.base import Strict
 from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.errors import InputError
+from utopia.files import kept_until_changed
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
@@ -163,22 +163,13 @@ def _watched(item: Item) -> tuple[dict[Path, Watched], list[str]]:
     return kept, notes
 
 
+@kept_until_changed(VIEWERS)  # every clip needs all files
 def read_viewer(path: Path) -> dict[int, Watched]:
     """What a viewer gave, by the number of the video.
 
     Raises:
         InputError: the file cannot be read, a column is missing, or a line has other than numbers.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path, remedy="check its permissions") from error
-    return _parse(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=VIEWERS)
-def _parse(path: Path, changed: int, size: int) -> dict[int, Watched]:
-    """`read_viewer`, kept in memory until the file changes: every clip needs all files."""
     rows: list[tuple[float, float, float, float, int]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

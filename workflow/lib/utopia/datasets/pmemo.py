@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +27,7 @@ from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._names import media_of
 from utopia.errors import InputError
+from utopia.files import kept_until_changed
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
@@ -276,18 +276,9 @@ def _number(text: str) -> float | None:
         return None
 
 
+@kept_until_changed(8)  # one file holds all songs
 def _table(path: Path, columns: tuple[str, ...]) -> dict[str, list[_Row]]:
     """The rows of each song, `columns` of them, in the order of the file."""
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path, remedy="check its permissions") from error
-    return _parse(path, columns, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=8)
-def _parse(path: Path, columns: tuple[str, ...], changed: int, size: int) -> dict[str, list[_Row]]:
-    """`_table`, kept in memory until the file changes: one file holds all songs."""
     found: dict[str, list[_Row]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

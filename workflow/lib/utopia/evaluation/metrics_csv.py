@@ -7,11 +7,10 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
 from utopia.errors import InputError
-from utopia.files import write_text
+from utopia.files import kept_until_changed, write_text
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +55,7 @@ def read(path: str | Path) -> list[Row]:
     Raises:
         InputError: it is missing, has other columns, or a value is not a number (with the line).
     """
-    return list(_read(*_version(path)))
+    return list(_read(Path(path)))
 
 
 def select(path: str | Path, target: str, *names: str) -> list[Row]:
@@ -65,31 +64,22 @@ def select(path: str | Path, target: str, *names: str) -> list[Row]:
     Raises:
         InputError: see `read`.
     """
-    index = _index(*_version(path))
+    index = _index(Path(path))
     return [row for name in dict.fromkeys(names) for row in index.get((target, name), ())]
 
 
-def _version(path: str | Path) -> tuple[str, int, int]:
-    """A file, and what tells that it was written again."""
-    try:
-        state = Path(path).stat()
-    except OSError as error:
-        raise InputError(f"cannot read the metrics ({error})", where=path) from error
-    return str(path), state.st_mtime_ns, state.st_size
-
-
-@lru_cache(maxsize=64)
-def _index(path: str, changed: int, size: int) -> dict[tuple[str, str], list[Row]]:
+@kept_until_changed(64)
+def _index(path: Path) -> dict[tuple[str, str], list[Row]]:
     by_metric: dict[tuple[str, str], list[Row]] = {}
-    for row in _read(path, changed, size):
+    for row in _read(path):
         by_metric.setdefault((row.target, row.metric), []).append(row)
     return by_metric
 
 
-@lru_cache(maxsize=64)
-def _read(path: str, changed: int, size: int) -> tuple[Row, ...]:
+@kept_until_changed(64)
+def _read(path: Path) -> tuple[Row, ...]:
     try:
-        lines = list(csv.reader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the metrics ({error})", where=path) from error
     if not lines or tuple(lines[0]) not in (COLUMNS, _OLD_COLUMNS):

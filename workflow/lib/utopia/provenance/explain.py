@@ -9,14 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.errors import UtopiaError
 from utopia.evaluation import metrics_csv
 from utopia.evaluation.rounding import rounded
-from utopia.files import read_json
+from utopia.files import kept_until_changed, read_json
 from utopia.plan.jobs import BY_BATCH, family
 from utopia.provenance import origin
 from utopia.provenance.findings import in_words
@@ -162,15 +161,15 @@ def _place(graph: Graph, cell: CellRuns) -> tuple[Mapping[str, Any], Mapping[str
 def _line(graph: Graph, cell: CellRuns) -> dict[str, str]:
     path = graph.ledger.portable.read(f"{graph.root}/tables/{cell.table}.csv")
     try:
-        return _lines(path, path.stat().st_mtime_ns)[cell.id]
+        return _lines(path)[cell.id]
     except (OSError, KeyError) as error:
         raise UtopiaError(
             f"the cell {cell.id} cannot be read ({type(error).__name__})", where=path, remedy="run: utopia verify"
         ) from error
 
 
-@lru_cache(maxsize=1)
-def _lines(path: Path, changed: int) -> dict[str, dict[str, str]]:
+@kept_until_changed(1)
+def _lines(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a table's csv by cell; read once for all cells of a table that are asked about."""
     return rows_by_cell(path)
 
