@@ -19,7 +19,7 @@ from utopia.errors import UtopiaError
 
 KEYS = {
     "study", "state", "pid", "host", "started", "updated", "stopped_by", "total", "done", "remaining_seconds",
-    "running", "failed", "records", "tables", "figures", "planted", "again", "times", "next",
+    "running", "failed", "throughput", "records", "tables", "figures", "planted", "again", "times", "next",
 }  # fmt: skip
 
 

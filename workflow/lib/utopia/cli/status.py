@@ -3,7 +3,9 @@
 Keys of `--json`: `study`, `state` (`never run`, `running`, `interrupted`, `failed`, `done`), `pid`, `host`, `started`,
 `updated`, `stopped_by` (what ended a run before its end: `you` (Ctrl-C), `SIGTERM`, `unknown` (it was killed); null
 where nothing did), `total`, `done`, `remaining_seconds`, `running` (list of {rule, wildcards, seconds, log}), `failed`
-(list of {cause, remedy, log, jobs}), `records`, `tables`, `figures` (names of those that are there), `again` (of a
+(list of {cause, remedy, log, jobs}), `throughput` (list of {stage, unit, amount, seconds, jobs, per_job, now, running}:
+work of the stage's jobs that are done, of one unit, and its rate per second of a job; per second now, of the jobs that
+run), `records`, `tables`, `figures` (names of those that are there), `again` (of a
 study whose last run is done, what a run would do again today: {jobs, reasons: list of {job, kind, what, diff}}, else
 null), `times` ({future: files with a time in the future, late: outputs that are older than what they are made from};
 null while a run is going on), `planted` ({passed: cells of planted effects that were found, missed: {cell: why not}}),
@@ -70,6 +72,7 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
         UtopiaError: `audit/run.json` cannot be read.
     """
     from utopia.plan.expectations import outcome
+    from utopia.provenance.throughput import throughput
 
     path = folder / "audit" / "run.json"
     facts = read_json(path) if path.is_file() else {}
@@ -98,6 +101,7 @@ def status(folder: Path, study: str, asked: runlock.Asked | None = None) -> dict
         "remaining_seconds": facts.get("remaining_seconds") if state == "running" else None,
         "running": running if state == "running" else [],
         "failed": _failed(folder, facts, state),
+        "throughput": [rate.as_dict() for rate in throughput(folder, running if state == "running" else ())],
         "records": sum(1 for _ in folder.rglob("*.record.json")),
         "tables": _names(folder / "tables", "csv"),
         "figures": _names(folder / "figures", "png"),
@@ -242,11 +246,25 @@ def in_words(status: dict[str, Any]) -> list[str]:
         reasons = status["again"]["reasons"]
         named = [f"           {reason['job']}: {reason['what']}" for reason in reasons]
         lines += show.first(named, _SHOWN, "           and {} more reasons (utopia why FILE)")
+    lines += show.columns(["rate   ", *_rate(rate)] for rate in status["throughput"])
     lines += _of_times(status["times"] or {"future": [], "late": []})
     made = [f"{len(status[kind])} {kind}" for kind in ("tables", "figures")] + [f"{status['records']} job records"]
     lines.append(f"  there    {', '.join(made)}")
     lines += [f"  {'planted' if not number else '':8} {text}" for number, text in enumerate(_planted(status))]
     return [*lines, f"next: {status['next']}"]
+
+
+_UNITS = {"frames": "frames", "sound_seconds": "seconds of sound", "replica_epochs": "replica-epochs"}
+
+
+def _rate(rate: dict[str, Any]) -> list[str]:
+    """The stage; how fast it is now; how fast its jobs were."""
+    from snakemake_logger_plugin_utopia.summary import jobs
+
+    unit = _UNITS[rate["unit"]]
+    now = f"{rate['now']:.3g} {unit} per second now, in {jobs(rate['running'])}" if rate["running"] else ""
+    done = f"{rate['per_job']:.3g} {unit} per second of a job, in {jobs(rate['jobs'])} done" if rate["jobs"] else ""
+    return [rate["stage"], "; ".join(words for words in (now, done) if words)]
 
 
 def _planted(status: dict[str, Any]) -> list[str]:

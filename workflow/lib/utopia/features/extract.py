@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from utopia import arrays
+from utopia import arrays, tally
 from utopia.errors import AT_WORK, ChecksumError, ComputeError, InputError
 from utopia.features import store as objects
 from utopia.features.maker import Maker
@@ -124,9 +124,16 @@ class _Reading:
     fallback: str = ""
     """Why another decoder than the one chosen decoded it; empty if none did."""
 
+    sound_rate: int = 0
+    """Samples per second of a sound; 0: it is pictures that are read."""
+
     @property
     def complete(self) -> bool:
         return self.over and all(rows.complete for rows in self.rows)
+
+    def amount(self, sample: tuple[Any, ...]) -> tuple[str, float]:
+        """How much work a sample is, with its unit."""
+        return ("sound_seconds", sample[0].shape[-1] / self.sound_rate) if self.sound_rate else ("frames", 1)
 
 
 class _Source:
@@ -173,6 +180,8 @@ class _Source:
                 reading.read = partial(
                     decoder.sample, self._path(role), fps=None if other else rate, every=other, told=told
                 )
+            else:
+                reading.sound_rate = rate
             self.left.append(reading)
 
     def read(self) -> Iterator[_Product]:
@@ -242,6 +251,7 @@ def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, thre
                 _log.info("%s%s", AT_WORK, source.item)
                 reading.rows = [_rows(task.maker, shared) for task in reading.tasks]
             if product.sample is not None:
+                tally.count(*reading.amount(product.sample))
                 for task, rows in zip(reading.tasks, reading.rows, strict=True):
                     if isinstance(rows, SoundRows):
                         task.maker.judge_sound(product.sample[0])

@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utopia import files
+from utopia import files, tally
 from utopia.errors import UtopiaError
 from utopia.provenance import entries, environment, failures, watch
 from utopia.provenance.capture import Capture, LogError, Terminated, captured, termination_raises
@@ -58,13 +58,14 @@ def record(snakemake: Any) -> Iterator[Job]:
     job = Job(snakemake)
     status = 1
     try:
-        with captured(job.log) as capture, termination_raises():
+        with captured(job.log) as capture, termination_raises(), tally.counting(job.log) as counted:
             try:
                 if job.log:
                     capture.write(job.header())
                 job.start()
                 with watch.watching() as opened:
                     yield job
+                job.work = counted.total()
                 job.succeed(opened)
                 return
             except (KeyboardInterrupt, Terminated) as error:
@@ -95,6 +96,8 @@ class Job:
         self._portable = Portable(Path.cwd(), roots_of(self.params, self.config))
         self._code: JobCode | None = None
         self._notes: dict[str, Any] = {}
+        self.work: dict[str, float] = {}
+        """How much it has done, by unit (`tally.count`)."""
         self._before: dict[Path, entries.Signature | None] = {}
         self._outputs_before: dict[Path, entries.Signature | None] = {}
         self._made: list[Path] = []
@@ -235,6 +238,7 @@ class Job:
             "reused": [self._portable.write(path) for path in entries.older(self._made, self._begun_ns)],
             "opened": self._opened(opened),
             "notes": self._portable.redact(self._notes),
+            "work": self.work,
             "code": code,
             "git": environment.git(),
             "lock": environment.lock(),

@@ -66,6 +66,7 @@ class _Record(TypedDict, total=False):
     roles: _Roles
     opened: _Opened | None
     notes: dict[str, Any]
+    work: dict[str, int | float]
     code: _Code
     git: _Commit | None
     lock: _Lock | None

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utopia import seeds
+from utopia import seeds, tally
 from utopia.arrays import Arrays
 from utopia.config import registry
 from utopia.config.training import Training
@@ -203,6 +203,7 @@ class ReplicaTrainer(ABC):
         """
         state, recipe = self.state, self.recipe
         history, epoch = state.history, state.epoch
+        tally.count("replica_epochs")
         history.loss.append(self.finite(total / self.total_of, "training loss"))
         self.watch(predict_now)
         possible = possible_epochs(recipe.selection, history)

@@ -22,6 +22,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, NoReturn
 
+from utopia import tally
 from utopia.errors import CRASHES, ComputeError, error_of, facts_of
 
 _PR_SET_PDEATHSIG = 1
@@ -136,6 +137,7 @@ def _serve(connection: Connection, work: Work, parent: int) -> NoReturn:
         except Exception as error:
             _send(connection, {"raised": facts_of(error)})
     finally:
+        tally.flush()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
