@@ -86,7 +86,7 @@ def throughput(folder: Path, running: Iterable[Mapping[str, Any]] = ()) -> list[
 def _recorded(folder: Path) -> Iterator[tuple[str, dict[str, float], float]]:
     """Of each job of a stage that is done: the stage, what it has done and its seconds."""
     for path in (path for pattern in _RECORDS for path in sorted(folder.glob(pattern))):
-        # a damaged record is `verify`'s to tell; here it is a job of which nothing is known
+        # a damaged record is `verify`'s to tell; here nothing is known of its job
         with suppress(UtopiaError, OSError, ValueError, LookupError, TypeError, AttributeError):
             facts = from_json(path.read_bytes())
             stage = STAGES.get(family(facts["rule"]))
