@@ -75,7 +75,7 @@ def learn(model: Regressor, stream: int) -> set[torch.nn.Parameter]:
 
         return update
 
-    learner = model.learner(make_update, torch.Generator().manual_seed(stream))
+    learner = model.learner(make_update)
     x_TD = torch.randn(160, D_IN, generator=torch.Generator().manual_seed(5))  # long enough for a memory to be full
     for _ in range(3):
         learner.fit(lessons_of([[(x_TD, torch.linspace(0, 1, 160))]], epoch_seed=[stream]))

@@ -109,7 +109,7 @@ def test_learnt_in_its_own_way(name: str, lengths: list[int]) -> None:
 
         return update
 
-    learner = model.learner(make_update, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    learner = model.learner(make_update)  # type: ignore[arg-type]
     videos = [(torch.randn(n, D_IN, dtype=torch.double), torch.rand(n, dtype=torch.double)) for n in lengths]
     for some in (videos, videos[:1]):
         assert torch.isfinite(learner.fit(lessons_of([some]))).all()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rmn_parts import SMALL, features_of, make, parameters, passed_of, video
+from rmn_parts import features_of, make, parameters, passed_of, video
 
 from utopia.config import registry
 from utopia.models._bank import NONE
@@ -169,11 +169,6 @@ def _packed(frames: int):  # type: ignore[no-untyped-def]
     from utopia.models._layout import Packed
 
     return Packed([frames])
-
-
-def test_the_earlier_reading_is_selected_by_one_name() -> None:
-    soft = build(Config.model_validate({**SMALL, "reading": "soft"}), 5, "tanh")
-    assert type(soft).__name__ == "SoftRmn" and not isinstance(soft, MemoryNetwork)
 
 
 def test_a_policy_that_has_learnt_nothing_neither_always_writes_nor_never() -> None:

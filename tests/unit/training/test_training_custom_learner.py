@@ -130,13 +130,6 @@ def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
             torch.testing.assert_close(targets[there.index(k)], alone.state()["critic.row.weight"], rtol=0, atol=1e-9)
 
 
-def test_the_earlier_reading_is_trained_one_after_another(named: Any) -> None:
-    settings = {**SMALL, "critic_hidden": 8, "reading": "soft", "training": {"epochs": 2}}
-    engine = {"strategy": "vectorized"}
-    _, summary, _ = named.train("soft", id="toy.rmn.soft", model="rmn", model_config=settings, engine=engine)
-    assert summary["strategy"] == "sequential"
-
-
 def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:
     plain, _, _ = rmn(named, "plain")
     weighed, _, _ = rmn(named, "weighed", loss="cwl")

@@ -13,29 +13,6 @@ from utopia.config.training import Training
 class MemorySettings(Strict):
     """Memory network with a writer learnt by reinforcement (our reading of Zhang et al., ACM MM 2022)."""
 
-    class Soft(Strict):
-        """What the earlier reading of this project has besides; see `reading`."""
-
-        start: Literal["zeros", "distinct"] = "zeros"
-        """The memory at the start of a video: zeros, or fixed random rows of unit norm, so that no two are alike."""
-        hard_write: bool = False
-        """Overwrite the row with the highest gate, gradients passing as if it were soft."""
-        write_every: int = Field(1, ge=1, le=10_000)
-        """Clips from one write to the next."""
-        discount: float = Field(0.9, ge=0, lt=1)
-        """Discount of the temporal difference, per write."""
-        tau: float = Field(0.005, gt=0, le=1)
-        """Share of the online networks that the target networks take over in each update."""
-        reward: Literal["error", "improvement"] = "error"
-        """Minus the squared error of the clip that reads what was written; or how much the memory lowers it."""
-        exploration: float = Field(0.2, ge=0, le=100)
-        """Deviation of the noise on the policy's scores at the start of the training."""
-        exploration_end: float = Field(0.02, ge=0, le=100)
-        """The same in the last epoch; linear in between."""
-
-    reading: Literal["bank", "soft"] = "bank"
-    """`bank`: rows hold clips, and the policy drops one. `soft`: the earlier reading of this project, a bank of
-    moving averages, so that its results can be repeated [U]."""
     d_model: int = Field(128, ge=1, le=4096)
     """Width d of clip features and of the memory's rows."""
     rows: int = Field(10, ge=1, le=1000)
@@ -85,15 +62,8 @@ class MemorySettings(Strict):
     """Whether the loss's weights (CWL) count in the reward too [U]."""
     out_act: Literal["by_range", "tanh", "sigmoid", "linear"] = "by_range"
     """Output function; `by_range`: tanh for labels in [-1, 1], sigmoid for [0, 1] [U]."""
-    soft: Soft = Field(default_factory=Soft)
-    """Settings of `reading: soft`."""
     training: Training = Field(default_factory=Training)
     """The training recipe (Adam, 1e-4)."""
-
-    @property
-    def is_stackable(self) -> bool:
-        """See `utopia.models._common.Regressor`."""
-        return self.reading == "bank"
 
     @model_validator(mode="after")
     def _per_video(self) -> Self:

@@ -17,11 +17,6 @@ from utopia.models._layout import take
 from utopia.models._lstm import BiLstm
 
 
-def clip_lengths(frames: int, clip: int) -> list[int]:
-    """Frames of each clip of a video; the last one may be shorter."""
-    return [min(clip, frames - start) for start in range(0, frames, clip)]
-
-
 class ClipGrid:
     """How consecutive frames of K replicas' videos lie in clips.
 
@@ -143,9 +138,3 @@ class ClipEncoder(nn.Module):
                 [o_KQLu[..., : self.units].gather(2, last_KQ11)[:, :, 0], o_KQLu[:, :, 0, self.units :]], 2
             )
         return self.project(o_KQLu.flatten(1, 2)), self.project(h_KQu)
-
-    def packed(self, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The same for packed clips of one replica: o_Rd and h_Cd."""
-        grid = ClipGrid.packed(clips, max(clips), x_RD.device)
-        o_1Pd, h_1Cd = self(x_RD[grid.row_KP], grid)
-        return o_1Pd[grid.real_KP], h_1Cd[0]

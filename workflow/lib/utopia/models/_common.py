@@ -23,9 +23,8 @@ class Regressor(nn.Module):
 
     A module whose models may run as K replicas in one says `STACKABLE = True`: then every parameter belongs to a layer
     of `_layers`, dropout is `_dropout`'s, what looks along time is left to the layout, and axes are counted from the
-    end. Such a model also takes x [K, P, D] with a padded layout, and gives f [K, P, d] and y [K, P]. Where some
-    settings rule it out, the `Config` has a property `is_stackable`. Others are trained one replica after another, and
-    may be made of any layers.
+    end. Such a model also takes x [K, P, D] with a padded layout, and gives f [K, P, d] and y [K, P]. Others are
+    trained one replica after another, and may be made of any layers.
     """
 
     @abstractmethod

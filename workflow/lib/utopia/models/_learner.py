@@ -1,6 +1,6 @@
 """How a model may bring a learner of its own, in place of one step down the gradient of the loss.
 
-Such a model has a method `learner(make_update, generator) -> Learner`; a model without it is trained by the engine.
+Such a model has a method `learner(make_update) -> Learner`; a model without it is trained by the engine.
 Replicas that are stacked learn together, by one learner.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -91,13 +90,13 @@ class StackedLearner(Learner, Protocol):
 class Learns(Protocol):
     """A model that brings a learner of its own."""
 
-    def learner(self, make_update: MakeUpdate, generator: torch.Generator) -> Learner:
+    def learner(self, make_update: MakeUpdate) -> Learner:
         """A learner for this model; of a stackable model a `StackedLearner`.
+
+        It draws random numbers by the keys of frames, so that nothing depends on what else is trained.
 
         Args:
             make_update: see `MakeUpdate`.
-            generator: for random numbers that are drawn in sequence (on the model's device), of one replica. A
-                stackable model draws by the keys of frames instead, so that nothing depends on its neighbours.
         """
 
 

@@ -15,23 +15,20 @@ is and what it was measured to do. For clip t, with LSTM outputs o_j at its fram
     read     r_t = sum_i a_i W_v M[i],  a = softmax_i(s cos(W_q h_t, W_k M[i])) over the rows that are filled
     predict  y_j = act(MLP([o_j; r_t]))
 
-The network is in `_memory_network`, and `_ddpg` trains its policy. `reading: soft` is the earlier reading of this
-project (`_soft_memory`, `_soft_learner`), kept so that its results can be repeated; it is not stackable.
+The network is in `_memory_network`, and `_ddpg` trains its policy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Generator, Tensor
+from torch import Tensor
 
 from utopia.config.memory import MemorySettings
 from utopia.models._common import Activation, Regressor
 from utopia.models._ddpg import DdpgLearner, diagnose
-from utopia.models._learner import Learner, MakeUpdate
+from utopia.models._learner import MakeUpdate
 from utopia.models._memory_network import MemoryNetwork
-from utopia.models._soft_learner import SoftLearner
-from utopia.models._soft_memory import SoftMemoryNetwork
 
 STACKABLE = True
 
@@ -43,21 +40,13 @@ class Config(MemorySettings):
 class Rmn(MemoryNetwork):
     """The network with its learner."""
 
-    def learner(self, make_update: MakeUpdate, generator: Generator) -> DdpgLearner:
+    def learner(self, make_update: MakeUpdate) -> DdpgLearner:
         """See `utopia.models._learner.Learns`."""
         return DdpgLearner(self, make_update)
 
     def diagnose(self, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
         """See `utopia.models._learner.Diagnoses`."""
         return diagnose(self, x_RD, frames, target_R)
-
-
-class SoftRmn(SoftMemoryNetwork):
-    """The network of the earlier reading with its learner."""
-
-    def learner(self, make_update: MakeUpdate, generator: Generator) -> Learner:
-        """See `utopia.models._learner.Learns`."""
-        return SoftLearner(self, make_update, generator)
 
 
 def build(config: Config, d_in: int, activation: Activation, step_s: float = 1.0) -> Regressor:
@@ -71,6 +60,4 @@ def build(config: Config, d_in: int, activation: Activation, step_s: float = 1.0
     """
     chosen = activation if config.out_act == "by_range" else config.out_act
     clip = max(1, round(config.clip_s / step_s))
-    if config.reading == "soft":
-        return SoftRmn(config, d_in, chosen, clip)
     return Rmn(config, d_in, chosen, clip)

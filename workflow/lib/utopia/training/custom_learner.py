@@ -100,7 +100,7 @@ class SequentialLearner(CustomLearner):
     def __init__(self, model: Learns, trainer: ReplicaTrainer, step_loss: Callable[[], None]) -> None:
         self._trainer, self._step_loss = trainer, step_loss
         self._steps: list[RecipeStep] = []
-        super().__init__(trainer.network, model.learner(self._maker(trainer.recipe), trainer.samples))
+        super().__init__(trainer.network, model.learner(self._maker(trainer.recipe)))
 
     def learn(self, order: Sequence[int]) -> Tensor:
         """Train on the chunks of an epoch, in this order; the sum of their losses."""

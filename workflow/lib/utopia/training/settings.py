@@ -67,7 +67,7 @@ class RunSettings(Strict):
 
     def strategy(self, device: str) -> Literal["sequential", "vectorized"]:
         """How replicas are trained on this kind of device; a model that is not stackable always by itself."""
-        if not is_stackable(self.model, self.settings):
+        if not getattr(registry.load("models", self.model), "STACKABLE", False):
             return "sequential"
         if self.engine.strategy == "auto":
             return "vectorized" if device == "cuda" else "sequential"
@@ -79,12 +79,6 @@ class RunSettings(Strict):
         # the old names, so that a digest of checkpoints that were made before is still theirs
         old_name = {new: old for old, new in OLD_STRATEGIES.items()}[self.strategy(device)]
         return [old_name, *gpu]
-
-
-def is_stackable(model: str, settings: dict[str, Any]) -> bool:
-    """Whether replicas of a model with these settings may run as one network; see `models._common.Regressor`."""
-    module = registry.load("models", model)
-    return getattr(module, "STACKABLE", False) and getattr(module.Config(**settings), "is_stackable", True)
 
 
 def parse_run(run: dict[str, Any]) -> RunSettings:

@@ -301,7 +301,7 @@ class VectorizedLearner(CustomLearner):
 
             return update
 
-        learner = model.learner(make_update, trainers()[0].samples)
+        learner = model.learner(make_update)
         super().__init__(stack.network, learner)
         self._stacked: StackedLearner = learner  # type: ignore[assignment]
 
