@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from utopia import arrays, files
+from utopia.config import registry
 from utopia.config.load import load
 from utopia.datasets._eev_index import EXPRESSIONS
 from utopia.errors import ComputeError
@@ -23,13 +24,13 @@ from utopia.figures.data import Inputs
 from utopia.figures.reaction_model import blocks, output_function
 from utopia.figures.reaction_network import read_network
 from utopia.figures.reaction_series import chosen_reactions, median_of_videos
-from utopia.figures.render import DRAW, render_figure
+from utopia.figures.render import render_figure
 from utopia.labels.read import Labels
 from utopia.models.bi_gru import Config, build
 from utopia.plan import catalog
 from utopia.plan.plan import Plan
 
-JUDGED = sorted(name for name, drawing in catalog.DRAWINGS.items() if "summaries" in drawing.reads)
+JUDGED = [name for name in catalog.drawings() if "summaries" in catalog.drawing(name).reads]
 VIDEOS = {"long": 420, "a": 126, "b": 90, "c": 240, "d": 133}
 RUNS = {"l1": "eev.bi_gru.l1", "ccc": "eev.bi_gru.ccc", "ensemble": "eev.bi_gru.l1_ensemble"}
 ONE = ("l1",)
@@ -145,7 +146,7 @@ def test_texts_are_readable_and_inside_the_page(
         absent_runs={} if roles else dict.fromkeys(RUNS, "swin_l: no weights; " + "vggish_raw: no videos " * 5),
     )
     with figure_style.styled():
-        figure, _ = DRAW[draw](inputs)
+        figure, _ = registry.load("figures", draw).draw(inputs)
         readable(figure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,18 @@ from PIL import Image
 from scipy.stats import t
 
 from utopia import arrays
+from utopia.config import registry
 from utopia.errors import ConfigError, UtopiaError
 from utopia.features.read import FeatureReader
 from utopia.figures import style as figure_style
 from utopia.figures.data import Inputs, marked
-from utopia.figures.render import DRAW, DRAW_TABLE, render_figure
+from utopia.figures.render import render_figure
 from utopia.files import read_json
 from utopia.labels.read import Labels
-from utopia.plan.catalog import DRAWINGS
+from utopia.plan import catalog
+from utopia.plan.catalog import Drawing, drawing, drawings
 
-OF_LABELS = sorted(name for name, drawing in DRAWINGS.items() if drawing.reads.isdisjoint({"summaries", "table"}))
+OF_LABELS = [name for name in drawings() if {"summaries", "table"}.isdisjoint(drawing(name).reads)]
 LONG = "google_pool5_liris: eccv16_dataset_liris_google_pool5.h5 is not in liris/; googlenet: the folder has no videos"
 
 
@@ -124,7 +127,7 @@ def _drawn(folder: Path, draw: str, target: str, full: bool, **given_more: Any) 
         }
     more |= given_more
     labels, distribution = Labels(folder / "labels.safetensors"), arrays.load(folder / "distribution.safetensors")
-    return DRAW[draw](Inputs(spec(draw, target), labels, distribution, **more))[0]
+    return registry.load("figures", draw).draw(Inputs(spec(draw, target), labels, distribution, **more))[0]
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -388,9 +391,20 @@ def test_an_absent_figure_states_its_reason(tmp_path: Path) -> None:
     assert outputs["png"].stat().st_size > 1000 and outputs["pdf"].stat().st_size > 1000
 
 
-def test_every_drawing_of_the_catalogue_has_its_function() -> None:
-    assert [*DRAW, *DRAW_TABLE] == list(DRAWINGS)
-    assert list(DRAW_TABLE) == [name for name, drawing in DRAWINGS.items() if "table" in drawing.reads]
+@pytest.mark.parametrize("name", drawings())
+def test_a_file_that_draws_says_what_the_plan_must_know_of_it(name: str) -> None:
+    module = registry.load("figures", name)
+    said = {part: getattr(module, part.upper(), None) for part in Drawing._fields}
+    assert {part: value for part, value in said.items() if value is not None}.items() <= drawing(name)._asdict().items()
+    assert set(said["reads"]) <= {"features", "summaries", "metrics"} or said["reads"] == ("table",)
+    reads = "table" if "table" in said["reads"] else "inputs"
+    assert list(inspect.signature(module.draw).parameters) == [reads]
+
+
+def test_every_file_that_draws_is_a_drawing() -> None:
+    drawn = {name for name in registry.names("figures") if hasattr(registry.load("figures", name), "draw")}
+    assert set(drawings()) == drawn
+    assert {figure.draw for figure in catalog.figures().values()} == drawn, "a drawing that no figure uses"
 
 
 def test_unknown_drawings_and_forms(tmp_path: Path) -> None:

@@ -61,11 +61,23 @@ def constant(kind: str, name: str, constant: str) -> Any:
     Raises:
         ConfigError: the file sets no such constant.
     """
+    set_to = _assigned(kind, name)
+    if constant in set_to:
+        return ast.literal_eval(set_to[constant])
+    raise ConfigError(
+        f"it sets no {constant}",
+        where=path_of(kind, name),
+        remedy=f"write `{constant} = ...` at the top of the file",
+    )
+
+
+@cache
+def _assigned(kind: str, name: str) -> dict[str, ast.expr]:
+    """What the top level of a component's file assigns to names."""
     path = path_of(kind, name)
-    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == constant for t in node.targets):
-            return ast.literal_eval(node.value)
-    raise ConfigError(f"it sets no {constant}", where=path, remedy=f"write `{constant} = ...` at the top of the file")
+    nodes = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body
+    assignments = [node for node in nodes if isinstance(node, ast.Assign)]
+    return {to.id: node.value for node in assignments for to in node.targets if isinstance(to, ast.Name)}
 
 
 @cache
@@ -75,6 +87,12 @@ def fact(kind: str, name: str, wanted: str, default: Any) -> Any:
         return constant(kind, name, wanted)
     except ConfigError:
         return default
+
+
+@cache
+def names_with(kind: str, constant: str) -> tuple[str, ...]:
+    """The components of a folder whose files set a constant: where it also holds other modules, that tells them."""
+    return tuple(name for name in names(kind) if constant in _assigned(kind, name))
 
 
 @cache

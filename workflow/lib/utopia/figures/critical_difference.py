@@ -17,6 +17,7 @@ from utopia.evaluation.verdict import LEVEL
 from utopia.figures import style
 from utopia.figures.data import Point
 
+READS = ("table",)
 Ranks = dict[str, dict[str, float]]
 """By data set and treatment."""
 

@@ -15,6 +15,8 @@ from utopia.figures import style
 from utopia.figures.data import Inputs, Point, bin_centres, bin_edges, occupied
 from utopia.figures.error_data import Errors, Fold, Regions, errors, folds, likeness, mean_of, regions_of, share
 
+READS = ()
+OPTIONS = ("threshold",)
 BASELINE, ULDA = "baseline", "tns_cwl"
 NAMES = {BASELINE: "without ULDA", ULDA: "with ULDA"}
 _MODELS = {"et": "ET", "pgl_sum": "PGL-SUM", "rmn": "RMN"}

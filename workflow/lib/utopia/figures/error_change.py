@@ -12,6 +12,7 @@ from utopia.figures.data import Inputs, Point
 from utopia.figures.error_by_label import NAMES, no_errors
 from utopia.figures.error_data import errors, folds, item_gain
 
+READS = ()
 FEWEST_POINTS = 3
 _LOOKS = ((style.BLUE, "o"), (style.VERMILLION, "s"), (style.GREEN, "D"), (style.PURPLE, "^"))
 _PAIRS = ("target and fold", "target and test item")

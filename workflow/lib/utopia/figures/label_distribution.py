@@ -22,6 +22,8 @@ from utopia.figures.data import (
     occupied,
 )
 
+READS = ()
+OPTIONS = ("label",)
 _AROUND = 10
 """Bins to both sides of the label that panel (c) shows: its kernel is three of a hundred bins wide."""
 _MOST_TERMS = 3

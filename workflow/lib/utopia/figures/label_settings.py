@@ -13,6 +13,9 @@ from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 from utopia.figures.label_study import WORDS, nothing, panel_name
 
+READS = ("metrics",)
+OPTIONS = ("bins", "annotators")
+ACROSS = True
 SHADES = (style.LIGHT_RED, style.PALE_RED, "#FFFFFF", "#CFE4F3", style.LIGHT_BLUE)
 """From worse than the labels as they are to better; the numbers say the same without colour."""
 

@@ -10,6 +10,9 @@ from utopia.evaluation.uncertainty import interval, read_items
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
+READS = ("metrics",)
+OPTIONS = ("bins",)
+ACROSS = True
 LOOKS = {
     "as_is": ("labels as they are", style.GREY, "o", "-"),
     "ulda": ("ULDA", style.VERMILLION, "s", "-"),

@@ -10,6 +10,7 @@ from utopia.evaluation import metrics_csv
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
+READS = ("summaries", "metrics")
 CHANCE = 0.36
 """Mean squared error of answering 0 where labels are +0.6 or -0.6."""
 _TITLES = {

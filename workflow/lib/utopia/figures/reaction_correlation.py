@@ -15,6 +15,7 @@ from utopia.evaluation.uncertainty import Interval, interval, read_items
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
+READS = ("summaries", "metrics")
 _METRIC = "correlation"
 _ALL = "mean of all"
 _NAMES = {"l1": "L1", "ccc": "CCC", "l1_kl": "L1 + KL", "ensemble": "ensemble"}

@@ -15,6 +15,7 @@ from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 from utopia.figures.reaction_network import Layer, Modality, Network, read_network
 
+READS = ("summaries",)
 _FILL = {"input": "#FFFFFF", "extractor": "#E8E8E8", "recurrent": "#CFE6F6", "gate": "#FBE5BF", "linear": "#CDEBDF"}
 _HIGH, _GAP = 0.28, 0.17
 """Inches of a block and between two."""

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
+READS = ("summaries",)
 _SECONDS = 4
 
 

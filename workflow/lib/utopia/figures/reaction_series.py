@@ -12,6 +12,7 @@ from utopia.evaluation import metrics_csv
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
 
+READS = ("summaries", "metrics")
 Float = NDArray[np.float64]
 
 VIDEO_RULE = (

@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from utopia import arrays
+from utopia.config import registry
 from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.features.read import FeatureReader
-from utopia.figures import critical_difference as figure_critical_difference
-from utopia.figures import error_by_label as figure_error_by_label
-from utopia.figures import error_change as figure_error_change
-from utopia.figures import label_distribution as figure_label_distribution
-from utopia.figures import label_settings as figure_label_settings
-from utopia.figures import label_study as figure_label_study
-from utopia.figures import memory as figure_memory
-from utopia.figures import reaction_correlation as figure_reaction_correlation
-from utopia.figures import reaction_model as figure_reaction_model
-from utopia.figures import reaction_sampling as figure_reaction_sampling
-from utopia.figures import reaction_series as figure_reaction_series
-from utopia.figures import required_change as figure_required_change
-from utopia.figures import sensitivity as figure_sensitivity
 from utopia.figures import style as figure_style
-from utopia.figures import tns_example as figure_tns_example
-from utopia.figures import votes as figure_votes
 from utopia.figures.data import Inputs, Point, mark, points_csv
 from utopia.files import read_json, write_text
 from utopia.labels.read import Labels
 
 _UNTRAINED = "no fold could be trained: training.json says why"
-DRAW: Mapping[str, Callable[[Inputs], tuple[Figure, list[Point]]]] = {
-    "votes": figure_votes.draw,
-    "label_distribution": figure_label_distribution.draw,
-    "required_change": figure_required_change.draw,
-    "tns_example": figure_tns_example.draw,
-    "error_by_label": figure_error_by_label.draw,
-    "error_change": figure_error_change.draw,
-    "memory": figure_memory.draw,
-    "label_study": figure_label_study.draw,
-    "label_settings": figure_label_settings.draw,
-    "reaction_model": figure_reaction_model.draw,
-    "reaction_sampling": figure_reaction_sampling.draw,
-    "reaction_series": figure_reaction_series.draw,
-    "reaction_correlation": figure_reaction_correlation.draw,
-}
-"""The function of each drawing of `catalog.DRAWINGS` of a data set."""
-DRAW_TABLE: Mapping[str, Callable[[Path], tuple[Figure, list[Point]]]] = {
-    "critical_difference": figure_critical_difference.draw,
-    "sensitivity": figure_sensitivity.draw,
-}
-"""Of each that draws a table's csv."""
 
 
 def render_figure(
@@ -77,8 +42,8 @@ def render_figure(
     """Draw a figure; the same inputs give the same bytes.
 
     Args:
-        figure: {"id", "title", "caption", "draw": a name of `DRAW`, "dataset", "target", "options", "roles": those of
-            `runs` in the catalogue's order}.
+        figure: {"id", "title", "caption", "draw": a file of `figures/`, "dataset", "target", "options", "roles": those
+            of `runs` in the catalogue's order}.
         labels: the data set's labels file; of a drawing across data sets, that of the first.
         distribution: its distribution file; None of a data set that has none.
         table: instead of a data set's files: the csv of a table.
@@ -99,16 +64,17 @@ def render_figure(
         ComputeError: the labels have no training video to show, or no distribution that the drawing needs.
     """
     runs = ordered(runs or {}, figure)
-    known = (*DRAW, *DRAW_TABLE)
+    known = registry.names_with("figures", "READS")
     if figure["draw"] not in known:
         raise ConfigError(
             f"there is no drawing {figure['draw']!r}{nearest(figure['draw'], known)}",
             where=f"figure {figure['id']}",
             remedy=f"use one of: {', '.join(known)}",
         )
+    draw = registry.load("figures", figure["draw"]).draw
     with figure_style.styled():
         if not absent and table is not None:
-            (drawn, points), status = DRAW_TABLE[figure["draw"]](table), "drawn"
+            (drawn, points), status = draw(table), "drawn"
         elif absent or labels is None:
             drawn, points = _absent(absent or "no labels")
             status = "absent"
@@ -128,7 +94,7 @@ def render_figure(
                 metrics=_made(metrics, runs, holes),
                 names=_titles(manifest),
             )
-            drawn, points = DRAW[figure["draw"]](inputs)
+            drawn, points = draw(inputs)
             status = "drawn"
         numbers = points_csv(figure["id"], status, points)
         pictures = {suffix: Path(path) for suffix, path in outputs.items() if suffix != "csv"}

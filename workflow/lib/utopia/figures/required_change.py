@@ -11,6 +11,8 @@ from utopia.distribution.item import ItemDistribution
 from utopia.figures import style
 from utopia.figures.data import EXAMPLE_RULE, Inputs, Point, bin_centres, bin_edges, choose_example, occupied
 
+READS = ()
+OPTIONS = ("label",)
 ADD, LOWER, EMPTY = style.BLUE, style.VERMILLION, style.GREY
 _MOST_LINES = 24
 """Labels up to which their edges are drawn."""

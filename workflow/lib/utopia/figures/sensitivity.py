@@ -17,6 +17,7 @@ from utopia.evaluation.verdict import LEVEL
 from utopia.figures import style
 from utopia.figures.data import Point
 
+READS = ("table",)
 WORDS = {"mse": "Δ MSE", "pcc": "Δ PCC"}
 _COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE)
 _PARTS = ("low", "high", "p")

@@ -19,6 +19,9 @@ from utopia.distribution.item import ItemDistribution
 from utopia.figures import style
 from utopia.figures.data import EXAMPLE_RULE, Example, Inputs, Point, bin_edges, choose_example, label_name, occupied
 
+READS = ("features",)
+OPTIONS = ("label", "samples")
+DRAWS_SAMPLES = True
 SAMPLES = 200
 _INSIDE, _OUTSIDE, _NEW = style.VERMILLION, style.ORANGE, style.SKY
 _BAND = "#CFEBDF"

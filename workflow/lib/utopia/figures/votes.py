@@ -20,6 +20,7 @@ from utopia.evaluation.predictions import replicas_of
 from utopia.figures import style
 from utopia.figures.data import RULE, Inputs, Point, bin_centres, bin_edges, median_video, occupied
 
+READS = ()
 Float = NDArray[np.float64]
 
 BASELINE = "baseline"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from utopia.config import layers
+from utopia.config import layers, registry
 from utopia.config.base import Strict
 from utopia.config.load import RESOURCES
 from utopia.config.suggest import nearest
@@ -27,35 +27,30 @@ Fault = tuple[Place, str]  # where, and what
 
 
 class Drawing(NamedTuple):
-    """What a drawing reads besides labels, distribution and predictions, and the options that it knows."""
+    """What the file of a drawing says of it; each is a constant there, in capitals."""
 
-    reads: frozenset[str] = frozenset()
-    """Of `features`, `summaries` (what training says of its runs) and `metrics`; or of `table` alone: its csv."""
-    options: frozenset[str] = frozenset()
+    reads: tuple[str, ...]
+    """What it reads besides labels, distribution and predictions: of `features`, `summaries` (what training says of
+    its runs) and `metrics`; or `table` alone: its csv."""
+    options: tuple[str, ...] = ()
+    """The options that it knows."""
     across: bool = False
     """Whether it shows several data sets: its roles are `<data set>.<target>`."""
     draws_samples: bool = False
     """Whether it shows samples that are drawn: it is given the study's seed."""
 
 
-DRAWINGS: Mapping[str, Drawing] = {
-    "votes": Drawing(),
-    "label_distribution": Drawing(options=frozenset({"label"})),
-    "required_change": Drawing(options=frozenset({"label"})),
-    "tns_example": Drawing(reads=frozenset({"features"}), options=frozenset({"label", "samples"}), draws_samples=True),
-    "error_by_label": Drawing(options=frozenset({"threshold"})),
-    "error_change": Drawing(),
-    "memory": Drawing(reads=frozenset({"summaries", "metrics"})),
-    "label_study": Drawing(reads=frozenset({"metrics"}), options=frozenset({"bins"}), across=True),
-    "label_settings": Drawing(reads=frozenset({"metrics"}), options=frozenset({"bins", "annotators"}), across=True),
-    "reaction_model": Drawing(reads=frozenset({"summaries"})),
-    "reaction_sampling": Drawing(reads=frozenset({"summaries"})),
-    "reaction_series": Drawing(reads=frozenset({"summaries", "metrics"})),
-    "reaction_correlation": Drawing(reads=frozenset({"summaries", "metrics"})),
-    "critical_difference": Drawing(reads=frozenset({"table"})),
-    "sensitivity": Drawing(reads=frozenset({"table"})),
-}
-"""Every drawing of `figures.render`, by name."""
+def drawings() -> tuple[str, ...]:
+    """The names of all drawings: the files of `figures/` that say what they read."""
+    return registry.names_with("figures", "READS")
+
+
+def drawing(name: str) -> Drawing:
+    """What a drawing says of itself."""
+    unsaid = Drawing._field_defaults
+    return Drawing(**{part: registry.fact("figures", name, part.upper(), unsaid.get(part)) for part in Drawing._fields})
+
+
 BEYOND = "beyond_"
 """The ids of what no paper prints begin with this,"""
 PLANTED = "planted_"
@@ -276,7 +271,7 @@ class Figure(Strict):
     studies: list[str] = Field(default_factory=list)
     """Studies whose `figures: all` means this one too; empty: every study."""
     draw: str
-    """A name of `DRAWINGS`."""
+    """A file of `figures/`."""
     dataset: str = ""
     target: str = ""
     table: str = ""
@@ -291,7 +286,7 @@ class Figure(Strict):
     @property
     def across(self) -> bool:
         """Whether it shows several data sets."""
-        return DRAWINGS[self.draw].across
+        return drawing(self.draw).across
 
     def dataset_of(self, role: str) -> str:
         """The data set of a run."""
@@ -344,17 +339,17 @@ def read_one(path: Path, model: Any) -> Any:
 
 def _figure_faults(figure: Figure) -> Iterator[Fault]:
     """What its drawing does not know."""
-    if figure.draw not in DRAWINGS:
-        yield ("draw",), f"there is no drawing {figure.draw!r}{nearest(figure.draw, DRAWINGS)}"
+    if figure.draw not in drawings():
+        yield ("draw",), f"there is no drawing {figure.draw!r}{nearest(figure.draw, drawings())}"
         return
     for role in figure.runs if figure.across else ():
         if not all(role.partition(".")[::2]):
             yield ("runs", role), f"the drawing {figure.draw!r} needs roles `<data set>.<target>`, not {role!r}"
-    of_table = "table" in DRAWINGS[figure.draw].reads
+    of_table = "table" in drawing(figure.draw).reads
     for part in ("table",) if of_table else () if figure.across else ("dataset", "target"):
         if not getattr(figure, part):
             yield (part,), f"the drawing {figure.draw!r} needs a {part!r}"
-    known = DRAWINGS[figure.draw].options
+    known = drawing(figure.draw).options
     for name, value in figure.options.items():
         if name not in known:
             yield ("options", name), f"the drawing {figure.draw!r} has no option {name!r}{nearest(name, known)}"

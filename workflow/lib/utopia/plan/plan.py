@@ -227,7 +227,7 @@ class Plan:
         first = next(name for name in spec.datasets if self.datasets[name].available)
         runs = [run.id for run in self.figure_runs[figure].values() if run.id in self.runs]
         distribution = None if spec.across else self.study.dataset(first).distribution
-        reads = catalog.DRAWINGS[spec.draw].reads
+        reads = catalog.drawing(spec.draw).reads
         return {
             "manifest": self.manifest(first),
             "labels": self.labels(first),
@@ -410,7 +410,7 @@ class Plan:
                 "id": name,
                 **figure.model_dump(mode="json", exclude={"runs"}),
                 "roles": list(runs),  # in the catalogue's order, which a record does not keep of mappings
-                **({"seed": self.study.seed} if catalog.DRAWINGS[figure.draw].draws_samples else {}),
+                **({"seed": self.study.seed} if catalog.drawing(figure.draw).draws_samples else {}),
             },
             "absent": self.figure_reason(name) or None,
             "runs": {role: run.id for role, run in runs.items() if run.id in self.runs},

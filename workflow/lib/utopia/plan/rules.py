@@ -114,7 +114,7 @@ def _coverage_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     """Where no run and no figure reads features of a data set, nothing is extracted only to be counted."""
     asked, figures = _asked(plan), plan.figures.values()
     read = {run.dataset for run in plan.runs.values() if run.features}
-    read |= {figure.dataset for figure in figures if "features" in catalog.DRAWINGS[figure.draw].reads}
+    read |= {figure.dataset for figure in figures if "features" in catalog.drawing(figure.draw).reads}
     present = [name for name, survey in asked.items() if survey.available]
     return {
         "manifests": [plan.manifest(name) for name in present],
@@ -241,7 +241,7 @@ RULES: dict[str, Rule] = {
     ),
     "render_figure": Rule(
         script="render_figure",
-        modules=lambda plan, w: ["utopia.figures.render"],
+        modules=lambda plan, w: ["utopia.figures.render", component("figures", plan.figures[w["figure"]].draw)],
         settings=lambda plan, w: {"settings": plan.figure_settings(w["figure"]), "caption": caption(w["figure"])},
         inputs=lambda plan, w: plan.figure_inputs(w["figure"]),
         outputs=lambda plan, w: {form: f"{plan.root}/figures/{w['figure']}.{form}" for form in ("pdf", "png", "csv")},
