@@ -90,6 +90,13 @@ def passed_of(
     return model.pass_clips(x_RD[grid.row_KP], grid, bank, first)
 
 
+def clips_of(model: MemoryNetwork, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Outputs at frames and features of packed clips of one replica: o_Rd, h_Cd."""
+    grid = ClipGrid.packed(clips, max(clips), x_RD.device)
+    o_1Pd, h_1Cd = model.clips(x_RD[grid.row_KP], grid)
+    return o_1Pd[grid.real_KP], h_1Cd[0]
+
+
 def features_of(passed: Passed) -> Tensor:
     """What enters the predictor, of the packed videos of one replica [R, d]."""
     return passed.f_KPd[passed.grid.real_KP]
