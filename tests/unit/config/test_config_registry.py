@@ -150,3 +150,32 @@ def test_reading_all_settings_imports_no_torch() -> None:
         "assert 'torch' not in sys.modules and 'av' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_title_of_a_component_is_in_its_file(package: Path) -> None:
+    """As the papers print it; the docstrings of datasets and models that they compare may say more, but not less."""
+    (package / "models" / "mine.py").write_text('"""Mine: a model, as: others."""')
+    (package / "models" / "other.py").write_text(
+        '"""A model without a title, whose sentence has no colon before its end: none."""'
+    )
+    (package / "models" / "bare.py").write_text("")
+    assert [registry.title("models", name) for name in ("mine", "other", "bare", "gone")] == [
+        "Mine",
+        "other",
+        "bare",
+        "gone",
+    ]
+
+
+def test_titles_are_those_of_the_papers_tables() -> None:
+    printed = {"et": "ET", "pgl_sum": "PGL-SUM", "rmn": "RMN", "bi_gru": "Bi-GRU"}
+    assert {name: registry.title("models", name) for name in registry.names("models")} == printed
+    printed = {
+        "liris": "LIRIS-ACCEDE",
+        "summe": "SumMe",
+        "tvsum": "TVSum",
+        "pmemo": "PMEmo",
+        "eev": "EEV",
+        "case": "CASE",
+    }
+    assert {name: registry.title("datasets", name) for name in printed} == printed

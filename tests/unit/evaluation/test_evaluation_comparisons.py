@@ -12,7 +12,7 @@ import page_study
 import pytest
 
 from utopia.config.load import load
-from utopia.evaluation.comparisons import WORDS, compared
+from utopia.evaluation.comparisons import TREATMENTS, compared
 from utopia.evaluation.interval import holm
 from utopia.evaluation.metrics_csv import Row, write
 from utopia.evaluation.uncertainty import Items
@@ -97,7 +97,7 @@ def test_the_plan_compares_what_differs_in_treatment_only_and_each_once() -> Non
 
 def test_names_are_those_of_the_papers_tables() -> None:
     study = load({"study": "miniature"})
-    assert set(study.treatments) - {"baseline"} <= set(WORDS), "name it as its table does"
+    assert set(study.treatments) - {"baseline"} <= set(TREATMENTS), "name it as its table does"
     rows = Plan(study).table_settings("beyond_table_3")["table"]["rows"]
     (row,) = (row for row in rows if row["id"] == "liris.pgl_sum.tns_cwl.valence.mse")
     assert row["title"] == "TNS + CWL" and row["keys"]["treatment"] == "tns_cwl"

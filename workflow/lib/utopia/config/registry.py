@@ -24,6 +24,7 @@ from utopia.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[1]
 KINDS = ("datasets", "extractors", "models", "losses", "samplers")
+_LONGEST_TITLE = 20
 _LIGHT = ("typing", "enum", "pathlib", "pydantic", "utopia.config")
 
 
@@ -93,6 +94,19 @@ def fact(kind: str, name: str, wanted: str, default: Any) -> Any:
 def names_with(kind: str, constant: str) -> tuple[str, ...]:
     """The components of a folder whose files set a constant: where it also holds other modules, that tells them."""
     return tuple(name for name in names(kind) if constant in _assigned(kind, name))
+
+
+@cache
+def title(kind: str, name: str) -> str:
+    """What people call a component: what its file's docstring begins with, before the first colon; else its name.
+
+    A docstring is no code, so that a corrected title trains nothing again. A component that is no more has its name.
+    """
+    if name not in names(kind):
+        return name
+    about = ast.get_docstring(ast.parse(path_of(kind, name).read_text(encoding="utf-8"))) or ""
+    head, colon, _ = about.partition(": ")
+    return head if colon and len(head) <= _LONGEST_TITLE else name
 
 
 @cache

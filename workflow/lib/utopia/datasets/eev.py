@@ -1,4 +1,4 @@
-"""EEV 2021: fifteen expressions of viewers, six times per second, of YouTube videos; one row per video and time.
+"""EEV: fifteen expressions of viewers of YouTube videos (challenge of 2021), six times per second; one row for each.
 
 Layout: `train.csv`, `val.csv` and `test.csv`, each with a video id, a time in microseconds and fifteen expressions in
 [0, 1] (the labels of the test videos are not published: ids and times only), and `videos/<id>.<suffix>`. Rows in which

@@ -1,4 +1,4 @@
-"""LIRIS-ACCEDE as released for MediaEval 2018: valence and arousal of 66 movies, one value per second in [-1, 1].
+"""LIRIS-ACCEDE: valence and arousal of 66 movies (MediaEval 2018), one value per second in [-1, 1].
 
 Layout (one folder per part, as the archives unpack)::
 

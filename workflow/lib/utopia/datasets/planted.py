@@ -1,4 +1,4 @@
-"""Planted series: no published data, but features and labels drawn from a known rule (`inputs/miniature/planted.py`).
+"""No published data, but series whose features and labels are drawn from a known rule (`inputs/miniature/planted.py`).
 
 Layout: `labels.safetensors` with `<item>/<target>` [T] and `<item>/<target>.judged` [T] (which labels count) at one
 step per second; `features.h5`, a group of each series. A study with `generated.items.planted` makes them.

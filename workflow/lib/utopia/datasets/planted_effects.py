@@ -1,4 +1,4 @@
-"""Series with planted effects: features and votes drawn from known rules (`inputs/miniature/planted_effects.py`).
+"""Series with planted effects, features and votes drawn from known rules (`inputs/miniature/planted_effects.py`).
 
 Layout: `votes.safetensors` with `<item>/<target>.votes` [annotators, T] at one step per second, for `cue` also
 `<item>/cue.judged` [T] (which labels count), and in its metadata `label`, the annotators behind the training label;

@@ -1,4 +1,4 @@
-"""Planted reactions: features and labels drawn from known rules (`inputs/miniature/planted_reactions.py`).
+"""Planted reactions, features and labels drawn from known rules (`inputs/miniature/planted_reactions.py`).
 
 Layout: `labels.safetensors` with `<item>/reactions` [T, 2] six times per second; `features.h5`, a group of each series.
 A study with `generated.items.planted_reactions` makes them.

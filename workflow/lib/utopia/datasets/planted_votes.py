@@ -1,4 +1,4 @@
-"""Planted votes: no published data, but series whose utopia labels are known (`inputs/miniature/planted_votes.py`).
+"""No published data, but series with votes whose utopia labels are known (`inputs/miniature/planted_votes.py`).
 
 Layout: `labels.safetensors` with, at one step per second, `<item>/<target>.utopia` [T] (the utopia labels), `.law`
 [2, T] (mean and deviation that each was drawn from) and `.votes` [annotators, T]; `features.h5`, a group per series.

@@ -18,16 +18,14 @@ P_VALUES = ("p", "permuted", "adjusted")
 PERMUTATIONS = 9_999
 """Swaps that are drawn where there are more than this of them (with 14 items or more)."""
 
-WORDS = {
+TREATMENTS = {
     "cwl": "CWL", "tns_cwl": "TNS + CWL", "inv": "INV", "lds": "LDS", "dense_loss": "Dense Loss",
     "smogn_cwl": "SMOGN + CWL", "c_mixup_cwl": "C-Mixup + CWL", "bmc": "Balanced MSE", "rank_sim": "RankSim",
     "smoter": "SmoteR", "rebagg": "REBAGG", "l1": "L1", "kl": "KL", "l1_kl": "L1 + KL", "ccc": "CCC",
     "l1_butterworth": "L1, Butterworth", "l1_median": "L1, median", "l1_gaussian": "L1, Gaussian",
-    "l1_ensemble": "L1, ensemble", "et": "ET", "pgl_sum": "PGL-SUM", "rmn": "RMN", "bi_gru": "Bi-GRU",
-    "liris": "LIRIS-ACCEDE", "summe": "SumMe", "tvsum": "TVSum", "pmemo": "PMEmo", "eev": "EEV",
-    "mse": "MSE", "rmse": "RMSE", "pcc": "PCC", "f_score": "F-score", "wasserstein": "W1",
+    "l1_ensemble": "L1, ensemble",
 }  # fmt: skip
-"""Treatments, models, data sets and metrics as the papers' tables name them; what is not here has its own name."""
+"""Treatments of config.yaml as the papers' tables name them; any other has its own name."""
 
 
 class Comparison(NamedTuple):

@@ -14,6 +14,8 @@ from utopia.errors import ComputeError
 # A float32 series that is constant up to rounding must count as constant: float64 sums of equal numbers are not exact.
 _CONSTANT = 1e-12
 _FEW_LEVELS = 32
+TITLES = {"mse": "MSE", "rmse": "RMSE", "pcc": "PCC", "f_score": "F-score", "wasserstein": "W1", "w1": "W1"}
+"""Metrics as the papers' tables name them; any other has its own name."""
 
 
 def _pair(prediction: ArrayLike, label: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from utopia.evaluation.comparisons import WORDS
+from utopia.evaluation.comparisons import TREATMENTS
 from utopia.evaluation.verdict import LEVEL
 from utopia.figures import style
 from utopia.figures.data import Point
@@ -31,7 +31,7 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
     gains = read(table)
     by_dataset = ranks(gains)
     by_dataset = {
-        dataset: {WORDS.get(name, name): rank for name, rank in rank_of.items()}
+        dataset: {TREATMENTS.get(name, name): rank for name, rank in rank_of.items()}
         for dataset, rank_of in by_dataset.items()
     }
     treatments = list(next(iter(by_dataset.values()), {}))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from utopia.config import registry
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point, bin_centres, bin_edges, occupied
 from utopia.figures.error_data import Errors, Fold, Regions, errors, folds, likeness, mean_of, regions_of, share
@@ -19,7 +20,6 @@ READS = ()
 OPTIONS = ("threshold",)
 BASELINE, ULDA = "baseline", "tns_cwl"
 NAMES = {BASELINE: "without ULDA", ULDA: "with ULDA"}
-_MODELS = {"et": "ET", "pgl_sum": "PGL-SUM", "rmn": "RMN"}
 _LINES = {BASELINE: style.VERMILLION, ULDA: style.BLUE}
 _AREAS = {BASELINE: style.PALE_RED, ULDA: style.LIGHT_BLUE}
 _DASHED = (0, (3, 1.2))
@@ -185,7 +185,7 @@ def _model(inputs: Inputs) -> str:
     """The title of the model whose predictions are shown, as their run's id names it."""
     _, _, rest = str(inputs.predictions[BASELINE].meta.get("run", "")).partition(".")
     name = rest.partition(".")[0]
-    return _MODELS.get(name, name or "the model")
+    return registry.title("models", name) or "the model"
 
 
 def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: Regions) -> list[Point]:

@@ -9,9 +9,10 @@ from matplotlib.patches import Rectangle
 
 from utopia.evaluation import metrics_csv
 from utopia.evaluation.label_study import MEASURES, PUBLISHED, REACHES, WIDTHS
+from utopia.evaluation.metrics import TITLES
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
-from utopia.figures.label_study import WORDS, nothing, panel_name
+from utopia.figures.label_study import nothing, panel_name
 
 READS = ("metrics",)
 OPTIONS = ("bins", "annotators")
@@ -56,7 +57,7 @@ def _values(inputs: Inputs, role: str, stem: str) -> dict[str, float]:
 
 
 def _panel(axes: Axes, role: str, measure: str, means: dict[str, float]) -> list[Point]:
-    panel, base = f"{role}: {WORDS[measure]}", means["as_is"]
+    panel, base = f"{role}: {TITLES[measure]}", means["as_is"]
     points = [Point(panel, name, None, means[name]) for name in ("as_is", "calibrated")]
     for row, reach in enumerate(REACHES):
         for column, sigma in enumerate(WIDTHS):
@@ -74,7 +75,7 @@ def _panel(axes: Axes, role: str, measure: str, means: dict[str, float]) -> list
     axes.set_xticks(range(len(WIDTHS)), [f"{sigma:g}" for sigma in WIDTHS])
     axes.set_yticks(range(len(REACHES)), [str(reach) for reach in REACHES])
     decimals = 2 if measure == "pcc" else 3
-    first = f"{panel_name(role)}: {WORDS[measure]}" if measure == MEASURES[0] else WORDS[measure]
+    first = f"{panel_name(role)}: {TITLES[measure]}" if measure == MEASURES[0] else TITLES[measure]
     words = f"as is {base:.{decimals}f}, calibr. {means['calibrated']:.{decimals}f}"
     style.title(axes, "", f"{first}\n{words}".replace("-", "−"))
     return points

@@ -5,7 +5,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from utopia.config import registry
 from utopia.evaluation.label_study import ANNOTATORS, MEASURES
+from utopia.evaluation.metrics import TITLES
 from utopia.evaluation.uncertainty import interval, read_items
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
@@ -22,14 +24,12 @@ LOOKS = {
     "calibrated_others": ("calibrated to the judges", style.SKY, "D", (0, (2, 1))),
 }
 """By estimator: its name, colour, marker and line."""
-WORDS = {"pcc": "PCC", "w1": "W1"}
-NAMES = {"summe": "SumMe", "tvsum": "TVSum", "case": "CASE"}
 
 
 def panel_name(role: str) -> str:
     """`tvsum.importance` in words; a target that is the only one of its data set goes without saying."""
     dataset, _, target = role.partition(".")
-    name = NAMES.get(dataset, dataset)
+    name = registry.title("datasets", dataset)
     return name if target == "importance" else f"{name}, {target}"
 
 
@@ -45,7 +45,7 @@ def draw(inputs: Inputs) -> tuple[Figure, list[Point]]:
         for axes, measure in zip(panels[row], MEASURES, strict=True):
             points += _lines(axes, inputs, role, measure)
             style.title(axes, "", panel_name(role) if measure == MEASURES[0] else "")
-            axes.set_ylabel(WORDS[measure])
+            axes.set_ylabel(TITLES[measure])
             axes.set_xlabel("annotators k" if row == len(roles) - 1 else "")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.5)
@@ -72,7 +72,7 @@ def _lines(axes: Axes, inputs: Inputs, role: str, measure: str) -> list[Point]:
             around = interval(items)
             value = float(items.by_repeat.mean())
             shown.append((place + 0.07 * (number - 2.5), value, around.low, around.high))
-            points.append(Point(f"{role}: {WORDS[measure]}", estimator, float(k), value, around.low, around.high))
+            points.append(Point(f"{role}: {TITLES[measure]}", estimator, float(k), value, around.low, around.high))
         x, y = [each[0] for each in shown], [each[1] for each in shown]
         axes.plot(x, y, color=colour, marker=marker, linestyle=line, linewidth=0.9, markersize=2.6, label=label)
         for at, _, low, high in shown:

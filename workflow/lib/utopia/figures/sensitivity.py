@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utopia.evaluation.interval import holm
+from utopia.evaluation.metrics import TITLES
 from utopia.evaluation.verdict import LEVEL
 from utopia.figures import style
 from utopia.figures.data import Point
 
 READS = ("table",)
-WORDS = {"mse": "Δ MSE", "pcc": "Δ PCC"}
 _COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE)
 _PARTS = ("low", "high", "p")
 _LINE = 0.17
@@ -105,7 +105,7 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
             shift = 0.3 * (number - (len(targets) - 1) / 2)
             points += _marks(axes, choices, column, colour, shift)
         axes.axvline(0, color=style.GREY, linewidth=0.6, zorder=1)
-        axes.set_xlabel(WORDS.get(metric, f"Δ {metric}"))
+        axes.set_xlabel(f"Δ {TITLES.get(metric, metric)}")
         axes.tick_params(axis="x", labelsize=6.5)
         axes.locator_params(axis="x", nbins=3)
     panels[0].set_yticks(range(len(choices)), [choice.name for choice in choices], fontsize=6.5)

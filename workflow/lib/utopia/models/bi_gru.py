@@ -1,4 +1,4 @@
-"""The reaction network of EEV 2021 (sec. 3.1): a bidirectional GRU per modality, late fusion and context gating.
+"""Bi-GRU: the reaction network of EEV 2021 (sec. 3.1), a bidirectional GRU per modality, late fusion, context gating.
 
 encode: per modality two bidirectional GRU layers with dropout in between; their states side by side;
 head: gate -> Linear -> gate -> output function, with the gate x * sigmoid(W x + b) (Miech et al. 2017, without batch

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from utopia.evaluation.comparisons import WORDS
+from utopia.config import registry
+from utopia.evaluation.comparisons import TREATMENTS
+from utopia.evaluation.metrics import TITLES
 from utopia.plan.catalog import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -52,7 +54,14 @@ def row_id(names: Mapping[str, str]) -> str:
 
 def in_words(names: Mapping[str, str]) -> dict[str, str]:
     """The names of a comparison as tables print them."""
-    return {part: WORDS.get(name, name) for part, name in names.items()}
+    treatments = {part: TREATMENTS.get(names[part], names[part]) for part in ("treatment", "against") if part in names}
+    return {
+        **names,
+        **treatments,
+        "dataset": registry.title("datasets", names["dataset"]),
+        "model": registry.title("models", names["model"]),
+        "metric": TITLES.get(names["metric"], names["metric"]),
+    }
 
 
 def filled(table: Table, comparisons: Sequence[Compared]) -> Table:

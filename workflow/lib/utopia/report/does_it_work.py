@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from utopia.evaluation.comparisons import WORDS
+from utopia.evaluation.metrics import TITLES
 from utopia.evaluation.rounding import rounded
 from utopia.evaluation.verdict import ALONE, BETTER, MARKS, NOT_DISTINGUISHABLE, WORSE, Family
 from utopia.figures import sensitivity as figure_sensitivity
@@ -196,7 +196,7 @@ def _choices(cells: Sequence[Cell], path: Path) -> Iterator[str]:
 
 def _column(column: str) -> str:
     target, _, metric = column.rpartition(".")
-    return f"Δ {target} {WORDS.get(metric, metric.upper())}"
+    return f"Δ {target} {TITLES.get(metric, metric.upper())}"
 
 
 def _by_row(cells: Sequence[Cell]) -> str:
