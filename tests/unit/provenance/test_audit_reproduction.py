@@ -16,6 +16,7 @@ from studies import ROOT, Small
 
 from utopia import arrays, files
 from utopia.provenance import replay as replaying
+from utopia.provenance import values
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph
 from utopia.provenance.reproduction import compare_features, link, repeated_predictions
@@ -149,7 +150,7 @@ def test_a_job_that_is_done_again_stays_in_its_folder(tmp_path: Path, path: str)
 def test_a_job_that_is_done_again_is_given_all_that_scripts_ask_of_snakemake(repository: Path) -> None:
     """Inputs and outputs by role, as Snakemake has them; every script is searched for what it calls on them."""
     roles = {"features": ["a", "b"], "labels": "c"}
-    named = replaying._Named(roles)
+    named = values.Named(roles)
     theirs = Namedlist(fromdict=roles)
     scripts = [path.read_text() for path in (repository / "workflow" / "scripts").glob("*.py")]
     called = {name for text in scripts for name in re.findall(r"snakemake\.(?:input|output)\.(\w+)\(", text)}

@@ -15,9 +15,13 @@ from utopia.config import registry
 from utopia.config.extraction import Compute
 from utopia.errors import ConfigError
 from utopia.features import cards, weights
-from utopia.files import sha256
+from utopia.files import digest, sha256
 from utopia.media.container import decoder
 from utopia.media.decoding import Decoder
+
+_built: dict[tuple[Callable[..., Any], str], Any] = {}
+"""Networks of this process, by what builds them and the digest of all that determines them: a worker that makes shard
+after shard loads each once."""
 
 
 class Maker:
@@ -90,6 +94,21 @@ class Maker:
 
         _precision.one_thread()
         module: ModuleType = registry.load("extractors", self.extractor)
+        determined_by = digest(
+            {
+                "extractor": self.extractor,
+                "options": self.config.model_dump(mode="json"),
+                "weights": self.weights,
+                "seed": self.seed,
+                "device": self.device,
+                "channels_last": self.compute.channels_last,
+            }
+        )
+        if (key := (module.build, determined_by)) not in _built:
+            _built[key] = self._build(module)
+        return _built[key]
+
+    def _build(self, module: ModuleType) -> Any:
         others = {name: path for name, path in self._paths.items() if name != "weights"}
         network = module.build(self.config, self._paths["weights"], self.seed, self.device, **others)
         if self.compute.channels_last is not None:

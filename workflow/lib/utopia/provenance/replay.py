@@ -5,53 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import runpy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
 from typing import Any
 
-from utopia import fingerprint
 from utopia.errors import UtopiaError
 from utopia.provenance import failures
 from utopia.provenance.ledger import Record
 from utopia.provenance.paths import Portable
+from utopia.provenance.values import run_script
 
 _FOLDERS = ("folder", "store")
 """Parameters that are folders: records write them as paths."""
-
-
-class _Params(dict[str, Any]):
-    """Parameters as scripts use Snakemake's: by attribute and as a mapping."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-
-class _Named(list[str]):
-    """A named list as scripts use Snakemake's: by number, by name, and as pairs."""
-
-    def __init__(self, by_role: Mapping[str, Any]) -> None:
-        super().__init__(path for value in by_role.values() for path in ([value] if isinstance(value, str) else value))
-        self._by_role = {role: value for role, value in by_role.items() if role}
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["_by_role"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def items(self) -> Iterator[tuple[str, Any]]:
-        """Roles and their paths."""
-        return iter(self._by_role.items())
-
-    def get(self, role: str, default: Any = None) -> Any:
-        """The paths of a role that a job may lack."""
-        return self._by_role.get(role, default)
 
 
 def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str, ...] = ("",)) -> dict[str, Path]:
@@ -82,28 +48,29 @@ def replay(record: Record, portable: Portable, folder: Path, suffixes: tuple[str
             return value
         return str(below(folder, value)) if name == "store" else here(portable, value)
 
-    job = SimpleNamespace(
-        rule=record.rule,
-        wildcards=SimpleNamespace(**record.wildcards),
-        params=_Params({name: placed(name, value) for name, value in record.facts["params"].items()}),
-        input=_Named(_mapped(roles["inputs"], lambda path: here(portable, path))),
-        output=_Named(_mapped(_wanted(roles["outputs"], suffixes), new_path)),
-        threads=record.facts.get("threads", 1),
-        log=[],
-        config={name: str(path) for name, path in portable.roots.items() if name == "data"},
-    )
+    asked = {
+        "script": scripts[0],
+        "folder": str(Path.cwd()),
+        "rule": record.rule,
+        "wildcards": record.wildcards,
+        "params": {name: placed(name, value) for name, value in record.facts["params"].items()},
+        "input": _mapped(roles["inputs"], lambda path: here(portable, path)),
+        "output": _mapped(_wanted(roles["outputs"], suffixes), new_path),
+        "threads": record.facts.get("threads", 1),
+        "log": [],
+        "config": {name: str(path) for name, path in portable.roots.items() if name == "data"},
+    }
     said = io.StringIO()
     with _quiet(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            runpy.run_path(str(fingerprint.file_of(scripts[0])), init_globals={"snakemake": job})
-        except SystemExit as error:
-            if error.code in (130, 143):  # the audit was told to end, which says nothing of the job
-                raise KeyboardInterrupt from error
-            ended = failures.below(folder)
-            raise UtopiaError(
-                ended[0].what if ended else "the job fails when it is done again",
-                where=ended[0].where if ended else "",
-            ) from error
+        status = run_script(asked)
+    if status in (130, 143):  # the audit was told to end, which says nothing of the job
+        raise KeyboardInterrupt
+    if status:
+        ended = failures.below(folder)
+        raise UtopiaError(
+            ended[0].what if ended else "the job fails when it is done again",
+            where=ended[0].where if ended else "",
+        )
     return made
 
 
