@@ -73,7 +73,7 @@ def replay(events: Sequence[Event], expected: dict[str, float], cores: int, ever
     clock = [0.0]
     expectation = logger_run.Expectation(expected, cores)
     with mock.patch.object(logger_run.time, "time", lambda: clock[0]):
-        run = logger_run.Run()
+        run = logger_run.RunState()
         run.expected = expectation
         run.plan(Counter(event.rule for event in events))
         moments = [(event.started, 1, number) for number, event in enumerate(events)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snakemake_logger_plugin_utopia.run import Run
+from snakemake_logger_plugin_utopia.run import RunState
 from utopia.provenance import failures
 
 
@@ -18,10 +18,10 @@ def event(jobid: int, rule: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunState:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "logs").mkdir()
-    return Run()
+    return RunState()
 
 
 def leave(rule: str, **facts: Any) -> None:
@@ -32,7 +32,7 @@ def leave(rule: str, **facts: Any) -> None:
 SAID = "SLURM-job '5' failed, SLURM status is: '{}'."
 
 
-def test_the_cluster_s_reason_goes_before_an_interruption_but_not_before_an_error(run: Run) -> None:
+def test_the_cluster_s_reason_goes_before_an_interruption_but_not_before_an_error(run: RunState) -> None:
     run.start(event(1, "train"))
     leave("train", status="interrupted", what="interrupted (SIGTERM)")
     failure = run.fail(event(1, "train", rule_msg=SAID.format("TIMEOUT")))
@@ -43,7 +43,7 @@ def test_the_cluster_s_reason_goes_before_an_interruption_but_not_before_an_erro
     assert run.fail(event(2, "train", rule_msg=SAID.format("FAILED"))).what == "labels are damaged"
 
 
-def test_of_a_group_the_job_that_failed_is_the_cause(run: Run) -> None:
+def test_of_a_group_the_job_that_failed_is_the_cause(run: RunState) -> None:
     Path("group.log").write_text("nothing of interest\n")
     for number, rule in enumerate(("list", "build")):
         run.start(event(number, rule))
@@ -55,7 +55,7 @@ def test_of_a_group_the_job_that_failed_is_the_cause(run: Run) -> None:
     assert next(cause.headline for cause in failures.group(found)) == "labels are damaged"
 
 
-def test_a_refused_retry_does_not_hide_why_the_first_attempt_failed(run: Run) -> None:
+def test_a_refused_retry_does_not_hide_why_the_first_attempt_failed(run: RunState) -> None:
     run.start(event(1, "train"))
     leave("train", status="failed", what="disk full", remedy="free it")
     run.fail(event(1, "train", rule_msg=SAID.format("FAILED")))

@@ -81,7 +81,7 @@ def test_a_second_run_knows_from_the_first(estimate, recorded) -> None:
     taken: dict[str, list[float]] = {}
     for event in estimate.quiet(events, cores):
         taken.setdefault(event.rule, []).append(event.ended - event.started)
-    run = logger_run.Run()
+    run = logger_run.RunState()
     run.expected = logger_run.Expectation({rule: 50 * seconds for rule, seconds in expected.items()}, cores)
     run.former_seconds = {rule: sum(each) / len(each) for rule, each in taken.items()}
     run.plan({rule: len(each) for rule, each in taken.items()})

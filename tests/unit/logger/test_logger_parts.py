@@ -14,7 +14,7 @@ import pytest
 from snakemake_logger_plugin_utopia import run as run_module
 from snakemake_logger_plugin_utopia import screen as screen_module
 from snakemake_logger_plugin_utopia import summary
-from snakemake_logger_plugin_utopia.run import Run
+from snakemake_logger_plugin_utopia.run import RunState
 from snakemake_logger_plugin_utopia.screen import Screen
 from snakemake_logger_plugin_utopia.status import StatusFile
 
@@ -39,12 +39,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     yield hand
 
 
-def start(run: Run, jobid: int, rule: str = "train_run", **more: Any) -> None:
+def start(run: RunState, jobid: int, rule: str = "train_run", **more: Any) -> None:
     run.start({"jobid": jobid, "rule_name": rule, "wildcards": {"run": str(jobid)}, "output": [f"o{jobid}"], **more})
 
 
 def test_the_line_of_progress_stays_a_line_with_two_hundred_jobs_at_work(clock: Clock) -> None:
-    run = Run()
+    run = RunState()
     run.plan({f"train_{number:03}": 2 for number in range(100)} | {"total": 200})
     for jobid in range(3):
         start(run, jobid, f"train_{jobid // 2:03}")
@@ -56,7 +56,7 @@ def test_the_line_of_progress_stays_a_line_with_two_hundred_jobs_at_work(clock: 
 
 
 def test_the_time_left_is_the_work_left_over_the_jobs_at_once(clock: Clock) -> None:
-    run = Run()
+    run = RunState()
     run.plan({"train_run": 6, "all": 1, "total": 7})
     assert run.total == 6
     assert run.remaining_seconds() is None
@@ -78,7 +78,7 @@ def test_the_time_left_is_the_work_left_over_the_jobs_at_once(clock: Clock) -> N
 
 
 def test_a_rule_that_has_not_ended_yet_counts_as_in_the_run_before(clock: Clock) -> None:
-    run = Run()
+    run = RunState()
     run.former_seconds = {"train_run": 100.0}
     run.plan({"train_run": 1, "build_labels": 1, "total": 2})
     assert run.remaining_seconds() == pytest.approx(200)  # nothing known of labels: like the mean
@@ -89,7 +89,7 @@ def test_a_rule_that_has_not_ended_yet_counts_as_in_the_run_before(clock: Clock)
 
 
 def test_failed_jobs_are_not_waited_for(clock: Clock) -> None:
-    run = Run()
+    run = RunState()
     run.plan({"train_run": 2, "total": 2})
     start(run, 1)
     clock.now += 5
@@ -105,7 +105,7 @@ def test_failed_jobs_are_not_waited_for(clock: Clock) -> None:
 
 def test_a_job_that_ctrl_c_ends_while_it_begins_has_not_failed(tmp_path: Path) -> None:
     """Python that is still importing leaves no file that says why it ended."""
-    run = Run()
+    run = RunState()
     run.plan({"train_run": 1, "total": 1})
     start(run, 1, log=[str(tmp_path / "job.log")])
     run.stopped_by = "you"
@@ -117,7 +117,7 @@ def test_a_job_that_ctrl_c_ends_while_it_begins_has_not_failed(tmp_path: Path) -
 
 def test_a_damaged_failure_file_falls_back_to_the_log(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
-    run = Run()
+    run = RunState()
     start(run, 1, log=[str(log)])
     log.write_text("the last word\n")
     (tmp_path / "job.log.failed.json").write_text("{")
@@ -129,7 +129,7 @@ def test_files_from_before_the_start_are_not_about_it(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_text("old words\n")
     time.sleep(0.05)
-    run = Run()
+    run = RunState()
     start(run, 1, log=[str(log)], created=time.time())
     assert run.fail({"jobid": 1, "rule_name": "train_run", "log": [str(log)]}).what == "ended without a message"
     start(run, 1, log=[str(log)], created=time.time())
@@ -188,11 +188,11 @@ def test_the_status_file_finds_the_study_by_its_logs(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("UTOPIA_STUDY_FOLDER", raising=False)
     file = StatusFile()
-    file.write(Run(), "running", now=True)
+    file.write(RunState(), "running", now=True)
     assert list(tmp_path.iterdir()) == []
     file.find(["results/mini/logs/train_run/logs.log"])
     assert file.folder == tmp_path / "results" / "mini"
-    run = Run()
+    run = RunState()
     run.plan({"train_run": 2, "total": 2})
     start(run, 1)
     file.write(run, "running", now=True)
@@ -211,12 +211,12 @@ def test_nothing_to_do_does_not_hide_a_failure(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("UTOPIA_STUDY_FOLDER", str(tmp_path))
     file = StatusFile()
     file.find()
-    file.write(Run(), "failed", now=True)
+    file.write(RunState(), "failed", now=True)
     failed = tmp_path / "logs" / "train_run" / "a.log.failed.json"
     failed.parent.mkdir(parents=True)
     failed.write_text("{}")
-    file.nothing_to_do(Run())
+    file.nothing_to_do(RunState())
     assert file.former()["state"] == "failed"
     failed.unlink()
-    file.nothing_to_do(Run())
+    file.nothing_to_do(RunState())
     assert file.former()["state"] == "done"

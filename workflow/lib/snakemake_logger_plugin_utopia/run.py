@@ -64,7 +64,7 @@ class JobState:
         return time_ns > 0 and (time_ns != self.stamps.get(path, 0) or time_ns / 1e9 >= self.started - _CLOCK_SECONDS)
 
 
-class Run:
+class RunState:
     """The state of a run, brought up to date by the events that Snakemake logs."""
 
     def __init__(self) -> None:

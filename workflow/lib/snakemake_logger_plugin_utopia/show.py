@@ -12,7 +12,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_utopia import summary
-from snakemake_logger_plugin_utopia.run import Run
+from snakemake_logger_plugin_utopia.run import RunState
 from snakemake_logger_plugin_utopia.screen import Screen
 from snakemake_logger_plugin_utopia.status import StatusFile
 from utopia.files import write_json
@@ -37,7 +37,7 @@ class Show:
         self._settings = settings
         os.environ[SHOWN_BY_LOGGER] = "1"  # the jobs inherit it
         self._screen = Screen(sys.stdout if settings.stdout else sys.stderr, color=not settings.nocolor)
-        self._run = Run()
+        self._run = RunState()
         self._status = StatusFile()
         self._started = False
         self._planned = False

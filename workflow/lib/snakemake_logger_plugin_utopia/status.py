@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from snakemake_logger_plugin_utopia.run import Run
+from snakemake_logger_plugin_utopia.run import RunState
 from utopia import files
 from utopia.errors import UtopiaError
 from utopia.provenance.failures import SUFFIX
@@ -69,7 +69,7 @@ class StatusFile:
         except (AttributeError, TypeError, ValueError):
             return {}  # only an estimate depends on it
 
-    def write(self, run: Run, state: str, now: bool = False) -> None:
+    def write(self, run: RunState, state: str, now: bool = False) -> None:
         """Write how the run stands.
 
         Args:
@@ -83,12 +83,12 @@ class StatusFile:
         self._written, self._news = time.monotonic(), False
         files.write_json(self.path, _facts(run, state))
 
-    def beat(self, run: Run) -> None:
+    def beat(self, run: RunState) -> None:
         """Write what was too early to write, and every 10 s a sign that the run is alive."""
         if self._news or time.monotonic() - self._written >= _SECONDS_BETWEEN_SIGNS:
             self.write(run, "running")
 
-    def nothing_to_do(self, run: Run) -> None:
+    def nothing_to_do(self, run: RunState) -> None:
         """A run that found everything done: good news, but not about failures of jobs that it was not asked for."""
         if (
             self.path is None
@@ -99,7 +99,7 @@ class StatusFile:
         self.write(run, "done", now=True)
 
 
-def _facts(run: Run, state: str) -> dict[str, Any]:
+def _facts(run: RunState, state: str) -> dict[str, Any]:
     left = run.remaining_seconds() if state == "running" else None
     return {
         "schema": SCHEMA,

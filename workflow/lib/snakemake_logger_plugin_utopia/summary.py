@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from snakemake_logger_plugin_utopia.run import JobState, Run
+from snakemake_logger_plugin_utopia.run import JobState, RunState
 from utopia.plan.jobs import family
 from utopia.provenance import failures
 from utopia.provenance.failures import Cause, Failure
@@ -49,7 +49,7 @@ def jobs(count: int) -> str:
     return "1 job" if count == 1 else f"{count} jobs"
 
 
-def progress_line(run: Run, bar: bool) -> str:
+def progress_line(run: RunState, bar: bool) -> str:
     """How far the run is, in one line."""
     share = run.done / run.total if run.total else 0.0
     parts = [f"{run.done}/{run.total} jobs, {int(100 * share)} %", duration(run.elapsed)]
@@ -67,7 +67,7 @@ def progress_line(run: Run, bar: bool) -> str:
     return f"[{'#' * filled}{'.' * (_BAR - filled)}] {text}" if bar else text
 
 
-def made(run: Run, style: Style, page: Path | None = None) -> list[str]:
+def made(run: RunState, style: Style, page: Path | None = None) -> list[str]:
     """What a run has made: jobs by rule, tables, figures, time; last the page with all results, where there is one."""
     rules = Counter(job.rule for job in run.finished)
     lines = [style(f"done: {jobs(len(run.finished))} in {duration(run.elapsed)}", "bold", "green")]
@@ -114,7 +114,7 @@ def _wrapped(title: str, words: Sequence[str], after: str = "", width: int = 100
     return [f"  {f'{title}:' if number == 0 else '':<9} {line}" for number, line in enumerate(text)]
 
 
-def failed(run: Run, style: Style, interrupted: bool, log_lines: int = _SHOWN_LINES) -> list[str]:
+def failed(run: RunState, style: Style, interrupted: bool, log_lines: int = _SHOWN_LINES) -> list[str]:
     """What failed, grouped by cause, and what to do."""
     causes = failures.group(failure for failure in run.failed.values() if failure.status != "interrupted")
     count = sum(len(cause.failures) for cause in causes)

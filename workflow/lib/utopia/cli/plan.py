@@ -42,7 +42,7 @@ from utopia.errors import UtopiaError
 from utopia.files import write_json
 
 if TYPE_CHECKING:
-    from utopia.plan.plan import Cell, Plan
+    from utopia.plan.plan import Plan, PlannedCell
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +180,7 @@ def _count(plan: Plan, table: str) -> dict[str, int]:
     return {kind: kinds[kind] for kind in ("measured", "quoted", "absent")}
 
 
-def _kind(plan: Plan, cell: Cell) -> str:
+def _kind(plan: Plan, cell: PlannedCell) -> str:
     if not cell.runs:
         return "blank" if cell.row.published.get(cell.column.id) is None else "quoted"
     return "measured" if all(run.id in plan.runs for run in cell.runs) else "absent"

@@ -48,7 +48,7 @@ class Manner:
     """Called with a line for people."""
 
 
-class _Run:
+class _Fetch:
     """One recipe being carried out below one folder."""
 
     def __init__(self, dataset: str, folder: Path, record: Record, manner: Manner) -> None:
@@ -364,26 +364,28 @@ def obtain(
         DiskFullError: there is no room.
     """
     manner = manner or Manner()
-    run = _Run(dataset, Path(folder), record, manner)
-    outcomes = list(run.files(recipe.files))
+    fetching = _Fetch(dataset, Path(folder), record, manner)
+    outcomes = list(fetching.files(recipe.files))
     if recipe.videos is not None and (not manner.roles or "videos" in manner.roles):
-        outcomes += _videos(run, recipe.videos, outcomes)
+        outcomes += _videos(fetching, recipe.videos, outcomes)
     if recipe.agreement is not None and look is not None:
-        outcomes += run.agreed(recipe.agreement, look)
+        outcomes += fetching.agreed(recipe.agreement, look)
     return outcomes
 
 
-def _videos(run: _Run, videos: WebVideos, outcomes: list[Outcome]) -> list[Outcome]:
+def _videos(fetching: _Fetch, videos: WebVideos, outcomes: list[Outcome]) -> list[Outcome]:
     """Web videos, where no archive has given them all."""
     archived = [outcome for outcome in outcomes if outcome.subject.startswith("videos:")]
-    if any(outcome.obtained == outcome.expected or run.manner.dry for outcome in archived):
+    if any(outcome.obtained == outcome.expected or fetching.manner.dry for outcome in archived):
         return []
     for outcome in archived:
         outcomes.remove(outcome)
     why = {reason for outcome in archived for reason in outcome.reasons}
     if why:
-        run.manner.told(run.dataset, f"no archive of the videos ({'; '.join(sorted(why))}); asking for each by its id")
-    return list(run.web(videos))
+        fetching.manner.told(
+            fetching.dataset, f"no archive of the videos ({'; '.join(sorted(why))}); asking for each by its id"
+        )
+    return list(fetching.web(videos))
 
 
 def _in_words(error: UtopiaError | OSError) -> str:

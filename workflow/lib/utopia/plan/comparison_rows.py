@@ -12,12 +12,12 @@ from utopia.evaluation.metrics import TITLES
 from utopia.plan.catalog import Column, Row, Table
 
 if TYPE_CHECKING:
-    from utopia.plan.plan import Cell
+    from utopia.plan.plan import PlannedCell
 
-    Compared = tuple[dict[str, str], Cell, Cell]
+    Compared = tuple[dict[str, str], PlannedCell, PlannedCell]
 
 
-def of_plan(cells: Iterable[Cell]) -> list[Compared]:
+def of_plan(cells: Iterable[PlannedCell]) -> list[Compared]:
     """The comparisons that the tables of a study show, each once: its names, the cell with the treatment and the other.
 
     They are cells of rows that the catalogue compares with another row, where both runs have the configuration's own
@@ -37,7 +37,7 @@ def of_plan(cells: Iterable[Cell]) -> list[Compared]:
     return sorted(found.values(), key=lambda each: [each[0][part] for part in order])
 
 
-def _names(cell: Cell) -> dict[str, str] | None:
+def _names(cell: PlannedCell) -> dict[str, str] | None:
     """Data set, model, treatment, target and metric of a cell; None of a reference and of other settings."""
     assert cell.run is not None
     if cell.run.reference is not None or "@" in cell.run.id:
@@ -74,7 +74,7 @@ def _row(names: Mapping[str, str]) -> Row:
     return Row(id=row_id(names), title=in_words(names)["treatment"])
 
 
-def cells(tables: Mapping[str, Table], comparisons: Sequence[Compared]) -> Iterator[Cell]:
+def cells(tables: Mapping[str, Table], comparisons: Sequence[Compared]) -> Iterator[PlannedCell]:
     """The cells of all tables of comparisons."""
     for name, table in ((name, table) for name, table in tables.items() if table.of_comparisons):
         for names, cell, other in comparisons:
@@ -89,7 +89,9 @@ def settings(table: Table, comparisons: Sequence[Compared]) -> list[dict[str, An
     return [_settings(*each, table.columns) for each in comparisons if table.of_comparisons]
 
 
-def _settings(names: Mapping[str, str], cell: Cell, other: Cell, columns: Sequence[Column]) -> dict[str, Any]:
+def _settings(
+    names: Mapping[str, str], cell: PlannedCell, other: PlannedCell, columns: Sequence[Column]
+) -> dict[str, Any]:
     assert cell.run is not None and other.run is not None
     better = cell.column.better
     measure = {name: names[name] for name in ("dataset", "target", "metric")} | {"better": better}

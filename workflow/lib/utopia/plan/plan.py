@@ -26,7 +26,7 @@ FIGURE_SUFFIXES = ("pdf", "png", "csv")
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """A cell of a table with the run behind it."""
 
     table: str
@@ -95,12 +95,12 @@ class Plan:
         asked = self.study.is_asked(dataset)
         return asked and (self.study.without_data == "hole" or self.datasets[dataset].available)
 
-    def _cells(self, name: str, table: Table) -> list[Cell]:
+    def _cells(self, name: str, table: Table) -> list[PlannedCell]:
         cells = []
         for row in table.rows:
             for column in table.columns:
                 where = f"table {name}, row {row.id!r}"
-                cell = Cell(name, row, column, None)
+                cell = PlannedCell(name, row, column, None)
                 if row.columns is None or column.id in row.columns:
                     if row.claim is not None:
                         cell = self._claimed(cell, row.claim, where)
@@ -113,7 +113,7 @@ class Plan:
                 cells.append(cell)
         return cells
 
-    def _expected(self, cell: Cell, dataset: str, where: str) -> Cell:
+    def _expected(self, cell: PlannedCell, dataset: str, where: str) -> PlannedCell:
         """The cell of an expectation: a run, or a run and the one that it must surpass."""
         assert cell.row.run is not None
         run = self._run(dataset, cell.row.run, {}, where)
@@ -127,7 +127,7 @@ class Plan:
 
         return tuple((run(model, change.treatment), run(model, change.against)) for model in change.models)
 
-    def _claimed(self, cell: Cell, claim: Claim, where: str) -> Cell:
+    def _claimed(self, cell: PlannedCell, claim: Claim, where: str) -> PlannedCell:
         """The cell of a claim, with the runs that it is put to."""
         if claim.gain is not None:
             _, row, column = claims.cell(self.catalog, claim.gain)
@@ -362,7 +362,7 @@ class Plan:
             "repeats": self.study.repeats,
         }
 
-    def _row_settings(self, table: Table, row: Row, cells: Mapping[str, Cell]) -> dict[str, Any]:
+    def _row_settings(self, table: Table, row: Row, cells: Mapping[str, PlannedCell]) -> dict[str, Any]:
         pairs = {column: [[one.id, other.id] for one, other in cell.pairs] for column, cell in cells.items()}
         found: dict[str, Any] = {
             "id": row.id,

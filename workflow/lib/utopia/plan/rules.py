@@ -70,13 +70,13 @@ def _training_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
     }
 
 
-def _judged(plan: Plan, run: Run) -> dict[str, Any]:
+def _metrics_settings(plan: Plan, run: Run) -> dict[str, Any]:
     """What the metrics of a run depend on, besides its predictions."""
     kept = ("id", "targets", "repeats", "label_filter")
-    return {**{name: run.settings[name] for name in kept}, **_judging(plan)}
+    return {**{name: run.settings[name] for name in kept}, **_evaluation_settings(plan)}
 
 
-def _judging(plan: Plan) -> dict[str, Any]:
+def _evaluation_settings(plan: Plan) -> dict[str, Any]:
     """How predictions are judged."""
     return plan.study.evaluation.model_dump(exclude={"label_draws", "random_draws"})
 
@@ -189,7 +189,7 @@ RULES: dict[str, Rule] = {
     "evaluate": Rule(
         script="evaluate_runs",
         modules=lambda plan, w: ["utopia.evaluation.protocols", component("datasets", _runs(plan, w)[0].dataset)],
-        settings=lambda plan, w: {"runs": [_judged(plan, run) for run in _runs(plan, w)]},
+        settings=lambda plan, w: {"runs": [_metrics_settings(plan, run) for run in _runs(plan, w)]},
         inputs=lambda plan, w: {
             "labels": _labels(plan, _runs(plan, w)[0]),
             "predictions": _files(plan, w, "predictions.safetensors"),
@@ -202,7 +202,7 @@ RULES: dict[str, Rule] = {
             f"utopia.evaluation.{'label_study' if _reference(plan, w).reference == LABEL_STUDY else 'references'}",
             component("datasets", w["dataset"]),
         ],
-        settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **_judging(plan)}},
+        settings=lambda plan, w: {"run": {**_reference(plan, w).settings, **_evaluation_settings(plan)}},
         inputs=lambda plan, w: {
             "labels": _labels(plan, _reference(plan, w)),
             **({"features": plan.feature_indexes(w["dataset"])} if _reference(plan, w).features else {}),

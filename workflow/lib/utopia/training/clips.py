@@ -96,10 +96,10 @@ class ClipTrainer(ReplicaTrainer):
         self.total_of = max(1, len(self.fitted) // clips.batch)
         self._groups: list[list[str]] = [[] for _ in range(self.total_of)]
         self.chunks = _Clips(self)
-        judged = () if job.replica.fit_on_all else job.fold.test
-        watched = self.held_out if self.recipe.selection == "early_stopping" else judged
+        tested = () if job.replica.fit_on_all else job.fold.test
+        watched = self.held_out if self.recipe.selection == "early_stopping" else tested
         self._watched = [self._video(item) for item in watched] if self.recipe.selection != "last" else []
-        self._predicted = [self._video(item) for item in (*judged, *self.data.unlabelled)]
+        self._predicted = [self._video(item) for item in (*tested, *self.data.unlabelled)]
 
     def _recipe(self) -> ClipTraining:
         recipe = recipe_of(self.job.run, self.job.parts)

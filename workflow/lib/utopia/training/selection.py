@@ -43,8 +43,8 @@ def best_members(losses: Sequence[float | None], fit_on_all: Sequence[bool], bes
     """
     if best is None:
         return list(range(len(fit_on_all)))
-    judged = {number: np.inf if loss is None else loss for number, loss in enumerate(losses) if not fit_on_all[number]}
-    ranked = sorted(judged, key=lambda number: (judged[number], number))
+    loss_of = {number: np.inf if loss is None else loss for number, loss in enumerate(losses) if not fit_on_all[number]}
+    ranked = sorted(loss_of, key=lambda number: (loss_of[number], number))
     return sorted(
         [*ranked[: best - sum(fit_on_all)], *(number for number in range(len(fit_on_all)) if fit_on_all[number])]
     )

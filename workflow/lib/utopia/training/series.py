@@ -66,7 +66,7 @@ class SeriesTrainer(ReplicaTrainer):
             if isinstance(chunk.sampler, SeededOnce):
                 chunk.sampler.seed_once(once, seeds.derive(once, number))
         self._validation = [_video(job.data, item, replica.target) for item in self.held_out]
-        self._test = [_video(job.data, item, replica.target, judged=True) for item in job.fold.test]
+        self._test = [_video(job.data, item, replica.target, evaluation=True) for item in job.fold.test]
 
     @property
     def watched(self) -> Sequence[Video]:
@@ -120,12 +120,12 @@ def _video(
     item: str,
     target: str,
     *,
-    judged: bool = False,
+    evaluation: bool = False,
     distribution: Arrays | None = None,
     fold: str = "",
     number: int = 0,
 ) -> Video:
-    label_T = data.labels.evaluation(item, target) if judged else data.labels.label(item, target)
+    label_T = data.labels.evaluation(item, target) if evaluation else data.labels.label(item, target)
     x_TD = data.features[item]
     series = read_item(distribution, item, target, fold) if distribution is not None else None
     if len(label_T) != len(x_TD) or (series is not None and len(series.bin) != len(x_TD)):
