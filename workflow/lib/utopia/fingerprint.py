@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def closure(*modules: str, files: Sequence[str | Path] = (), package: Path = PAC
 
 _closures: dict[Any, tuple[dict[str, str], dict[Path, _Stamp]]] = {}
 _sources: dict[tuple[str, Path], tuple[_Stamp, Source]] = {}
+_steps: dict[tuple[Path, str], _Step] = {}
 
 
 def read_afresh() -> None:
@@ -112,42 +114,62 @@ def read_afresh() -> None:
         _parsed.distrust()
         _closures.clear()
         _sources.clear()
+        _steps.clear()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one module brings into a closure, as long as no file and no folder of `seen` has changed."""
+
+    sha256: str
+    further: tuple[tuple[str, str], ...]
+    """The modules of the package that it imports, each with the file and line that imports it."""
+    seen: dict[Path, _Stamp]
 
 
 def _walk(modules: Iterable[str], package: Path) -> tuple[dict[str, str], dict[Path, _Stamp]]:
     """The closure, and the stamps of every file and folder that it depends on."""
     found: dict[str, str] = {}
     seen: dict[Path, _Stamp] = {}
-    locate = _locator(package, seen)
+    stamp, entries = cache(_stamp), cache(_entries)
     waiting: list[tuple[str, str]] = [(module, "") for module in modules]
     while waiting:
         name, importer = waiting.pop()
         if name in found:
             continue
-        path = locate(name)
-        if path is None:
-            raise UtopiaError(
-                f"there is no module {name!r}",
-                where=importer or package,
-                why="the code fingerprint must cover every module that a job reaches",
-                remedy="correct the name; it is the dotted name of a .py file or of a folder in the package",
-            )
+        step = _steps.get((package, name))
+        if step is None or any(stamp(path) != then for path, then in step.seen.items()):
+            step = _steps[package, name] = _step(name, importer, package, entries)
+        seen.update(step.seen)
+        found[name] = step.sha256
         waiting += [(parent, importer) for parent in _parents(name) if parent not in found]
-        if path.is_dir():  # a folder without __init__ has no code of its own
-            found[name] = hashlib.sha256(b"").hexdigest()
-            continue
-        seen[path] = _stamp(path)
-        source = _source(path, name)
-        found[name] = source.sha256
-        for statement in source.imports:
-            where = f"{path}:{statement.line}"
-            for module in statement.modules:
-                if _inside(module, package) and module not in found:
-                    waiting.append((module, where))
-            for candidate in statement.candidates:
-                if _inside(candidate, package) and candidate not in found and locate(candidate) is not None:
-                    waiting.append((candidate, where))
+        waiting += [pair for pair in step.further if pair[0] not in found]
     return found, seen
+
+
+def _step(name: str, importer: str, package: Path, entries: Callable[[Path], frozenset[str]]) -> _Step:
+    """Find a module, read it, and find what it imports."""
+    seen: dict[Path, _Stamp] = {}
+    path = _locate(name, package, entries, seen)
+    if path is None:
+        raise UtopiaError(
+            f"there is no module {name!r}",
+            where=importer or package,
+            why="the code fingerprint must cover every module that a job reaches",
+            remedy="correct the name; it is the dotted name of a .py file or of a folder in the package",
+        )
+    if path.is_dir():  # a folder without __init__ has no code of its own
+        return _Step(hashlib.sha256(b"").hexdigest(), (), seen)
+    seen[path] = _stamp(path)
+    source = _source(path, name)
+    further: list[tuple[str, str]] = []
+    for statement in source.imports:
+        where = f"{path}:{statement.line}"
+        further += [(module, where) for module in statement.modules if _inside(module, package)]
+        for candidate in statement.candidates:
+            if _inside(candidate, package) and _locate(candidate, package, entries, seen) is not None:
+                further.append((candidate, where))
+    return _Step(source.sha256, tuple(further), seen)
 
 
 def _inside(module: str, package: Path) -> bool:
@@ -159,38 +181,41 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _locator(package: Path, seen: dict[Path, _Stamp]) -> Callable[[str], Path | None]:
-    """A function from a module's name to its file (or folder); every folder that it looks into is noted in `seen`."""
+def _entries(folder: Path) -> frozenset[str]:
+    """The names in a folder; none where there is no such folder."""
+    try:
+        return frozenset(path.name for path in folder.iterdir())
+    except OSError:
+        return frozenset()
 
-    @cache
-    def entries(folder: Path) -> frozenset[str]:
-        seen[folder] = _stamp(folder)
-        try:
-            return frozenset(path.name for path in folder.iterdir())
-        except OSError:
-            return frozenset()
 
-    @cache
-    def locate(name: str) -> Path | None:
-        parts = name.split(".")
-        if parts[0] != package.name:
+def _locate(
+    name: str, package: Path, entries: Callable[[Path], frozenset[str]], seen: dict[Path, _Stamp]
+) -> Path | None:
+    """A module's file (or folder), if there is one; every folder that this looks into is noted in `seen`."""
+
+    def inside(folder: Path) -> frozenset[str]:
+        if folder not in seen:
+            seen[folder] = _stamp(folder)
+        return entries(folder)
+
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return None
+    folder = package
+    for part in parts[1:-1]:
+        if part not in inside(folder):
             return None
-        folder = package
-        for part in parts[1:-1]:
-            if part not in entries(folder):
-                return None
-            folder = folder / part
-        if len(parts) > 1:
-            inside = entries(folder)
-            is_folder = parts[-1] in inside and (folder / parts[-1]).is_dir()
-            if f"{parts[-1]}.py" in inside and not (is_folder and (folder / parts[-1] / "__init__.py").is_file()):
-                return folder / f"{parts[-1]}.py"
-            if not is_folder:
-                return None
-            folder = folder / parts[-1]
-        return folder / "__init__.py" if "__init__.py" in entries(folder) else folder
-
-    return locate
+        folder = folder / part
+    if len(parts) > 1:
+        names = inside(folder)
+        is_folder = parts[-1] in names and (folder / parts[-1]).is_dir()
+        if f"{parts[-1]}.py" in names and not (is_folder and (folder / parts[-1] / "__init__.py").is_file()):
+            return folder / f"{parts[-1]}.py"
+        if not is_folder:
+            return None
+        folder = folder / parts[-1]
+    return folder / "__init__.py" if "__init__.py" in inside(folder) else folder
 
 
 def _stamp(path: Path) -> _Stamp:
