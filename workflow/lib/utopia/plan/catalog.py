@@ -16,6 +16,7 @@ from utopia.config.suggest import nearest
 from utopia.errors import ConfigError
 from utopia.evaluation.comparisons import Statistic
 from utopia.evaluation.rounding import rounded
+from utopia.files import kept_until_changed
 from utopia.plan.claims import KEYS, Claim
 from utopia.plan.expectations import KEYS as EXPECTED_KEYS
 from utopia.plan.expectations import Expectation
@@ -317,6 +318,7 @@ def _read(kind: str, model: Any) -> dict[str, Any]:
     return {path.stem: read_one(path, model) for path in paths}
 
 
+@kept_until_changed(128)  # every plan needs all files
 def read_one(path: Path, model: Any) -> Any:
     """Read one catalogue file.
 
