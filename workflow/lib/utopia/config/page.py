@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,6 +153,7 @@ def _inner(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
+@cache
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema()
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ def _is_demand(key: str, value: Any) -> bool:
     return key == "required" and isinstance(value, list)
 
 
+@cache
 def documents() -> dict[Path, str]:
-    """The generated files, by their path in the repository."""
+    """The generated files, by their path in the repository; the models do not change while a process lives."""
     return {
         STUDY: _text(study_schema()),
         OVERLAY: _text(overlay_schema()),
