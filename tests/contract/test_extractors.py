@@ -31,6 +31,7 @@ NEEDED = {"vision_model": {"library": "timm", "name": "test_resnet"}}
 """Settings without a default."""
 SMALL = {
     "se_resnet": {"network": "se_resnet50"},
+    "swin_l": {"random": "tiny"},
     "vggish_music": {"channels": 4},
     "openpose_action": {"height": 64, "width": 64},
     "xception_face": {"no_face": "frame"},

@@ -47,7 +47,7 @@ def spec(draw: str, target: str = "valence", **options: Any) -> dict[str, Any]:
 
 
 def render(folder: Path, draw: str, output: Path, target: str = "valence", **more: Any) -> dict[str, Path]:
-    outputs = {suffix: output / f"{draw}.{suffix}" for suffix in ("pdf", "png", "csv")}
+    outputs = {suffix: output / f"{draw}.{suffix}" for suffix in more.pop("forms", ("pdf", "png", "csv"))}
     render_figure(
         figure=spec(draw, target, **more.pop("options", {})),
         labels=folder / "labels.safetensors",
@@ -110,7 +110,7 @@ def test_reasons_stand_in_one_order(tmp_path: Path, movies: Path) -> None:
     why = {"tns_cwl": "no votes", "baseline": "one annotator"}
     for draw in OF_LABELS:
         texts = {
-            render(movies, draw, tmp_path / f"{draw}{n}", absent_runs=reasons)["csv"].read_text()
+            render(movies, draw, tmp_path / f"{draw}{n}", absent_runs=reasons, forms=("csv",))["csv"].read_text()
             for n, reasons in enumerate((why, dict(reversed(why.items()))))
         }
         assert len(texts) == 1, draw
