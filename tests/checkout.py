@@ -16,7 +16,7 @@ import pytest
 def copy_tracked(repository: Path, folder: Path) -> None:
     """Copy what git tracks (and what it does not ignore), without the results that it keeps: a copy has its own.
 
-    The package's bytecode comes along: a copy would compile it again for two seconds.
+    What Python compiled of the package, and what fingerprints parsed of it, come along: a copy would do so again.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -30,7 +30,7 @@ def copy_tracked(repository: Path, folder: Path) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(repository / name, target)
-    for compiled in (repository / "workflow" / "lib").rglob("__pycache__/*.pyc"):
+    for compiled in (repository / "workflow" / "lib").rglob("__pycache__/*.*"):
         target = folder / compiled.relative_to(repository)
         target.parent.mkdir(exist_ok=True)
         shutil.copy2(compiled, target)

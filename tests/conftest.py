@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from checkout import made_once
-from whole import Checkout, copy_checkout
+from whole import Checkout, make_miniature
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -55,13 +55,9 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def finished(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout (in a folder with a space) in which the whole catalogue was made once, from nothing.
-
-    It is shared by all processes that test: what edits it must put it back.
-    """
-    return Checkout(
-        made_once(tmp_path_factory, "the study", lambda folder: copy_checkout(repository, folder).snakemake())
-    )
+    """A checkout (in a folder with a space) with the whole miniature. Who edits it must put it back."""
+    folder = made_once(tmp_path_factory, "the study", lambda folder: make_miniature(repository, folder))
+    return Checkout(folder, configfile="")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
-"""The whole catalogue on the smallest data of every kind, in a copy of the checkout: what tests end to end run."""
+"""Copies of the checkout for tests end to end: with the whole miniature, or to make the smallest data of every kind."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ class Checkout:
     """A copy of the checkout with its own results."""
 
     folder: Path
+    configfile: str = CONFIG
+    """What Snakemake is given; none for the miniature as it is."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,11 +44,11 @@ class Checkout:
         return environment(self.folder)
 
     def snakemake(self, *arguments: str, check: bool = True, tiny: bool = True) -> str:
-        """Run Snakemake on the tiny study; returns what it said."""
-        extra = ["--configfile", CONFIG] if tiny else []
+        """Run Snakemake on the study; returns what it said."""
+        extra = ["--configfile", self.configfile] if tiny and self.configfile else []
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *extra, *arguments]
         result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1800
         )
         said = result.stdout + result.stderr
         if check and result.returncode != 0:
@@ -73,3 +77,18 @@ def copy_checkout(repository: Path, folder: Path) -> Checkout:
     copy_tracked(repository, folder)
     (folder / CONFIG).write_text(TINY, encoding="utf-8")
     return Checkout(folder)
+
+
+def make_miniature(repository: Path, folder: Path) -> None:
+    """A copy of the checkout with the whole miniature in it: made here, or copied from `$UTOPIA_MINIATURE`.
+
+    That is the results folder of a checkout of the same code, where `.ci/run` has made it before.
+    """
+    copy_tracked(repository, folder)
+    checkout = Checkout(folder, configfile="")
+    if given := os.environ.get("UTOPIA_MINIATURE"):
+        shutil.copytree(given, checkout.results, symlinks=True)
+        metadata = Path(".snakemake") / "metadata"
+        shutil.copytree(Path(given).parents[1] / metadata, folder / metadata)
+    said = checkout.snakemake()
+    assert not given or "nothing to do" in said, f"$UTOPIA_MINIATURE was not made by this code:\n{said}"
