@@ -66,6 +66,11 @@ def test_a_profile_is_chosen_by_name(repository: Path) -> None:
     assert run.where("default", "3", repository) == ["--cores", "3"]
     assert run.where("slurm", None, repository) == ["--workflow-profile", "profiles/slurm"]
     assert run.where("slurm", "4", repository) == ["--workflow-profile", "profiles/slurm", "--cores", "4"]
+    # the profile's `cores: 4` bounds submissions of several small jobs; it must not bound a training with 16 workers
+    assert run.where("slurm", None, repository, 16) == ["--workflow-profile", "profiles/slurm", "--cores", "16"]
+    assert run.where("slurm", None, repository, 3) == run.where("slurm", None, repository)
+    assert run.where("slurm", "2", repository, 16)[-2:] == ["--cores", "2"]
+    assert run.where("default", None, repository, 16) == ["--cores", "all"]
     with pytest.raises(UtopiaError, match="no profile 'slrum'") as error:
         run.where("slrum", None, repository)
     assert "default, slurm" in error.value.remedy

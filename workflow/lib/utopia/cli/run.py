@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, runlock, slurm
+from utopia.config import yaml_file
 from utopia.errors import UtopiaError
 from utopia.files import remove_leftovers
 from utopia.plan.jobs import BY_BATCH
@@ -60,7 +61,9 @@ def run(chosen: argparse.Namespace) -> int:
     refuse_future(plan)
     settings = options.overrides(chosen)
     # an option must follow: `--configfile` takes every word up to the next one, targets too
-    more = options.of_snakemake(chosen.configfile) + where(chosen.profile, chosen.cores, REPOSITORY)
+    more = options.of_snakemake(chosen.configfile) + where(
+        chosen.profile, chosen.cores, REPOSITORY, study.engine.cores(study.device)
+    )
     more += ["--dry-run"] if chosen.dry_run else []
     execute(REPOSITORY, REPOSITORY / study.root, settings, more, by_batch(chosen.passed_on, plan.batches))
     raise AssertionError("unreachable: exec does not return")
@@ -128,8 +131,15 @@ def refuse_future(plan: Plan) -> None:
         )
 
 
-def where(profile: str, cores: str | None, repository: Path) -> list[str]:
+def where(profile: str, cores: str | None, repository: Path, training: int = 1) -> list[str]:
     """Snakemake's options for a profile and a number of cores; a profile other than the default has its own number.
+
+    Args:
+        profile: its name.
+        cores: what the user asks for; None: what the profile says.
+        repository: the checkout.
+        training: cores of a training job. Snakemake gives no job more than its `--cores`, on a cluster neither, so a
+            profile with fewer is overruled.
 
     Raises:
         UtopiaError: there is no such profile.
@@ -142,13 +152,14 @@ def where(profile: str, cores: str | None, repository: Path) -> list[str]:
         raise UtopiaError(
             f"there is no profile {profile!r}", where=repository / "profiles", remedy=f"use: {', '.join(known)}"
         )
+    if cores is None:
+        most = (yaml_file.read(repository / folder / "config.yaml").data or {}).get("cores")
+        cores = str(training) if isinstance(most, int) and most < training else None
     return ["--workflow-profile", str(folder), *(["--cores", cores] if cores else [])]
 
 
 def executor(words: Sequence[str], repository: Path) -> str:
     """The executor that options for Snakemake choose, or the profile that they name."""
-    from utopia.config import yaml_file
-
     asked = [after for before, after in pairwise(words) if before in ("--executor", "-e")]
     asked += [word.partition("=")[2] for word in words if word.startswith("--executor=")]
     for before, after in pairwise(words):
