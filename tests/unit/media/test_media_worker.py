@@ -72,6 +72,17 @@ def test_one_process_serves_many_files(clip: Path) -> None:
     assert len(pids) == 1
 
 
+def test_a_relative_path_is_that_of_the_job_wherever_an_idle_worker_was_started(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.probe(clip)
+    monkeypatch.chdir(clip.parent)
+    assert worker.probe(clip.name) == probe(clip)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="No such file"):
+        worker.probe(clip.name)
+
+
 def test_errors_are_those_of_the_decoder(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     for function in (worker.probe, lambda path: list(worker.sample_frames(path, fps=1))):

@@ -76,6 +76,7 @@ def probe(path: str | Path) -> MediaFacts:
 def _answers(request: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
     """What a worker answers, in order; of a file at which one has crashed, from another one."""
     done, reached = 0, 0.0
+    request = {**request, "folder": str(Path.cwd())}  # an idle worker may have been started in another one
     for retry in (False, True):
         worker = _taken()
         try:
@@ -228,6 +229,7 @@ def _widen(pipe: IO[bytes]) -> None:
 
 def _answer(request: Mapping[str, Any], output: IO[bytes]) -> None:
     try:
+        os.chdir(request["folder"])
         for head, values in _TASKS[request["do"]](request):
             _send(output, head, values)
         _send(output, {"end": True})
