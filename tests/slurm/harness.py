@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import whole
-from checkout import copy_tracked, environment
+import pytest
+from checkout import copy_tracked, environment, made_once
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-STUDY = "study.yaml"
 ACCOUNTING = ("sacct", "sacctmgr", "sshare", "sreport")
 """The programs that need a cluster's accounting, and that a machine without it may not have."""
 _PATIENCE = 1800.0
@@ -67,7 +66,7 @@ class Study:
     folder: Path
     settings: list[str] = field(default_factory=list)
     """More `--config` values."""
-    configfile: str = STUDY
+    configfile: str = "drill.yaml"
     variables: dict[str, str] = field(default_factory=dict)
     """More environment variables."""
     _runs: int = 0
@@ -177,17 +176,26 @@ class Study:
         return next((row[0] for row in rows if name in row[1] and row[2] == str(self.folder)), None)
 
 
-def copy_checkout(folder: Path) -> Study:
-    """A copy of what git tracks (and does not ignore), with the small study in it."""
+def copy_checkout(folder: Path, name: str = "drill") -> Study:
+    """A copy of what git tracks (and does not ignore), with one of the small studies in it."""
     copy_tracked(REPOSITORY, folder)
-    shutil.copy2(HERE / "table.yaml", folder / "workflow" / "resources" / "tables" / "drill.yaml")
-    shutil.copy2(HERE / STUDY, folder / STUDY)
-    return Study(folder.resolve())
+    for table in (HERE / "tables").glob("*.yaml"):
+        shutil.copy2(table, folder / "workflow" / "resources" / "tables" / table.name)
+    shutil.copy2(HERE / "studies" / f"{name}.yaml", folder / f"{name}.yaml")
+    return Study(folder.resolve(), configfile=f"{name}.yaml")
 
 
-def copy_catalogue(folder: Path) -> Study:
-    """A copy of what git tracks, with the whole catalogue on the smallest data."""
-    return Study(whole.copy_checkout(REPOSITORY, folder).folder.resolve(), configfile=whole.CONFIG)
+def made_here(folder: Path, name: str = "drill") -> Study:
+    """A small study, made on this machine from nothing on two cores."""
+    study = copy_checkout(folder, name)
+    run = study.here()
+    assert run.end() == 0, run.said()
+    return study
+
+
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small study that others are held against, made once for all processes that test side by side."""
+    return Study(made_once(tmp_path_factory, "an undisturbed study", made_here).resolve())
 
 
 def copy_prepared(source: Study, folder: Path) -> Study:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import Study, copy_checkout, copy_prepared
+from harness import Study, copy_checkout, copy_prepared, undisturbed
 
 from utopia import arrays
 
@@ -23,31 +23,34 @@ TOLERANCE = 5e-3
 up 0.02 of its Kendall's tau, a sixth of that of the table's."""
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+@pytest.fixture
+def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study, run here from nothing on two cores."""
-    study = copy_checkout(tmp_path_factory.mktemp("undisturbed"))
-    run = study.here()
-    assert run.end() == 0, run.said()
+    study = undisturbed(tmp_path_factory)
     assert len(study.tables()) == 3 and any(name.startswith("tables/") for name in study.tables())
     return study
 
 
-def test_other_cores_shards_packs_and_order_give_identical_tables(undisturbed: Study, tmp_path: Path) -> None:
+def test_other_cores_shards_packs_and_order_give_identical_tables(made: Study, tmp_path: Path) -> None:
     study = copy_checkout(tmp_path / "checkout")
-    study.settings = ["datasets={'summe': {'shard': 1}}", "engine={'runs': 1}"]
-    features = "results/miniature/features/summe"
-    for target in (f"{features}/shard-0004.json", "results/miniature/runs/summe.et.cwl/metrics.csv"):
-        run = study.here("--", target, cores=1)
-        assert run.end() == 0, run.said()
-    assert not (study.results / "runs" / "summe.et.baseline" / "metrics.csv").exists()
-    run = study.here(cores=1)
+    study.settings = ["datasets={'summe': {'shard': 2}}", "engine={'runs': 1}"]
+    last = ("features/summe/shard-0002.json", "runs/summe.et.cwl/metrics.csv")
+    run = study.here("--prioritize", *(f"results/miniature/{name}" for name in last), cores=1)
     assert run.end() == 0, run.said()
-    assert study.tables() == undisturbed.tables()
+    for name, other in zip(last, ("features/summe/shard-0000.json", "runs/summe.et.baseline/metrics.csv"), strict=True):
+        assert began(study, name) < began(study, other), "made in the usual order: nothing was tried"
+    assert study.tables() == made.tables()
 
 
-def test_killed_in_the_middle_and_run_again_gives_identical_tables(undisturbed: Study, tmp_path: Path) -> None:
-    study = copy_checkout(tmp_path / "checkout")
+def began(study: Study, name: str) -> str:
+    """When the job that made a file began."""
+    records = [json.loads(path.read_text()) for path in study.results.rglob("*.record.json")]
+    made = [record for record in records if any(output["path"].endswith(name) for output in record["outputs"])]
+    return made[0]["started"]
+
+
+def test_killed_in_the_middle_and_run_again_gives_identical_tables(made: Study, tmp_path: Path) -> None:
+    study = copy_prepared(made, tmp_path / "checkout")
     run = study.here()
     study.until("a trained replica", lambda: list(study.results.glob("runs/*/replicas/*.safetensors")), run)
     os.killpg(run.process.pid, signal.SIGKILL)
@@ -57,26 +60,26 @@ def test_killed_in_the_middle_and_run_again_gives_identical_tables(undisturbed: 
     assert not (study.results / "tables").exists()
     again = study.here()
     assert again.end() == 0, again.said()
-    assert study.tables() == undisturbed.tables()
+    assert study.tables() == made.tables()
 
 
 @pytest.mark.parametrize("engine", [{"strategy": "vectorized"}, {"strategy": "vectorized", "places": 3, "runs": 1}])
 def test_stacks_of_any_size_agree_within_the_tolerance_and_in_every_verdict(
-    undisturbed: Study, tmp_path: Path, engine: dict[str, str]
+    made: Study, tmp_path: Path, engine: dict[str, str]
 ) -> None:
-    study = copy_prepared(undisturbed, tmp_path / "checkout")
+    study = copy_prepared(made, tmp_path / "checkout")
     study.settings = [f"engine={engine}"]
     run = study.here()
     assert run.end() == 0, run.said()
-    _agree(undisturbed, study, "settings differ")
+    _agree(made, study, "settings differ")
 
 
-def test_another_processor_agrees_within_the_tolerance_and_in_every_verdict(undisturbed: Study, tmp_path: Path) -> None:
+def test_another_processor_agrees_within_the_tolerance_and_in_every_verdict(made: Study, tmp_path: Path) -> None:
     study = copy_checkout(tmp_path / "checkout")
     study.variables |= OLDER
     run = study.here()
     assert run.end() == 0, run.said()
-    _agree(undisturbed, study, "hardware differs: torch.cpu_capability")
+    _agree(made, study, "hardware differs: torch.cpu_capability")
 
 
 def _agree(one: Study, other: Study, cause: str) -> None:
