@@ -21,6 +21,7 @@ from utopia.training.vectorized.stack import Stack
 
 D_IN = 16
 SMALL = {
+    "bi_gru": {"units": [8, 4]},
     "et": {"d_model": 16, "heads": 2, "layers": 1, "feedforward": 16},
     "pgl_sum": {"heads": 2, "segment_heads": 2},
     "rmn": {"d_model": 8, "rows": 3, "units": 4, "head_hidden": 8, "writer_hidden": 8, "critic_hidden": 8},

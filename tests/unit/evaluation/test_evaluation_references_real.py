@@ -61,7 +61,7 @@ def test_random_and_human_on_summe(
     run = RUN | {"id": f"summe.reference.{reference}"}
     output = tmp_path / "metrics.csv"
     evaluate_reference(
-        reference=reference, labels=summe / f"{folds}.safetensors", run=run | {"random_draws": 30}, output=output
+        reference=reference, labels=summe / f"{folds}.safetensors", run=run | {"random_draws": 10}, output=output
     )  # type: ignore[arg-type]
     found = over_repeats(repeat_means([output], "importance", "f_score"))
     assert found.value == pytest.approx(expected, abs=tolerance)
