@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from checkout import copy_tracked, environment
 
 from utopia import files
+from utopia.cli.main import main
 from utopia.config.load import load
 from utopia.plan.plan import Plan
 from utopia.provenance.current import Current
@@ -106,6 +110,18 @@ class Small:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
         )
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in this process, as if this folder were its checkout: a start less. Not for edited code."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr("utopia.config.load.REPOSITORY", self.folder)
+            patch.chdir(self.folder)
+            try:
+                code = main(arguments)
+            except SystemExit as end:  # of the parser of options
+                code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     # -- damage
 

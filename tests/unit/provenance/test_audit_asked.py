@@ -28,7 +28,7 @@ AUDIT: tuple[tuple[str, ...], ...] = (
 
 
 def answer(study: Small, *words: str) -> dict[str, Any]:
-    done = study.utopia(*words, "--json")
+    done = study.command(*words, "--json")
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -39,7 +39,7 @@ def doubts(study: Small, *more: str, partial: tuple[str, ...] = ()) -> list[str]
     found = []
     for words in AUDIT:
         parts = partial if words[0] in ("verify", "crate") else ()
-        done = study.utopia(*words, *parts, *more)
+        done = study.command(*words, *parts, *more)
         said = done.stdout + done.stderr
         at_fault = done.returncode != 0 and words[0] not in ("touched", "adopt", "compare")
         if at_fault or "other settings" in said or ("setting" in said and words[0] in ("why", "status")):
@@ -87,7 +87,7 @@ def test_single_values_of_snakemake_are_remembered(whole: Small) -> None:
     asked = runlock.Asked.of({"study": "miniature", "repeats": 2, "figures": []}, [whole.folder / "rest.yaml"])
     runlock.remember(whole.folder / ROOT, asked)
     assert answer(whole, "explain", "ulda_table_7")["warnings"] == []
-    assert whole.utopia("why", TABLE).stdout.endswith("nothing that it depends on has changed; it would stay\n")
+    assert whole.command("why", TABLE).stdout.endswith("nothing that it depends on has changed; it would stay\n")
     assert "--config repeats=2" in answer(whole, "status")["next"]
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_longer_there_is_said(whole: Small, tmp_path: Path) -> None:
     asked = runlock.Asked({"data": str(tmp_path / "lost data")}, [str(tmp_path / "lost.yaml")])
     runlock.remember(whole.folder / ROOT, asked)
     (tmp_path / "lost.yaml").unlink()
-    done = whole.utopia("explain", "ulda_table_7")
+    done = whole.command("explain", "ulda_table_7")
     assert done.returncode == 0
     for what in ("the configuration file", "its data folder"):
         assert f"{ROOT}: {what} {tmp_path}/lost" in done.stderr
