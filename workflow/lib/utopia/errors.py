@@ -13,6 +13,11 @@ CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSY
 """The signals by which a process ends that has gone wrong by itself."""
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters; a longer one ends with three dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 class UtopiaError(Exception):
     """An error whose message is meant for the user, printed without a traceback (the log keeps it).
 

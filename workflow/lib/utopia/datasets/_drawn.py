@@ -5,9 +5,9 @@ Their features are drawn directly, so there are no videos; nobody publishes them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utopia import arrays
 from utopia.datasets import _card, _common
@@ -24,8 +24,8 @@ class Drawn(NamedTuple):
     remedy: str
     """What to do where it, or something in it, is missing."""
 
-    def locate(self, folder: Path) -> Located:
-        """The file below the folder."""
+    def locate(self, folder: Path, options: Any) -> Located:
+        """The file below the folder; there are no videos."""
 
         def choose(files: tuple[Path, ...], items: Sequence[_card.CardItem]) -> dict[str, tuple[Path, ...]]:
             return {"annotations": tuple(path for path in files if path.name == self.file)}
@@ -36,10 +36,14 @@ class Drawn(NamedTuple):
         }
         return _common.assemble(self.dataset, folder, choose, remedies)
 
-    def items(self, located: Located) -> list[Item]:
+    def items(self, located: Located, options: Any) -> list[Item]:
         """All series, by their number; each with the one file."""
         files = {role: paths[0] for role, paths in located.files.items()}
         return [Item(entry.id, entry.name, entry.key, dict(files)) for entry in located.items]
+
+    def folds(self, located: Located, ids: Iterable[str], options: Any) -> list[dict[str, Any]]:
+        """The one fold of the card."""
+        return _common.restricted_folds(located, ids)
 
     def read(self, item: Item) -> arrays.Arrays:
         """The file's arrays.

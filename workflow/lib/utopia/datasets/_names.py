@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES, stem_key
+from utopia.datasets._card import CardItem
+from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Item, stem_key
 
 UNFINISHED = (".part", ".ytdl", ".temp", ".tmp", ".crdownload", ".download", ".aria2", ".partial")
 """Endings of downloads that are not over, or were broken off."""
@@ -26,6 +27,11 @@ class Named(NamedTuple):
 
     files: dict[str, Path]
     hints: dict[str, str]
+
+    def item(self, entry: CardItem, **files: Path | None) -> Item:
+        """An item of the card with its files by role, those that are there; where its medium is missing, the hint."""
+        present = {role: path for role, path in files.items() if path is not None}
+        return Item(entry.id, entry.name, entry.key, present, hint=self.hints.get(entry.key, ""))
 
 
 class _Name(NamedTuple):

@@ -64,15 +64,10 @@ def items(located: Located, options: Config) -> list[Item]:
     """All movies, in the official order."""
     annotations = _common.by_stem(located.files.get("annotations", ()), (".txt",), _ENDING)
     videos = media_of(located.scanned, [entry.key for entry in located.items])
-    listed = []
-    for entry in located.items:
-        found = {
-            "annotations": annotations.get(_common.stem_key(entry.key)),
-            "video": videos.files.get(entry.key),
-        }
-        files = {role: path for role, path in found.items() if path is not None}
-        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
-    return listed
+    return [
+        videos.item(entry, annotations=annotations.get(_common.stem_key(entry.key)), video=videos.files.get(entry.key))
+        for entry in located.items
+    ]
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:

@@ -6,8 +6,6 @@ step per second; `features.h5`, a group of each series. A study with `generated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,14 +29,7 @@ class Config(Strict):
     """Planted series: labels that depend on a cue far back."""
 
 
-def locate(folder: Path, options: Config) -> Located:
-    """The labels file below the folder; there are no videos."""
-    return _DRAWN.locate(folder)
-
-
-def items(located: Located, options: Config) -> list[Item]:
-    """All series, by their number."""
-    return _DRAWN.items(located)
+locate, items, folds = _DRAWN.locate, _DRAWN.items, _DRAWN.folds
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -64,11 +55,6 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
     labels = {target: label_T for target, (label_T, _) in read.items()}
     counted = {target: counted_T for target, (_, counted_T) in read.items()}
     return LabelledItem(item.id, np.arange(len(labels[TARGETS[0]]), dtype=np.float64), labels, counted=counted)
-
-
-def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
-    """One fold: every fifth series tests."""
-    return _common.restricted_folds(located, ids)
 
 
 def _series(item: Item, target: str) -> tuple[np.ndarray, np.ndarray]:

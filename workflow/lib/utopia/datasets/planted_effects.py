@@ -7,8 +7,6 @@ Layout: `votes.safetensors` with `<item>/<target>.votes` [annotators, T] at one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,14 +34,7 @@ class Config(Strict):
     """Make the training label from this many annotators, the first ones; predictions are judged by the others."""
 
 
-def locate(folder: Path, options: Config) -> Located:
-    """The file of votes below the folder; there are no videos."""
-    return _DRAWN.locate(folder)
-
-
-def items(located: Located, options: Config) -> list[Item]:
-    """All series, by their number."""
-    return _DRAWN.items(located)
+locate, items, folds = _DRAWN.locate, _DRAWN.items, _DRAWN.folds
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -76,11 +67,6 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         counted={"cue": _DRAWN.read(item)[f"{item.id}/cue.judged"] > 0},
         annotators=range(few),
     )
-
-
-def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
-    """One fold: every third series tests."""
-    return _common.restricted_folds(located, ids)
 
 
 def _votes(item: Item, target: str) -> np.ndarray:

@@ -6,8 +6,6 @@ A study with `generated.items.planted_reactions` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,14 +32,7 @@ class Config(Strict):
     """Planted reactions: one that comes late, one that is quick."""
 
 
-def locate(folder: Path, options: Config) -> Located:
-    """The labels file below the folder; there are no videos."""
-    return _DRAWN.locate(folder)
-
-
-def items(located: Located, options: Config) -> list[Item]:
-    """All series, by their number."""
-    return _DRAWN.items(located)
+locate, items, folds = _DRAWN.locate, _DRAWN.items, _DRAWN.folds
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -64,11 +55,6 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         where = f"{item.files['annotations']}:{item.id}/{name}"
         _common.refuse_bad_values(y_TC[:, column], limits, name, lambda row, where=where: f"{where}[{row}]")  # type: ignore[misc]
     return LabelledItem(item.id, np.arange(len(y_TC)) / RATE, {"reactions": y_TC})
-
-
-def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
-    """One fold: every third series tests."""
-    return _common.restricted_folds(located, ids)
 
 
 def _series(item: Item) -> np.ndarray:

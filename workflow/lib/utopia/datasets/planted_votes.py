@@ -7,8 +7,6 @@ Every study that shows this data set generates it, also one of real data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,14 +44,7 @@ class Config(Strict):
     """Seed of that draw."""
 
 
-def locate(folder: Path, options: Config) -> Located:
-    """The labels file below the folder; there are no videos."""
-    return _DRAWN.locate(folder)
-
-
-def items(located: Located, options: Config) -> list[Item]:
-    """All series, by their number."""
-    return _DRAWN.items(located)
+locate, items, folds = _DRAWN.locate, _DRAWN.items, _DRAWN.folds
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
@@ -89,11 +80,6 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
         votes={target: series.votes for target, series in read.items()},
         annotators=users,
     )
-
-
-def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[str, Any]]:
-    """One fold: every third series tests."""
-    return _common.restricted_folds(located, ids)
 
 
 class _Series(NamedTuple):

@@ -89,11 +89,7 @@ def items(located: Located, options: Config) -> list[Item]:
     """All songs with dynamic annotations, by their number."""
     songs = media_of(located.scanned, [entry.key for entry in located.items], _common.AUDIO_SUFFIXES)
     shared = {role: paths[0] for role, paths in located.files.items() if role != "songs"}
-    listed = []
-    for entry in located.items:
-        files = shared | ({"audio": songs.files[entry.key]} if entry.key in songs.files else {})
-        listed.append(Item(entry.id, entry.name, entry.key, files, hint=songs.hints.get(entry.key, "")))
-    return listed
+    return [songs.item(entry, **shared, audio=songs.files.get(entry.key)) for entry in located.items]
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:

@@ -78,16 +78,12 @@ def items(located: Located, options: Config) -> list[Item]:
     annotations = _summary.videos_of(located.files.get("annotations", ()), located.items, (".mat",))
     videos = media_of(located.scanned, [entry.key for entry in located.items])
     shots = dict.fromkeys((entry.id for entry in located.items), *located.files.get("shots", (None,)))
-    listed = []
-    for entry in located.items:
-        found = {
-            "annotations": annotations.get(entry.id),
-            "shots": shots[entry.id],
-            "video": videos.files.get(entry.key),
-        }
-        files = {role: path for role, path in found.items() if path is not None}
-        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
-    return listed
+    return [
+        videos.item(
+            entry, annotations=annotations.get(entry.id), shots=shots[entry.id], video=videos.files.get(entry.key)
+        )
+        for entry in located.items
+    ]
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:

@@ -89,11 +89,7 @@ def items(located: Located, options: Config) -> list[Item]:
     """All videos, in the order of the official file, which is the field's numbering."""
     videos = media_of(located.scanned, [entry.key for entry in located.items])
     shared = {role: located.files[role][0] for role in ("annotations", "shots") if role in located.files}
-    listed = []
-    for entry in located.items:
-        files = shared | ({"video": videos.files[entry.key]} if entry.key in videos.files else {})
-        listed.append(Item(entry.id, entry.name, entry.key, files, hint=videos.hints.get(entry.key, "")))
-    return listed
+    return [videos.item(entry, **shared, video=videos.files.get(entry.key)) for entry in located.items]
 
 
 def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:

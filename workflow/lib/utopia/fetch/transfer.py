@@ -22,7 +22,7 @@ import requests
 import urllib3
 
 from utopia import __version__
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, shortened
 from utopia.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -288,4 +288,4 @@ def _short(error: BaseException) -> str:
         inner = getattr(reason.args[0], "reason", reason.args[0])
         reason = inner if isinstance(inner, BaseException) else reason
     text = " ".join(str(reason).split()) or type(reason).__name__
-    return text if len(text) < 160 else text[:157] + "..."
+    return shortened(text, 160)

@@ -81,6 +81,10 @@ def render_figure(
         else:
             opened = {role: arrays.load(path) for role, path in _by_role(predictions, runs).items()}
             holes = {role: _UNTRAINED for role, file in opened.items() if not file.meta.get("folds", True)}
+            trained = {
+                kind: {role: path for role, path in _by_role(files, runs).items() if role not in holes}
+                for kind, files in (("summaries", summaries), ("metrics", metrics))
+            }
             inputs = Inputs(
                 figure,
                 Labels(labels),
@@ -90,8 +94,8 @@ def render_figure(
                 feature_reason=feature_reason,
                 predictions={role: file for role, file in opened.items() if role not in holes},
                 absent_runs=dict(sorted({**(absent_runs or {}), **holes}.items())),  # a record has its own order
-                summaries={role: read_json(path) for role, path in _made(summaries, runs, holes).items()},
-                metrics=_made(metrics, runs, holes),
+                summaries={role: read_json(path) for role, path in trained["summaries"].items()},
+                metrics=trained["metrics"],
                 names=_titles(manifest),
             )
             drawn, points = draw(inputs)
@@ -109,18 +113,11 @@ def ordered(runs: Mapping[str, str], figure: Mapping[str, Any]) -> dict[str, str
     return dict(sorted(runs.items(), key=lambda role_run: order.index(role_run[0])))
 
 
-def _made(
-    files: Mapping[str, Path] | None, runs: Mapping[str, str] | None, holes: Mapping[str, str]
-) -> dict[str, Path]:
-    """The files by role, without those of runs without a fold that could be trained."""
-    return {role: path for role, path in _by_role(files, runs).items() if role not in holes}
-
-
-def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str] | None) -> dict[str, Path]:
-    """Files by role, in the order of the files. Of a run with several roles these stand as `runs` has them."""
+def _by_role(files: Mapping[str, Path] | None, runs: Mapping[str, str]) -> dict[str, Path]:
+    """Files of runs by role, in the order of the roles; where no run has one, its treatment is its role."""
     files = files or {}
     if runs:
-        return {role: path for run, path in files.items() for role, name in runs.items() if name == run}
+        return {role: files[run] for role, run in runs.items() if run in files}
     return {run.split("@")[0].split(".")[-1]: path for run, path in files.items()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from utopia.config.load import REPOSITORY
+from utopia.errors import shortened
 from utopia.plan.jobs import BY_BATCH, Job, flat, starts_of_code
 from utopia.plan.plan import Plan
 from utopia.provenance.ledger import Record
@@ -231,5 +232,4 @@ def _have_ids(values: list[Any]) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(value if isinstance(value, str) else repr(value), 80)

@@ -73,9 +73,7 @@ def _answer(graph: Graph, subject: Subject, study: str, current: Current | None)
         "cells": [_shown(graph, cell) for cell in subject.cells],
         "replicas": [replica for run in runs for replica in _replicas(graph, run, subject.cell)],
         "files": [_file(graph, path) for path in chain if path in graph.makers],
-        "inputs": origin.inputs(
-            graph, [path for path in chain if path not in graph.makers or _is_generated(graph, path)]
-        ),
+        "inputs": origin.inputs(graph, filter(graph.is_source, chain)),
         "settings": _settings(jobs, runs),
         "code": _code(jobs),
         "software": _software(jobs),
@@ -90,11 +88,6 @@ def _answer(graph: Graph, subject: Subject, study: str, current: Current | None)
 def _cells(subject: Subject) -> tuple[CellRuns, ...]:
     """The cells that were asked about: one, those of a table or a row, or none."""
     return subject.cells if subject.cell is None else (subject.cell,)
-
-
-def _is_generated(graph: Graph, path: str) -> bool:
-    """Whether a file is raw data that the study itself generated: made from no other file."""
-    return path.startswith(f"{graph.root}/inputs/raw/") and "files" not in (graph.entry(path) or {})
 
 
 def _file(graph: Graph, path: str) -> dict[str, Any]:
@@ -225,15 +218,10 @@ def _settings(jobs: Sequence[Record], runs: Sequence[str]) -> dict[str, Any]:
     """What the configuration said: of each run, and of each other job by rule and wildcards."""
     settings: dict[str, Any] = {"runs": {}, "jobs": {}}
     for record in jobs:
-        given = record.facts["params"]
-        for run in given.get("runs") or [] if isinstance(given.get("runs"), list) else []:
-            if isinstance(run, Mapping) and run["id"] in runs:
-                known = settings["runs"].setdefault(run["id"], {})
-                known.update({name: value for name, value in run.items() if name not in ("id", "code")})
-        rest = {
-            name: value for name, value in given.items() if name not in ("code", "runs", "caption", "folders", "videos")
-        }
-        if record.rule not in ("render_table", "render_figure") and rest:
+        for run, of_run in record.settings_of_runs.items():
+            if run in runs:
+                settings["runs"].setdefault(run, {}).update(of_run)
+        if rest := record.settings:
             settings["jobs"][_name(record)] = rest
     return settings
 

@@ -25,6 +25,8 @@ _MARK = 1 << 62 | secrets.randbits(62)
 """Stands for a block that was cut out; no record can know it."""
 _PATH = re.compile(rb'"path"[ \t\r\n]*:[ \t\r\n]*"([^"]*)"')
 _AT_ONCE = 1 << 20
+_OF_OUTPUTS = ("render_table", "render_figure")
+_NOT_SETTINGS = ("code", "runs", "caption", "folders", "videos")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,19 @@ class Record:
     def gpus(self) -> list[dict[str, Any]]:
         """The GPUs that it used; all of its machine where it could not tell which."""
         return [gpu for gpu in self.facts.get("gpu") or [] if gpu.get("used") is not False]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the configuration said to it, apart from what it said of runs; nothing of a table or figure."""
+        given = {} if self.rule in _OF_OUTPUTS else self.facts["params"]
+        return {name: value for name, value in given.items() if name not in _NOT_SETTINGS}
+
+    @property
+    def settings_of_runs(self) -> dict[str, dict[str, Any]]:
+        """What it said of each of a job's runs, by their id."""
+        runs = self.facts["params"].get("runs")
+        given = [run for run in runs if isinstance(run, Mapping) and "id" in run] if isinstance(runs, list) else []
+        return {run["id"]: {name: value for name, value in run.items() if name not in ("id", "code")} for run in given}
 
     @property
     def is_intact(self) -> bool:

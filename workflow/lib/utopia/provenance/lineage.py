@@ -114,6 +114,11 @@ class Graph:
         """Whether no job of the study made it, and it does not lie among the study's results."""
         return path not in self.makers and not self.is_below(path)
 
+    def is_source(self, path: str) -> bool:
+        """Whether a file (no folder) was made from no other: no job made it, or it is generated raw data."""
+        made = path in self.makers and not path.startswith(f"{self.root}/inputs/raw/")
+        return not made and "files" not in (self.entry(path) or {})
+
     def is_below(self, path: str) -> bool:
         """Whether a path lies in the study's folder."""
         return path.startswith(f"{self.root}/")

@@ -20,7 +20,6 @@ from utopia.provenance.failures import job_name
 from utopia.provenance.ledger import Record, members
 from utopia.provenance.lineage import CellRuns, Graph
 
-_OF_OUTPUTS = ("render_table", "render_figure")
 RAW = "raw files"
 
 
@@ -112,9 +111,7 @@ class Ancestry:
             maker = graph.makers.get(path)
             if maker is not None and (place := self._places[id(maker)]) not in self._apart:
                 jobs.add(place)
-            # What the miniature generates stands for what is downloaded.
-            generated = path.startswith(f"{graph.root}/inputs/raw/")
-            if (maker is None or generated) and "files" not in (graph.entry(path) or {}):
+            if graph.is_source(path):
                 raw.add(path)
         return Reach(frozenset(jobs), frozenset(raw))
 
@@ -229,10 +226,8 @@ class Numbered:
 
     def _settings(self, record: Record) -> int:
         """What the configuration said to a job that serves no runs; -1 where nothing."""
-        given = record.facts["params"]
-        apart = ("code", "runs", "run", "caption", "folders", "videos")
-        rest = {name: value for name, value in given.items() if name not in apart}
-        return self.values(rest) if rest and record.rule not in _OF_OUTPUTS else -1
+        rest = {name: value for name, value in record.settings.items() if name != "run"}
+        return self.values(rest) if rest else -1
 
     def edges(self) -> list[list[str]]:
         """`[rule, rule that reads its files]`, of all jobs; what no job made comes from `raw files`."""
@@ -247,12 +242,12 @@ class Numbered:
         """What the configuration said of each run: numbers of values by name."""
         settings_of: dict[str, dict[str, int]] = defaultdict(dict)
         for record in self.records:
-            given = record.facts["params"]
-            runs = given.get("runs")
-            for run in [*(runs if isinstance(runs, list) else []), given.get("run")]:
-                if isinstance(run, Mapping) and "id" in run:
-                    kept = {name: self.values(value) for name, value in run.items() if name not in ("id", "code")}
-                    settings_of[run["id"]].update(kept)
+            reference = record.facts["params"].get("run")
+            runs = dict(record.settings_of_runs)
+            if isinstance(reference, Mapping) and "id" in reference:
+                runs[reference["id"]] = {name: value for name, value in reference.items() if name not in ("id", "code")}
+            for run, settings in runs.items():
+                settings_of[run].update({name: self.values(value) for name, value in settings.items()})
         return dict(settings_of)
 
 
