@@ -122,7 +122,7 @@ def test_labels_are_given_to_those_who_take_them() -> None:
 
 def test_predictions_do_not_depend_on_the_grouping() -> None:
     many = videos(300, 200, 100, 5)
-    found = predict(NETWORK, many, CPU)
+    found = {video.item: y_T for video, y_T in predict(NETWORK, many, CPU)}
     for video in many:
         assert found[video.item].tolist() == video.x_TD[:, 0].tolist()
     assert NETWORK.training

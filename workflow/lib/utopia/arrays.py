@@ -169,10 +169,33 @@ class Arrays(Mapping[str, np.ndarray]):
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
+    def below(self, prefix: str) -> Mapping[str, np.ndarray]:
+        """The same as `under`; each array is read when it is asked for."""
+        return _Below(self, prefix.rstrip("/") + "/")
+
     def under(self, prefix: str) -> dict[str, np.ndarray]:
         """All arrays whose name starts with `prefix/`, with the prefix taken off."""
         start = prefix.rstrip("/") + "/"
         return {name[len(start) :]: self[name] for name in self._names if name.startswith(start)}
+
+
+class _Below(Mapping[str, np.ndarray]):
+    """The arrays of a file whose names have one beginning, by the rest of their names."""
+
+    def __init__(self, file: Arrays, start: str) -> None:
+        self._file, self._start = file, start
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._file[self._start + name]
+
+    def __contains__(self, name: object) -> bool:
+        return f"{self._start}{name}" in self._file
+
+    def __iter__(self) -> Iterator[str]:
+        return (name[len(self._start) :] for name in self._file if name.startswith(self._start))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def load(path: str | Path) -> Arrays:

@@ -30,8 +30,6 @@ def checkpoint_path(folder: Path, replica: Replica) -> Path:
 
 def save_replica(path: Path, key: str, replica: Replica, seed: int, fitted: Fitted) -> None:
     """Store a replica atomically. Only what `key` determines goes in, so that a repetition gives the same bytes."""
-    contents = {f"parameters/{name}": value for name, value in fitted.parameters.items()}
-    contents |= {f"predictions/{item}": value for item, value in fitted.predictions.items()}
     meta: dict[str, Any] = {
         "key": key,
         "replica": asdict(replica),
@@ -42,7 +40,12 @@ def save_replica(path: Path, key: str, replica: Replica, seed: int, fitted: Fitt
         "held_out": fitted.held_out,
         **({"diagnostics": fitted.diagnostics} if fitted.diagnostics else {}),
     }
-    arrays.save(path, contents, meta)
+    with arrays.Writer(path) as file:
+        file.meta = meta
+        for name, value in fitted.parameters.items():
+            file.add(f"parameters/{name}", value)
+        for item, y_T in fitted.predictions.items():
+            file.add(f"predictions/{item}", y_T)
 
 
 def load_replica(path: Path, key: str) -> Fitted | None:
@@ -53,7 +56,7 @@ def load_replica(path: Path, key: str) -> Fitted | None:
     meta = file.meta
     return Fitted(
         file.under("parameters"),
-        file.under("predictions"),
+        file.below("predictions"),
         History(**meta["history"]),
         meta["epoch"],
         meta["fitted"],

@@ -5,12 +5,12 @@ fastest on a CPU, and two thousand rows at a time make its matrix products effic
 length, those of a similar length go together. In shapes: R rows of a chunk, Q new samples, V videos, b bins.
 """
 
-# ruff: noqa: N815 - fields carry their shape
+# ruff: noqa: N802, N815 - fields carry their shape
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,7 +51,8 @@ class Video:
 class Chunk:
     """Videos to train on, as ragged rows on the device."""
 
-    x_RD: Tensor
+    parts: Sequence[Tensor]
+    """Features, in pieces that follow one another; on a CPU those of its videos, wherever they are kept."""
     rows: Packed
     key_R: Tensor
     """Keys of the frames, the same in every epoch; `pass_keys` makes those of a pass."""
@@ -63,6 +64,11 @@ class Chunk:
     weight_R: Tensor
     new_weight_Vb: Tensor
     sampler: Sampler | None
+
+    @property
+    def x_RD(self) -> Tensor:
+        """Features, put together each time they are asked for: who trains on them needs them for a step."""
+        return self.parts[0] if len(self.parts) == 1 else torch.cat([*self.parts])
 
 
 def ragged_groups(videos: Iterable[Video], rows: int = ROWS) -> list[list[Video]]:
@@ -112,7 +118,7 @@ def make_chunks(
         lengths = [len(video.x_TD) for video in group]
         chunks.append(
             Chunk(
-                x_RD=torch.cat([video.x_TD for video in group]).to(device),
+                parts=_parts(group, device),
                 rows=Packed(lengths),
                 key_R=frame_keys([video.number for video in group], lengths, device),
                 new_key=seeds.derive(group[0].number, "new samples"),
@@ -129,6 +135,12 @@ def make_chunks(
             )
         )
     return chunks
+
+
+def _parts(group: Sequence[Video], device: torch.device) -> list[Tensor]:
+    """The features of some videos: on a GPU all at once, in main memory where they are."""
+    parts = [video.x_TD for video in group]
+    return parts if device.type == "cpu" else [torch.cat(parts).to(device)]
 
 
 @dataclass(frozen=True)
@@ -169,22 +181,20 @@ def predict(
     device: torch.device,
     rows: int = ROWS,
     lengths: Callable[[Video], list[int]] = lambda video: [len(video.x_TD)],
-) -> dict[str, np.ndarray]:
-    """Predictions of each row of each video by its id (float32), in evaluation mode: no dropout, no new samples.
+) -> Iterator[tuple[Video, np.ndarray]]:
+    """Each video with the predictions of its rows (float32), in evaluation mode: no dropout, no new samples.
 
     Args:
-        network: left in training mode.
+        network: left in training mode when all are predicted.
         videos: what is predicted.
         device: where.
         rows: most rows at once.
         lengths: of the pieces that a video is predicted in.
     """
     network.eval()
-    predictions: dict[str, np.ndarray] = {}
     for group in ragged_groups(videos, rows):
         pieces = [length for video in group for length in lengths(video)]
         y_R = network(torch.cat([video.x_TD for video in group]).to(device), pieces).float().cpu()
         for video, y_T in zip(group, y_R.split([len(video.x_TD) for video in group]), strict=True):
-            predictions[video.item] = y_T.numpy()
+            yield video, y_T.numpy()
     network.train()
-    return predictions

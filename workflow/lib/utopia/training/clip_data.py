@@ -20,6 +20,7 @@ from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 from utopia.training.data import Data, count_outside, normalised, split
+from utopia.training.scratch import Scratch
 from utopia.training.settings import RunSettings
 
 ABOUT_A_SECOND = (0.9, 1.1)
@@ -35,7 +36,7 @@ class ClipData(Data):
     """Row of the bank at which an item begins."""
     targets: dict[str, Tensor] = field(default_factory=dict)
     """y_nC of each labelled item, float32, at the model's rate."""
-    dense: dict[str, np.ndarray] = field(default_factory=dict)
+    dense: dict[str, Tensor] = field(default_factory=dict)
     """y_TC of each test item, float32, at the labels' rate."""
     rows: dict[str, int] = field(default_factory=dict)
     """T of each item."""
@@ -59,7 +60,9 @@ class ClipData(Data):
         return self.bank_ND
 
 
-def load_clip_data(run: RunSettings, labels: Path, features: Sequence[Path], clips: Clips, fewest: int) -> ClipData:
+def load_clip_data(
+    run: RunSettings, labels: Path, features: Sequence[Path], clips: Clips, fewest: int, folder: Path | None = None
+) -> ClipData:
     """Read features and labels of a run at the model's rate. Where its fold has too few items, none is left, and
     nothing is trained.
 
@@ -69,6 +72,7 @@ def load_clip_data(run: RunSettings, labels: Path, features: Sequence[Path], cli
         features: feature indexes.
         clips: how series are sampled.
         fewest: training items that a fold needs.
+        folder: see `Data.folder`.
 
     Raises:
         ConfigError: the rate does not divide that of the labels, or the target is not in the labels file.
@@ -78,7 +82,7 @@ def load_clip_data(run: RunSettings, labels: Path, features: Sequence[Path], cli
     (target,) = run.targets
     if target not in file.columns:
         raise ConfigError(f"{target!r} has no columns in the labels file", where=f"run {run.id}")
-    data = ClipData(file, left_out=dict(file.absent), columns=file.columns[target])
+    data = ClipData(file, folder, left_out=dict(file.absent), columns=file.columns[target])
     items = []
     for item in file.items:
         reason = reader.available(item, run.features)
@@ -93,22 +97,32 @@ def load_clip_data(run: RunSettings, labels: Path, features: Sequence[Path], cli
         data.standardised_D = np.repeat(flags, data.widths)
     data.rows = {item: len(file.times(item)) for item in items}
     steps = {item: -(-rows // data.every) for item, rows in data.rows.items()}
-    data.bank_ND = torch.empty(sum(steps.values()), sum(data.widths))
-    end = 0
+    unlabelled, end = set(file.unlabelled), 0
+    bank, targets = Scratch(folder, packed=True), Scratch(folder)
     for item in items:
         data.first[item], end = end, end + steps[item]
-        rows = data.bank_ND[data.first[item] : end]
-        _fill(rows, reader, item, run, file.times(item)[:: data.every], clips, data.widths)
-        data.features[item] = rows
+        rows_nD = torch.empty(steps[item], sum(data.widths))
+        _fill(rows_nD, reader, item, run, file.times(item)[:: data.every], clips, data.widths)
+        bank.add(rows_nD.numpy())
         count_outside(data, reader, item, run.features, file.times(item)[:: data.every])
-        if item not in file.unlabelled:
+        if item not in unlabelled:
             y_TC = np.asarray(file.label(item, target), dtype=np.float32)
-            data.targets[item] = torch.from_numpy(np.ascontiguousarray(y_TC[:: data.every]))
+            targets.add(np.ascontiguousarray(y_TC[:: data.every]))
+    data.bank_ND = torch.from_numpy(bank.rows()) if items else data.bank_ND
+    data.features = {item: data.bank_ND[data.first[item] : data.first[item] + steps[item]] for item in items}
+    labelled = [item for item in items if item not in unlabelled]
+    data.targets = _tensors(labelled, targets)
     data.unlabelled = tuple(item for item in file.unlabelled if item in data.features)
     split(data, fewest)
-    tested = [item for fold in data.folds for item in fold.test]
-    data.dense = {item: np.asarray(file.evaluation(item, target), np.float32) for item in tested}
+    tested, dense = list(dict.fromkeys(item for fold in data.folds for item in fold.test)), Scratch(folder)
+    for item in tested:
+        dense.add(np.asarray(file.evaluation(item, target), np.float32))
+    data.dense = _tensors(tested, dense)
     return data
+
+
+def _tensors(items: Sequence[str], values: Scratch) -> dict[str, Tensor]:
+    return {item: torch.from_numpy(array) for item, array in zip(items, values.arrays(), strict=True)}
 
 
 def _stride(time_T: np.ndarray, clips: Clips, run: RunSettings) -> tuple[int, int]:

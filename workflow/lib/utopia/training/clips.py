@@ -37,9 +37,11 @@ TOGETHER = 128
 class OnClips:
     """How runs on clips are trained; see `utopia.training.trainer.TrainingMode`."""
 
-    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> ClipData:
+    def load(
+        self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int, folder: Path | None = None
+    ) -> ClipData:
         """See `load_clip_data`."""
-        return load_clip_data(run, labels, features, recipe_of(run, Parts.of(run, None)).clips, fewest)
+        return load_clip_data(run, labels, features, recipe_of(run, Parts.of(run, None)).clips, fewest, folder)
 
     def trainer(self, job: Job, device: torch.device, padded: bool) -> ClipTrainer:
         """See `ClipTrainer`."""
@@ -165,7 +167,7 @@ class ClipTrainer(ReplicaTrainer):
         lengths = [clips.steps] * len(items)
         zero_R = torch.zeros(len(index_R), dtype=torch.long)
         return Chunk(
-            x_RD=self._bank_ND.index_select(0, index_R.to(self._bank_ND.device)).to(self.device),
+            parts=[self._bank_ND.index_select(0, index_R.to(self._bank_ND.device)).to(self.device)],
             rows=Packed(lengths),
             key_R=frame_keys([self._number[item] for item in items], lengths, self.device),
             new_key=0,
@@ -180,9 +182,10 @@ class ClipTrainer(ReplicaTrainer):
     # -- predictions
 
     def _video(self, item: str) -> Video:
-        label = self.data.dense.get(item)
-        y_TC = np.zeros((0, len(self.data.columns)), np.float32) if label is None else label
-        return Video(item, self.data.features[item], torch.from_numpy(y_TC))
+        label_TC = self.data.dense.get(item)
+        if label_TC is None:
+            label_TC = torch.zeros(0, len(self.data.columns))
+        return Video(item, self.data.features[item], label_TC)
 
     @property
     def watched(self) -> Sequence[Video]:

@@ -67,8 +67,8 @@ class CustomLearner:
         for chunks_of_replica in chunks:
             videos.append([])
             for chunk in chunks_of_replica:
-                videos[-1].append((row, len(chunk.x_RD)))
-                row += len(chunk.x_RD)
+                videos[-1].append((row, sum(chunk.rows.lengths)))
+                row += videos[-1][-1][1]
         target_R, weight_R, bin_R, key_R = (
             torch.cat([getattr(chunk, name) for chunk in all_chunks])
             for name in ("target_R", "weight_R", "bin_R", "key_R")
@@ -76,7 +76,7 @@ class CustomLearner:
         rows_K = torch.tensor([sum(frames for _, frames in of_replica) for of_replica in videos])
         seed_R = torch.tensor([trainer.epoch_seed for trainer in trainers]).repeat_interleave(rows_K)
         return Lessons(
-            x_RD=torch.cat([chunk.x_RD for chunk in all_chunks]),
+            x_RD=torch.cat([part_RD for chunk in all_chunks for part_RD in chunk.parts]),
             target_R=target_R,
             weight_R=weight_R,
             key_R=pass_keys(key_R, seed_R.to(key_R.device)),

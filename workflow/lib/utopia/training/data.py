@@ -16,6 +16,7 @@ from torch import Tensor
 from utopia.errors import ConfigError, InputError
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
+from utopia.training.scratch import Scratch
 from utopia.training.settings import RunSettings
 
 
@@ -33,6 +34,8 @@ class Data:
     """All that the replicas of a run share."""
 
     labels: Labels
+    folder: Path | None = None
+    """Where what memory need not hold is kept while it is trained; see `Scratch`."""
     features: dict[str, Tensor] = field(default_factory=dict)
     """x_TD of every item, float32, on its label grid; before standardisation, which depends on the fold."""
     standardised_D: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -56,7 +59,9 @@ class Data:
         return float(np.median(steps)) if steps else 1.0
 
 
-def load_data(run: RunSettings, labels: Path, features: Sequence[Path], *, fewest: int) -> Data:
+def load_data(
+    run: RunSettings, labels: Path, features: Sequence[Path], *, fewest: int, folder: Path | None = None
+) -> Data:
     """Read features and labels of a run. Where no fold has enough items, no fold is left, and nothing is trained.
 
     Args:
@@ -64,6 +69,7 @@ def load_data(run: RunSettings, labels: Path, features: Sequence[Path], *, fewes
         labels: a labels file.
         features: feature indexes.
         fewest: training items that a fold needs (two where one is held out for early stopping).
+        folder: see `Data.folder`.
 
     Raises:
         ConfigError: a target is not in the labels file.
@@ -75,14 +81,17 @@ def load_data(run: RunSettings, labels: Path, features: Sequence[Path], *, fewes
             raise ConfigError(
                 f"there is no target {target!r} (known: {', '.join(file.targets)})", where=f"run {run.id}"
             )
-    data = Data(file, left_out=dict(file.absent))
+    data, scratch = Data(file, folder, left_out=dict(file.absent)), Scratch(folder)
+    items: list[str] = []
     for item in file.items:
         reason = reader.available(item, run.features)
         if reason is not None:
             data.left_out[item] = reason
             continue
         parts = [_read(reader, item, name, run.normalise.get(name, "none"), file.times(item)) for name in run.features]
-        data.features[item] = torch.from_numpy(np.concatenate(parts, axis=1))
+        x_TD = np.concatenate(parts, axis=1)
+        items.append(item)
+        scratch.add(x_TD)
         count_outside(data, reader, item, run.features, file.times(item))
         if file.has_shots(item):
             points = file.shots(item).change_points
@@ -95,13 +104,13 @@ def load_data(run: RunSettings, labels: Path, features: Sequence[Path], *, fewes
                 for name, part in zip(run.features, parts, strict=True)
             ]
             data.standardised_D = np.concatenate(flags)
-        if data.features[item].shape[1] != len(data.standardised_D):
+        if x_TD.shape[1] != len(data.standardised_D):
             raise InputError(
-                f"features of {item} are {data.features[item].shape[1]} wide, "
-                f"those of other items {len(data.standardised_D)}",
+                f"features of {item} are {x_TD.shape[1]} wide, those of other items {len(data.standardised_D)}",
                 where=f"features {', '.join(run.features)} of {run.dataset}",
                 remedy="these are not the same features: make all with one extractor, or take them from one file",
             )
+    data.features = {item: torch.from_numpy(x_TD) for item, x_TD in zip(items, scratch.arrays(), strict=True)}
     split(data, fewest)
     return data
 
@@ -172,8 +181,14 @@ def moments(videos: Sequence[Tensor], standardised_D: NDArray[np.bool_]) -> tupl
     if not standardised_D.any():
         return torch.zeros(len(standardised_D)), torch.ones(len(standardised_D))
     frames = sum(len(x_TD) for x_TD in videos)
-    mean_D = torch.stack([x_TD.double().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames
-    square_D = torch.stack([(x_TD.double() - mean_D).square().sum(dim=0) for x_TD in videos]).sum(dim=0) / frames
+    # into one tensor: small ones, each made after a large one, would keep the room of the large ones from use
+    sum_VD = torch.empty(len(videos), len(standardised_D), dtype=torch.float64)
+    for sum_D, x_TD in zip(sum_VD, videos, strict=True):
+        torch.sum(x_TD.double(), dim=0, out=sum_D)
+    mean_D = sum_VD.sum(dim=0) / frames
+    for sum_D, x_TD in zip(sum_VD, videos, strict=True):
+        torch.sum((x_TD.double() - mean_D).square(), dim=0, out=sum_D)
+    square_D = sum_VD.sum(dim=0) / frames
     deviation_D = torch.where(square_D > 1e-12, square_D.sqrt(), 1.0)
     on_D = torch.from_numpy(standardised_D)
     return torch.where(on_D, mean_D, 0.0).float(), torch.where(on_D, deviation_D, 1.0).float()

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -108,7 +108,8 @@ def train_runs(
     tell = progress or (lambda done, of, line: print(f"[{done}/{of}] {line}", flush=True))
     plans = {path: arrays.load(path) for path in {task.distribution for task in tasks} if path is not None}
     parts_of_tasks = [parts_of(task, plans) for task in tasks]
-    data = mode.load(first, labels, features, 2 if parts_of_tasks[0].recipe.selection == "early_stopping" else 1)
+    fewest = 2 if parts_of_tasks[0].recipe.selection == "early_stopping" else 1
+    data = mode.load(first, labels, features, fewest, tasks[0].folder)
     work = [open_task(task, parts, data, plans) for task, parts in zip(tasks, parts_of_tasks, strict=True)]
     if not data.folds:
         print(f"no fold can be trained: {'; '.join(map(': '.join, data.dropped_folds.items()))}", flush=True)
@@ -129,7 +130,7 @@ def train_runs(
             if stored is None:
                 queue.append((in_work, job, key))
                 continue
-            in_work.done[job.replica] = stored, None
+            in_work.done[job.replica] = _without_predictions(stored), None
             number += 1
             tell(number, total, _line(job, stored, None))
 
@@ -161,7 +162,7 @@ def train_runs(
                     where=places[ended.number],
                     remedy="look at the disk (`df -h .`), then run again: what is stored stays",
                 )
-            in_work.done[job.replica] = fitted, ended.seconds
+            in_work.done[job.replica] = _without_predictions(fitted), ended.seconds
             tell(number, total, _line(job, fitted, ended.seconds))
     if failed:
         if len(failed) > 1:
@@ -245,23 +246,28 @@ def _write(in_work: _TaskInWork, data: Data, device: torch.device) -> list[Path]
     """A run's predictions and summary, of all its replicas; its checkpoints."""
     task, entries = in_work.task, []
     paths = [checkpoint_path(task.folder, job.replica) for job in in_work.jobs]
-    by_place: dict[str, list[Fitted]] = {}
+    by_place: dict[str, list[Path]] = {}
     averaged = _averaged(in_work)
     for job, path in zip(in_work.jobs, paths, strict=True):
         fitted, seconds = in_work.done[job.replica]
         if job.replica in averaged:
-            by_place.setdefault(job.replica.place, []).append(fitted)
+            by_place.setdefault(job.replica.place, []).append(path)
         entries.append(_entry(job, fitted, seconds, path, task.folder) | {"averaged": job.replica in averaged})
-    collected = {
-        f"{place}/{item}": mean([member.predictions[item] for member in members if item in member.predictions])
-        for place, members in by_place.items()
-        for item in dict.fromkeys(item for member in members for item in member.predictions)
-    }
-    arrays.save(task.predictions, collected, _predictions_meta(task.run, data, in_work.jobs, entries))
+    with arrays.Writer(task.predictions) as predictions:
+        predictions.meta = _predictions_meta(task.run, data, in_work.jobs, entries)
+        for place, stored in by_place.items():
+            members = [arrays.load(path).below("predictions") for path in stored]
+            for item in dict.fromkeys(item for member in members for item in member):
+                predictions.add(f"{place}/{item}", mean([member[item] for member in members if item in member]))
     some = next(iter(in_work.done.values()), None)
     shapes = {} if some is None else {name: list(value.shape) for name, value in some[0].parameters.items()}
     files.write_json(task.summary, _summary(task.run, in_work.parts, data, entries, device) | {"parameters": shapes})
     return paths
+
+
+def _without_predictions(fitted: Fitted) -> Fitted:
+    """What is kept of a replica until all are done: its predictions are in its checkpoint."""
+    return replace(fitted, predictions={})
 
 
 def _averaged(in_work: _TaskInWork) -> set[Replica]:

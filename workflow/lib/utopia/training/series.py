@@ -26,9 +26,11 @@ from utopia.training.trainer import Job, Predict, ReplicaTrainer
 class OnSeries:
     """How runs on whole series are trained; see `utopia.training.trainer.TrainingMode`."""
 
-    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+    def load(
+        self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int, folder: Path | None = None
+    ) -> Data:
         """See `load_data`."""
-        return load_data(run, labels, features, fewest=fewest)
+        return load_data(run, labels, features, fewest=fewest, folder=folder)
 
     def trainer(self, job: Job, device: torch.device, padded: bool) -> SeriesTrainer:
         """See `SeriesTrainer`."""

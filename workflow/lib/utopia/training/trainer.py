@@ -31,6 +31,7 @@ from utopia.training.data import Data, Fold, moments
 from utopia.training.network import Network
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
+from utopia.training.scratch import Scratch
 from utopia.training.selection import History, chosen_epoch, is_over, possible_epochs
 from utopia.training.settings import RunSettings
 
@@ -43,7 +44,7 @@ class Fitted:
     """A trained replica."""
 
     parameters: dict[str, np.ndarray]
-    predictions: dict[str, np.ndarray]
+    predictions: Mapping[str, np.ndarray]
     """y_T (of reactions y_TC) of every test item, float32."""
     history: History
     epoch: int
@@ -116,8 +117,10 @@ class ReplicaTrainer(ABC):
 
     def predict(self, network: nn.Module, videos: Sequence[Video]) -> dict[str, np.ndarray]:
         """Predictions y_T (of reactions y_TC, float32) of each video by its id, in evaluation mode."""
-        predictions = predict(network, videos, self.device, self.rows_at_once, self.lengths)
-        return {video.item: self.joined(video, predictions[video.item]) for video in videos}
+        predictions = Scratch(self.job.data.folder)
+        for video, y_R in predict(network, videos, self.device, self.rows_at_once, self.lengths):
+            predictions.add(self.joined(video, y_R))
+        return {video.item: y_T for video, y_T in zip(videos, predictions.arrays(), strict=True)}
 
     def lengths(self, video: Video) -> list[int]:
         """Rows of the pieces that a video is predicted in; no piece sees another."""
@@ -261,7 +264,9 @@ MakeTrainer = Callable[[Job], ReplicaTrainer]
 class TrainingMode(Protocol):
     """How runs of a kind are trained: on whole series (`series`) or on clips of them (`clips`)."""
 
-    def load(self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int) -> Data:
+    def load(
+        self, run: RunSettings, labels: Path, features: Sequence[Path], fewest: int, folder: Path | None = None
+    ) -> Data:
         """What the replicas of the runs share; see `data.load_data`."""
 
     def trainer(self, job: Job, device: torch.device, padded: bool) -> ReplicaTrainer:

@@ -100,7 +100,7 @@ class ChunkTable:
                 *first, row = accumulate(chunk.rows.lengths, initial=row)
                 start[-1].append(first)
         return cls(
-            torch.cat([chunk.x_RD for chunk in all_chunks]),
+            torch.cat([part_RD for chunk in all_chunks for part_RD in chunk.parts]),
             torch.cat([chunk.key_R for chunk in all_chunks]),
             torch.cat([chunk.target_R for chunk in all_chunks]),
             torch.cat([labels.weight_R for labels in known]),
