@@ -78,7 +78,7 @@ def test_clips_in_a_file_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the kernel does not say how memory is used")
 @pytest.mark.parametrize("model", ["et", "bi_gru"])
 def test_memory_does_not_grow_with_the_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
-    """Four times the videos, 71 MB more of features: not a quarter of that more in memory (it was 2.3 times as much)."""
+    """Four times the videos, 71 MB more of features: not a quarter of that more in memory (it was 2.3 times that)."""
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     memory = importlib.import_module("memory")
     monkeypatch.setattr(memory, "SECONDS", 240)
