@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import platform
 import re
+import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Way = TypeVar("Way")
+Result = TypeVar("Result")
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -23,6 +30,7 @@ class Rows:
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.rows = path, list[dict[str, Any]]()
+        self.about: dict[str, Any] = {}
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
@@ -40,13 +48,34 @@ class Rows:
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_short(each) for each in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
+def in_turns(ways: Mapping[Way, Callable[[], Result]], rounds: int) -> dict[Way, list[Result]]:
+    """Do every way once in each round, so that other load on the machine hits all alike."""
+    results: dict[Way, list[Result]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, work in ways.items():
+            results[way].append(work())
+    return results
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, least and largest; `table` shows it as `median (least to largest)`."""
+    return [statistics.median(values), min(values), max(values)]
+
+
+def ratio(these: Sequence[float], those: Sequence[float]) -> list[float]:
+    """How many times those these are, round by round: median, least and largest."""
+    return spread([a / b for a, b in zip(these, those, strict=True)])
+
+
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What numbers depend on; no name of a host, no path."""
-    versions = {"python": platform.python_version()}
-    for name in ("torch", "numpy", "av", "cv2", "torchcodec"):
+    """What numbers depend on, with how busy the machine is as they begin; no name of a host, no path."""
+    versions = {"python": platform.python_version(), "torch": version("torch")}
+    for name in ("numpy", "av", "cv2", "torchcodec"):
         if sys.modules.get(name) is not None:
             versions[name] = str(sys.modules[name].__version__)
     kind = f"{platform.machine()}, {_processor()}"
@@ -54,7 +83,8 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         import torch
 
         kind = torch.cuda.get_device_name()
-    return {"machine": kind, "versions": versions}
+    load = round(os.getloadavg()[0], 1)
+    return {"machine": kind, "versions": versions, "cores": os.cpu_count(), "load": load}
 
 
 def _processor() -> str:
@@ -78,20 +108,46 @@ def keep(name: str, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     return path
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """A Markdown table of some columns; a row without a value has none there."""
+def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options of every benchmark."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--out", type=Path, help="JSON lines, one a result")
+    parser.add_argument("--keep", type=Path, nargs="?", const=RESULTS, help="folder of the results")
+    return parser
+
+
+def rows_of(chosen: argparse.Namespace) -> Rows:
+    """Where results go, and how busy the machine is now."""
+    rows = Rows(chosen.out)
+    rows.about = machine()
+    return rows
+
+
+def finish(name: str, chosen: argparse.Namespace, rows: Rows, **about: Any) -> None:
+    """Print the table, and keep the results where that is asked for."""
+    print("\n".join(["", *table(rows.rows)]))
+    if chosen.keep:
+        facts = {**rows.about, **machine(), "load": rows.about["load"], "rounds": chosen.rounds, **about}
+        print(f"\nkept in {keep(name, facts, rows.rows, chosen.keep).name}")
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> list[str]:
+    """A Markdown table of some columns (default: all that rows have); a row without a value has none there."""
+    rows = list(rows)
+    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for row in rows:
-        cells = [
-            ("" if row.get(name) is None else f"{row[name]:g}" if _is_number(row[name]) else str(row[name]))
-            for name in columns
-        ]
+        cells = [_cell(row.get(name)) for name in columns]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{value[0]:.3g} ({value[1]:.3g} to {value[2]:.3g})"
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return "" if value is None else f"{value:g}" if is_number else str(value)
 
 
 def by_stage(rows: Iterable[Mapping[str, Any]]) -> list[str]:

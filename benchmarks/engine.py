@@ -1,22 +1,23 @@
 """The training engine against a plain loop of the same model, one video at a time: `python benchmarks/engine.py`.
 
-Same data, same process, in turns, so that other load hits all alike; ratios are medians of five. On a CPU: CPU seconds
-of an epoch of one replica, and what CWL and TNS add. On any machine: kernels of a round of 16 stacked replicas, counted
-with torch's profiler. On a GPU: replica-epochs per second of the stack against the loop.
+Same data, same process, in turns, so that other load hits all alike; ratios are medians of five, with the least and the
+largest. On a CPU: CPU seconds of an epoch of one replica, and what CWL and TNS add. On any machine: kernels of a round
+of 16 stacked replicas, counted with torch's profiler. On a GPU: replica-epochs per second against the loop.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from _plain import PlainEt, plain_epoch, plain_pgl_sum
+from _results import Rows, finish, in_turns, options, ratio, rows_of
 from _study import Study, stack_of, train_alone
 
 from utopia.training.trainer import Job, ReplicaTrainer
@@ -58,21 +59,19 @@ def cpu_time(function: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def compare(name: str, target: float, plain: Callable[[], None], jobs: dict[str, Job]) -> None:
-    """Print CPU seconds per epoch and ratios to the plain loop, and among treatments."""
+def compare(name: str, plain: Callable[[], None], jobs: dict[str, Job], rounds: int, rows: Rows) -> None:
+    """CPU seconds per epoch, and ratios to the plain loop and among treatments."""
     plain()
-    seconds: dict[str, list[float]] = {"plain loop": [], **{key: [] for key in jobs}}
-    for _ in range(ROUNDS):
-        seconds["plain loop"].append(cpu_time(plain))
-        for key, job in jobs.items():
-            seconds[key].append(epoch_seconds(job))
+    ways: dict[str, Callable[[], float]] = {"plain loop": lambda: cpu_time(plain)}
+    ways |= {key: partial(epoch_seconds, job) for key, job in jobs.items()}
+    seconds = in_turns(ways, rounds)
     first = next(iter(jobs))
-    print(f"\n{name}: CPU seconds per epoch (median of {ROUNDS}), one thread")
     for key, values in seconds.items():
-        against = "plain loop" if key in ("plain loop", first) else first
-        ratio = statistics.median(a / b for a, b in zip(values, seconds[against], strict=True))
-        wanted = f"  (target {target})" if key == first else "  (target 1.25)" if "tns" in key else ""
-        print(f"  {key:24s} {statistics.median(values):8.3f}   {ratio:6.3f} of {against}{wanted}")
+        row: dict[str, Any] = {"model": name, "what": key, "CPU s of an epoch": statistics.median(values)}
+        if key != "plain loop":
+            against = "plain loop" if key == first else first
+            row["of the plain loop" if key == first else "of the baseline"] = ratio(values, seconds[against])
+        rows.add(**row)
 
 
 def kernels(function: Callable[[], object]) -> int:
@@ -87,8 +86,8 @@ def kernels(function: Callable[[], object]) -> int:
     return found
 
 
-def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job]) -> None:
-    """Print kernels of a round of a stack and of the same work in the plain loop."""
+def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job], rows: Rows) -> None:
+    """Kernels of a round of a stack and of the same work in the plain loop."""
     training = stack_of(jobs, CPU)
     training.begin_epochs()
     training.round()
@@ -96,8 +95,13 @@ def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job
     stack = kernels(training.round)
     plain()
     loop = kernels(plain) / plain_steps * len(jobs)
-    print(
-        f"{name}: kernels of a step of {len(jobs)} replicas: stack {stack}, plain loop {loop:.0f}, {loop / stack:.1f}x"
+    rows.add(
+        **{
+            "model": name,
+            "what": f"a step of {len(jobs)} replicas",
+            "kernels": stack,
+            "of the plain loop's": loop / stack,
+        }
     )
 
 
@@ -159,25 +163,26 @@ def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__, ROUNDS)
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--frames", type=int, default=470)
     parser.add_argument("--only", choices=("cpu", "jobs", "kernels", "gpu"))
     chosen = parser.parse_args()
+    rows = rows_of(chosen)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder), chosen.videos, chosen.frames, 1024)
         print(f"{chosen.videos} videos, {sum(map(len, study.features.values()))} steps of 1024 values")
-        models: list[tuple[str, str, dict[str, Any], float, Callable[[], torch.nn.Module]]] = [
-            ("ET", "et", {}, 0.85, lambda: PlainEt(1024)),
-            ("PGL-SUM, 128 wide", "pgl_sum", {"d_model": 128}, 0.85, lambda: plain_pgl_sum(1024, 128)),
-            ("PGL-SUM", "pgl_sum", {}, 0.75, lambda: plain_pgl_sum(1024, None)),
+        models: list[tuple[str, str, dict[str, Any], Callable[[], torch.nn.Module]]] = [
+            ("ET", "et", {}, lambda: PlainEt(1024)),
+            ("PGL-SUM, 128 wide", "pgl_sum", {"d_model": 128}, lambda: plain_pgl_sum(1024, 128)),
+            ("PGL-SUM", "pgl_sum", {}, lambda: plain_pgl_sum(1024, None)),
         ]
-        if chosen.only in (None, "jobs"):
+        if chosen.only == "jobs":
             training = LAST | {"epochs": 8}
             throughput(lambda: study.job(study.run("pgl_sum", {"d_model": 128, "training": training})))
-        for title, model, settings, target, build in models:
+        for title, model, settings, build in models:
             training = LAST | {"epochs": 3}
             run = study.run(model, settings | {"training": training})
             full = model == "pgl_sum"
@@ -187,17 +192,19 @@ def main() -> None:
                     jobs["cwl"] = study.job(study.run(model, settings | {"training": training}, loss="cwl"))
                     tns = study.run(model, settings | {"training": training}, loss="cwl", sampler="tns")
                     jobs["tns_cwl"] = study.job(tns)
-                compare(title, target, plain_epoch(build(), study.job(run), full_batch=full), jobs)
+                compare(title, plain_epoch(build(), study.job(run), full_batch=full), jobs, chosen.rounds, rows)
             replicas = [study.job(run, repeat) for repeat in range(REPLICAS)]
             if chosen.only in (None, "kernels"):
                 steps = 1 if full else chosen.videos
                 plain = plain_epoch(
                     build(), study.job(run), full_batch=full, fused=True
                 )  # as few kernels as it can have
-                count(title, plain, steps, replicas)
+                count(title, plain, steps, replicas, rows)
             if torch.cuda.is_available() and chosen.only in (None, "gpu"):
                 device = torch.device("cuda")
                 gpu(title, plain_epoch(build(), study.job(run), device, full_batch=full), replicas)
+    if chosen.only in (None, "cpu", "kernels"):
+        finish("engine", chosen, rows, videos=chosen.videos, frames=chosen.frames)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """CPU seconds of an epoch of RMN beside ET at the miniature's LIRIS-ACCEDE: `python benchmarks/rmn_epoch.py`.
 
 Random features as wide and as long as the miniature's (8 movies of 60 s, 1152 values), one thread, in turns so that
-other load hits all alike; the smallest of five second epochs. Replicas go one after another, as on a CPU, or as one
-stack, as on a GPU. RMN should take at most twice what ET takes. Then the kernels of RMN's round by replicas.
+other load hits all alike; medians of five second epochs. Replicas go one after another, as on a CPU, or as one stack,
+as on a GPU. RMN should take at most twice what ET takes. Then the kernels of RMN's round by replicas.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _results import finish, in_turns, options, ratio, rows_of
 from _study import Study, stack_of
 from engine import CPU, epoch_seconds, kernels
 
@@ -39,7 +42,9 @@ def stacked_seconds(training: VectorizedTraining) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and keep."""
+    chosen = options(__doc__, ROUNDS).parse_args()
+    rows = rows_of(chosen)
     torch.set_num_threads(1)
     runs = Plan(load(overrides={"study": "miniature"})).runs
     with tempfile.TemporaryDirectory() as folder:
@@ -50,27 +55,26 @@ def main() -> None:
             settings["training"] = {**settings["training"], "epochs": 3, "selection": "last"}
             run = study.run(model, settings, loss="mse", sampler=None)
             jobs[model] = [study.job(run, repeat) for repeat in range(max(REPLICAS))]
-        print("replicas, strategy: CPU seconds of an epoch of ET, of RMN, RMN / ET")
         for replicas in REPLICAS:
             stacks = {model: stack_of(own[:replicas], CPU) for model, own in jobs.items()}
             for training in stacks.values():
                 epoch(training)  # the first one makes what is kept
-            alone, together = ({model: float("inf") for model in jobs} for _ in range(2))
-            for _ in range(ROUNDS):
-                for model, own in jobs.items():
-                    alone[model] = min(alone[model], sum(epoch_seconds(job) for job in own[:replicas]))
-                    together[model] = min(together[model], stacked_seconds(stacks[model]))
-            for strategy, seconds in (("sequential", alone), ("vectorized", together)):
-                et, rmn = seconds["et"], seconds["rmn"]
-                print(f"{replicas}, {strategy}: {et:.3f}, {rmn:.3f}, {rmn / et:.2f}", flush=True)
+            ways: dict[tuple[str, str], Callable[[], float]] = {}
+            for model, own in jobs.items():
+                ways["one after another", model] = lambda own=own[:replicas]: sum(map(epoch_seconds, own))
+                ways["stacked", model] = lambda stack=stacks[model]: stacked_seconds(stack)
+            seconds = in_turns(ways, chosen.rounds)
+            for strategy in ("one after another", "stacked"):
+                et, rmn = seconds[strategy, "et"], seconds[strategy, "rmn"]
+                medians = {"ET, CPU s": statistics.median(et), "RMN, CPU s": statistics.median(rmn)}
+                rows.add(replicas=replicas, trained=strategy, **medians, **{"RMN / ET": ratio(rmn, et)})
         plain = study.run("rmn", {"training": {"epochs": 3, "selection": "last"}}, loss="mse", sampler=None)
-        counts = []
         for replicas in REPLICAS:  # all movies in one round
             training = stack_of([study.job(plain, repeat) for repeat in range(replicas)], CPU)
             epoch(training)
             training.begin_epochs()
-            counts.append(f"{replicas}: {kernels(training.round)}")
-        print("kernels of a round of RMN, by replicas: " + ", ".join(counts))
+            rows.add(replicas=replicas, trained="stacked, one round", **{"operations of RMN": kernels(training.round)})
+    finish("rmn_epoch", chosen, rows)
 
 
 if __name__ == "__main__":

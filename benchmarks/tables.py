@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md from the files in benchmarks/results: `python benchmarks/tables.py [--fix]`."""
+"""Tables of measured numbers in docs, from the files in benchmarks/results: `python benchmarks/tables.py [--fix]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from _results import RESULTS, by_stage, table
 
-PAGE = RESULTS.parents[1] / "docs" / "speed.md"
+DOCS = RESULTS.parents[1] / "docs"
 BLOCK = re.compile(r"(<!-- benchmarks/tables\.py writes this: (\w+(?:-\w+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,6 +36,31 @@ def peers(rows: list[dict[str, Any]], seconds: int) -> list[str]:
     return table(shown, ["task", "clip", "way", "CPU seconds", "times ours", "frames"])
 
 
+def alike(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows in tables: those that share more columns than the two that name them, or have no others, are one table."""
+    tables: list[tuple[set[str], list[dict[str, Any]]]] = []
+    for row in rows:
+        for columns, own in tables:
+            if len(columns & set(row)) > 2 or set(row) <= columns:
+                columns |= set(row)
+                own.append(row)
+                break
+        else:
+            tables.append((set(row), [row]))
+    return [own for _, own in tables]
+
+
+def surroundings(body: dict[str, Any]) -> str:
+    """The machine and what ran there, in words."""
+    versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
+    words = [f"{body['machine']}", versions]
+    if "load" in body:
+        words.append(f"{body['cores']} cores, at a load of {body['load']:g} when it began")
+    words += [f"{body['rounds']} rounds"] if "rounds" in body else []
+    words += [f"{body['videos']} videos of {body['frames']} frames"] if "frames" in body else []
+    return "; ".join(words) + ":"
+
+
 def block(name: str, folder: Path = RESULTS) -> str:
     """The tables of one benchmark, of every machine that has a file."""
     lines: list[str] = []
@@ -43,10 +68,19 @@ def block(name: str, folder: Path = RESULTS) -> str:
         body = json.loads(path.read_text(encoding="utf-8"))
         if name == "gpu" and path.name.startswith("gpu-tiny-"):
             continue
-        versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
-        lines += ["", f"{body['machine']}; {versions}:"]
-        lines += ["", *peers(body["rows"], body["seconds"])] if name == "peers" else by_stage(body["rows"])
+        lines += ["", surroundings(body)]
+        if name == "peers":
+            lines += ["", *peers(body["rows"], body["seconds"])]
+        elif "stage" in body["rows"][0]:
+            lines += by_stage(body["rows"])
+        else:
+            lines += [line for own in alike(body["rows"]) for line in ("", *table(own))]
     return "\n".join([*lines, "", ""]) if lines else "\nNothing was measured yet.\n\n"
+
+
+def pages() -> list[Path]:
+    """The pages with such tables."""
+    return [path for path in sorted(DOCS.glob("*.md")) if BLOCK.search(path.read_text(encoding="utf-8"))]
 
 
 def page(text: str) -> str:
@@ -55,16 +89,19 @@ def page(text: str) -> str:
 
 
 def main() -> int:
-    """Say whether the page is as the files have it; `--fix` writes it."""
+    """Say whether the pages are as the files have them; `--fix` writes them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--fix", action="store_true")
     chosen = parser.parse_args()
-    text = PAGE.read_text(encoding="utf-8")
-    wanted = page(text)
-    if chosen.fix:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif wanted != text:
-        print("docs/speed.md is not what benchmarks/results says: run `python benchmarks/tables.py --fix`")
+    wrong = []
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if (wanted := page(text)) != text:
+            wrong.append(f"docs/{path.name}")
+            if chosen.fix:
+                path.write_text(wanted, encoding="utf-8")
+    if wrong and not chosen.fix:
+        print(f"{', '.join(wrong)}: not what benchmarks/results says: run `python benchmarks/tables.py --fix`")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md are those of benchmarks/results; peers are compared with where they are there."""
+"""Tables of measured numbers in docs are those of benchmarks/results; peers are compared with where they are there."""
 
 from __future__ import annotations
 
@@ -27,9 +27,29 @@ def tables(benchmarks: Path) -> ModuleType:
     return tables
 
 
-def test_the_page_is_what_the_files_say(tables: ModuleType) -> None:
-    text = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.page(text) == text, "run `python benchmarks/tables.py --fix`"
+def test_every_page_is_what_the_files_say(tables: ModuleType) -> None:
+    pages = tables.pages()
+    assert {path.stem for path in pages} >= {"clusters", "rmn", "scaling", "speed"}
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        assert tables.page(text) == text, f"{path.name}: run `python benchmarks/tables.py --fix`"
+
+
+def test_every_file_of_results_is_in_a_page_and_every_table_has_a_benchmark(
+    tables: ModuleType, benchmarks: Path
+) -> None:
+    shown = {found[1] for path in tables.pages() for found in tables.BLOCK.findall(path.read_text(encoding="utf-8"))}
+    assert all((benchmarks / f"{name.removesuffix('-tiny')}.py").is_file() for name in shown), shown
+    files = {path.name for path in (benchmarks / "results").glob("*.json")}
+    assert {name for name in files if not any(name.startswith(f"{each}-") for each in shown)} == set()
+
+
+def test_rows_are_one_table_where_they_measure_the_same(tables: ModuleType) -> None:
+    cheap = {"model": "ET", "workers": 1, "CPU seconds": 2.5}
+    dear = {"model": "ET", "workers": 2, "CPU seconds": 2.6, "ratio": [0.96, 0.9, 1.01]}
+    other = {"model": "ET", "workers": 64, "gain": 50.0}
+    assert tables.alike([cheap, dear, other, cheap]) == [[cheap, dear, cheap], [other]]
+    assert tables.table([cheap, dear])[2:] == ["| ET | 1 | 2.5 |  |", "| ET | 2 | 2.6 | 0.96 (0.9 to 1.01) |"]
 
 
 def test_a_changed_number_changes_the_page(tables: ModuleType, benchmarks: Path, tmp_path: Path) -> None:
@@ -87,3 +107,12 @@ def test_log_mel_by_the_published_formula_is_ours(benchmarks: Path) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, 4 * peers.RATE)
     theirs = peers.whole_log_mel(samples)
     assert np.allclose(theirs, peers.log_mel(samples), atol=1e-5) and theirs.shape == (4, 96, 64)
+
+
+def test_the_gain_of_many_workers_is_bounded_by_the_serial_part_and_the_longest_replica(benchmarks: Path) -> None:
+    import workers
+
+    assert workers.makespan([3, 1, 1, 1], 2) == 3 and workers.makespan([1, 1, 3], 2) == 4
+    assert workers.estimate(2.0, [1.0] * 8, 1) == {"faster": 1.0, "of_cores": 1.0}
+    assert workers.estimate(2.0, [1.0] * 8, 4) == {"faster": 2.5, "of_cores": 0.625}
+    assert workers.estimate(0.0, [5.0, 1.0], 64)["faster"] == 1.2
