@@ -55,7 +55,7 @@ def surroundings(body: dict[str, Any]) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
     words = [f"{body['machine']}", versions]
     if "load" in body:
-        words.append(f"{body['cores']} cores, at a load of {body['load']:g} when it began")
+        words.append(f"{body['cores']} cores, load {body['load']:g}")
     words += [f"{body['rounds']} rounds"] if "rounds" in body else []
     words += [f"{body['videos']} videos of {body['frames']} frames"] if "frames" in body else []
     return "; ".join(words) + ":"
