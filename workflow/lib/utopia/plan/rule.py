@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from utopia.config.load import REPOSITORY, RESOURCES
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from utopia.plan.plan import Plan
+
+_CAPTIONS = REPOSITORY / "workflow" / "report"
 
 Paths = str | list[str]
 Names = Mapping[str, str]
@@ -48,10 +53,27 @@ def card(dataset: str) -> str:
     return relative(RESOURCES / "datasets" / f"{dataset}.yaml")
 
 
-def caption(name: str) -> str:
-    """The words under a table or figure in Snakemake's own report."""
-    path = REPOSITORY / "workflow" / "report" / f"{name}.rst"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def caption(plan: Plan, name: str) -> str:
+    """The words under a table or figure in Snakemake's own report; empty where none are written.
+
+    They are templates: `shared` holds paragraphs that several of them have, `study` the configuration that is used.
+    """
+    captions = _captions()
+    return captions.get_template(f"{name}.rst").render(study=plan.study) if f"{name}.rst" in _written() else ""
+
+
+@cache
+def _captions() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(loader=FileSystemLoader(_CAPTIONS), undefined=StrictUndefined)
+    made.globals["shared"] = made.get_template("shared.jinja").module
+    return made
+
+
+@cache
+def _written() -> frozenset[str]:
+    return frozenset(path.name for path in _CAPTIONS.glob("*.rst"))
 
 
 def folder(plan: Plan, dataset: str) -> str:

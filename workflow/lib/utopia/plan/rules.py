@@ -229,7 +229,7 @@ RULES: dict[str, Rule] = {
         settings=lambda plan, w: {
             "settings": plan.table_settings(w["table"]),
             "runs": list(plan.table_runs(w["table"])),
-            "caption": caption(w["table"]),
+            "caption": caption(plan, w["table"]),
         },
         inputs=lambda plan, w: {
             "metrics": list(plan.table_runs(w["table"]).values()),
@@ -242,7 +242,7 @@ RULES: dict[str, Rule] = {
     "render_figure": Rule(
         script="render_figure",
         modules=lambda plan, w: ["utopia.figures.render", component("figures", plan.figures[w["figure"]].draw)],
-        settings=lambda plan, w: {"settings": plan.figure_settings(w["figure"]), "caption": caption(w["figure"])},
+        settings=lambda plan, w: {"settings": plan.figure_settings(w["figure"]), "caption": caption(plan, w["figure"])},
         inputs=lambda plan, w: plan.figure_inputs(w["figure"]),
         outputs=lambda plan, w: {form: f"{plan.root}/figures/{w['figure']}.{form}" for form in ("pdf", "png", "csv")},
     ),
