@@ -317,13 +317,17 @@ class StudyBase(Strict):
         return self.results / self.study
 
 
+_MADE: dict[str, Any] = {"use_attribute_docstrings": False}
+"""Of models that are made here, and so have no source: pydantic would look for it through the whole stack of calls."""
+
+
 def _section(title: str, kind: str) -> Any:
     """A settings model with one field per component of a kind, each with its defaults."""
     fields: dict[str, Any] = {}
     for name in registry.names(kind):
         config = registry.config_of(kind, name)
         fields[name] = (config, Field(default_factory=config, description=config.__doc__))
-    return create_model(title, __base__=Strict, **fields)
+    return create_model(title, __base__=Strict, __cls_kwargs__=_MADE, **fields)
 
 
 _NUMBERS = ("affect", "summary")
@@ -339,9 +343,11 @@ def _datasets() -> Any:
         }
         if registry.constant("datasets", name, "PROTOCOL") in _NUMBERS:
             own["distribution"] = (Distribution, Field(..., description="Its label distribution."))
-        settings = create_model(f"{name.title()}Settings", __base__=DatasetSettings, __doc__=config.__doc__, **own)
+        settings = create_model(
+            f"{name.title()}Settings", __base__=DatasetSettings, __cls_kwargs__=_MADE, __doc__=config.__doc__, **own
+        )
         fields[name] = (settings, Field(..., description=config.__doc__))
-    return create_model("Datasets", __base__=Strict, **fields)
+    return create_model("Datasets", __base__=Strict, __cls_kwargs__=_MADE, **fields)
 
 
 def _feature() -> Any:
@@ -352,6 +358,7 @@ def _feature() -> Any:
         union |= create_model(
             f"{name.title().replace('_', '')}Feature",
             __base__=ExtractedFeature,
+            __cls_kwargs__=_MADE,
             __doc__=config.__doc__,
             extractor=(tag, Field(..., description="A file of `extractors/`.")),
             options=(config, _own_settings(config)),
@@ -375,6 +382,7 @@ def study_model() -> type[StudyBase]:
     return create_model(
         "Study",
         __base__=StudyBase,
+        __cls_kwargs__=_MADE,
         __doc__="A study: the published settings (config.yaml) with an overlay.",
         datasets=(_datasets(), Field(..., description="The data sets.")),
         features=(features, Field(..., description="Named sources of features.")),
