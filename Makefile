@@ -37,7 +37,7 @@ readme: setup ## the table and pictures of README.md, from results/reference and
 docs: setup ## the documentation as a site with search: _site/index.html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html -c docs . _site
 
-# In the order of their folders: the files with few and long tests, which pytest-xdist would leave to the end, come first.
+# In the order of testpaths (pyproject.toml): pytest-xdist would leave the files with few and long tests to the end.
 test: setup ## all tests (ARGS: more options for pytest)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
