@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from utopia.errors import counted
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDEST = 120
 ODD = {
@@ -151,3 +153,24 @@ def test_the_glossary_defines_each_word_once_and_only_words_that_are_used() -> N
     pages = [name for name in written_for_people() if name != "docs/glossary.md"]
     written = "\n".join((REPOSITORY / name).read_text(encoding="utf-8").lower().replace("_", " ") for name in pages)
     assert [word for word in words if not re.search(rf"\b{word}", sentences(written))] == []
+
+
+COUNTED = re.compile(r"(?<! of )\{len\((?:[^{}()]|\([^{}()]*\))*\)\} (?!as |is |has )[a-z]+s\b")
+"""A number in a message with its thing in the plural. `N of M things` reads right for one."""
+MESSAGES = ("cli", "provenance", "plan", "evaluation", "datasets", "fetch", "labels")
+
+
+def test_messages_read_right_for_one() -> None:
+    """`1 job`, not `1 jobs`: what may be one is said by `errors.counted`, or the line has its own case for it."""
+    assert COUNTED.search('f"{len(found)} jobs"') and not COUNTED.search('f"{done} of {len(found)} jobs"')
+    assert [counted(number, "job is", "jobs are") for number in (0, 1, 2)] == ["0 jobs are", "1 job is", "2 jobs are"]
+    assert counted(1, "seed") == "1 seed" and counted(3, "seed") == "3 seeds"
+    wrong = [
+        f"{path.name}: {line.strip()}"
+        for package in MESSAGES
+        for path in sorted((REPOSITORY / "workflow/lib/utopia" / package).rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if COUNTED.search(line) and "== 1 else" not in line and "> 1 else" not in line
+    ]
+    # "all 12 tables would be empty" and "the 100 jobs" are never of one
+    assert [line for line in wrong if "all {len(empty)} tables" not in line and "the {len(" not in line] == []

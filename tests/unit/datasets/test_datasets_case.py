@@ -68,7 +68,7 @@ def test_who_skipped_a_clip_or_left_early_is_left_out_and_named(tmp_path: Path) 
     assert first.votes["valence"].shape == (2, 2) and second.votes["valence"].shape == (4, 1)
     assert first.notes == [
         "2 of 30 viewers",
-        "sub_3.csv is left out: 1 samples of video 1, most viewers have 2",
+        "sub_3.csv is left out: 1 sample of video 1, most viewers have 2",
     ]
 
 

@@ -108,4 +108,4 @@ def test_where_no_video_has_its_name_the_plan_says_so(tmp_path: Path) -> None:
     for module in (tvsum, eev):
         (tmp_path / f"{ID}.mp4.part").touch()
         missing = module.locate(tmp_path, module.Config()).missing["videos"]
-        assert f"1 files there have other names or are unfinished, as {ID}.mp4.part" in missing
+        assert f"1 file there has another name or is unfinished, as {ID}.mp4.part" in missing

@@ -103,7 +103,7 @@ def test_same_input_same_bytes(affect: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"valence/0/1/a": None, "valence/0/1/b": None}, "1 repeats instead of 2"),
+        ({"valence/0/1/a": None, "valence/0/1/b": None}, "1 repeat instead of 2"),
         ({"valence/0/1/b": None}, "valence/0/1 has other items: b"),
         ({"valence/0/0/a": [0, 1, 2]}, r"valence/0/0/a has shape \(3,\), its label \(4,\)"),
         ({"valence/0/0/a": [0, 1, 2, np.nan]}, "valence/0/0/a holds values that are not finite"),

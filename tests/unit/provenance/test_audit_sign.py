@@ -62,7 +62,7 @@ def test_a_changed_statement_and_a_stranger_are_refused(whole: Small, key: Path)
 def test_what_is_not_sound_is_not_signed(whole: Small, key: Path) -> None:
     flip(whole.path("tables/ulda_table_7.csv"))
     status, answer = asked(whole, "--key", str(key))
-    assert status == 1 and "1 findings contradict" in answer["error"]
+    assert status == 1 and "1 finding contradicts" in answer["error"]
     assert not list(whole.folder.glob("results/*.sig"))
 
 

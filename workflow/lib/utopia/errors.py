@@ -18,6 +18,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """How many of something, as people say it: `1 repeat`, `2 repeats`, and with a verb `1 job is`, `2 jobs are`."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
 class UtopiaError(Exception):
     """An error whose message is meant for the user, printed without a traceback (the log keeps it).
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import audit, engine, options, runlock, show
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,14 +91,25 @@ def touch(settings: dict[str, str], files: Sequence[str], targets: Sequence[str]
 def in_words(answer: dict[str, Any], set_back: int) -> list[str]:
     """The answer for people."""
     adopted, refused, future = answer["adopted"], answer["refused"], answer["future"]
-    lines = [f"{answer['study']}: {len(adopted)} jobs are proven: every byte, setting and module is as recorded"]
+    lines = [
+        f"{answer['study']}: {counted(len(adopted), 'job is', 'jobs are')}"
+        f" proven: every byte, setting and module is as recorded"
+    ]
     lines += show.first([f"  {path}" for path in adopted], _SHOWN, _MORE)
     if refused:
         stand = len(answer["following"])
-        lines.append(f"{len(refused)} jobs are not, and {stand} depend on them; the next run does them again")
+        lines.append(
+            f"{counted(len(refused), 'job is', 'jobs are')} not, and"
+            f" {counted(stand, 'depends', 'depend')} on them; the next run does them again"
+        )
         lines += show.first([f"  {path}: {why}" for path, why in refused.items()], _SHOWN, _MORE)
-        lines += [f"  {set_back} files were set back to the oldest time, so that Snakemake sees it"] * bool(set_back)
+        lines += [
+            f"  {counted(set_back, 'file was', 'files were')} set back to the oldest time, so that Snakemake sees it"
+        ] * bool(set_back)
     if future:
-        lines.append(f"{len(future)} inputs have a time in the future, such as {future[0]}: jobs that read them fail")
+        lines.append(
+            f"{counted(len(future), 'input has', 'inputs have')} a time"
+            f" in the future, such as {future[0]}: jobs that read them fail"
+        )
         lines.append("  what to do: utopia adopt --inputs (gives them the present time); correct the machine's clock")
     return lines

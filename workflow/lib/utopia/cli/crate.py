@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, show
-from utopia.errors import ConfigError, UtopiaError
+from utopia.errors import ConfigError, UtopiaError, counted
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
@@ -86,7 +86,8 @@ def run(chosen: argparse.Namespace) -> int:
     )
     facts = asdict(written)
     lines = [
-        f"{written.path}: {written.files} files ({show.bytes_in_words(written.bytes)}), {written.records} records; "
+        f"{written.path}: {counted(written.files, 'file')}"
+        f" ({show.bytes_in_words(written.bytes)}), {counted(written.records, 'record')}; "
         f"{written.referred} files are named by their hashes only",
         f"seal {written.seal}",
         f"digest {written.digest}",
@@ -109,7 +110,7 @@ def _unsound(chosen: argparse.Namespace, study: StudyBase, graph: Graph) -> list
     if texts and not chosen.unsound:
         lines = "\n".join(f"    {text}" for text in texts[:_PER_KIND])
         raise UtopiaError(
-            f"the study is not sound: verify has {len(texts)} findings, first:\n{lines}",
+            f"the study is not sound: verify has {counted(len(texts), 'finding')}, first:\n{lines}",
             where=study.root,
             why="a crate is evidence, and whoever gets it takes the study to be as it says",
             remedy="see `utopia verify`; --unsound writes a crate that says on its first line what was found",
@@ -153,5 +154,7 @@ def in_words(report: Report, most: int | None = None) -> list[str]:
         f"computed again, in {report.seconds:.1f} s",
         f"seal {report.seal}",
         f"digest {report.digest}",
-        "sound: everything in the crate agrees" if report.is_sound else f"NOT SOUND: {len(report.findings)} faults",
+        "sound: everything in the crate agrees"
+        if report.is_sound
+        else f"NOT SOUND: {counted(len(report.findings), 'fault')}",
     ]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from utopia.cli import fitness, options, show
 from utopia.cli.fitness import Check, State
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
@@ -105,7 +105,7 @@ def environment() -> Check:
     ]
     if different:
         return Check("environment", "fail", f"differs from the lock: {'; '.join(different)}", _SET_UP)
-    return Check("environment", "ok", f"{len(here)} distributions, all as envs/requirements.txt pins them")
+    return Check("environment", "ok", f"{counted(len(here), 'distribution')}, all as envs/requirements.txt pins them")
 
 
 def snakemake() -> Check:
@@ -152,7 +152,10 @@ def git() -> Check:
     if found["dirty"]:
         count = len(found["changed"])
         return Check(
-            "git", "warn", f"{commit}, {count} files changed: records will say so", "commit before runs that count"
+            "git",
+            "warn",
+            f"{commit}, {counted(count, 'file')} changed: records will say so",
+            "commit before runs that count",
         )
     return Check("git", "ok", f"{commit}, nothing changed")
 
@@ -184,19 +187,21 @@ def data(plan: Plan) -> Iterator[Check]:
         if not availability.available:
             yield Check(f"data {name}", state, f"absent: {availability.reason}", remedy)
         elif not study.dataset(name).features:
-            yield Check(f"data {name}", "ok", f"{availability.items} items with labels only")
+            yield Check(f"data {name}", "ok", f"{counted(availability.items, 'item')} with labels only")
         elif not availability.features:
             yield Check(
                 f"data {name}",
                 state,
-                f"{availability.items} items without features: {availability.feature_reason}",
+                f"{counted(availability.items, 'item')} without features: {availability.feature_reason}",
                 remedy,
             )
         else:
             notes = "".join(f"; {note}" for note in (*availability.notes, *availability.protocol_notes))
             notes += f"; shots: {availability.shots}" if availability.shots else ""
             yield Check(
-                f"data {name}", "ok", f"{availability.items} items, features {'+'.join(availability.features)}{notes}"
+                f"data {name}",
+                "ok",
+                f"{counted(availability.items, 'item')}, features {'+'.join(availability.features)}{notes}",
             )
     yield from _weights(plan)
 

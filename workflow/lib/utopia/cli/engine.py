@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from utopia.config import yaml_file
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 PROFILE = Path("profiles") / "default" / "config.yaml"
 
@@ -144,7 +144,8 @@ def planned_jobs(told: Mapping[str, Any]) -> list[RuleJobs]:
     for job in jobs:
         if len(job.reasons) != job.count or not all(job.reasons):
             raise UtopiaError(
-                f"Snakemake would run {job.count} jobs of {job.rule} and gave {len(job.reasons)} reasons",
+                f"Snakemake would run {counted(job.count, 'job')} of"
+                f" {job.rule} and gave {counted(len(job.reasons), 'reason')}",
                 why="the plan would not say why a job runs",
                 remedy="see what it says itself: snakemake --dry-run",
             )

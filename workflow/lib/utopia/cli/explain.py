@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import audit, show
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
@@ -190,10 +190,10 @@ def _grid(answer: Mapping[str, Any]) -> list[str]:
     counts = Counter(cell["status"] for cell in cells)
     lines += ["  measured value (published value); " + ", ".join(f"{count} {name}" for name, count in counts.items())]
     for reason, count in Counter(cell["reason"] for cell in cells if cell["status"] == "absent").most_common(3):
-        lines += _item("why absent", f"{count} cells: {reason}")
+        lines += _item("why absent", f"{counted(count, 'cell')}: {reason}")
     measured = next((cell for cell in cells if cell["shown"] is not None), cells[0])
     replicas = answer["replicas"]
-    lines += _item("runs", f"{len(_by_run(answer))}, with {len(replicas)} replicas")
+    lines += _item("runs", f"{len(_by_run(answer))}, with {counted(len(replicas), 'replica')}")
     return [*lines, *_item("one cell", f"utopia explain {measured['cell']}")]
 
 
@@ -211,7 +211,9 @@ def _chain(answer: Mapping[str, Any]) -> list[str]:
         shown = [replica["metrics"].get(value["metric"]) for replica in replicas] if value else []
         numbers = ", ".join(f"{number:.4g}" for number in shown[:6] if number is not None)
         more = ", ..." if len(shown) > 6 else ""
-        lines += _item("run", f"{run}: {len(replicas)} replicas" + (f" ({numbers}{more})" if numbers else ""))
+        lines += _item(
+            "run", f"{run}: {counted(len(replicas), 'replica')}" + (f" ({numbers}{more})" if numbers else "")
+        )
         trainings = [training for replica in replicas for training in replica["trainings"]]
         if trainings:
             epochs = sorted({training["selected_epoch"] + 1 for training in trainings})
@@ -282,7 +284,8 @@ def _inputs(answer: Mapping[str, Any], *, listed: bool) -> list[str]:
         size = show.bytes_in_words(sum(file["bytes"] or 0 for file in mine))
         lines += _item(
             "inputs" if not lines else "",
-            f"{count} files, {size}, {dataset if dataset != '-' else 'no data set'}: {source}; licence: {licence}",
+            f"{counted(count, 'file')}, {size},"
+            f" {dataset if dataset != '-' else 'no data set'}: {source}; licence: {licence}",
         )
         if listed:
             lines += [f"    {file['sha256']}  {file['bytes']:>11}  {file['path']}" for file in mine]
@@ -315,8 +318,8 @@ def _code(answer: Mapping[str, Any]) -> list[str]:
     locks = ", ".join(f"{lock['path']} {lock['sha256'][:_SHA]}" for lock in software["locks"])
     prints = sorted(set(code["fingerprints"].values()))
     return [
-        *_item("code", f"commit {', '.join(commits) or 'not known'}; {len(code['modules'])} modules, "
-                       f"{len(prints)} fingerprints"),
+        *_item("code", f"commit {', '.join(commits) or 'not known'}; {counted(len(code['modules']), 'module')}, "
+                       f"{counted(len(prints), 'fingerprint')}"),
         *_item("software", ", ".join(chosen)),
         *_item("lock", locks),
     ]  # fmt: skip
@@ -339,7 +342,7 @@ def _hardware(answer: Mapping[str, Any]) -> list[str]:
         lines += _item(
             "hardware",
             f"{machine['host']}: {cpu.get('model')}, {cpu.get('cores')} cores, {gpus or 'no GPU used'}; "
-            f"{len(known_machine['jobs'])} jobs{torch}",
+            f"{counted(len(known_machine['jobs']), 'job')}{torch}",
         )
     return _shortened(lines, 4)
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from utopia.cli import show, slurm
 from utopia.cli.surroundings import Note
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 State = Literal["ok", "warn", "fail"]
 _MEGABYTE = 10**6
@@ -150,7 +150,7 @@ def profile(name: str, repository: Path) -> Iterator[Check]:
 
 
 def _cluster() -> Iterator[Check]:
-    yield Check("slurm", "ok", f"it answers; {len(slurm.answer().stdout.splitlines())} jobs of yours")
+    yield Check("slurm", "ok", f"it answers; {counted(len(slurm.answer().stdout.splitlines()), 'job')} of yours")
     chosen = {name: os.environ[name] for name in ("SBATCH_ACCOUNT", "SBATCH_PARTITION") if os.environ.get(name)}
     words = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "default account and partition"
     tried = slurm.ask("sbatch", "--test-only", "--time=1", "--wrap", "true")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, show
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.files import write_text
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def run(chosen: argparse.Namespace) -> int:
     if study.study == does_it_work.STUDY and reference.parent == Path("results"):
         write_text(does_it_work.PAGE, does_it_work.page(kept.folder))
     size = show.bytes_in_words(kept.bytes)
-    line = f"{kept.folder}: {kept.files} tables and figures, {kept.records} records ({size}); see {readme}"
+    line = (
+        f"{kept.folder}: {counted(kept.files, 'table or figure', 'tables and figures')},"
+        f" {counted(kept.records, 'record')} ({size}); see {readme}"
+    )
     show.answer(chosen, {**kept._asdict(), "folder": str(kept.folder), "readme": str(readme)}, [line])
     return 0
 
@@ -56,7 +59,8 @@ def _refuse_unfinished(study: StudyBase, graph: Graph) -> None:
     missing = [name for name in (*plan.tables, *plan.figures) if name not in graph.tables | graph.figures]
     if missing:
         raise UtopiaError(
-            f"{len(missing)} tables and figures are not made: {', '.join(missing[:6])}",
+            f"{counted(len(missing), 'table or figure is', 'tables and figures are')}"
+            f" not made: {', '.join(missing[:6])}",
             where=graph.root,
             why="a reference in which something is missing would pass for the whole",
             remedy="run the study to its end (`utopia status` says what is left), or add --partial",

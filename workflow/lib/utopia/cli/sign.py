@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia.cli import audit, show
-from utopia.errors import ConfigError, UtopiaError
+from utopia.errors import ConfigError, UtopiaError, counted
 from utopia.files import atomic, read_json, write_json
 
 NAMESPACE = "utopia-seal"
@@ -67,7 +67,8 @@ def run(chosen: argparse.Namespace) -> int:
     report = verify(graph, study.root, study.study, current=None, recompute=False)
     if not report.is_sound:
         raise UtopiaError(
-            f"the study is not signed: {len(report.findings)} findings contradict its records",
+            f"the study is not signed:"
+            f" {counted(len(report.findings), 'finding contradicts', 'findings contradict')} its records",
             where=study.root,
             why="a signature would say that its records describe it",
             remedy=f"see them: utopia verify --study {study.study} --hash-only",

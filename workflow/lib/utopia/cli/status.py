@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utopia.cli import audit, engine, options, runlock, show
+from utopia.errors import counted
 from utopia.files import read_json
 
 if TYPE_CHECKING:
@@ -276,10 +277,15 @@ def _planted(status: dict[str, Any]) -> list[str]:
 def _of_times(stamps: dict[str, list[str]]) -> list[str]:
     lines = []
     if future := stamps["future"]:
-        lines.append(f"  times    {len(future)} files have a time in the future, such as {future[0]}")
+        lines.append(
+            f"  times    {counted(len(future), 'file has', 'files have')} a time in the future, such as {future[0]}"
+        )
         lines.append("           whatever is made from them is refused and removed; `utopia adopt` repairs it")
     if late := stamps["late"]:
-        lines.append(f"  times    {len(late)} outputs are older than what they are made from, such as {late[0]}")
+        lines.append(
+            f"  times    {counted(len(late), 'output is', 'outputs are')}"
+            f" older than what they are made from, such as {late[0]}"
+        )
         lines.append("           a run may make them again; `utopia adopt` proves by their records what need not be")
     return lines
 

@@ -6,11 +6,11 @@ Keys of `--json`: `by` (what was asked), `jobs` (list of {job, record, ended}), 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from utopia.cli import audit, options, show
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 
 if TYPE_CHECKING:
     from utopia.provenance.ledger import Record
@@ -49,8 +49,13 @@ def run(chosen: argparse.Namespace) -> int:
         show.print_json({"by": by, "jobs": named, **touched._asdict()})
         return 0
     most = None if chosen.all else _SHOWN
-    print(f"{by}: {len(jobs)} jobs, {len(touched.cells)} cells, {len(touched.figures)} figures, "
-          f"{len(touched.files)} files")  # fmt: skip
+    numbers: dict[str, Sequence[Any]] = {
+        "job": jobs,
+        "cell": touched.cells,
+        "figure": touched.figures,
+        "file": touched.files,
+    }
+    print(f"{by}: {', '.join(counted(len(things), thing) for thing, things in numbers.items())}")
     for title, names in (("cells", touched.cells), ("figures", touched.figures), ("jobs", [*map(_name, jobs)])):
         if names:
             print(f"  {title}:")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from utopia.cli import audit, retrain, show
+from utopia.errors import counted
 
 if TYPE_CHECKING:
     from utopia.provenance.findings import Report
@@ -82,7 +83,11 @@ def in_words(report: Report, most: int | None = None) -> list[str]:
     lines.append(f"seal {report.seal}")
     if report.is_sound:
         return [*lines, "sound: nothing contradicts the records"]
-    return [*lines, f"NOT SOUND: {len(report.findings)} findings touch {touched(report.cells, report.figures)}"]
+    return [
+        *lines,
+        f"NOT SOUND: {counted(len(report.findings), 'finding touches', 'findings touch')}"
+        f" {touched(report.cells, report.figures)}",
+    ]
 
 
 def touched(cells: Sequence[str], figures: Sequence[str]) -> str:
@@ -90,5 +95,7 @@ def touched(cells: Sequence[str], figures: Sequence[str]) -> str:
     if not cells and not figures:
         return "no cell and no figure"
     more = f" and {len(cells) - _SHOWN} more" if len(cells) > _SHOWN else ""
-    words = [f"{len(cells)} cells ({', '.join(cells[:_SHOWN])}{more})"] if cells else []
-    return " and ".join(words + ([f"{len(figures)} figures ({', '.join(figures[:_SHOWN])})"] if figures else []))
+    words = [f"{counted(len(cells), 'cell')} ({', '.join(cells[:_SHOWN])}{more})"] if cells else []
+    return " and ".join(
+        words + ([f"{counted(len(figures), 'figure')} ({', '.join(figures[:_SHOWN])})"] if figures else [])
+    )

@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from utopia.datasets._card import CardFile, CardFold, CardItem, Expected, card, faults
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 from utopia.fetch.availability import LOG
 from utopia.files import read_json, sha256
 
@@ -238,7 +238,10 @@ def assemble(
                 path for path in looked.files if path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, ".part")
             ]
             if others and role in {medium.files for medium in MEDIA.values()}:
-                missing[role] += f"; {len(others)} files there have other names or are unfinished, as {others[0].name}"
+                missing[role] += (
+                    f"; {counted(len(others), 'file there has another name', 'files there have other names')}"
+                    f" or {'is' if len(others) == 1 else 'are'} unfinished, as {others[0].name}"
+                )
     if (log := folder / "videos" / LOG).is_file():
         roles = {**roles, "availability": (log,)}
     used = {path for files in roles.values() for path in files}

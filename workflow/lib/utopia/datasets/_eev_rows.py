@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utopia.datasets._eev_index import Columns, RowRange, fields_of
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 
 _PAD = 16
 _ZEROS = np.uint64(0x3030303030303030)
@@ -158,7 +158,7 @@ def _line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, want
         fields = fields_of(content)
         if len(fields) != columns.width:
             raise InputError(
-                f"the line has {len(fields)} fields instead of {columns.width}",
+                f"the line has {counted(len(fields), 'field')} instead of {columns.width}",
                 where=where,
                 why="the file is cut or damaged there",
                 remedy=_REMEDY,

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from utopia.errors import ComputeError
+from utopia.errors import ComputeError, counted
 
 SHARE = 0.15
 """Longest summary, as a share of the video."""
@@ -51,7 +51,9 @@ def shot_means(frames: ArrayLike, change_points: ArrayLike) -> NDArray[np.float6
     """
     values, shots = np.asarray(frames, np.float64), _shots(change_points)
     if len(shots) and int(shots[:, 0].max()) >= len(values):
-        raise ComputeError(f"a shot begins at frame {int(shots[:, 0].max())}, but the video has {len(values)} frames")
+        raise ComputeError(
+            f"a shot begins at frame {int(shots[:, 0].max())}, but the video has {counted(len(values), 'frame')}"
+        )
     # One mean per shot, not differences of a running sum: those would break ties between equal shots by rounding.
     return np.array([values[first : last + 1].mean() for first, last in shots])
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from utopia.datasets._card import CardItem
 from utopia.datasets._common import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Item, stem_key
+from utopia.errors import counted
 
 UNFINISHED = (".part", ".ytdl", ".temp", ".tmp", ".crdownload", ".download", ".aria2", ".partial")
 """Endings of downloads that are not over, or were broken off."""
@@ -60,7 +61,7 @@ def stored_name(value: Any) -> str:
     """
     values = np.asarray(value, dtype=object).reshape(-1)
     if len(values) != 1:
-        raise ValueError(f"video_name holds {len(values)} names")
+        raise ValueError(f"video_name holds {counted(len(values), 'name')}")
     name = values[0]
     if isinstance(name, bytes):
         try:

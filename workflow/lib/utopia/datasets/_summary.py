@@ -14,7 +14,7 @@ from utopia import seeds
 from utopia.datasets._card import CardItem
 from utopia.datasets._common import Item, Located, by_stem, stem_key
 from utopia.datasets._names import plain, stored_name
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 
 STEP = 15
 """Labels stand at every 15th frame, whatever the frame rate (the `picks` of the field's HDF5 files)."""
@@ -210,7 +210,7 @@ def choose_annotators(count: int, wanted: int | None, seed: int, *identity: str)
         return list(range(count))
     if wanted > count:
         raise InputError(
-            f"has {count} annotators, fewer than the {wanted} asked for",
+            f"has {counted(count, 'annotator')}, fewer than the {wanted} asked for",
             where=":".join(identity),
             remedy="lower `label_annotators` in this data set's options",
         )

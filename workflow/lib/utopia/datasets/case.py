@@ -21,7 +21,7 @@ from pydantic import Field
 from utopia.config.base import Strict
 from utopia.datasets import _card, _common, _summary
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 from utopia.files import kept_until_changed
 
 PROTOCOL = "affect"
@@ -156,7 +156,8 @@ def _watched(item: Item) -> tuple[dict[Path, Watched], list[str]]:
     kept = {path: given for path, given in seen.items() if len(given.times_ms) == whole}
     notes = [f"{len(kept)} of {VIEWERS} viewers"] if len(kept) < VIEWERS else []
     notes += [
-        f"{path.name} is left out: {len(given.times_ms)} samples of video {number}, most viewers have {whole}"
+        f"{path.name} is left out: {counted(len(given.times_ms), 'sample')} of video {number},"
+        f" most viewers have {whole}"
         for path, given in seen.items()
         if path not in kept
     ]

@@ -22,7 +22,7 @@ from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._eev_index import EXPRESSIONS, index_of, read_columns
 from utopia.datasets._eev_rows import Rows, read_rows
 from utopia.datasets._names import media_of
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 
 PROTOCOL = "reactions"
 TARGETS = ("reactions",)
@@ -142,7 +142,10 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
             after = _on_grid(rows.times[-1:])[0] + 1 + np.arange(len(leaked))
             times = np.concatenate([times, (after // 6 * _SECOND + np.array(GRID)[after % 6]) / _SECOND])
             values = np.concatenate([values, leaked])
-            notes.append(f"{len(leaked)} rows of videos that are not used follow its own, as in the reference code")
+            notes.append(
+                f"{counted(len(leaked), 'row')} of videos that are not used"
+                f" {'follows' if len(leaked) == 1 else 'follow'} its own, as in the reference code"
+            )
     return LabelledItem(item.id, times, {"reactions": values.astype(np.float32)}, notes=notes)
 
 
@@ -201,7 +204,7 @@ def _read(located: Located, item: Item, limits: Limits) -> tuple[Path, Rows, lis
     notes = _check_times(path, rows)
     _check_values(path, rows, limits)
     if len(index.videos[item.id]) > 1:
-        notes.append(f"its rows are in {len(index.videos[item.id])} places of {path.name}")
+        notes.append(f"its rows are in {counted(len(index.videos[item.id]), 'place')} of {path.name}")
     if index.cut and max(run.end for run in index.videos[item.id]) == path.stat().st_size:
         notes.append(f"{path.name} ends without an end of line: its last row may be cut")
     if item.part == UNLABELLED and index.columns.expressions:

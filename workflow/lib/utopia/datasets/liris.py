@@ -24,7 +24,7 @@ from utopia.config.base import Strict
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._names import media_of
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 
 PROTOCOL = "affect"
 TARGETS = ("valence", "arousal")
@@ -168,7 +168,7 @@ def _check_length(path: Path, times: np.ndarray, item: Item, located: Located, o
     difference = len(times) * _STEP - float(duration)
     if abs(difference) <= options.length_tolerance:
         return []
-    lengths = f"{len(times)} labels (one per second) for a video of {duration:.1f} s"
+    lengths = f"{counted(len(times), 'label')} (one per second) for a video of {duration:.1f} s"
     known = {defect.id: defect for defect in _card.card("liris").known_defects if defect.kind == "short_labels"}
     if difference < 0 and item.id in known and not located.generated:
         return [f"{lengths}: a known defect; the labelled seconds are used"]

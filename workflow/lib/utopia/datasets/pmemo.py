@@ -26,7 +26,7 @@ from utopia.config.base import Strict
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Item, LabelledItem, Limits, Located
 from utopia.datasets._names import media_of
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 from utopia.files import kept_until_changed
 
 PROTOCOL = "affect"
@@ -225,7 +225,9 @@ def _deviation_faults(item: Item, times: np.ndarray) -> str:
     except InputError as error:
         return error.what
     if not np.array_equal(theirs, times):
-        return f"they have {len(theirs)} rows at other times than the {len(times)} rows of the means"
+        return (
+            f"they have {counted(len(theirs), 'row')} at other times than the {counted(len(times), 'row')} of the means"
+        )
     return "" if np.isfinite(values).all() and (values >= 0).all() else "one is negative or not a number"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays
-from utopia.errors import InputError
+from utopia.errors import InputError, counted
 from utopia.evaluation import metrics_csv
 from utopia.evaluation.evaluated_item import (
     EvaluatedItem,
@@ -118,7 +118,7 @@ def _check_complete(
     items = {fold: set[str]().union(*(names for (_, f, _), names in replicas.items() if f == fold)) for fold in folds}
     faults = []
     if len(repeats) != int(run["repeats"]):
-        faults.append(f"{len(repeats)} repeats instead of {run['repeats']}")
+        faults.append(f"{counted(len(repeats), 'repeat')} instead of {run['repeats']}")
     for target in run["targets"]:
         for fold in folds:
             for repeat in sorted(repeats):

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from utopia.errors import counted
 from utopia.evaluation.interval import holm, t_half_width
 from utopia.evaluation.rounding import rounded as rounded
 
@@ -94,7 +95,7 @@ def judge(
         )
     half = t_half_width(std, n, other=repeats or 1)
     theirs = str(repeats) if repeats else "an unknown number, taken as 1"
-    ground = f"our interval is {_two_digits(value)} ± {_two_digits(half)} ({n} repeats against {theirs})"
+    ground = f"our interval is {_two_digits(value)} ± {_two_digits(half)} ({counted(n, 'repeat')} against {theirs})"
     if away == 0:
         return Verdict(INSIDE, ground)
     return Verdict(f"{OUTSIDE} {_two_digits(away)}", ground)

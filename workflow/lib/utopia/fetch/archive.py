@@ -22,7 +22,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from utopia.errors import ChecksumError, InputError
+from utopia.errors import ChecksumError, InputError, counted
 from utopia.files import sha256
 
 _BLOCK = 1 << 20
@@ -115,7 +115,7 @@ class _Budget:
     def take_file(self) -> None:
         self.files -= 1
         if self.files < 0:
-            raise _refused(self.archive, f"holds more than {self.limits.files} files")
+            raise _refused(self.archive, f"holds more than {counted(self.limits.files, 'file')}")
 
 
 def _chosen(path: Path, folder: Path, patterns: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ import requests
 import urllib3
 
 from utopia import __version__
-from utopia.errors import UtopiaError, shortened
+from utopia.errors import UtopiaError, counted, shortened
 from utopia.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def receive(
             if not block:
                 break
             if total is not None and part.size + len(block) > total:
-                raise SourceError(f"sends more than the {total} bytes that the file has")
+                raise SourceError(f"sends more than the {counted(total, 'byte')} that the file has")
             part.append(file, block)
             here += len(block)
             if progress is not None:

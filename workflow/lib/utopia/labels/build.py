@@ -15,7 +15,7 @@ from utopia import arrays
 from utopia.config import registry
 from utopia.datasets._card import card
 from utopia.datasets._common import Item, LabelledItem, Limits, label_limits, medium, not_published
-from utopia.errors import AT_WORK, InputError
+from utopia.errors import AT_WORK, InputError, counted
 from utopia.files import read_json
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,9 @@ def _other_versions(listed: Iterable[Mapping[str, Any]]) -> list[str]:
 def _refuse_few(dataset: str, labelled: int, read: int, absent: Mapping[str, str], folder: Path) -> None:
     if labelled >= _FEWEST:
         return
-    reasons = "".join(f"\n    {reason} ({count} items)" for reason, count in Counter(absent.values()).most_common(5))
+    reasons = "".join(
+        f"\n    {reason} ({counted(count, 'item')})" for reason, count in Counter(absent.values()).most_common(5)
+    )
     raise InputError(
         f"only {labelled} of {read + len(absent)} items of {dataset} have labels{reasons}",
         where=folder,

@@ -11,6 +11,7 @@ from typing import Any
 
 from utopia.config import registry
 from utopia.config.study import PRECOMPUTED, StudyBase
+from utopia.errors import counted
 from utopia.files import read_json
 from utopia.inputs.miniature import draws_features
 from utopia.plan.availability import DatasetPlan, generation
@@ -136,7 +137,7 @@ def _listed(manifest: Path) -> Iterator[tuple[str, float]]:
 
 def in_words(cost: ExtractionCost) -> str:
     """The cost for people."""
-    words = f"extraction: {cost.videos} videos"
+    words = f"extraction: {counted(cost.videos, 'video')}"
     if cost.seconds is None or cost.rows is None or cost.cpu_seconds is None:
         return f"{words}; the rest is known when they are listed"
     words += f" of {cost.seconds / 3600:.1f} h, {cost.rows} rows, about {_time(cost.cpu_seconds)} of a CPU core"

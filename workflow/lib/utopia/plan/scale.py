@@ -14,7 +14,7 @@ from typing import Any
 
 from utopia.config import registry
 from utopia.config.study import PRECOMPUTED
-from utopia.errors import ConfigError
+from utopia.errors import ConfigError, counted
 from utopia.files import read_json
 from utopia.plan import availability, cost
 from utopia.plan.plan import Plan
@@ -228,7 +228,7 @@ def in_words(found: Price) -> list[str]:
     whole = found.as_dict()
     gpu = "GPU: no rate was measured" if whole["gpu_hours"] is None else f"{whole['gpu_hours']} GPU-hours"
     lines = [
-        f"{found.dataset} with {found.videos} videos of {found.seconds:.0f} s: {whole['jobs']} jobs, "
+        f"{found.dataset} with {counted(found.videos, 'video')} of {found.seconds:.0f} s: {whole['jobs']} jobs, "
         f"{whole['core_hours']} core-hours, {gpu}, {whole['disk_gigabytes']} GB, about {whole['wall_hours']} h on "
         f"{found.nodes} {'node' if found.nodes == 1 else 'nodes'} of {found.cores} cores",
         "  stage         jobs    core-hours        GB",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.files import sha256, write_text
 from utopia.provenance.crate.privacy import Anonymous
 from utopia.provenance.job import SUFFIX
@@ -132,12 +132,12 @@ def _section(folder: Path) -> Iterator[str]:
     gpus = _every(gpu.get("name") for one in facts for gpu in one.get("gpu") or [])
     spent = sum(float(one.get("cpu_seconds") or 0) for one in facts)
     yield f"## {folder.name}\n"
-    work = f"{len(records)} jobs in {spent / 60:.0f} minutes of processor time"
+    work = f"{counted(len(records), 'job')} in {spent / 60:.0f} minutes of processor time"
     if len(days := dict.fromkeys((facts[0]["started"][:10], facts[-1]["ended"][:10]))) > 1:
         yield _point(f"Made from {' to '.join(days)} by {work}.")
     else:
         yield _point(f"Made on {next(iter(days))} by {work}.")
-    code = ", ".join(f"commit {name} ({count} jobs)" for name, count in commits.most_common())
+    code = ", ".join(f"commit {name} ({counted(count, 'job')})" for name, count in commits.most_common())
     yield _point(f"Code: {code}, {f'with uncommitted changes in {dirty} jobs' if dirty else 'no uncommitted changes'}.")
     numpy, torch = (_every(one.get(name) for one in packages) for name in ("numpy", "torch"))
     yield _point(f"Software: Python {python}, NumPy {numpy}, torch {torch}; the records hold all versions.")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from utopia import arrays, seeds
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.evaluation import predictions as predictions_file
 from utopia.figures.data import marked
 from utopia.files import hashed, read_json, sha256
@@ -110,7 +110,10 @@ class Recomputation:
         others = {ledger.portable.write(other.path) for other in ledger.records if other.rule != record.rule}
         if read != others:
             number = len(read ^ others)
-            self._pass_over(record.first_output, f"{number} records were written or removed after it was made")
+            self._pass_over(
+                record.first_output,
+                f"{counted(number, 'record was', 'records were')} written or removed after it was made",
+            )
         elif any(stale(ledger)):
             self._pass_over(record.first_output, "jobs that it shows are no longer up to date")
         else:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from utopia import fingerprint
+from utopia.errors import counted
 from utopia.provenance import contents, environment, integrity, staleness
 from utopia.provenance.current import Current
 from utopia.provenance.findings import Finding, Report
@@ -61,7 +62,10 @@ def verify(
     hashed = integrity.FileHashes(graph)
     findings += hashed.findings()
     if hashed.unknown:
-        report.notes.append(f"{len(hashed.unknown)} files were not looked at, such as {hashed.unknown[0]}: name --data")
+        report.notes.append(
+            f"{counted(len(hashed.unknown), 'file was', 'files were')}"
+            f" not looked at, such as {hashed.unknown[0]}: name --data"
+        )
     extra, notes = integrity.unrecorded(graph, folder)
     findings += extra
     report.notes += notes

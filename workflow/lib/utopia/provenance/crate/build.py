@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia import files
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.provenance import origin
 from utopia.provenance.crate import agreement, describe, naming
 from utopia.provenance.crate.content import METADATA, README, Content, gather, is_record
@@ -89,7 +89,7 @@ def build(graph: Graph, folder: Path, study: str, target: Path, checkout: Path, 
         if faults and not options.unsound:
             lines = "\n".join(f"    {fault.where}: {fault.what}" for fault in faults[:_SHOWN])
             raise UtopiaError(
-                f"the study contradicts its records in {len(faults)} places, first:\n{lines}",
+                f"the study contradicts its records in {counted(len(faults), 'place')}, first:\n{lines}",
                 where=folder,
                 why="a crate is evidence only if everything in it agrees",
                 remedy="`utopia verify` tells what is touched; `utopia run` regenerates what is not up to date",
@@ -135,7 +135,7 @@ def _stage(content: Content, graph: Graph, checkout: Path, staged: Path, anonymo
     if telling:
         lines = "\n".join(f"    {line}" for line in telling[:_SHOWN])
         raise UtopiaError(
-            f"{len(telling)} files name folders of this machine, first:\n{lines}",
+            f"{counted(len(telling), 'file names', 'files name')} folders of this machine, first:\n{lines}",
             why="a crate is published, and such paths tell about people and machines",
             remedy="--anonymous takes them out of records and configuration; of results, regenerate them elsewhere",
         )
@@ -220,7 +220,8 @@ computes again what can be computed from what is here. It needs neither the data
 
 ## What is not here
 
-{len(content.referred)} files are named by SHA-256 and size only: raw data, features and what else is large or not ours.
+{counted(len(content.referred), "file is", "files are")} named by SHA-256 and size only: raw data, features
+and what else is large or not ours.
 
 {data}
 

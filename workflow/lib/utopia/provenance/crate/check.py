@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.provenance.crate import agreement, describe, naming
 from utopia.provenance.crate.agreement import Crate
 from utopia.provenance.crate.content import OPTIONAL, is_plain
@@ -130,7 +130,10 @@ def _unseen(crate: Crate, *, is_sealed: bool) -> Iterator[str]:
     referred = [entity for name, entity in crate.entities.items() if name.startswith(naming.REFERRED)]
     if referred:
         size = sum(int(file["contentSize"]) for file in referred if str(file.get("contentSize", "")).isdigit())
-        yield f"{len(referred)} files ({size} bytes) are not in the crate: only what is said of them was compared"
+        yield (
+            f"{counted(len(referred), 'file is', 'files are')} not in"
+            f" the crate ({size} bytes): only what is said was compared"
+        )
     below = [path.removeprefix(f"{crate.root}/") for path in crate.files]
     lacking = [kind for kind in ("predictions", "checkpoints") if not any(map(OPTIONAL[kind].fullmatch, below))]
     if lacking:

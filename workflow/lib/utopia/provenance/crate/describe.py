@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utopia.config import yaml_file
+from utopia.errors import counted
 from utopia.provenance import failures
 from utopia.provenance.crate import naming
 from utopia.provenance.crate.content import CITATION, LOCK, METADATA, README, WORKFLOW
@@ -308,7 +309,10 @@ class _Writer:
             return named
         together = naming.set_of(named)
         self._add(
-            together, "Dataset", name=f"{len(named)} files that are not in this crate", hasPart=_some(sorted(named))
+            together,
+            "Dataset",
+            name=f"{counted(len(named), 'file that is', 'files that are')} not in this crate",
+            hasPart=_some(sorted(named)),
         )
         return [together]
 
