@@ -180,6 +180,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         measure(chosen.videos, chosen.models.split(","), rows, chosen.library, Path(scratch))
     if chosen.keep:
+        import torch  # noqa: F401 - its version is part of the file's name
+
         print(_results.keep("memory", _results.machine(), rows.rows))
 
 

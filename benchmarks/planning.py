@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import _results
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -150,14 +151,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--profile", action="store_true", help="also print where the plan's time goes")
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/")
     parser.add_argument("--folder", type=Path, help="where generated folders stay; else they are removed")
     asked = parser.parse_args()
+    rows = _results.Rows(None)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = asked.folder.absolute() if asked.folder else Path(temporary)
         for videos in asked.videos:
-            print(json.dumps(measure(videos, scratch, again=True)), flush=True)
+            rows.add(stage="planning", **flat(measure(videos, scratch, again=True)))
             if asked.profile:
                 profiled(videos, scratch)
+    if asked.keep:
+        import torch  # noqa: F401 - its version is part of the file's name
+
+        print(_results.keep("planning", _results.machine(), rows.rows))
+
+
+def flat(facts: dict[str, object]) -> dict[str, object]:
+    """Facts of a part under its name: `dry_run_megabytes`."""
+    found: dict[str, object] = {}
+    for name, value in facts.items():
+        found |= {f"{name}_{of}": each for of, each in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 if __name__ == "__main__":

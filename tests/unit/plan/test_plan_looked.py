@@ -102,7 +102,23 @@ def test_what_is_kept_is_not_taken_for_other_names(data: Path, monkeypatch: pyte
     assert len(kept.with_video) == expected and kept == planned(data).datasets["eev"]
 
 
-def test_the_job_that_lists_the_videos_names_one_of_them_and_sees_each_change(data: Path) -> None:
+def test_a_large_folder_is_listed_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start: what is matched and what the job that lists the videos depends on come from the same names."""
+    small = planned(data).params("list_inputs", {"dataset": "eev"})["media"]
+    monkeypatch.setattr(looked, "KEPT_FROM", 1)
+    listed: list[Path] = []
+    walked = looked._walked
+    monkeypatch.setattr(looked, "_walked", lambda folder: [*walked(folder), listed.append(folder)][:-1])
+    for start in (1, 2):  # the second finds what the first has kept
+        assert planned(data).params("list_inputs", {"dataset": "eev"})["media"] == small
+        assert listed == [data / "eev"] * start
+
+
+@pytest.mark.parametrize("kept_from", [1, 20_000])
+def test_the_job_that_lists_the_videos_names_one_of_them_and_sees_each_change(
+    data: Path, monkeypatch: pytest.MonkeyPatch, kept_from: int
+) -> None:
+    monkeypatch.setattr(looked, "KEPT_FROM", kept_from)
     folder = data / "eev" / "videos"
 
     def job() -> tuple[list[str], object]:

@@ -62,7 +62,7 @@ class Located:
     """Ids of the items whose video can be used; None before there is a manifest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """An expected item with the files that are there: roles `annotations`, `shots`, `video`, ..."""
 
