@@ -145,7 +145,8 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> lis
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        return f"{value[0]:.3g} ({value[1]:.3g} to {value[2]:.3g})"
+        median, least, largest = (f"{float(f'{each:.3g}'):{',.0f' if abs(each) >= 1000 else 'g'}}" for each in value)
+        return f"{median} ({least} to {largest})"
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
     return "" if value is None else f"{value:g}" if is_number else str(value)
 
