@@ -144,13 +144,13 @@ def git() -> Check:
     from utopia.provenance.environment import git as state
     from utopia.provenance.environment import refusal
 
-    found = state()
-    if found is None:
+    git_state = state()
+    if git_state is None:
         what = refusal() or "no repository, or no git"
         return Check("git", "warn", f"{what}: records will not name a commit", "work in a clone, with git installed")
-    commit = found["commit"][:12]
-    if found["dirty"]:
-        count = len(found["changed"])
+    commit = git_state["commit"][:12]
+    if git_state["dirty"]:
+        count = len(git_state["changed"])
         return Check(
             "git",
             "warn",

@@ -33,7 +33,7 @@ class RuleJobs:
     def kinds(self) -> dict[str, int]:
         """How many of the jobs there are for each kind of reason (names of files left out); a job may have several."""
         kinds = ({part.split(":")[0].strip().lower() for part in text.split("; ")} for text in self.reasons)
-        return dict(sorted(Counter(kind for found in kinds for kind in found).items()))
+        return dict(sorted(Counter(kind for kinds_of_job in kinds for kind in kinds_of_job).items()))
 
 
 def executable() -> str:

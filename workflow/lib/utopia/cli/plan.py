@@ -110,11 +110,11 @@ def measure(plan: Plan, seconds: float) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise UtopiaError(f"the micro-benchmark failed: {last}", remedy="plan without --measure")
-    found = json.loads(done.stdout) | {"host": socket.gethostname(), "seconds": round(time.monotonic() - begun, 1)}
-    write_json(plan.root / rates.NAME, found)
-    tried = len(found["training"]) + len(found["extraction"])
-    print(f"measured {tried} rates in {found['seconds']:.0f} s: {plan.root / rates.NAME}", file=sys.stderr)
-    for key, why in found["left_out"].items():
+    measured = json.loads(done.stdout) | {"host": socket.gethostname(), "seconds": round(time.monotonic() - begun, 1)}
+    write_json(plan.root / rates.NAME, measured)
+    tried = len(measured["training"]) + len(measured["extraction"])
+    print(f"measured {tried} rates in {measured['seconds']:.0f} s: {plan.root / rates.NAME}", file=sys.stderr)
+    for key, why in measured["left_out"].items():
         print(f"  not measured: {key}: {why}", file=sys.stderr)
 
 
@@ -234,7 +234,7 @@ def _datasets(facts: dict[str, Any]) -> list[str]:
 
     lines = []
     asked = [dataset for dataset in facts["datasets"] if dataset["name"] in facts["asked"]]
-    for dataset in (each for each in asked if each["available"]):
+    for dataset in (known for known in asked if known["available"]):
         words = f"{dataset['items']} items; "
         words += "features: " + ("+".join(dataset["features"]) or f"none: {dataset['feature_reason']}")
         words += "".join(f" ({note})" for note in dataset["notes"])
@@ -245,7 +245,7 @@ def _datasets(facts: dict[str, Any]) -> list[str]:
             lines.append(f"    {cost.in_words(cost.ExtractionCost(**values))}")
         folds = [FoldPlan(**fold) for fold in dataset["folds"]] if dataset["features"] else []
         lines += [f"    cannot be trained: {why}" for fold in folds if (why := fold.obstacle(1))]
-    return lines + _by_reason({each["name"]: each["reason"] for each in asked if not each["available"]})
+    return lines + _by_reason({known["name"]: known["reason"] for known in asked if not known["available"]})
 
 
 _NAMED = 6

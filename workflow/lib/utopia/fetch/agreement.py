@@ -39,8 +39,8 @@ def unpack(folder: Path, agreement: Agreement, record: Record) -> list[Path]:
         InputError: an archive is damaged or refused; see `archive.extract`.
     """
     done = []
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_one(path.name, agreement)]
-    for path in found:
+    documents = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_one(path.name, agreement)]
+    for path in documents:
         entry = record.entry(path)
         if entry and entry.bytes == path.stat().st_size and _all_there(folder, entry.unpacked):
             continue

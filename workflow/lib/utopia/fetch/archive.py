@@ -93,8 +93,8 @@ def extract(
                     path.unlink()
         for path in sorted(scratch.rglob("*")):
             expected = (known or {}).get(path.name)
-            if expected and path.is_file() and (found := sha256(path)) != expected:
-                raise _refused(archive, f"gives another {path.name}: its sha256 is {found}, expected {expected}")
+            if expected and path.is_file() and (actual := sha256(path)) != expected:
+                raise _refused(archive, f"gives another {path.name}: its sha256 is {actual}, expected {expected}")
         return _move(scratch, into)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

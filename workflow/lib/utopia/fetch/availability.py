@@ -46,7 +46,7 @@ class Log:
         if not self.path.exists():
             return {}
         lines = self.path.read_text(encoding="utf-8").split("\n")
-        found = {}
+        last_of = {}
         for number, line in enumerate(lines, 1):
             if not line:
                 continue
@@ -61,8 +61,8 @@ class Log:
                     why="it says which videos are gone, and which bytes were fetched",
                     remedy="delete the line: the video is asked for again",
                 ) from error
-            found[entry.id] = entry
-        return found
+            last_of[entry.id] = entry
+        return last_of
 
     def add(self, entry: Try) -> None:
         """Append a line."""

@@ -44,9 +44,9 @@ class Outcome:
         if not self.reasons:
             return [fixed | {"missing": self.expected - self.obtained, "reason": "", "items": ""}]
         lacking = self.expected - self.obtained
-        one = len(self.reasons) == 1
+        single = len(self.reasons) == 1
         return [
-            fixed | {"missing": lacking if one else len(items), "reason": reason, "items": " ".join(items)}
+            fixed | {"missing": lacking if single else len(items), "reason": reason, "items": " ".join(items)}
             for reason, items in self.reasons.items()
         ]
 

@@ -51,9 +51,9 @@ class Wanted:
         if not sha256.startswith(expected):
             return f"its sha256 is {sha256}, expected {expected}{'' if self.sha256 else '...'}"
         for algorithm, digest in self.others.items():
-            found = _digest(path, algorithm)
-            if found != digest:
-                return f"its {algorithm} is {found}, expected {digest}"
+            actual = _digest(path, algorithm)
+            if actual != digest:
+                return f"its {algorithm} is {actual}, expected {digest}"
         return ""
 
 
@@ -286,15 +286,15 @@ def _boot() -> str:
 
 
 def _begins_at(answer: requests.Response) -> int | None:
-    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+    match = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
 
 
 def _whole_size(answer: requests.Response) -> int | None:
     """The size of the whole file as the server states it."""
     if answer.status_code in (206, 416):
-        found = re.search(r"/(\d+)$", answer.headers.get("Content-Range", ""))
-        return int(found[1]) if found else None
+        match = re.search(r"/(\d+)$", answer.headers.get("Content-Range", ""))
+        return int(match[1]) if match else None
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
 

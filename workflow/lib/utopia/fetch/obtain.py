@@ -81,17 +81,17 @@ class _Fetch:
 
     def wanted(self, path: Path, file: FetchFile, product: Product, sources: Sequence[str] = ()) -> Wanted:
         """What is known of a product's file: its own digest, that on the card, or that of its first fetch."""
-        own = not file.gives
+        given_as_is = not file.gives
         card = self.published.get(path.name, {})
-        sha256 = (file.sha256 if own else None) or card.get("sha256")
+        sha256 = (file.sha256 if given_as_is else None) or card.get("sha256")
         entry = self.record.entry(path)
-        others = {name: value for name in ("md5", "sha1") if own and (value := getattr(file, name))}
+        others = {name: value for name in ("md5", "sha1") if given_as_is and (value := getattr(file, name))}
         return Wanted(
             path,
             sources,
             sha256=sha256 or (entry.sha256 if entry else None),
-            sha256_prefix=file.sha256_prefix if own else None,
-            bytes=(file.bytes if own else None) or card.get("bytes"),
+            sha256_prefix=file.sha256_prefix if given_as_is else None,
+            bytes=(file.bytes if given_as_is else None) or card.get("bytes"),
             others=others,
         )
 

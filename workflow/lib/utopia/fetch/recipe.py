@@ -200,13 +200,13 @@ def _with(file: FetchFile, known: dict[str, Any]) -> FetchFile:
 def _weights(listed: list[FetchFile]) -> list[FetchFile]:
     """The files of all cards of weights; further addresses and files from the recipe."""
     more = {file.name: file for file in listed}
-    found = []
+    weights = []
     for path in sorted((RESOURCES / "weights").glob("*.yaml")):
         card = layers.read(path).data
         if not card.get("file") or not card.get("address"):
             continue
         other = more.pop(card["file"], None)
-        found.append(
+        weights.append(
             FetchFile(
                 name=card["file"],
                 known_as=path.stem,
@@ -218,7 +218,7 @@ def _weights(listed: list[FetchFile]) -> list[FetchFile]:
                 size_note=card.get("size_note", ""),
             )
         )
-    return [*found, *more.values()]
+    return [*weights, *more.values()]
 
 
 def made_by() -> dict[str, tuple[str, str]]:

@@ -62,8 +62,8 @@ class Record:
         Raises:
             InputError: `fetched.json` is damaged.
         """
-        found = self._read().get(self.name(path))
-        return None if found is None else self._entry(found)
+        stored = self._read().get(self.name(path))
+        return None if stored is None else self._entry(stored)
 
     def current(self, path: Path) -> Entry | None:
         """The entry of a file, if the file has the size and the time of change that are written there."""
@@ -108,14 +108,14 @@ class Record:
     def _read(self) -> dict[str, Any]:
         if not self.path.exists():
             return {}
-        found = read_json(self.path)
-        if not isinstance(found, dict):
+        stored = read_json(self.path)
+        if not isinstance(stored, dict):
             raise self._damaged()
-        return found
+        return stored
 
-    def _entry(self, found: Any) -> Entry:
+    def _entry(self, stored: Any) -> Entry:
         try:
-            return Entry(**found)
+            return Entry(**stored)
         except TypeError:
             raise self._damaged() from None
 

@@ -114,10 +114,10 @@ class Part:
     def told(self) -> dict[str, Any]:
         """What the sidecar says; empty if it is not there or not readable."""
         try:
-            found = read_json(self.sidecar)
+            told = read_json(self.sidecar)
         except UtopiaError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return told if isinstance(told, dict) else {}
 
     def begin(self, told: dict[str, Any]) -> None:
         """Write the sidecar."""

@@ -91,9 +91,9 @@ def fetch_videos(
         for id in dict.fromkeys(ids):
             _refuse_odd_id(id, folder)
             former = before.get(id)
-            there = video_of(folder, id)
-            if there is not None:
-                results[id] = former if former and former.status == "ok" else _found(id, there, former)
+            present = video_of(folder, id)
+            if present is not None:
+                results[id] = former if former and former.status == "ok" else _found(id, present, former)
                 continue
             if former and former.status in PERMANENT and not again:
                 results[id] = former

@@ -84,8 +84,8 @@ def sample(
     step = max(1, min(16, _BATCH_BYTES // max(1, 3 * decoder.metadata.width * decoder.metadata.height)))
     numbers = np.searchsorted(shown, wanted).tolist()
     for first in range(0, len(numbers), step):
-        found = _decoded(decoder, numbers[first : first + step], wanted[first : first + step], times.time_base)
-        for pixels, seconds in zip(found, labels[first : first + step], strict=True):
+        pictures = _decoded(decoder, numbers[first : first + step], wanted[first : first + step], times.time_base)
+        for pixels, seconds in zip(pictures, labels[first : first + step], strict=True):
             for time_s in seconds:
                 yield time_s, pixels
 
@@ -97,9 +97,9 @@ def _decoded(decoder: Any, numbers: list[int], wanted: list[int], base: Fraction
         pixels, seconds = batch.data.cpu().numpy(), batch.pts_seconds.tolist()
     except _FAILURES as error:
         raise Unsuited(_in_short(error)) from error
-    for pts, found in zip(wanted, seconds, strict=True):
-        if abs(found - float(pts * base)) > float(base) / 2 + 1e-9:
-            raise Unsuited(f"it shows the frame of {found:.4f} s in place of that of {float(pts * base):.4f} s")
+    for pts, second in zip(wanted, seconds, strict=True):
+        if abs(second - float(pts * base)) > float(base) / 2 + 1e-9:
+            raise Unsuited(f"it shows the frame of {second:.4f} s in place of that of {float(pts * base):.4f} s")
     return [frame.copy() for frame in pixels]
 
 

@@ -59,12 +59,12 @@ class Polyphase:
         taps = np.arange(2 * self._reach + 2)
         self._taps = np.empty((new, len(taps)), np.float32)
         for first in range(0, new, _BLOCK):
-            own = slice(first, first + _BLOCK)
+            block = slice(first, first + _BLOCK)
             # In periods of the cut-off, from the centre of the filter; exact before the division.
-            offset = ((self._starts[own, None] + taps) * new - phases[own, None] * old) / (new * old) * cut_off
+            offset = ((self._starts[block, None] + taps) * new - phases[block, None] * old) / (new * old) * cut_off
             inside = np.clip(offset, -width, width)
             window = np.i0(beta * np.sqrt(1 - (inside / width) ** 2)) / np.i0(beta)
-            self._taps[own] = np.where(np.abs(offset) < width, np.sinc(offset) * window * cut_off / old, 0)
+            self._taps[block] = np.where(np.abs(offset) < width, np.sinc(offset) * window * cut_off / old, 0)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Resample float32 [..., n] to [..., ceil(n * new / old)]; what lies beyond both ends is silence."""
@@ -75,7 +75,7 @@ class Polyphase:
         result = np.empty((*samples.shape[:-1], groups, self._new), np.float32)
         for group in range(groups):
             for first in range(0, self._new, _BLOCK):
-                own = slice(first, first + _BLOCK)
-                heard = windows[..., group * self._old + self._starts[own] + self._reach, :]
-                result[..., group, own] = np.einsum("...pt,pt->...p", heard, self._taps[own])
+                block = slice(first, first + _BLOCK)
+                heard = windows[..., group * self._old + self._starts[block] + self._reach, :]
+                result[..., group, block] = np.einsum("...pt,pt->...p", heard, self._taps[block])
         return result.reshape(*samples.shape[:-1], -1)[..., : -(-length * self._new // self._old)]

@@ -46,18 +46,18 @@ def _inner_tags(data: mmap.mmap) -> list[tuple[int, int]]:
         at += length
     if all(data.find(mark, at) < 0 for mark in _MARKS):
         return []  # the usual case, without a look at every frame
-    found: list[tuple[int, int]] = []
+    inner: list[tuple[int, int]] = []
     open_tags: list[tuple[int, int]] = []
     while at + 4 <= len(data):
         if length := _frame(data, at):
-            found += open_tags
+            inner += open_tags
             open_tags = []
         elif length := _tag(data, at):
             open_tags.append((at, at + length))
         else:
             break
         at += length
-    return found
+    return inner
 
 
 def _frame(data: mmap.mmap, at: int) -> int:

@@ -133,8 +133,8 @@ def own_length_s(container: Any, stream: Any) -> float | None:
     if "mp4" in container.format.name and stream.duration:
         return float(stream.duration * stream.time_base)
     if "matroska" in container.format.name and (text := stream.metadata.get("DURATION")):
-        found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
-        return None if found is None else 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
+        match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
+        return None if match is None else 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
     return None
 
 
@@ -187,17 +187,17 @@ def _entry_test(stream: Any) -> Any:
 
 def _prefixed_nals(data: bytes, size: int) -> list[int]:
     """The first byte of every NAL unit in a packet of length-prefixed units (MP4, Matroska)."""
-    found, at = [], 0
+    units, at = [], 0
     while at + size < len(data):
-        found.append(data[at + size])
+        units.append(data[at + size])
         at += size + int.from_bytes(data[at : at + size], "big")
-    return found
+    return units
 
 
 def _start_code_nals(data: bytes) -> list[int]:
     """The first byte of every NAL unit in a packet with start codes (transport streams)."""
-    found, at = [], data.find(b"\x00\x00\x01")
+    units, at = [], data.find(b"\x00\x00\x01")
     while at >= 0 and at + 3 < len(data):
-        found.append(data[at + 3])
+        units.append(data[at + 3])
         at = data.find(b"\x00\x00\x01", at + 3)
-    return found
+    return units

@@ -92,17 +92,21 @@ class DatasetPlan:
 
 def survey(study: StudyBase, name: str) -> DatasetPlan:
     """Look what is there of a data set. Reasons name the data folder `<data>`: they are published, its place is not."""
-    there = _survey(study, name)
+    dataset_plan = _survey(study, name)
     if study.data is None:
-        return there
+        return dataset_plan
     data = str(study.data)
     return replace(
-        there,
-        reason=_remedied(there.reason, name, "annotations").replace(data, "<data>"),
+        dataset_plan,
+        reason=_remedied(dataset_plan.reason, name, "annotations").replace(data, "<data>"),
         feature_reason=(
-            _remedied(there.feature_reason, name) if study.dataset(name).features else there.feature_reason
+            _remedied(dataset_plan.feature_reason, name)
+            if study.dataset(name).features
+            else dataset_plan.feature_reason
         ).replace(data, "<data>"),
-        missing={role: _remedied(why, name, role).replace(data, "<data>") for role, why in there.missing.items()},
+        missing={
+            role: _remedied(why, name, role).replace(data, "<data>") for role, why in dataset_plan.missing.items()
+        },
     )
 
 
@@ -134,20 +138,20 @@ def leave_out(tables: dict[str, Table], figures: dict[str, Figure], kept: Iterab
     """Take out of both the entries none of whose data sets is kept, and expectations if one of theirs is not: a row
     without a value would count as an effect that was not found. Returns their names.
     """
-    there = {"", *kept}
+    shown = {"", *kept}
     away = [
         name
         for name, table in tables.items()
-        if not (table.datasets <= there if table.is_of_expectations else table.datasets & there)
+        if not (table.datasets <= shown if table.is_of_expectations else table.datasets & shown)
     ]
-    away += [name for name, figure in figures.items() if figure.datasets and there.isdisjoint(figure.datasets)]
+    away += [name for name, figure in figures.items() if figure.datasets and shown.isdisjoint(figure.datasets)]
     for name in away:
         tables.pop(name, None)
         figures.pop(name, None)
     return away
 
 
-def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
+def obstacle(run: Run, dataset_plan: DatasetPlan, options: Any) -> str:
     """Why a run cannot be made on the data that are there; empty if nothing prevents it that names can tell.
 
     Args:
@@ -157,13 +161,13 @@ def obstacle(run: Run, there: DatasetPlan, options: Any) -> str:
     """
     if run.reference == LABEL_STUDY:
         return _without_votes("a study of labels", run, options)
-    if run.protocol == "summary" and "shots" in there.missing:
-        return there.missing["shots"]
+    if run.protocol == "summary" and "shots" in dataset_plan.missing:
+        return dataset_plan.missing["shots"]
     if run.reference == RIDGE and run.protocol == "reactions":
         return "a label of reactions is no single number, and the linear map predicts one"
     if run.reference not in (None, RIDGE):
         return _voteless(run, options) if run.labels_key else ""
-    return there.feature_reason or _voteless(run, options) or _untrainable(run, there)
+    return dataset_plan.feature_reason or _voteless(run, options) or _untrainable(run, dataset_plan)
 
 
 def _voteless(run: Run, options: Any) -> str:
@@ -191,10 +195,10 @@ def _without_votes(what: str, run: Run, options: Any) -> str:
     return f"{what} needs the votes of single annotators, and {run.dataset} has none"
 
 
-def _untrainable(run: Run, there: DatasetPlan) -> str:
+def _untrainable(run: Run, dataset_plan: DatasetPlan) -> str:
     """Why no fold of a run can be trained; empty if one can, as far as the names of files tell."""
     holds_out = run.reference == RIDGE or run.settings["model_config"]["training"]["selection"] == "early_stopping"
-    obstacles = [fold.obstacle(2 if holds_out else 1) for fold in there.folds]
+    obstacles = [fold.obstacle(2 if holds_out else 1) for fold in dataset_plan.folds]
     return f"no fold can be trained ({'; '.join(obstacles)})" if obstacles and all(obstacles) else ""
 
 
@@ -213,32 +217,32 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         return _absent(name, Path(settings.folder), "no data folder was given: set `data` (make results DATA=<folder>)")
     if not folder.is_dir():
         return _absent(name, folder, f"the data folder has no {settings.folder}/")
-    there = looked.look(name, module, folder, settings.options)
-    if "annotations" in there.missing:
-        return _absent(name, folder, there.missing["annotations"])
-    if there.labelled < _FEWEST:
-        few = f"only {there.labelled} of {len(there.item_ids)} items have a file of labels: too few to test on"
+    look = looked.look(name, module, folder, settings.options)
+    if "annotations" in look.missing:
+        return _absent(name, folder, look.missing["annotations"])
+    if look.labelled < _FEWEST:
+        few = f"only {look.labelled} of {len(look.item_ids)} items have a file of labels: too few to test on"
         return _absent(name, folder, few)
-    no_video = there.missing.get(_common.medium(module).files, "")
-    features, why, precomputed = _choose(study, settings, folder, bool(there.with_media), no_video)
+    no_video = look.missing.get(_common.medium(module).files, "")
+    features, why, precomputed = _choose(study, settings, folder, bool(look.with_media), no_video)
     return DatasetPlan(
         name=name,
         folder=folder,
         generated=False,
-        inputs=tuple(map(Path, there.files)),
+        inputs=tuple(map(Path, look.files)),
         reason="",
-        item_ids=there.item_ids,
-        with_video=there.with_media,
+        item_ids=look.item_ids,
+        with_video=look.with_media,
         features=features,
         feature_reason=why,
         notes=unlike_published(study, name, features),
-        shots=", ".join(there.shots),
-        protocol_notes=there.unlike_published,
-        shards=_shards(study, there.with_media, features, settings.shard),
+        shots=", ".join(look.shots),
+        protocol_notes=look.unlike_published,
+        shards=_shards(study, look.with_media, features, settings.shard),
         precomputed=precomputed,
-        missing=there.missing,
-        folds=there.folds["media" if _extracted(study, features) else "files"],
-        has_media=there.media > 0,
+        missing=look.missing,
+        folds=look.folds["media" if _extracted(study, features) else "files"],
+        has_media=look.media > 0,
     )
 
 
@@ -248,8 +252,10 @@ def generation(study: StudyBase, name: str) -> Generated | None:
 
     if not always_generated(name):
         return study.generated
-    own = study.dataset(name).options
-    return Generated(items={name: own.series}, seconds=own.seconds, annotators=own.annotators, label_annotators=1)
+    options = study.dataset(name).options
+    return Generated(
+        items={name: options.series}, seconds=options.seconds, annotators=options.annotators, label_annotators=1
+    )
 
 
 def _generated(study: StudyBase, name: str, settings: Any, how: Generated) -> DatasetPlan:
@@ -291,15 +297,15 @@ def _choose(
         return (), "it has labels only: no features are named for it (setting `features` of the data set)", {}
     reasons = []
     for choice in settings.features:
-        found: dict[str, Path] = {}
+        chosen_files: dict[str, Path] = {}
         why = ""
         for feature in choice:
             reason, path = _feature(study, feature, folder, videos, no_videos)
             why = why or reason
             if path is not None:
-                found[feature] = path
+                chosen_files[feature] = path
         if not why:
-            return tuple(choice), "", found
+            return tuple(choice), "", chosen_files
         reasons.append(f"{'+'.join(choice)}: {why}")
     return (), "; ".join(reasons), {}
 

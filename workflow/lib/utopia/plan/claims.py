@@ -87,14 +87,14 @@ class Claim(Strict):
     @property
     def number(self) -> float | None:
         """The number that it says of a gain or a value; None of other claims."""
-        found = re.match(r"-?\d+(\.\d+)?", self.said) if self.gain or self.value else None
-        return float(found.group()) if found else None
+        match = re.match(r"-?\d+(\.\d+)?", self.said) if self.gain or self.value else None
+        return float(match.group()) if match else None
 
     @property
     def decimals(self) -> int:
         """Decimals of the number that is said."""
-        found = re.match(r"-?\d+\.(\d+)", self.said)
-        return len(found.group(1)) if found else 0
+        match = re.match(r"-?\d+\.(\d+)", self.said)
+        return len(match.group(1)) if match else 0
 
 
 class InPrint(NamedTuple):
@@ -136,20 +136,20 @@ def published(tables: Mapping[str, Table], place: str) -> float:
 
 def tests(claim: Claim, tables: Mapping[str, Table]) -> list[dict[str, Any]]:
     """What must hold of single cells: {"of": cell, "others": cells, "kind", "better", "place", "within", "part"}."""
-    found = []
+    stated_tests = []
     for where, kind in ((claim.best, "best"), (claim.better, "better"), (claim.near, "near")):
         for name, row, column in _asked(where, tables):
             if kind == "best":
-                mates = [one for one in tables[name].rows if one.group == row.group and one.is_printed]
-                others = [one.id for one in mates if one is not row and one.number(column.id) is not None]
+                mates = [mate for mate in tables[name].rows if mate.group == row.group and mate.is_printed]
+                others = [mate.id for mate in mates if mate is not row and mate.number(column.id) is not None]
             else:
                 others = [_other(claim, name, row)]
             part = {"table": name, "dataset": column.dataset, None: ""}[claim.per]
             test: dict[str, Any] = {"of": f"{name}/{row.id}/{column.id}", "kind": kind, "better": column.better}
-            test |= {"others": [f"{name}/{one}/{column.id}" for one in others], "part": part}
+            test |= {"others": [f"{name}/{mate}/{column.id}" for mate in others], "part": part}
             test |= {"place": claim.place, "within": claim.within}
-            found.append(test)
-    return found
+            stated_tests.append(test)
+    return stated_tests
 
 
 def _asked(where: Where | None, tables: Mapping[str, Table]) -> Iterator[tuple[str, Row, Column]]:
@@ -179,13 +179,13 @@ def _other(claim: Claim, table: str, row: Row) -> str:
 
 def passes(test: Mapping[str, Any], value: Value) -> bool:
     """Whether a test holds of the values of its cells."""
-    own, others = value(test["of"]), [value(other) for other in test["others"]]
+    tested_value, others = value(test["of"]), [value(other) for other in test["others"]]
     if test["kind"] == "near":
-        return abs(own - others[0]) <= test["within"] + 1e-9
+        return abs(tested_value - others[0]) <= test["within"] + 1e-9
     sign = 1 if test["better"] == "higher" else -1
     if test["kind"] == "better":
-        return sign * (own - others[0]) > 0
-    return sum(sign * (other - own) > 0 for other in others) == test["place"] - 1
+        return sign * (tested_value - others[0]) > 0
+    return sum(sign * (other - tested_value) > 0 for other in others) == test["place"] - 1
 
 
 def count(given: Sequence[Mapping[str, Any]], value: Value) -> tuple[int, int]:
@@ -300,7 +300,7 @@ def _printed_pair(
 def _printed(model: str, treatment: str, like: Column, tables: Mapping[str, Table]) -> tuple[float, int]:
     """The value that every printed table has of a run with the configuration's own settings, and its decimals."""
     wanted = (like.dataset, like.target, like.metric)
-    found = {
+    printed_values = {
         (value, column.decimals): name
         for name, table in tables.items()
         for row in table.rows
@@ -309,13 +309,13 @@ def _printed(model: str, treatment: str, like: Column, tables: Mapping[str, Tabl
         for column in table.columns
         if (column.dataset, column.target, column.metric) == wanted and (value := row.number(column.id)) is not None
     }
-    if len(found) != 1:
+    if len(printed_values) != 1:
         raise ConfigError(
-            f"{model} with {treatment} must have one printed value of {'.'.join(wanted)}; found {len(found)}"
-            + "".join(f", {value} in {name}" for (value, _), name in found.items()),
+            f"{model} with {treatment} must have one printed value of {'.'.join(wanted)}; found {len(printed_values)}"
+            + "".join(f", {value} in {name}" for (value, _), name in printed_values.items()),
             where="a claim of the catalogue",
         )
-    return next(iter(found))
+    return next(iter(printed_values))
 
 
 # -- what a rendering job is given
@@ -351,10 +351,10 @@ def row_settings(claim: Claim, tables: Mapping[str, Table], runs: Mapping[str, M
         column: {
             "tests": given,
             "share": claim.share,
-            "cells": {place: _cell_settings(tables, place, own.get(place)) for place in places},
+            "cells": {place: _cell_settings(tables, place, runs_of_cell.get(place)) for place in places},
         }
-        for column, own in runs.items()
-        if own
+        for column, runs_of_cell in runs.items()
+        if runs_of_cell
     }
     return found
 

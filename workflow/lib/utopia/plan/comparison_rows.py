@@ -24,7 +24,7 @@ def of_plan(cells: Iterable[PlannedCell]) -> list[Compared]:
     settings and differ in treatment only.
     """
     known = {cell.id: cell for cell in cells}
-    found: dict[str, Compared] = {}
+    comparisons: dict[str, Compared] = {}
     for cell in known.values():
         other = known.get(f"{cell.table}/{cell.row.against}/{cell.column.id}")
         if cell.run is None or other is None or other.run is None:
@@ -32,9 +32,9 @@ def of_plan(cells: Iterable[PlannedCell]) -> list[Compared]:
         names, base = _names(cell), _names(other)
         if names is None or base is None or any(names[part] != base[part] for part in ("dataset", "model")):
             continue
-        found.setdefault(row_id(names), ({**names, "against": base["treatment"]}, cell, other))
+        comparisons.setdefault(row_id(names), ({**names, "against": base["treatment"]}, cell, other))
     order = ("dataset", "model", "target", "metric", "treatment")
-    return sorted(found.values(), key=lambda each: [each[0][part] for part in order])
+    return sorted(comparisons.values(), key=lambda comparison: [comparison[0][part] for part in order])
 
 
 def _names(cell: PlannedCell) -> dict[str, str] | None:
@@ -86,7 +86,7 @@ def cells(tables: Mapping[str, Table], comparisons: Sequence[Compared]) -> Itera
 
 def settings(table: Table, comparisons: Sequence[Compared]) -> list[dict[str, Any]]:
     """The rows of a table of comparisons, as its rendering job needs them; none of any other."""
-    return [_settings(*each, table.columns) for each in comparisons if table.of_comparisons]
+    return [_settings(*comparison, table.columns) for comparison in comparisons if table.of_comparisons]
 
 
 def _settings(

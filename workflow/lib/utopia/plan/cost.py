@@ -78,37 +78,37 @@ class ExtractionCost:
         return {**self.__dict__, "unknown": list(self.unknown), "source": SOURCE}
 
 
-def extraction(study: StudyBase, there: DatasetPlan, manifest: Path) -> ExtractionCost | None:
+def extraction(study: StudyBase, dataset_plan: DatasetPlan, manifest: Path) -> ExtractionCost | None:
     """The cost of extracting a data set's features from nothing; None where none are extracted."""
-    features = [study.features[name] for name in there.features]  # type: ignore[attr-defined]
+    features = [study.features[name] for name in dataset_plan.features]  # type: ignore[attr-defined]
     features = [feature for feature in features if feature.extractor not in PRECOMPUTED]
-    if not features or not there.with_video:
+    if not features or not dataset_plan.with_video:
         return None
-    lengths = lengths_of(study, there, manifest)
+    lengths = lengths_of(study, dataset_plan, manifest)
     unknown = tuple(sorted({one.extractor for one in features if one.extractor not in CPU_SECONDS_PER_ROW}))
     if lengths is None:
-        return ExtractionCost(len(there.with_video), None, None, None, None, unknown)
+        return ExtractionCost(len(dataset_plan.with_video), None, None, None, None, unknown)
     total, rows, cpu = sum(lengths), 0, sum(lengths) * DECODE_CPU_SECONDS_PER_SECOND
     for feature in features:
         frames = registry.constant("extractors", feature.extractor, "MEDIUM") == "frames"
         rate = feature.options.fps if frames else ROWS_PER_SECOND_OF_SOUND
-        own = sum(math.ceil(length * rate) for length in lengths)
-        rows += own
-        cpu += own * (seconds_per_row(feature.extractor, feature.options) or 0.0)
+        rows_of_feature = sum(math.ceil(length * rate) for length in lengths)
+        rows += rows_of_feature
+        cpu += rows_of_feature * (seconds_per_row(feature.extractor, feature.options) or 0.0)
     return ExtractionCost(len(lengths), round(total, 1), rows, round(cpu, 1), None, unknown)
 
 
-def lengths_of(study: StudyBase, there: DatasetPlan, manifest: Path) -> list[float] | None:
+def lengths_of(study: StudyBase, dataset_plan: DatasetPlan, manifest: Path) -> list[float] | None:
     """Seconds per video: of the manifest where there is one, else of what will be generated."""
-    how = generation(study, there.name)
-    if how is not None and draws_features(there.name):
-        return [float(how.size(there.name)["seconds"])] * there.items
+    how = generation(study, dataset_plan.name)
+    if how is not None and draws_features(dataset_plan.name):
+        return [float(how.size(dataset_plan.name)["seconds"])] * dataset_plan.items
     if manifest.is_file():
-        chosen = set(there.with_video)
+        chosen = set(dataset_plan.with_video)
         return [length for item, length in _listed(manifest) if item in chosen]
     if how is None:
         return None
-    return [float(how.size(there.name)["seconds"])] * len(there.with_video)
+    return [float(how.size(dataset_plan.name)["seconds"])] * len(dataset_plan.with_video)
 
 
 def _listed(manifest: Path) -> Iterator[tuple[str, float]]:

@@ -94,14 +94,14 @@ class Outcome(NamedTuple):
 
 def outcome(tables: Path) -> Outcome:
     """Read what the tables of expectations below a folder came to. A cell without a value is not found."""
-    found = Outcome([], {})
+    result = Outcome([], {})
     for path in sorted(tables.glob("*.csv")):
         text = path.read_text(encoding="utf-8", errors="replace")
         for line in csv.DictReader(text.splitlines()) if '""expected""' in text else ():
             if "expected" not in json.loads(line["keys"] or "{}"):
                 continue
             if line["verdict"] == PASSES:
-                found.passed.append(line["cell"])
+                result.passed.append(line["cell"])
             else:
-                found.missed[line["cell"]] = line["verdict_reason"] or line["reason"] or "it has no value"
-    return found
+                result.missed[line["cell"]] = line["verdict_reason"] or line["reason"] or "it has no value"
+    return result

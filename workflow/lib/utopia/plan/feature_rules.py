@@ -45,15 +45,15 @@ def _extraction(plan: Plan, names: Names) -> dict[str, Any]:
 def _extraction_code(plan: Plan, names: Names, given: dict[str, Any]) -> dict[str, Any]:
     """`code` makes the store forget what other code extracted."""
     features = {
-        name: {**one, "code": fingerprint.fingerprint(component("extractors", one["extractor"]), *_STORED)}
-        for name, one in given["features"].items()
+        name: {**feature, "code": fingerprint.fingerprint(component("extractors", feature["extractor"]), *_STORED)}
+        for name, feature in given["features"].items()
     }
     return {**given, "features": features}
 
 
 def _extraction_modules(plan: Plan, names: Names) -> list[str]:
     features = _extracted(plan, names["dataset"]).values()
-    return ["utopia.features.extract", *(component("extractors", one["extractor"]) for one in features)]
+    return ["utopia.features.extract", *(component("extractors", feature["extractor"]) for feature in features)]
 
 
 def _fine_tuning(plan: Plan, names: Names) -> dict[str, Any]:

@@ -27,8 +27,8 @@ _OF_BATCH = re.compile(rf"({'|'.join(BY_BATCH)})_(?!reference$).+")
 
 def family(rule: str) -> str:
     """What rules share that differ in a batch of runs only: `train_liris_et` is a `train`; any other is its own."""
-    found = _OF_BATCH.fullmatch(rule)
-    return found[1] if found else rule
+    match = _OF_BATCH.fullmatch(rule)
+    return match[1] if match else rule
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def params(plan: Plan, rule: str, names: Names) -> dict[str, Any]:
     Raises:
         KeyError: the study has no such job; it names what is missing.
     """
-    found = RULES[rule]
+    chosen_rule = RULES[rule]
     modules, script = starts_of_code(plan, rule, names)
     code = fingerprint.code(*modules, files=(REPOSITORY / script,))
-    return {**found.within(plan, names, found.settings(plan, names)), "code": code}
+    return {**chosen_rule.within(plan, names, chosen_rule.settings(plan, names)), "code": code}
 
 
 def starts_of_code(plan: Plan, rule: str, names: Names) -> tuple[list[str], str]:
@@ -102,8 +102,8 @@ def job(plan: Plan, rule: str, names: Names) -> Job:
     Raises:
         KeyError: the study has no such job.
     """
-    found = RULES[rule]
-    return Job(rule, names, found.inputs(plan, names), found.outputs(plan, names))
+    chosen_rule = RULES[rule]
+    return Job(rule, names, chosen_rule.inputs(plan, names), chosen_rule.outputs(plan, names))
 
 
 def needed(plan: Plan) -> list[Job]:

@@ -90,10 +90,10 @@ def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
     place = kept_at(name, folder)
     if (kept := _kept(place, key)) is not None:
         return kept
-    found = _looked(name, module, folder, options)
+    looked = _looked(name, module, folder, options)
     with suppress(UtopiaError):  # where it cannot be kept, it is matched again at the next start
-        write_json(place, {"key": key, "looked": asdict(found)})
-    return found
+        write_json(place, {"key": key, "looked": asdict(looked)})
+    return looked
 
 
 def kept_at(name: str, folder: Path) -> Path:
@@ -129,8 +129,8 @@ def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     text = sha256()
     for line in sorted(lines):
         text.update(line[start:].encode("utf-8", "surrogateescape") + b"\n")
-    found = {"files": len(lines), "bytes": total, "sha256": text.hexdigest()}
-    return (Path(newest[1]) if newest[1] else None), found
+    summary = {"files": len(lines), "bytes": total, "sha256": text.hexdigest()}
+    return (Path(newest[1]) if newest[1] else None), summary
 
 
 def _digest_of(paths: Iterable[str]) -> str:
@@ -171,8 +171,8 @@ def _walked(folder: Path) -> Iterable[str]:
     """All files below a folder without hidden names, as deep as data sets look."""
     deepest = str(folder).count(os.sep) + _common.DEPTH
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [] if root.count(os.sep) >= deepest else [one for one in folders if not one.startswith(".")]
-        yield from (f"{root}{os.sep}{one}" for one in names if not one.startswith("."))
+        folders[:] = [] if root.count(os.sep) >= deepest else [entry for entry in folders if not entry.startswith(".")]
+        yield from (f"{root}{os.sep}{entry}" for entry in names if not entry.startswith("."))
 
 
 def _kept(place: Path, key: dict[str, Any]) -> Looked | None:
@@ -183,12 +183,12 @@ def _kept(place: Path, key: dict[str, Any]) -> Looked | None:
         content = read_json(place)
         if content["key"] != key:
             return None
-        own = content["looked"]
-        ids = {item: item for item in own["item_ids"]}  # both lists then share their texts
-        folds = {of: tuple(FoldPlan(**fold) for fold in folds) for of, folds in own["folds"].items()}
-        lists = {part: tuple(own[part]) for part in ("files", "shots", "unlike_published")}
-        with_media = tuple(ids[item] for item in own["with_media"])
-        return Looked(**own | lists | {"item_ids": tuple(ids), "with_media": with_media, "folds": folds})
+        stored = content["looked"]
+        ids = {item: item for item in stored["item_ids"]}  # both lists then share their texts
+        folds = {of: tuple(FoldPlan(**fold) for fold in folds) for of, folds in stored["folds"].items()}
+        lists = {part: tuple(stored[part]) for part in ("files", "shots", "unlike_published")}
+        with_media = tuple(ids[item] for item in stored["with_media"])
+        return Looked(**stored | lists | {"item_ids": tuple(ids), "with_media": with_media, "folds": folds})
     except (UtopiaError, LookupError, TypeError, AttributeError):
         return None  # damaged: it is only a copy of what the names tell
 

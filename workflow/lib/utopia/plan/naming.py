@@ -17,8 +17,8 @@ _FIRST = "ulda_"
 
 def words(text: str) -> tuple[str, ...]:
     """A name in plain words: `ULDA, Fig. 4` and `ulda_figure_4` are both `ulda figure 4`."""
-    found = re.findall(r"[a-z]+|[0-9]+", text.lower())
-    return tuple(_SHORT.get(word, word) for word in found)
+    parts = re.findall(r"[a-z]+|[0-9]+", text.lower())
+    return tuple(_SHORT.get(word, word) for word in parts)
 
 
 def matches(text: str, known: Mapping[str, Iterable[str]]) -> list[str]:

@@ -147,9 +147,9 @@ class Plan:
     def _run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
         if dataset not in self.datasets:
             raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
-        there = self.datasets[dataset]
-        run = resolve(self.study, dataset, there.features, choice, extra, where)
-        reason = there.reason or obstacle(run, there, self.study.dataset(dataset).options)
+        dataset_plan = self.datasets[dataset]
+        run = resolve(self.study, dataset, dataset_plan.features, choice, extra, where)
+        reason = dataset_plan.reason or obstacle(run, dataset_plan, self.study.dataset(dataset).options)
         if reason:
             self.absent_runs[run.id] = reason
         else:
@@ -177,10 +177,10 @@ class Plan:
 
     def feature_indexes(self, dataset: str) -> list[str]:
         """The index files of the features chosen for a data set."""
-        there = self.datasets[dataset]
+        dataset_plan = self.datasets[dataset]
         folder = f"{self.root}/features/{dataset}"
-        return [f"{folder}/shard-{i:04d}.json" for i in range(len(there.shards))] + [
-            f"{folder}/{feature}.json" for feature in there.precomputed
+        return [f"{folder}/shard-{i:04d}.json" for i in range(len(dataset_plan.shards))] + [
+            f"{folder}/{feature}.json" for feature in dataset_plan.precomputed
         ]
 
     def run_file(self, run: str, name: str) -> str:
@@ -189,15 +189,15 @@ class Plan:
 
     def distributions(self) -> dict[str, dict[str, Any]]:
         """Settings of every distribution file, by its path."""
-        found: dict[str, dict[str, Any]] = {}
-        for name, there in self.datasets.items():
-            if there.available and self.study.dataset(name).distribution is not None:
+        settings_of: dict[str, dict[str, Any]] = {}
+        for name, dataset_plan in self.datasets.items():
+            if dataset_plan.available and self.study.dataset(name).distribution is not None:
                 settings, window = self._default_distribution(name)
-                found[self.default_distribution(name)] = {"settings": settings, "window": window}
+                settings_of[self.default_distribution(name)] = {"settings": settings, "window": window}
         for run in (run for run in self.runs.values() if run.distribution and run.reference is None):
             path = self.distribution(run.dataset, run.distribution_key)
-            found[path] = {"settings": dict(run.distribution), "window": run.window}
-        return found
+            settings_of[path] = {"settings": dict(run.distribution), "window": run.window}
+        return settings_of
 
     def _default_distribution(self, dataset: str) -> tuple[dict[str, Any], int]:
         settings = self.study.dataset(dataset).distribution.model_dump(mode="json")
@@ -256,15 +256,17 @@ class Plan:
         """
         if run not in self.submissions():
             raise KeyError(run)
-        there = self.datasets[self.runs[run].dataset]
-        module = registry.load("datasets", there.name)
+        dataset_plan = self.datasets[self.runs[run].dataset]
+        module = registry.load("datasets", dataset_plan.name)
         asked = module.PARTS[module.UNLABELLED]
         return {
             "predictions": self.run_file(run, "predictions.safetensors"),
             "summary": self.run_file(run, "training.json"),
-            "labels": self.labels(there.name),
-            "manifest": self.manifest(there.name),
-            "table": [str(path) for path in there.inputs if there.generated or path.name.lower() == asked],
+            "labels": self.labels(dataset_plan.name),
+            "manifest": self.manifest(dataset_plan.name),
+            "table": [
+                str(path) for path in dataset_plan.inputs if dataset_plan.generated or path.name.lower() == asked
+            ],
         }
 
     def weights(self, dataset: str) -> list[str]:
@@ -363,8 +365,8 @@ class Plan:
         }
 
     def _row_settings(self, table: Table, row: Row, cells: Mapping[str, PlannedCell]) -> dict[str, Any]:
-        pairs = {column: [[one.id, other.id] for one, other in cell.pairs] for column, cell in cells.items()}
-        found: dict[str, Any] = {
+        pairs = {column: [[treated.id, other.id] for treated, other in cell.pairs] for column, cell in cells.items()}
+        settings: dict[str, Any] = {
             "id": row.id,
             "title": row.title,
             "name": table.full_name(row),
@@ -377,25 +379,25 @@ class Plan:
             "published": dict(row.published),
         }
         if row.measure:
-            found["as"] = {column.id: {"metric": f"{column.metric}.{row.measure}"} for column in table.columns}
+            settings["as"] = {column.id: {"metric": f"{column.metric}.{row.measure}"} for column in table.columns}
         if row.claim is not None:
             runs = {column: {place: run.id for place, run in cell.compared} for column, cell in cells.items()}
-            found |= claims.row_settings(row.claim, self.catalog, runs)
-            found["note"] = f"{row.claim.oddity} {row.note}".strip()
+            settings |= claims.row_settings(row.claim, self.catalog, runs)
+            settings["note"] = f"{row.claim.oddity} {row.note}".strip()
         if row.expect is not None:
-            found |= expectations.row_settings(row.expect, row.over, cells)
-        return found
+            settings |= expectations.row_settings(row.expect, row.over, cells)
+        return settings
 
     def not_comparable(self, run: Run) -> list[str]:
         """Why a run's values cannot be compared with published values; what is known before the run."""
-        there = self.datasets[run.dataset]
-        return [*there.protocol_notes, *(there.notes if run.features or there.generated else ())]
+        dataset_plan = self.datasets[run.dataset]
+        return [*dataset_plan.protocol_notes, *(dataset_plan.notes if run.features or dataset_plan.generated else ())]
 
     def figure_reason(self, name: str) -> str:
         """Why a figure cannot be drawn; empty where it can."""
         figure = self.figures[name]
         if not figure.table:
-            reasons = [self.datasets[each].reason for each in figure.datasets]
+            reasons = [self.datasets[dataset].reason for dataset in figure.datasets]
             return "" if "" in reasons else "; ".join(dict.fromkeys(reasons))
         if figure.table not in self.tables:
             return f"the study does not make the table {figure.table}"
@@ -404,7 +406,7 @@ class Plan:
     def figure_settings(self, name: str) -> dict[str, Any]:
         """A figure as the drawing job needs it (JSON-able)."""
         figure, runs = self.figures[name], self.figure_runs[name]
-        there = self.datasets.get(figure.dataset)
+        dataset_plan = self.datasets.get(figure.dataset)
         return {
             "figure": {
                 "id": name,
@@ -415,6 +417,6 @@ class Plan:
             "absent": self.figure_reason(name) or None,
             "runs": {role: run.id for role, run in runs.items() if run.id in self.runs},
             "absent_runs": {role: self.absent_runs[run.id] for role, run in runs.items() if run.id in self.absent_runs},
-            "feature_names": list(there.features) if there else [],
-            "feature_reason": there.feature_reason if there else "",
+            "feature_names": list(dataset_plan.features) if dataset_plan else [],
+            "feature_reason": dataset_plan.feature_reason if dataset_plan else "",
         }

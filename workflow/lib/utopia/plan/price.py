@@ -127,10 +127,10 @@ class Price:
 
     def seconds_by_rule(self) -> dict[str, float]:
         """Mean seconds of a job by rule, as Snakemake names rules."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for each in self.jobs:
-            found[each.job.name].append(each.seconds)
-        return {rule: sum(seconds) / len(seconds) for rule, seconds in found.items()}
+        seconds_of: dict[str, list[float]] = defaultdict(list)
+        for job_cost in self.jobs:
+            seconds_of[job_cost.job.name].append(job_cost.seconds)
+        return {rule: sum(seconds) / len(seconds) for rule, seconds in seconds_of.items()}
 
     def as_dict(self, nodes: int, cores: int) -> dict[str, Any]:
         """JSON-able values."""
@@ -168,15 +168,15 @@ class Pricing:
         """All of it."""
         jobs = [self._job(job) for job in self.plan.jobs]
         stages = {name: Stage(name) for name in dict.fromkeys(STAGES.values())}
-        for each in jobs:
-            stage = stages[each.stage]
+        for job_cost in jobs:
+            stage = stages[job_cost.stage]
             stage.jobs += 1
-            if each.on_gpu:
-                stage.gpu_seconds += each.seconds
+            if job_cost.on_gpu:
+                stage.gpu_seconds += job_cost.seconds
             else:
-                stage.core_seconds += each.seconds
-            stage.longest_seconds = max(stage.longest_seconds, each.seconds)
-            stage.disk_bytes += each.disk_bytes
+                stage.core_seconds += job_cost.seconds
+            stage.longest_seconds = max(stage.longest_seconds, job_cost.seconds)
+            stage.disk_bytes += job_cost.disk_bytes
         kept = [stage for stage in stages.values() if stage.jobs]
         cores = self.plan.study.engine.cores(self.plan.study.device)
         return Price(jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown), cores)
@@ -193,12 +193,12 @@ class Pricing:
             "evaluate": self._evaluate,
             "evaluate_reference": self._reference,
         }
-        found = JobCost(job, WORKFLOW + START.get(job.rule, OTHER_START))
+        job_cost = JobCost(job, WORKFLOW + START.get(job.rule, OTHER_START))
         if job.rule == "fine_tune":
             self.unknown[f"fine-tuning of {job.names['feature']}"] = None
         if job.rule in known:
-            known[job.rule](found)
-        return found
+            known[job.rule](job_cost)
+        return job_cost
 
     # -- inputs and labels
 
@@ -215,38 +215,38 @@ class Pricing:
             per_second = self.plan.study.generated.fps / STEP
         return sum(self.length(dataset)) * per_second
 
-    def _generate(self, found: JobCost) -> None:
-        dataset = found.job.names["dataset"]
+    def _generate(self, job_cost: JobCost) -> None:
+        dataset = job_cost.job.names["dataset"]
         size = generation(self.plan.study, dataset)
         assert size is not None
         filmed = has_media(dataset)  # series whose features are drawn have no pictures
         pixels = size.width * size.height * size.fps * sum(self.length(dataset)) if filmed else 0
-        found.seconds += 1.0 + pixels / GENERATED_PIXELS_PER_SECOND
-        found.disk_bytes += pixels * 0.01
+        job_cost.seconds += 1.0 + pixels / GENERATED_PIXELS_PER_SECOND
+        job_cost.disk_bytes += pixels * 0.01
 
-    def _list(self, found: JobCost) -> None:
-        there = self.plan.datasets[found.job.names["dataset"]]
-        videos = len(there.item_ids)
-        if not there.generated or has_media(there.name):  # to be hashed and probed
-            found.seconds += videos * scale.LIST_CPU_SECONDS
-        found.disk_bytes += videos * 2_000.0
+    def _list(self, job_cost: JobCost) -> None:
+        dataset_plan = self.plan.datasets[job_cost.job.names["dataset"]]
+        videos = len(dataset_plan.item_ids)
+        if not dataset_plan.generated or has_media(dataset_plan.name):  # to be hashed and probed
+            job_cost.seconds += videos * scale.LIST_CPU_SECONDS
+        job_cost.disk_bytes += videos * 2_000.0
 
-    def _labels(self, found: JobCost) -> None:
-        frames = self.frames(found.job.names["dataset"])
-        found.seconds += frames * 2e-5
-        found.disk_bytes += frames * 40.0
+    def _labels(self, job_cost: JobCost) -> None:
+        frames = self.frames(job_cost.job.names["dataset"])
+        job_cost.seconds += frames * 2e-5
+        job_cost.disk_bytes += frames * 40.0
 
     # -- features
 
-    def _extract(self, found: JobCost) -> None:
-        dataset = found.job.names["dataset"]
-        there = self.plan.datasets[dataset]
-        videos = there.shards[int(found.job.names["shard"])]
+    def _extract(self, job_cost: JobCost) -> None:
+        dataset = job_cost.job.names["dataset"]
+        dataset_plan = self.plan.datasets[dataset]
+        videos = dataset_plan.shards[int(job_cost.job.names["shard"])]
         lengths = self.length(dataset)
         mean = sum(lengths) / max(1, len(lengths))
         sources: dict[str, None] = {}
         seconds, disk = mean * self._decoding(), 0.0
-        for name in there.features:
+        for name in dataset_plan.features:
             settings = self.plan.study.features[name]  # type: ignore[attr-defined]
             if settings.extractor in PRECOMPUTED:
                 continue
@@ -258,9 +258,9 @@ class Pricing:
                 continue
             seconds += rows * rate[0]
             sources[rate[1]] = None
-        found.seconds += len(videos) * seconds
-        found.disk_bytes += len(videos) * disk
-        features = "+".join(name for name in there.features)
+        job_cost.seconds += len(videos) * seconds
+        job_cost.disk_bytes += len(videos) * disk
+        features = "+".join(name for name in dataset_plan.features)
         unit = self.units.setdefault(
             f"extraction {dataset}",
             Unit(f"a video of {dataset} ({features}, {mean:.0f} s long)", 0, seconds, "; ".join(sources)),
@@ -270,8 +270,8 @@ class Pricing:
     def feature_width(self, dataset: str) -> int:
         """Values of a data set's features per row; of precomputed ones, whose width their file tells later, 1024."""
         settings = [self.plan.study.features[name] for name in self.plan.datasets[dataset].features]  # type: ignore[attr-defined]
-        made = [each for each in settings if each.extractor not in PRECOMPUTED]
-        return sum(scale.width(each.extractor) for each in made) or 1024
+        made = [feature for feature in settings if feature.extractor not in PRECOMPUTED]
+        return sum(scale.width(feature.extractor) for feature in made) or 1024
 
     def _decoding(self) -> float:
         """CPU seconds of decoding a second of video: of real ones that of 640x360 at 25 frames per second."""
@@ -296,18 +296,18 @@ class Pricing:
         known = len(self.plan.datasets[run.dataset].folds) or scale.folds(self.plan, run.dataset)
         return min(known, run.labelling.folds or known)
 
-    def _train(self, found: JobCost) -> None:
-        for run in self.plan.batches[found.job.names["batch"]]:
+    def _train(self, job_cost: JobCost) -> None:
+        for run in self.plan.batches[job_cost.job.names["batch"]]:
             model, replicas = str(run.settings["model"]), self.replicas(run)
             rate = self.rates.training(run)
             predicted = self.frames(run.dataset) / max(1, self.folds(run))
-            found.disk_bytes += replicas * (predicted * 4 + checkpoint_bytes(run))
+            job_cost.disk_bytes += replicas * (predicted * 4 + checkpoint_bytes(run))
             if rate is None:
                 self.unknown[f"training of {model}"] = None
                 continue
             seconds = self.replica(run, rate)
-            found.seconds += replicas * seconds
-            found.on_gpu = found.on_gpu or rate.on_gpu
+            job_cost.seconds += replicas * seconds
+            job_cost.on_gpu = job_cost.on_gpu or rate.on_gpu
             unit = self.units.setdefault(
                 f"training {run.dataset} {model}",
                 Unit(f"a training of {model} on {run.dataset}", 0, seconds, rate.source, rate.on_gpu, "training"),
@@ -327,34 +327,34 @@ class Pricing:
 
     # -- the rest
 
-    def _evaluate(self, found: JobCost) -> None:
-        for run in self.plan.batches[found.job.names["batch"]]:
-            found.seconds += self.frames(run.dataset) * int(run.settings["repeats"]) * 2e-5
+    def _evaluate(self, job_cost: JobCost) -> None:
+        for run in self.plan.batches[job_cost.job.names["batch"]]:
+            job_cost.seconds += self.frames(run.dataset) * int(run.settings["repeats"]) * 2e-5
 
-    def _reference(self, found: JobCost) -> None:
-        dataset = found.job.names["dataset"]
-        name = self.plan.runs[f"{dataset}.reference.{found.job.names['reference']}"].reference
-        found.seconds += 1.5 + self.frames(dataset) * (3e-3 if name == LABEL_STUDY else 1e-4)
+    def _reference(self, job_cost: JobCost) -> None:
+        dataset = job_cost.job.names["dataset"]
+        name = self.plan.runs[f"{dataset}.reference.{job_cost.job.names['reference']}"].reference
+        job_cost.seconds += 1.5 + self.frames(dataset) * (3e-3 if name == LABEL_STUDY else 1e-4)
         if name == "random" and registry.constant("datasets", dataset, "PROTOCOL") == "summary":
             draws = self.plan.study.evaluation.random_draws
-            found.seconds += len(self.plan.datasets[dataset].item_ids) * draws * RANDOM_SUMMARY
+            job_cost.seconds += len(self.plan.datasets[dataset].item_ids) * draws * RANDOM_SUMMARY
 
     def _tables(self, jobs: Iterable[JobCost]) -> dict[str, float]:
         """Of each table alone: its rendering, and all that its runs stand on; a shared training job by its runs."""
-        makers: dict[str, JobCost] = {path: each for each in jobs for path in each.job.made()}
-        found = {}
+        makers: dict[str, JobCost] = {path: job_cost for job_cost in jobs for path in job_cost.job.made()}
+        seconds_of = {}
         for name in self.plan.tables:
             wanted = set(self.plan.table_runs(name))
             seconds, waiting, seen = 0.0, [f"{self.plan.root}/tables/{name}.csv"], set()
             while waiting:
-                each = makers.get(waiting.pop())
-                if each is None or id(each) in seen:
+                job_cost = makers.get(waiting.pop())
+                if job_cost is None or id(job_cost) in seen:
                     continue
-                seen.add(id(each))
-                seconds += each.seconds * self._share(each.job, wanted)
-                waiting += each.job.read()
-            found[name] = seconds
-        return found
+                seen.add(id(job_cost))
+                seconds += job_cost.seconds * self._share(job_cost.job, wanted)
+                waiting += job_cost.job.read()
+            seconds_of[name] = seconds
+        return seconds_of
 
     def _share(self, job: Job, wanted: set[str]) -> float:
         """How much of a job that several runs share is done for some of them."""
@@ -365,10 +365,10 @@ class Pricing:
 
 
 def _lengths(plan: Plan, dataset: str, unknown: dict[str, None]) -> list[float]:
-    there = plan.datasets[dataset]
-    known = cost.lengths_of(plan.study, there, Path(plan.manifest(dataset))) or []
-    count = len(there.item_ids)
-    if there.generated and plan.study.generated is not None:
+    dataset_plan = plan.datasets[dataset]
+    known = cost.lengths_of(plan.study, dataset_plan, Path(plan.manifest(dataset))) or []
+    count = len(dataset_plan.item_ids)
+    if dataset_plan.generated and plan.study.generated is not None:
         known = [float(plan.study.generated.size(dataset)["seconds"])] * count
     mean = sum(known) / len(known) if known else scale.mean_seconds(dataset)
     if mean is None:
@@ -377,15 +377,15 @@ def _lengths(plan: Plan, dataset: str, unknown: dict[str, None]) -> list[float]:
     return [*known, *[mean] * (count - len(known))][: max(count, len(known))]
 
 
-def in_words(found: Mapping[str, Any]) -> list[str]:
+def in_words(price: Mapping[str, Any]) -> list[str]:
     """The price for people, from the values of `Price.as_dict`."""
     gpu = "GPU-hours: unknown (no rate was measured on a GPU)"
-    if found["gpu_hours"] is not None:
-        gpu = f"{duration(found['gpu_hours'] * 3600)} of a GPU"
-    nodes = f"{found['nodes']} {'node' if found['nodes'] == 1 else 'nodes'} of {found['cores']} cores"
+    if price["gpu_hours"] is not None:
+        gpu = f"{duration(price['gpu_hours'] * 3600)} of a GPU"
+    nodes = f"{price['nodes']} {'node' if price['nodes'] == 1 else 'nodes'} of {price['cores']} cores"
     lines = [
-        f"price of all of it, from nothing: {found['core_hours']:.3g} core-hours, {gpu}, "
-        f"{found['disk_gigabytes']:.2g} GB on disk, about {duration(found['wall_hours'] * 3600)} on {nodes}"
+        f"price of all of it, from nothing: {price['core_hours']:.3g} core-hours, {gpu}, "
+        f"{price['disk_gigabytes']:.2g} GB on disk, about {duration(price['wall_hours'] * 3600)} on {nodes}"
     ]
     rows = [["stage", "jobs", "core time", "longest job", "disk"]]
     rows += [
@@ -397,12 +397,12 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
             duration(stage["longest_seconds"]),
             f"{stage['disk_bytes'] / 1e6:.0f} MB",
         ]
-        for stage in found["stages"]
+        for stage in price["stages"]
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [[cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)] for row in rows]
     lines += [f"  {'  '.join(row)}".rstrip() for row in padded]
-    units = found["units"]
+    units = price["units"]
     sources = list(dict.fromkeys(unit["source"] for unit in units if unit["source"]))
     lines += ["one unit of work, with the source of its rate"] if units else []
     for unit in units:
@@ -410,7 +410,7 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         where = " of a GPU" if unit["on_gpu"] else ""
         lines.append(f"  {unit['unit']}: {duration(unit['seconds'])}{where}, {unit['count']} of them {note}")
     lines += [f"  [{number}] {source}" for number, source in enumerate(sources, 1)]
-    return lines + [f"  unknown, and in no sum: {what}" for what in found["unknown"]]
+    return lines + [f"  unknown, and in no sum: {what}" for what in price["unknown"]]
 
 
 def duration(seconds: float) -> str:

@@ -85,8 +85,8 @@ class Rates:
         for key in ((run.dataset, model), ("", model)):
             if key in self._own:
                 return self._own[key]
-        if found := self._measured.get("training", {}).get(key_of(run)):
-            return Rate(float(found["per_frame"]), 0.0, self._source(found), found["device"] == "cuda")
+        if measured := self._measured.get("training", {}).get(key_of(run)):
+            return Rate(float(measured["per_frame"]), 0.0, self._source(measured), measured["device"] == "cuda")
         entry = nearest(model, width(run))
         if entry is None:
             return None
@@ -95,12 +95,12 @@ class Rates:
 
     def extraction(self, extractor: str, options: Any) -> tuple[float, str] | None:
         """CPU seconds of an extractor's network per row, and their source; None: nobody measured it."""
-        if found := self._measured.get("extraction", {}).get(key_of_options(extractor, options)):
-            return float(found["per_row"]), self._source(found)
+        if measured := self._measured.get("extraction", {}).get(key_of_options(extractor, options)):
+            return float(measured["per_row"]), self._source(measured)
         known = cost.seconds_per_row(extractor, options)
         return None if known is None else (known, ELSEWHERE)
 
-    def _source(self, found: Mapping[str, Any]) -> str:
+    def _source(self, measured: Mapping[str, Any]) -> str:
         return f"{HERE}: micro-benchmark of {self._measured['seconds']:.0f} s on {self._measured['host']}"
 
 
@@ -109,10 +109,10 @@ def read(root: Path) -> dict[str, Any]:
     import socket
 
     try:
-        found = read_json(root / NAME)
+        stored = read_json(root / NAME)
     except (OSError, UtopiaError):
         return {}
-    return found if isinstance(found, dict) and found.get("host") == socket.gethostname() else {}
+    return stored if isinstance(stored, dict) and stored.get("host") == socket.gethostname() else {}
 
 
 def to_measure(plan: Plan, seconds: float) -> dict[str, Any]:
@@ -135,13 +135,13 @@ def to_measure(plan: Plan, seconds: float) -> dict[str, Any]:
         }
         trainings[key_of(run)] = (trainings.get(key_of(run), (0.0,))[0] + cost_of_all, asked)
     extractors = {}
-    for name in dict.fromkeys(name for there in plan.datasets.values() for name in there.features):
+    for name in dict.fromkeys(name for dataset_plan in plan.datasets.values() for name in dataset_plan.features):
         feature = plan.study.features[name]  # type: ignore[attr-defined]
         if feature.extractor not in PRECOMPUTED:
             options = feature.options.model_dump(mode="json")
             key = key_of_options(feature.extractor, feature.options)
             extractors[key] = {"key": key, "extractor": feature.extractor, "options": options}
-    ordered = sorted(trainings.values(), key=lambda each: -each[0])
+    ordered = sorted(trainings.values(), key=lambda training: -training[0])
     return {"seconds": seconds, "trainings": [asked for _, asked in ordered], "extractors": [*extractors.values()]}
 
 

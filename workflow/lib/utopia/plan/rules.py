@@ -89,7 +89,7 @@ def _reference(plan: Plan, names: Names) -> Run:
 
 
 def _page_inputs(plan: Plan, names: Names) -> dict[str, Paths]:
-    behind = dict(each for name in plan.tables for each in plan.table_runs(name).items())
+    behind = dict(run_and_file for name in plan.tables for run_and_file in plan.table_runs(name).items())
     trained = [run for run in sorted(behind) if plan.runs[run].reference is None]
     return {
         "tables": [f"{plan.root}/tables/{name}.csv" for name in plan.tables],

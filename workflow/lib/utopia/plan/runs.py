@@ -127,8 +127,8 @@ def resolve(
     """
     overrides = {**extra, **choice.set}
     module = registry.load("datasets", dataset)
-    own = study.dataset(dataset)
-    distribution = own.distribution
+    dataset_settings = study.dataset(dataset)
+    distribution = dataset_settings.distribution
     low, high = label_limits(dataset, _settings(distribution))
     for name in choice.targets or ():
         if name not in module.TARGETS:
@@ -166,10 +166,10 @@ def resolve(
         "loss": getattr(study.losses, treatment.loss),  # type: ignore[attr-defined]
         "sampler": getattr(study.samplers, treatment.sampler) if treatment.sampler else None,  # type: ignore[attr-defined]
     }
-    for name in own.models:
+    for name in dataset_settings.models:
         registry.path_of("models", name)
     # What a data set changes is part of the configuration, so it does not show in the id.
-    here = {f"model.{name}": value for name, value in own.models.get(str(choice.model), {}).items()}
+    here = {f"model.{name}": value for name, value in dataset_settings.models.get(str(choice.model), {}).items()}
     _apply(parts, here, f"datasets.{dataset}.models.{choice.model}")
     different = _apply(parts, overrides, where)
     if len(targets) < len(module.TARGETS):

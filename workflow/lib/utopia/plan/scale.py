@@ -71,8 +71,8 @@ class Price:
         for stage in self.stages:
             if stage.jobs:
                 at_once = max(1, self.nodes * self.cores // stage.threads)
-                one = stage.core_seconds / stage.jobs / stage.threads + JOB_CPU_SECONDS["slurm"]
-                total += math.ceil(stage.jobs / at_once) * one
+                seconds = stage.core_seconds / stage.jobs / stage.threads + JOB_CPU_SECONDS["slurm"]
+                total += math.ceil(stage.jobs / at_once) * seconds
         return total
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,22 +109,22 @@ def price(
     if dataset not in plan.datasets:
         raise ConfigError(f"there is no data set {dataset!r}", remedy=f"use: {', '.join(plan.datasets)}")
     length = seconds or _mean_length(plan, dataset)
-    found = Price(dataset, videos, round(length, 1), nodes, cores)
+    study_price = Price(dataset, videos, round(length, 1), nodes, cores)
     runs = {run.id: run for cell in plan.cells for run in cell.runs if run.dataset == dataset}
     trained = [run for run in runs.values() if run.reference is None]
     groups = batches(trained, plan.study.engine.runs)
-    found.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
-    found.stages.append(_extraction(plan, found))
+    study_price.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
+    study_price.stages.append(_extraction(plan, study_price))
     keys = {run.distribution_key for run in trained if run.distribution}
     frames = videos * length * labels_per_second(dataset)
-    found.stages.append(Stage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0))
-    found.stages.append(_training(plan, found, groups, frames))
-    found.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
+    study_price.stages.append(Stage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0))
+    study_price.stages.append(_training(plan, study_price, groups, frames))
+    study_price.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
     outputs = [name for name in plan.tables if any(cell.table == name and cell.runs for cell in plan.cells)]
     drawn = [name for name, figure in plan.figures.items() if dataset in figure.datasets]
     rendered = len([name for name in outputs if _asks(plan, name, runs)]) + len(drawn) + 1
-    found.stages.append(Stage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0))
-    return found
+    study_price.stages.append(Stage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0))
+    return study_price
 
 
 def _asks(plan: Plan, table: str, runs: Mapping[str, Run]) -> bool:
@@ -160,15 +160,15 @@ def mean_seconds(dataset: str) -> float | None:
     return registry.fact("datasets", dataset, "MEAN_SECONDS", None)
 
 
-def _extraction(plan: Plan, found: Price) -> Stage:
+def _extraction(plan: Plan, study_price: Price) -> Stage:
     """The first set of the data set's features that is extracted from videos, whether its weights are there or not."""
-    settings = plan.study.dataset(found.dataset)
+    settings = plan.study.dataset(study_price.dataset)
     features = plan.study.features  # type: ignore[attr-defined]
     chosen = next(
         (names for names in settings.features if all(features[name].extractor not in PRECOMPUTED for name in names)), ()
     )
-    stage = Stage("extraction", math.ceil(found.videos / settings.shard) if chosen else 0, 2)
-    seconds = found.videos * found.seconds
+    stage = Stage("extraction", math.ceil(study_price.videos / settings.shard) if chosen else 0, 2)
+    seconds = study_price.videos * study_price.seconds
     stage.core_seconds = seconds * cost.DECODE_CPU_SECONDS_PER_SECOND if chosen else 0.0
     for name in chosen:
         extractor = features[name].extractor
@@ -177,7 +177,7 @@ def _extraction(plan: Plan, found: Price) -> Stage:
         if extractor in cost.CPU_SECONDS_PER_ROW:
             stage.core_seconds += rows * cost.CPU_SECONDS_PER_ROW[extractor]
         else:
-            found.unknown.append(f"extractor {extractor}")
+            study_price.unknown.append(f"extractor {extractor}")
         stage.disk_bytes += rows * 4 * width(extractor) + rows * 8
     return stage
 
@@ -189,9 +189,9 @@ def width(extractor: str) -> int:
         return 128  # VGGish of the music: the constant is another extractor's
 
 
-def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
-    stage = Stage("training", len(groups), min(found.cores, plan.study.engine.cores(plan.study.device)))
-    every = folds(plan, found.dataset)
+def _training(plan: Plan, study_price: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
+    stage = Stage("training", len(groups), min(study_price.cores, plan.study.engine.cores(plan.study.device)))
+    every = folds(plan, study_price.dataset)
     known = Rates(plan.root)
     for run in (run for group in groups.values() for run in group):
         count = min(every, run.labelling.folds or every)
@@ -201,18 +201,18 @@ def _training(plan: Plan, found: Price, groups: Mapping[str, list[Run]], frames:
         stage.disk_bytes += replicas * frames / count * 4 + replicas * 4_000_000
         rate = known.training(run)
         if rate is None:
-            found.unknown.append(f"training of {model}")
+            study_price.unknown.append(f"training of {model}")
             continue
         training = settings["model_config"]["training"]
         # an epoch of clips takes one of every video, however long it is
-        own = found.videos * float(training["clips"]["steps"]) if "clips" in training else frames
-        found.rates[model] = f"{rate.per_frame:.1e} s per frame and epoch ({rate.source})"
-        seconds = replicas * int(training["epochs"]) * rate.seconds(own * share, found.videos * share)
+        frames_of_epoch = study_price.videos * float(training["clips"]["steps"]) if "clips" in training else frames
+        study_price.rates[model] = f"{rate.per_frame:.1e} s per frame and epoch ({rate.source})"
+        seconds = replicas * int(training["epochs"]) * rate.seconds(frames_of_epoch * share, study_price.videos * share)
         if rate.on_gpu:
             stage.gpu_seconds = (stage.gpu_seconds or 0.0) + seconds
         else:
             stage.core_seconds += seconds
-    found.unknown = sorted(set(found.unknown))
+    study_price.unknown = sorted(set(study_price.unknown))
     return stage
 
 
@@ -223,20 +223,20 @@ def folds(plan: Plan, dataset: str) -> int:
     return int(registry.fact("datasets", dataset, "SPLITS", 1))
 
 
-def in_words(found: Price) -> list[str]:
+def in_words(study_price: Price) -> list[str]:
     """The price for people."""
-    whole = found.as_dict()
+    whole = study_price.as_dict()
     gpu = "GPU: no rate was measured" if whole["gpu_hours"] is None else f"{whole['gpu_hours']} GPU-hours"
     lines = [
-        f"{found.dataset} with {counted(found.videos, 'video')} of {found.seconds:.0f} s: {whole['jobs']} jobs, "
-        f"{whole['core_hours']} core-hours, {gpu}, {whole['disk_gigabytes']} GB, about {whole['wall_hours']} h on "
-        f"{found.nodes} {'node' if found.nodes == 1 else 'nodes'} of {found.cores} cores",
+        f"{study_price.dataset} with {counted(study_price.videos, 'video')} of {study_price.seconds:.0f} s: "
+        f"{whole['jobs']} jobs, {whole['core_hours']} core-hours, {gpu}, {whole['disk_gigabytes']} GB, "
+        f"about {whole['wall_hours']} h on {counted(study_price.nodes, 'node')} of {study_price.cores} cores",
         "  stage         jobs    core-hours        GB",
     ]
     lines += [
-        f"  {one.stage:<12} {one.jobs:>5} {one.core_seconds / 3600:>13.1f} {one.disk_bytes / 1e9:>9.2f}"
-        for one in found.stages
+        f"  {stage.stage:<12} {stage.jobs:>5} {stage.core_seconds / 3600:>13.1f} {stage.disk_bytes / 1e9:>9.2f}"
+        for stage in study_price.stages
     ]
-    lines += [f"  {model}: {rate}" for model, rate in sorted(found.rates.items())]
-    lines += [f"  not counted, because it was never measured: {what}" for what in found.unknown]
+    lines += [f"  {model}: {rate}" for model, rate in sorted(study_price.rates.items())]
+    lines += [f"  not counted, because it was never measured: {what}" for what in study_price.unknown]
     return lines

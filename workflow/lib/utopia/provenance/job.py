@@ -263,13 +263,13 @@ class Job:
 
     def _opened(self, seen: Iterable[Any]) -> dict[str, list[str]]:
         """`{undeclared, never_read}`: how what the job opened differs from what its rule declares."""
-        own = [*self.outputs, *self._made, *([self.log] if self.log else [])]
+        made = [*self.outputs, *self._made, *([self.log] if self.log else [])]
         lock, checkout = environment.lock(), environment.checkout()
         extra, unread = watch.undeclared_and_unread(
             seen,
             declared=self.inputs,
             used=[*self._before, *([checkout / lock["path"]] if lock and checkout else [])],
-            own=own,
+            own_files=made,
             base=self._portable.base,
             known=self._portable.roots.values(),
         )

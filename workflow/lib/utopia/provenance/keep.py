@@ -124,13 +124,13 @@ def _section(folder: Path) -> Iterator[str]:
     if not records:
         return
     facts = [record.facts for record in records]
-    commits = Counter((one.get("git") or {}).get("commit", "")[:12] or "no repository" for one in facts)
-    dirty = sum(bool((one.get("git") or {}).get("dirty")) for one in facts)
-    packages = [(one.get("environment") or {}).get("packages") or {} for one in facts]
-    python = _every((one.get("environment") or {}).get("python") for one in facts)
-    cpus = _every(f"{cpu.get('model')}, {cpu.get('cores')} cores" for one in facts if (cpu := one.get("cpu")))
-    gpus = _every(gpu.get("name") for one in facts for gpu in one.get("gpu") or [])
-    spent = sum(float(one.get("cpu_seconds") or 0) for one in facts)
+    commits = Counter((job.get("git") or {}).get("commit", "")[:12] or "no repository" for job in facts)
+    dirty = sum(bool((job.get("git") or {}).get("dirty")) for job in facts)
+    packages = [(job.get("environment") or {}).get("packages") or {} for job in facts]
+    python = _every((job.get("environment") or {}).get("python") for job in facts)
+    cpus = _every(f"{cpu.get('model')}, {cpu.get('cores')} cores" for job in facts if (cpu := job.get("cpu")))
+    gpus = _every(gpu.get("name") for job in facts for gpu in job.get("gpu") or [])
+    spent = sum(float(job.get("cpu_seconds") or 0) for job in facts)
     yield f"## {folder.name}\n"
     work = f"{counted(len(records), 'job')} in {spent / 60:.0f} minutes of processor time"
     if len(days := dict.fromkeys((facts[0]["started"][:10], facts[-1]["ended"][:10]))) > 1:
@@ -139,7 +139,7 @@ def _section(folder: Path) -> Iterator[str]:
         yield _point(f"Made on {next(iter(days))} by {work}.")
     code = ", ".join(f"commit {name} ({counted(count, 'job')})" for name, count in commits.most_common())
     yield _point(f"Code: {code}, {f'with uncommitted changes in {dirty} jobs' if dirty else 'no uncommitted changes'}.")
-    numpy, torch = (_every(one.get(name) for one in packages) for name in ("numpy", "torch"))
+    numpy, torch = (_every(versions.get(name) for versions in packages) for name in ("numpy", "torch"))
     yield _point(f"Software: Python {python}, NumPy {numpy}, torch {torch}; the records hold all versions.")
     yield _point(f"Hardware: {cpus}; {f'GPU {gpus}' if gpus else 'no GPU'}.")
     yield _point(f"Cells of the tables: {_cells(folder)}.")

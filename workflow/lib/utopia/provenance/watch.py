@@ -152,7 +152,7 @@ def undeclared_and_unread(
     *,
     declared: Iterable[Path],
     used: Iterable[Path],
-    own: Iterable[Path],
+    own_files: Iterable[Path],
     base: Path,
     known: Iterable[Path],
 ) -> tuple[list[Path], list[Path]]:
@@ -164,11 +164,11 @@ def undeclared_and_unread(
         seen: names of opened files, from `watching`.
         declared: files and folders that the rule declares as inputs.
         used: further ones that the job says that it has read.
-        own: files and folders that the job makes, and its log.
+        own_files: files and folders that the job makes, and its log.
         base: the working directory.
         known: named folders outside of it, whose files always count.
     """
-    declared, own = list(declared), {_absolute(path, base) for path in own}
+    declared, own_files = list(declared), {_absolute(path, base) for path in own_files}
     names = {_absolute(path, base): path for path in declared}
     may_read = {*names, *(_absolute(path, base) for path in used)}
     # A job that imports torch opens thousands of modules: texts are told apart much faster than paths.
@@ -181,7 +181,7 @@ def undeclared_and_unread(
         path
         for path in opened
         if may_read.isdisjoint((path, *path.parents))
-        and own.isdisjoint((path, *path.parents))
+        and own_files.isdisjoint((path, *path.parents))
         and _counts(path, counted)
         and path.is_file()
     )

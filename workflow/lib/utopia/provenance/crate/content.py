@@ -125,7 +125,7 @@ def _code(checkout: Path) -> Iterator[tuple[str, Path]]:
             yield name, checkout / name
     for top in _CODE_FOLDERS:
         for at, folders, names in os.walk(checkout / top, followlinks=False):
-            folders[:] = sorted(each for each in folders if each != "__pycache__" and not each.startswith("."))
+            folders[:] = sorted(folder for folder in folders if folder != "__pycache__" and not folder.startswith("."))
             for name in sorted(names):
                 path = Path(at, name)
                 if name.startswith(".") or path.is_symlink():

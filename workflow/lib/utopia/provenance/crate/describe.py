@@ -127,7 +127,7 @@ class _Writer:
         versions = sorted({str(record.facts.get("snakemake")) for record in self._records})
         self._add(_ENGINE, "SoftwareApplication", name="Snakemake", url=_ENGINE, softwareVersion=", ".join(versions))
         steps: dict[str, str] = {}
-        for record in sorted(self._records, key=lambda each: each.facts["started"]):
+        for record in sorted(self._records, key=lambda job: job.facts["started"]):
             steps.setdefault(record.rule, self._tool(record))
         for script in sorted({self._script(record) for record in self._records}):
             self._add(
