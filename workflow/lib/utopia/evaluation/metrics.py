@@ -60,15 +60,6 @@ def pcc(prediction: ArrayLike, label: ArrayLike) -> float:
     return min(1.0, max(-1.0, r))
 
 
-def ccc(prediction: ArrayLike, label: ArrayLike) -> float:
-    """Lin's concordance correlation of two series [T], with population variances; 0 where either is constant."""
-    p, y = _pair(prediction, label)
-    if is_constant(p) or is_constant(y):
-        return 0.0
-    covariance = float(np.mean((p - p.mean()) * (y - y.mean())))
-    return 2 * covariance / float(p.var() + y.var() + (p.mean() - y.mean()) ** 2)
-
-
 def kendall(prediction: ArrayLike, label: ArrayLike) -> float:
     """Kendall's tau-b (ties corrected) of two series [T]; 0 where either is constant."""
     p, y = _pair(prediction, label)
