@@ -158,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = asked.folder.absolute() if asked.folder else Path(temporary)
         for videos in asked.videos:
-            rows.add(stage="planning", **flat(measure(videos, scratch, again=True)))
+            rows.add(**flat(measure(videos, scratch, again=True)))
             if asked.profile:
                 profiled(videos, scratch)
     if asked.keep:
