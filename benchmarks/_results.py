@@ -75,7 +75,7 @@ def ratio(these: Sequence[float], those: Sequence[float]) -> list[float]:
 def machine(device: str = "cpu") -> dict[str, Any]:
     """What numbers depend on, with how busy the machine is as they begin; no name of a host, no path."""
     versions = {"python": platform.python_version(), "torch": version("torch")}
-    for name in ("numpy", "av", "cv2", "torchcodec"):
+    for name in ("torch", "numpy", "av", "cv2", "torchcodec"):
         if sys.modules.get(name) is not None:
             versions[name] = str(sys.modules[name].__version__)
     kind = f"{platform.machine()}, {_processor()}"

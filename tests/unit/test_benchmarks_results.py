@@ -35,13 +35,11 @@ def test_every_page_is_what_the_files_say(tables: ModuleType) -> None:
         assert tables.page(text) == text, f"{path.name}: run `python benchmarks/tables.py --fix`"
 
 
-def test_every_file_of_results_is_in_a_page_and_every_table_has_a_benchmark(
-    tables: ModuleType, benchmarks: Path
-) -> None:
+def test_every_table_has_its_benchmark_and_its_results(tables: ModuleType, benchmarks: Path) -> None:
     shown = {found[1] for path in tables.pages() for found in tables.BLOCK.findall(path.read_text(encoding="utf-8"))}
     assert all((benchmarks / f"{name.removesuffix('-tiny')}.py").is_file() for name in shown), shown
-    files = {path.name for path in (benchmarks / "results").glob("*.json")}
-    assert {name for name in files if not any(name.startswith(f"{each}-") for each in shown)} == set()
+    measured = {name for name in shown if list((benchmarks / "results").glob(f"{name}-x86*.json"))}
+    assert shown - measured <= {"gpu"}, "numbers that are not there yet"  # no GPU has run it
 
 
 def test_rows_are_one_table_where_they_measure_the_same(tables: ModuleType) -> None:
