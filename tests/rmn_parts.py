@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from utopia.models._bank import Bank
-from utopia.models._clips import ClipGrid
+from utopia.models._clips import ClipEncoder, ClipGrid
 from utopia.models._dropout import frame_keys, pass_keys
 from utopia.models._learner import Lessons, MakeUpdate, Objective
 from utopia.models._memory_network import MemoryNetwork, Passed
@@ -90,10 +90,10 @@ def passed_of(
     return model.pass_clips(x_RD[grid.row_KP], grid, bank, first)
 
 
-def clips_of(model: MemoryNetwork, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
+def clips_of(encoder: ClipEncoder, x_RD: Tensor, clips: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Outputs at frames and features of packed clips of one replica: o_Rd, h_Cd."""
     grid = ClipGrid.packed(clips, max(clips), x_RD.device)
-    o_1Pd, h_1Cd = model.clips(x_RD[grid.row_KP], grid)
+    o_1Pd, h_1Cd = encoder(x_RD[grid.row_KP], grid)
     return o_1Pd[grid.real_KP], h_1Cd[0]
 
 

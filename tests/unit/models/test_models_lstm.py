@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from rmn_parts import clips_of
 from torch import nn
 
 from utopia.models._clips import ClipEncoder, ClipGrid
@@ -66,5 +67,5 @@ def test_a_grid_goes_from_clips_to_videos_and_back() -> None:
 def test_the_last_state_is_that_of_the_last_frame() -> None:
     encoder = ClipEncoder(3, 8, 4, 1, "last").double()
     x_RD = torch.randn(7, 3, dtype=torch.double)
-    o_Rd, h_Cd = encoder.packed(x_RD, [4, 3])
+    o_Rd, h_Cd = clips_of(encoder, x_RD, [4, 3])
     torch.testing.assert_close(h_Cd[1], torch.cat([o_Rd[6, :4], o_Rd[4, 4:]]), rtol=0, atol=0)

@@ -72,7 +72,7 @@ def test_reading_is_a_mean_of_values_by_cosine_over_the_filled_rows_only() -> No
     model = make(rewrite_every=1, policy="fifo")
     x, _ = video(4 * 6)
     passed = passed_of(model, x, [24])
-    _, h_Cd = clips_of(model, x, [4] * 6)
+    _, h_Cd = clips_of(model.clips, x, [4] * 6)
     for clip in range(6):
         clips = [number for number in passed.rollout.read_numbers[0, clip].tolist() if number != NONE]
         expected = torch.zeros(8, dtype=torch.float64)
@@ -138,7 +138,7 @@ def test_gains_are_how_much_worse_the_prediction_is_without_a_row() -> None:
     x, y = video(4 * 5)
     passed = passed_of(model, x, [20])
     gains = model.gains(passed, y[passed.grid.row_KP])
-    o_Rd, h_Cd = clips_of(model, x, [4] * 5)
+    o_Rd, h_Cd = clips_of(model.clips, x, [4] * 5)
     for clip in range(5):
         frames = slice(4 * clip, 4 * clip + 4)
 
