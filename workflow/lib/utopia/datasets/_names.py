@@ -89,15 +89,14 @@ def media_of(
         suffixes: endings of the medium.
         same: brings a stem to the form in which stems are compared.
     """
+    files = list(files)
     exact: dict[str, Path] = {}
     likely: dict[str, list[_Name]] = defaultdict(list)
     wanted = {same(key) for key in keys}
-    lowered: dict[str, Path] = {}
     for path in files:
         name = _parsed(path)
         if name is None:
             continue
-        lowered.setdefault(name.stem.lower(), path)
         if name.exact and same(name.stem) in wanted:
             if path.suffix.lower() in suffixes:
                 exact.setdefault(same(name.stem), path)
@@ -108,8 +107,9 @@ def media_of(
                 break
     found: dict[str, Path] = {}
     hints: dict[str, str] = {}
+    lowered = _by_lower(files, {key.lower() for key in keys if same(key) not in exact and same(key) not in likely})
     for key in keys:
-        names = likely[same(key)]
+        names = likely.get(same(key), ())  # a list for each of a million keys is a tenth of a gigabyte
         finished = [name for name in names if not name.unfinished]
         fitting = [name for name in finished if name.path.suffix.lower() in suffixes]
         if same(key) in exact:
@@ -121,6 +121,16 @@ def media_of(
         elif (other := lowered.get(key.lower())) is not None:
             hints[key] = f"{other.name} may be it: rename it to {key}{other.suffix} if it is"
     return Named(found, hints)
+
+
+def _by_lower(files: Iterable[Path], stems: set[str]) -> dict[str, Path]:
+    """The first media file of each of these stems in lower case, however it is written."""
+    found: dict[str, Path] = {}
+    for path in files if stems else ():
+        name = _parsed(path)
+        if name is not None and name.stem.lower() in stems:
+            found.setdefault(name.stem.lower(), path)
+    return found
 
 
 def _parsed(path: Path) -> _Name | None:

@@ -93,12 +93,15 @@ def items(located: Located, options: Config) -> list[Item]:
     tables = _tables(located)
     ids = list(dict.fromkeys(id for path in tables.values() for id in index_of(path).videos))
     videos = media_of(located.scanned, ids, same=str)
+    del ids
     listed: dict[str, Item] = {}
+    unknown: dict[str, Any] = {}  # one for all: an empty one for each of a million items takes 64 MB
     for part, path in tables.items():
         for id in index_of(path).videos:
             if id not in listed:
-                files = {"annotations": path} | ({"video": videos.files[id]} if id in videos.files else {})
-                listed[id] = Item(id, id, id, files, part=part, hint=videos.hints.get(id, ""))
+                video = videos.files.pop(id, None)
+                files = {"annotations": path} if video is None else {"annotations": path, "video": video}
+                listed[id] = Item(id, id, id, files, unknown, part, videos.hints.get(id, ""))
     for entry in located.items:  # of a generated folder
         listed.setdefault(entry.id, Item(entry.id, entry.name, entry.key, {}))
     return list(listed.values())
