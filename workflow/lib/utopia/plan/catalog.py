@@ -361,7 +361,7 @@ def _figure_faults(figure: Figure) -> Iterator[Fault]:
 
 def _faults(table: Table, layer: layers.Layer) -> Iterator[Fault]:
     """Where the parts of a table contradict one another: the place in its file, and what is wrong."""
-    ids = {kind: [each.id for each in getattr(table, kind)] for kind in ("keys", "columns", "rows")}
+    ids = {kind: [part_of_table.id for part_of_table in getattr(table, kind)] for kind in ("keys", "columns", "rows")}
     for kind, known in ids.items():
         for place, name in enumerate(known):
             if name in known[:place]:
@@ -394,15 +394,15 @@ def _printing_faults(table: Table, row: Row, layer: layers.Layer, at: Place) -> 
         if column.printed and row.is_printed and column.id not in row.published:
             yield (*at, "published"), f"the paper has this row, but nothing says what it prints in {column.id!r}"
     given = [("published", column) for column in table.columns] + [("keys", key) for key in table.keys]
-    for part, each in given:
-        value = getattr(row, part).get(each.id)
-        text = layer.text((*at, part, each.id))
+    for part, printed in given:
+        value = getattr(row, part).get(printed.id)
+        text = layer.text((*at, part, printed.id))
         if not isinstance(value, int | float) or text is None:
             continue
         if not text.lstrip("+-").replace(".", "", 1).isdecimal():
-            yield (*at, part, each.id), f"{text} is not a number as it is printed"
-        elif (decimals := len(text.partition(".")[2])) != each.decimals:
-            yield (*at, part, each.id), f"{text} has {decimals} decimals, its column {each.decimals}"
+            yield (*at, part, printed.id), f"{text} is not a number as it is printed"
+        elif (decimals := len(text.partition(".")[2])) != printed.decimals:
+            yield (*at, part, printed.id), f"{text} has {decimals} decimals, its column {printed.decimals}"
 
 
 def _group_faults(table: Table) -> Iterator[Fault]:

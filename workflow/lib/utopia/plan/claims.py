@@ -335,7 +335,7 @@ def row_settings(claim: Claim, tables: Mapping[str, Table], runs: Mapping[str, M
     """
     said = in_print(claim, tables)
     agrees = "yes" if said.agrees else "no"
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "keys": {"section": claim.section, "said": claim.said, "print": said.text, "agrees": agrees},
         "published": dict.fromkeys(runs, claim.number) if claim.number is not None else {},
     }
@@ -346,8 +346,8 @@ def row_settings(claim: Claim, tables: Mapping[str, Table], runs: Mapping[str, M
         facts |= column.model_dump(mode="json", include={"dataset", "target", "metric", "better", "change"})
     given = tests(claim, tables)
     places = dict.fromkeys(place for test in given for place in (test["of"], *test["others"]))
-    found["as"] = dict.fromkeys(runs, facts)
-    found["claims"] = {
+    settings["as"] = dict.fromkeys(runs, facts)
+    settings["claims"] = {
         column: {
             "tests": given,
             "share": claim.share,
@@ -356,7 +356,7 @@ def row_settings(claim: Claim, tables: Mapping[str, Table], runs: Mapping[str, M
         for column, runs_of_cell in runs.items()
         if runs_of_cell
     }
-    return found
+    return settings
 
 
 def _cell_settings(tables: Mapping[str, Table], place: str, run: str | None) -> dict[str, Any]:

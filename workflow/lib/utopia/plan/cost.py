@@ -85,7 +85,7 @@ def extraction(study: StudyBase, dataset_plan: DatasetPlan, manifest: Path) -> E
     if not features or not dataset_plan.with_video:
         return None
     lengths = lengths_of(study, dataset_plan, manifest)
-    unknown = tuple(sorted({one.extractor for one in features if one.extractor not in CPU_SECONDS_PER_ROW}))
+    unknown = tuple(sorted({chosen.extractor for chosen in features if chosen.extractor not in CPU_SECONDS_PER_ROW}))
     if lengths is None:
         return ExtractionCost(len(dataset_plan.with_video), None, None, None, None, unknown)
     total, rows, cpu = sum(lengths), 0, sum(lengths) * DECODE_CPU_SECONDS_PER_SECOND

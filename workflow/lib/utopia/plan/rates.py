@@ -195,10 +195,10 @@ def of_trainings(summaries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str]
         for replica in summary["replicas"]:
             if not replica.get("seconds"):
                 continue
-            own = [clips["steps"] if clips else lengths.get(item, 0) for item in replica["fitted"]]
+            rows = [clips["steps"] if clips else lengths.get(item, 0) for item in replica["fitted"]]
             for key in ((dataset, model), ("", model)):
                 seconds[key] += replica["seconds"]
-                frames[key] += replica["epochs"] * sum(own)
+                frames[key] += replica["epochs"] * sum(rows)
                 devices[key] = str(summary["device"])
     return {
         key: Rate(

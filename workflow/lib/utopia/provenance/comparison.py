@@ -241,7 +241,7 @@ def _differing(a: Tree, b: Tree, ours: Record, theirs: Record, wanted: set[str])
     return [path for path in first if path in wanted and first[path] != second.get(path)]
 
 
-def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
+def _why(a: Tree, b: Tree, first: Record, other: Record) -> str:
     """Why two jobs made different files."""
     inputs, others = (
         {
@@ -249,25 +249,25 @@ def _why(a: Tree, b: Tree, one: Record, other: Record) -> str:
             for path, entry in tree.graph.entries(record, "inputs").items()
             if "files" not in entry
         }
-        for tree, record in ((a, one), (b, other))
+        for tree, record in ((a, first), (b, other))
     )
     if wrong := sorted(path for path in inputs.keys() | others.keys() if inputs.get(path) != others.get(path)):
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         return f"the input {wrong[0]} differs{more}"
     then, now = (
         tree.normal({name: value for name, value in record.facts["params"].items() if name != "code"})
-        for tree, record in ((a, one), (b, other))
+        for tree, record in ((a, first), (b, other))
     )
     settings = [str(change) for change in differences(without_code(then), without_code(now))]
     if settings:
         return "settings differ: " + "; ".join(settings[:_MOST]) + ("; ..." if len(settings) > _MOST else "")
-    if changed := changed_modules(one.facts["code"]["modules"], other.facts["code"]["modules"]):
+    if changed := changed_modules(first.facts["code"]["modules"], other.facts["code"]["modules"]):
         return f"code differs: {', '.join(changed[:_MOST])}" + (", ..." if len(changed) > _MOST else "")
-    versions = list(differences(one.versions, other.versions))
+    versions = list(differences(first.versions, other.versions))
     if versions:
         return "software differs: " + "; ".join(map(str, versions[:_MOST])) + ("; ..." if len(versions) > _MOST else "")
-    known = not any(_ANONYMOUS.fullmatch(str(record.facts.get("host"))) for record in (one, other))
-    machines = list(differences(_machine(one, host=known), _machine(other, host=known)))
+    known = not any(_ANONYMOUS.fullmatch(str(record.facts.get("host"))) for record in (first, other))
+    machines = list(differences(_machine(first, host=known), _machine(other, host=known)))
     if machines:
         return "hardware differs: " + "; ".join(map(str, machines[:_MOST]))
     return "same inputs, settings, code, software and hardware: the job does not repeat, or its output was changed"

@@ -102,7 +102,11 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
     Computing it again tells which of its cells were changed.
     """
     changed = {finding.where for finding in findings if finding.kind == "changed"}
-    repeated = {one.where: one for one in findings if one.kind == _NOT_REPRODUCED and one.where in changed}
+    repeated = {
+        repeated_finding.where: repeated_finding
+        for repeated_finding in findings
+        if repeated_finding.kind == _NOT_REPRODUCED and repeated_finding.where in changed
+    }
     return [
         replace(finding, what=repeated[finding.where].what, cells=repeated[finding.where].cells)
         if finding.kind == "changed" and finding.where in repeated

@@ -200,7 +200,7 @@ class Numbered:
         facts = record.facts
         declared = {*record.declared("outputs"), record.first_output}
         made = [entry for entry in record.outputs if entry["path"] in declared]
-        beside = [one for one in members(record.outputs) if one["path"] not in declared and "files" not in one]
+        beside = [file for file in members(record.outputs) if file["path"] not in declared and "files" not in file]
         git = facts.get("git")
         closure = sorted(pools["modules"]([name, sha]) for name, sha in facts["code"]["modules"].items())
         command, target = str(facts.get("command") or ""), record.first_output
@@ -216,8 +216,8 @@ class Numbered:
             str(facts["started"])[:19],
             round(seconds) if seconds >= 10 else round(seconds, 1),
             facts.get("peak_memory_bytes"),
-            [[*self.file(one["path"]), shortened(one["sha256"]), one["bytes"]] for one in made],
-            [len(beside), sum(one["bytes"] or 0 for one in beside)],
+            [[*self.file(file["path"]), shortened(file["sha256"]), file["bytes"]] for file in made],
+            [len(beside), sum(file["bytes"] or 0 for file in beside)],
             [self.texts(command.removesuffix(target) if short else command), int(short)],
             [self.texts(reason) for reason in stale],
             self._settings(record),

@@ -100,7 +100,7 @@ def html(page: Page) -> str:
     start, _, rest = text.partition("<body>")
     markup, element, rest = rest.partition(ANCESTRY)
     text = start + "<body>" + re.sub(r"\n[ \n]+", "\n", markup) + element + rest  # blanks of the template
-    without = len(text.encode()) - sum(len(each) for each in pictures.values())
+    without = len(text.encode()) - sum(len(data) for data in pictures.values())
     if without > BUDGET:
         print(f"note: the page has {without} bytes without its pictures, more than the {BUDGET} that it should have")
     return text
