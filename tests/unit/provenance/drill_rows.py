@@ -249,7 +249,7 @@ def of_crate(do: Callable[[Path], Any], *, with_digest: bool = True, recompute: 
 
 def unsound_crate(study: Small) -> list[str]:
     flip(study.path(CSV))
-    done = study.utopia("crate", *study.partially, "--configfile", "tiny.yaml", "--output", "crate.zip")
+    done = study.command("crate", *study.partially, "--configfile", "tiny.yaml", "--output", "crate.zip")
     return [done.stderr.splitlines()[0]] if done.returncode == 1 and "not sound" in done.stderr else []
 
 

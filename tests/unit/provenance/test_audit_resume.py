@@ -56,7 +56,7 @@ def test_what_a_killed_run_had_done_is_shown_as_reused(whole: Small) -> None:
     assert second.returncode == 0, said
 
     def explained(*more: str, of: str = CELL) -> str:
-        done = whole.utopia("explain", of, "--configfile", "tiny.yaml", *more)
+        done = whole.command("explain", of, "--configfile", "tiny.yaml", *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -35,7 +35,7 @@ def signers(path: Path, key: Path) -> Path:
 
 
 def asked(whole: Small, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = whole.utopia("sign", "--configfile", "tiny.yaml", "--json", *arguments)
+    done = whole.command("sign", "--configfile", "tiny.yaml", "--json", *arguments)
     return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
 
 

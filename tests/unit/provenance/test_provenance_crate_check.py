@@ -371,20 +371,20 @@ def test_the_command_writes_and_checks(small_checkout: Path, tmp_path: Path) -> 
     from studies import Small
 
     small = Small(small_checkout)
-    done = small.utopia(
+    done = small.command(
         "crate", "--partial", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c.zip"), "--json"
     )
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)
     known = ("--seal", written["seal"], "--digest", written["digest"])
-    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), *known)
+    done = small.command("crate", "--check", str(tmp_path / "c.zip"), *known)
     assert done.returncode == 0, done.stdout
     assert "sound: everything in the crate agrees" in done.stdout
     assert f"digest {written['digest']}" in done.stdout
-    done = small.utopia("crate", "--check", str(tmp_path / "c.zip"), "--seal", "0" * 64, "--hash-only")
+    done = small.command("crate", "--check", str(tmp_path / "c.zip"), "--seal", "0" * 64, "--hash-only")
     assert done.returncode == 1
     assert "NOT SOUND" in done.stdout
-    assert small.utopia("crate", "--orcid", "https://orcid.org/0").returncode == 2
+    assert small.command("crate", "--orcid", "https://orcid.org/0").returncode == 2
 
 
 def test_a_study_that_is_not_sound_is_refused_or_marked(small_checkout: Path, tmp_path: Path) -> None:
@@ -394,8 +394,8 @@ def test_a_study_that_is_not_sound_is_refused_or_marked(small_checkout: Path, tm
     shutil.copytree(small_checkout, small.folder, ignore=shutil.ignore_patterns(".snakemake", "t"))
     flip(small.path("runs/pmemo.et.cwl/replicas/valence.test.0.safetensors"))
     words = ("crate", "--partial", "--configfile", "tiny.yaml", "--output", str(tmp_path / "c"))
-    done = small.utopia(*words)
+    done = small.command(*words)
     assert done.returncode == 1 and "the study is not sound" in done.stderr and not (tmp_path / "c").exists()
-    assert small.utopia(*words, "--unsound").returncode == 0
+    assert small.command(*words, "--unsound").returncode == 0
     assert "changed: " in (tmp_path / "c" / "README.md").read_text()
     assert "unsound" in kinds(tmp_path / "c")
