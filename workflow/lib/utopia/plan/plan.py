@@ -256,17 +256,15 @@ class Plan:
         """
         if run not in self.submissions():
             raise KeyError(run)
-        dataset_plan = self.datasets[self.runs[run].dataset]
-        module = registry.load("datasets", dataset_plan.name)
+        data = self.datasets[self.runs[run].dataset]
+        module = registry.load("datasets", data.name)
         asked = module.PARTS[module.UNLABELLED]
         return {
             "predictions": self.run_file(run, "predictions.safetensors"),
             "summary": self.run_file(run, "training.json"),
-            "labels": self.labels(dataset_plan.name),
-            "manifest": self.manifest(dataset_plan.name),
-            "table": [
-                str(path) for path in dataset_plan.inputs if dataset_plan.generated or path.name.lower() == asked
-            ],
+            "labels": self.labels(data.name),
+            "manifest": self.manifest(data.name),
+            "table": [str(path) for path in data.inputs if data.generated or path.name.lower() == asked],
         }
 
     def weights(self, dataset: str) -> list[str]:

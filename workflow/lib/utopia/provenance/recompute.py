@@ -127,7 +127,7 @@ class Recomputation:
         name = record.first_output
         if not any(portable.read(path).exists() for path in graph.made(record)):
             return  # it is not at hand, or lost, which hashing has found
-        if bad := [path for path in graph.entries(record, "inputs") if path in self._damaged]:
+        if bad := [path for path in self._reads(record) if path in self._damaged]:
             self._pass_over(name, f"{bad[0]} is not what it was")
             return
         if changed := code_change(record):
@@ -150,6 +150,13 @@ class Recomputation:
                 self._pass_over(name, f"the folder {error.args[0]!r} is not known")
                 return
             yield from self._compared(record, made)
+
+    def _reads(self, record: Record) -> Iterator[str]:
+        """What a job reads; of one that opens a data set's folder also the files that its manifest was made from."""
+        for path in self._graph.entries(record, "inputs"):
+            yield path
+            if "folder" in record.facts["params"] and (maker := self._graph.makers.get(path)):
+                yield from self._graph.entries(maker, "inputs")
 
     def _of(self, where: object, folder: str) -> str:
         """The file that made a job fail, as records write it, in parentheses; empty where it is not one of the study.
