@@ -291,6 +291,7 @@ def test_colours_follow_the_system_until_somebody_chooses(visit: Visit) -> None:
     assert page.evaluate(background) == dark
     assert page.locator('[data-theme-choice="dark"]').get_attribute("aria-pressed") == "true"
     page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
     assert page.evaluate(background) == dark  # it is remembered
     page.click('[data-theme-choice="auto"]')
     assert page.evaluate(background) == light
