@@ -14,9 +14,9 @@ from studies import PATIENCE, TARGETS, Small, flip
 
 
 def told(study: Small, *words: str, files: tuple[str, ...] = ("tiny.yaml",)) -> dict[str, Any]:
-    """What a command says, as JSON."""
+    """What a command of the copy's own package says, as JSON."""
     given = [word for file in files for word in ("--configfile", file)]
-    done = study.command(*words[:1], *given, "--json", *words[1:])
+    done = study.utopia(*words[:1], *given, "--json", *words[1:])
     if not done.stdout:
         return {"error": done.stderr}
     answer: dict[str, Any] = json.loads(done.stdout)

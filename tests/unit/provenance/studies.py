@@ -112,7 +112,10 @@ class Small:
         )
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in this process, as if this folder were its checkout: a start less. Not for edited code."""
+        """Run a command in this process, as if this folder were its checkout: a start less.
+
+        Not for edited code, nor for a command that starts Snakemake.
+        """
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr("utopia.config.load.REPOSITORY", self.folder)

@@ -39,7 +39,7 @@ def to_run(whole: Small, *files: str) -> int:
 
 
 def adopt(whole: Small, *more: str) -> dict[str, Any]:
-    done = whole.command("adopt", "--configfile", "tiny.yaml", *more, "--json")
+    done = whole.utopia("adopt", "--configfile", "tiny.yaml", *more, "--json")
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
@@ -70,7 +70,7 @@ def test_what_records_do_not_prove_is_made_again_and_nothing_else(copied: Small)
 def test_a_file_from_the_future_is_named_and_mended(whole: Small) -> None:
     later = time.time() + 86400
     os.utime(whole.path(METRICS), (later, later))
-    status = json.loads(whole.command("status", "--configfile", "tiny.yaml", "--json").stdout)
+    status = json.loads(whole.utopia("status", "--configfile", "tiny.yaml", "--json").stdout)
     assert status["times"]["future"] == [f"{ROOT}/{METRICS}"] and status["next"].startswith("utopia adopt")
     run = whole.utopia("run", "--dry-run")
     assert run.returncode != 0 and METRICS in run.stderr and "utopia adopt" in run.stderr

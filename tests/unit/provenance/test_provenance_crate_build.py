@@ -261,7 +261,7 @@ def test_a_changed_result_is_not_published(small: Small, small_checkout: Path, t
     write(small.folder, small_checkout, tmp_path / "c.zip")
     before = (tmp_path / "c.zip").read_bytes()
     flip(small.path(name))
-    with pytest.raises(UtopiaError, match="contradicts its records in 1 places"):
+    with pytest.raises(UtopiaError, match="contradicts its records in 1 place"):
         write(small.folder, small_checkout, tmp_path / "c.zip")
     assert (tmp_path / "c.zip").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.zip", "study"]
