@@ -31,7 +31,6 @@ from utopia.files import atomic, read_json, write_json
 
 NAMESPACE = "utopia-seal"
 """What OpenSSH binds a signature to, so that it is not taken for one of something else."""
-_STAMP_SUFFIX = ".tsr"
 _PATIENCE_S = (10, 60)
 """To reach an authority, and for its answer."""
 _BLOCK, _MOST_BLOCKS = 1 << 16, 16
@@ -153,18 +152,14 @@ def stamped_by(url: str, statement: Path) -> Path:
     stamp = _stamp_of(statement)
     with atomic(stamp) as temporary:
         temporary.write_bytes(content)
-    try:
-        granted = "Status: Granted." in _openssl("-reply", "-in", str(stamp), "-text", where=url).decode()
+        granted = "Status: Granted." in _openssl("-reply", "-in", str(temporary), "-text", where=url).decode()
         if not granted or hashlib.sha256(statement.read_bytes()).digest() not in content:
             raise UtopiaError("the authority's answer is no stamp of this file", where=url, remedy=remedy)
-    except UtopiaError:
-        stamp.unlink()
-        raise
     return stamp
 
 
 def _stamp_of(statement: Path) -> Path:
-    return Path(f"{statement}{_STAMP_SUFFIX}")
+    return Path(f"{statement}.tsr")
 
 
 def _time_of(stamp: Path) -> str:
