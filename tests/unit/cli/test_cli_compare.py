@@ -86,7 +86,7 @@ def test_numbers_come_through_unrounded(folder: Path) -> None:
 
 
 def test_what_people_read(folder: Path) -> None:
-    text = "\n".join(command._plain(compare(folder, "tiny")))
+    text = "\n".join(command.as_text(compare(folder, "tiny")))
     assert "0.12 ± 0.01 (n=3)" in text and "3 of 4 (n=3)" in text
     assert "not comparable: other | features" in text
     assert "absent: no videos" in text and "only quoted: no run of ours" in text, "published, so a line of their own"
@@ -102,7 +102,7 @@ def test_what_people_read(folder: Path) -> None:
 
 
 def test_markdown(folder: Path) -> None:
-    lines = command._markdown(compare(folder, "tiny"))
+    lines = command.as_markdown(compare(folder, "tiny"))
     assert "### t1" in lines
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 13, "a head, a rule and every cell that is measured or printed"
@@ -137,7 +137,7 @@ def test_differences_are_judged_together(tmp_path: Path) -> None:
     assert (
         "3 comparisons of treatments: 1 better and 0 worse among all of them (Holm), 1 better and 0 worse only by "
         "themselves; by themselves, chance alone would give up to 0.1 of each"
-    ) in command._plain(found)
+    ) in command.as_text(found)
 
 
 def test_statements_are_listed_with_what_the_text_and_the_printed_tables_say(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_statements_are_listed_with_what_the_text_and_the_printed_tables_say(tmp
     write(tmp_path / "t1.csv", rows)
     found = compare(tmp_path, "tiny")
     assert found["tables"][0]["cells"][0]["keys"] == said
-    lines = [line for line in command._markdown(found) if line.startswith("|")]
+    lines = [line for line in command.as_markdown(found) if line.startswith("|")]
     assert lines[0].startswith("| row | in words | the text | the printed tables | ours | verdict |")
     assert "| all | 14 of 16 (does not agree) | 16 of 16 (n=3) | holds |" in lines[2]
     assert "| all | 0.06 | - | nothing of ours to compare |" in lines[3], "every row is there"
@@ -203,7 +203,7 @@ def test_every_published_number_is_listed_even_of_tables_that_are_not_made(folde
     for name in printed:
         assert listed[name]["status"] in ("absent", "quoted")
         assert listed[name]["status"] == "quoted" or "make results STUDY=tiny" in listed[name]["reason"]
-    text = "\n".join(command._plain(found))
+    text = "\n".join(command.as_text(found))
     for name in ("ulda_table_4: ", "ulda_claims: "):
         assert name in text
     json.dumps(found, allow_nan=False)

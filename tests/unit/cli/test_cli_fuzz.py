@@ -351,7 +351,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(tmp_path: Path, monkeypatch, 
 
     monkeypatch.setattr(main, "CHECKOUT", tmp_path)
     monkeypatch.chdir(tmp_path)  # in another checkout a command says which one it works in
-    monkeypatch.setattr(main, "_module", lambda command: Broken)
+    monkeypatch.setattr(main, "module_of", lambda command: Broken)
     for fault, words in (
         (ZeroDivisionError("a\nb"), "nobody foresaw: ZeroDivisionError: a b"),
         (RecursionError("x" * 1000), "RecursionError"),

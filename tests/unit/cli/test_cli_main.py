@@ -141,7 +141,7 @@ def test_errors_of_ours_give_their_exit_code(monkeypatch, capsys) -> None:
         def run(chosen) -> int:
             raise InputError("it is damaged", where="a.mp4")
 
-    monkeypatch.setattr(cli, "_module", lambda command: Broken)
+    monkeypatch.setattr(cli, "module_of", lambda command: Broken)
     assert cli.main(["plan"]) == 1
     assert capsys.readouterr().err == "a.mp4: it is damaged\n"
     with pytest.raises(InputError):

@@ -89,15 +89,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(copy: Checkout, words:
 
 @pytest.mark.parametrize("table", ["ulda_table_1", "ulda_table_2", "beyond_studyforrest", "eev_table_3"])
 def test_a_row_can_go_into_other_tables(repository: Path, tmp_path: Path, table: str) -> None:
-    from utopia.cli.new import _with_row
+    from utopia.cli.new import with_row
 
     file = repository / TABLES / f"{table}.yaml"
     if table == "eev_table_3":
         from utopia.errors import ConfigError
 
         with pytest.raises(ConfigError, match="none of its rows is a model without a treatment"):
-            _with_row(file, "mine")
+            with_row(file, "mine")
         return
-    text, row = _with_row(file, "mine")
+    text, row = with_row(file, "mine")
     rows, before = yaml.safe_load(text)["rows"], yaml.safe_load(file.read_text())["rows"]
     assert [each for each in rows if each["id"] != row] == before and len(rows) == len(before) + 1

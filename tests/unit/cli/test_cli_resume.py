@@ -115,7 +115,7 @@ def test_programs_of_slurm_without_a_cluster_behind_them_are_refused_before_anyt
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(slurm, "_ASKING", 0.3)
+    monkeypatch.setattr(slurm, "PATIENCE_S", 0.3)
     for name in slurm.PROGRAMS:
         program(tmp_path, name, squeue if name == "squeue" else "exit 1")
     with pytest.raises(UtopiaError, match=f"no cluster answers them: .*{said}") as error:

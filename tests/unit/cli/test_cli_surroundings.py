@@ -236,7 +236,7 @@ def test_a_checkout_of_another_account_still_names_its_commit(tmp_path: Path) ->
         os.chown(path, NOBODY, NOBODY)
     plain = subprocess.run(["git", "-C", str(folder), "status"], capture_output=True, text=True)
     assert "dubious ownership" in plain.stderr
-    again = subprocess.run([*environment._git(folder), "status", "--porcelain"], capture_output=True, text=True)
+    again = subprocess.run([*environment.git_in(folder), "status", "--porcelain"], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
 
 

@@ -75,8 +75,8 @@ def test_everything_of_a_video_by_hand(tmp_path: Path, monkeypatch: pytest.Monke
     """One video, k = 3: labels, others, histograms, kernel density and means over draws, all written out."""
     votes = planted(7, 50, 3)
     seen: list[label_study.VotedItem] = []
-    usable = label_study._usable
-    monkeypatch.setattr(label_study, "_usable", lambda *args: (seen.extend(usable(*args)[0]) or list(seen), {}))
+    usable = label_study.usable
+    monkeypatch.setattr(label_study, "usable", lambda *args: (seen.extend(usable(*args)[0]) or list(seen), {}))
     found = studied(tmp_path, {"v": votes})
     edges = np.linspace(0, 1, 11)
     wide = edges.copy()
@@ -114,7 +114,7 @@ def test_equal_inputs_give_equal_bytes_and_another_seed_does_not(tmp_path: Path)
 
 def test_histograms_count_each_series_apart() -> None:
     labels = np.array([[0.05, 0.15, 0.15], [0.95, 1.0, 0.0]])
-    setting = label_study._setting(10, RUN)
+    setting = label_study.setting_of(10, RUN)
     found = histograms(labels, setting)
     assert found[0].tolist() == [1, 2, *[0] * 8]
     assert found[1].tolist() == [1, *[0] * 8, 2]

@@ -144,7 +144,7 @@ class TestOnStudyforrest:
         plan = Plan(load({"study": "miniature"}))
         from utopia.plan.catalog import RunChoice
 
-        plan._run("eev", RunChoice(reference="ridge"), {}, "here")
+        plan.add_run("eev", RunChoice(reference="ridge"), {}, "here")
         assert "no single number" in plan.absent_runs["eev.reference.ridge"]
-        run = plan._run("liris", RunChoice(reference="ridge"), {}, "here")
+        run = plan.add_run("liris", RunChoice(reference="ridge"), {}, "here")
         assert run.features and run.id in plan.runs

@@ -324,9 +324,9 @@ def test_redirects(server: Any, target: Path) -> None:
 def test_https_is_never_left(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without certificates on the loopback address the step itself is judged."""
     with pytest.raises(SourceError, match="from https to http://"):
-        transfer._next("https://example.org/a", "http://example.org/a")
-    assert transfer._next("http://example.org/a", "https://example.org/b") == "https://example.org/b"
-    assert transfer._next("https://example.org/a/b", "../c") == "https://example.org/c"
+        transfer.redirected("https://example.org/a", "http://example.org/a")
+    assert transfer.redirected("http://example.org/a", "https://example.org/b") == "https://example.org/b"
+    assert transfer.redirected("https://example.org/a/b", "../c") == "https://example.org/c"
 
 
 def test_a_local_folder_is_a_source(server: Any, target: Path, tmp_path: Path) -> None:

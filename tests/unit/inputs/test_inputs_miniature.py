@@ -123,10 +123,10 @@ class TestScience:
         assert of_felt > 0.6 and of_felt > of_shown > 0.25
 
     def test_expressions_have_sudden_zeros_and_noise_faster_than_their_rows(self) -> None:
-        from utopia.inputs.miniature.eev import _expressions, _weights
+        from utopia.inputs.miniature.eev import expression_weights, expressions
 
-        weights, names = _weights(3), scene.Drives._fields
-        made = [_expressions(latent.plant(3, "eev", str(n), 60, 10, names), weights, 3, str(n)) for n in range(40)]
+        weights, names = expression_weights(3), scene.Drives._fields
+        made = [expressions(latent.plant(3, "eev", str(n), 60, 10, names), weights, 3, str(n)) for n in range(40)]
         shown = [one for _, one in made]
         assert all(((one > 0) & (one < 1) | (one == 0)).all() for one in shown)
         zero = np.concatenate([(one == 0).all(axis=1) for one in shown])

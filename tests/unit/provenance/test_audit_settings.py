@@ -95,7 +95,7 @@ def stored(plan: Plan, folder: Path) -> Graph:
 def code_of(plan: Plan, job: Job) -> dict[str, Any]:
     """The code of a job as its record has it."""
     modules, script = starts_of_code(plan, job.rule, job.names)
-    known = staleness._closure(tuple(sorted(modules)), (script,))
+    known = staleness.closure_now(tuple(sorted(modules)), (script,))
     assert isinstance(known, dict), known
     return {"fingerprint": "", "roots": sorted(modules), "files": [script], "modules": known}
 

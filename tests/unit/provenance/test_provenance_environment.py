@@ -70,17 +70,17 @@ def test_packages_are_those_of_the_lock_in_the_versions_that_are_installed() -> 
 
 def test_a_gpu_is_listed_by_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the tool there is none; the parser is fed with lines in the tool's documented format."""
-    environment._listed_gpus.cache_clear()
+    environment.listed_gpus.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment.gpus() is None
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho '0, NVIDIA H100 80GB HBM3, GPU-11, 570.1'\necho '1, Other, GPU-22, 570.1'\n")
     tool.chmod(0o755)
-    environment._listed_gpus.cache_clear()
+    environment.listed_gpus.cache_clear()
     try:
         found = environment.gpus()
     finally:
-        environment._listed_gpus.cache_clear()
+        environment.listed_gpus.cache_clear()
     assert found is not None
     assert [(gpu["index"], gpu["name"], gpu["uuid"], gpu["driver"]) for gpu in found] == [
         (0, "NVIDIA H100 80GB HBM3", "GPU-11", "570.1"),

@@ -19,7 +19,7 @@ def planned(**changes: Any) -> Plan:
 def row(plan: Plan, dataset: str, estimator: str) -> str:
     """The id of a run whose row names an estimator."""
     choice = RunChoice(model="et", treatment="cwl", set={"distribution.estimator": estimator})
-    return plan._run(dataset, choice, {}, "a table").id
+    return plan.add_run(dataset, choice, {}, "a table").id
 
 
 @pytest.mark.parametrize("estimator", ["calibrated", "oracle"])
@@ -70,27 +70,27 @@ def test_the_control_has_every_run_of_its_table_without_any_data(study: str) -> 
 def test_who_labels_shows_in_the_ids_of_runs_and_references_and_not_where_nobody_is_chosen() -> None:
     plan = planned()
     few = RunChoice(model="et", treatment="cwl", set={"labels.annotators": 3, "labels.judges": 4})
-    assert plan._run("tvsum", few, {}, "a table").id == "tvsum.et.cwl@annotators=3,judges=4"
+    assert plan.add_run("tvsum", few, {}, "a table").id == "tvsum.et.cwl@annotators=3,judges=4"
     people = RunChoice(reference="human")
-    assert plan._run("tvsum", people, {"labels.judges": 4, "model.heads": 2}, "a table").id == (
+    assert plan.add_run("tvsum", people, {"labels.judges": 4, "model.heads": 2}, "a table").id == (
         "tvsum.reference.human@judges=4"
     )
-    assert plan._run("tvsum", people, {"labels.judges": 0}, "a table").id == "tvsum.reference.human"
+    assert plan.add_run("tvsum", people, {"labels.judges": 0}, "a table").id == "tvsum.reference.human"
     with pytest.raises(ConfigError, match="annotators"):
-        plan._run("tvsum", RunChoice(reference="human", set={"labels.annotators": 0}), {}, "a table")
+        plan.add_run("tvsum", RunChoice(reference="human", set={"labels.annotators": 0}), {}, "a table")
 
 
 def test_a_choice_of_annotators_on_mean_votes_is_a_hole() -> None:
     plan = planned()
     for choice in (RunChoice(reference="oracle"), RunChoice(model="et", treatment="baseline")):
-        run = plan._run("liris", choice, {"labels.annotators": 3}, "a table").id
+        run = plan.add_run("liris", choice, {"labels.annotators": 3}, "a table").id
         assert "a choice of annotators needs the votes of single annotators" in plan.absent_runs[run]
 
 
 def test_held_out_judges_are_enough_for_the_oracle() -> None:
     plan = planned(datasets={"tvsum": {"options": {"label_annotators": None}}})
     choice = RunChoice(model="et", treatment="cwl", set={"labels.judges": 4, "distribution.estimator": "oracle"})
-    assert plan._run("tvsum", choice, {}, "a table").id in plan.runs
+    assert plan.add_run("tvsum", choice, {}, "a table").id in plan.runs
 
 
 def test_the_oracle_of_labels_of_all_annotators_is_a_hole() -> None:

@@ -141,7 +141,7 @@ def test_every_epoch_takes_each_video_at_most_once_and_drops_what_is_left(toy: C
     for epoch in range(3):
         one.state.epoch = epoch
         assert one.begin_epoch() == [0, 1] and len(one.chunks) == 2
-        items = [item for group in one._groups for item in group]
+        items = [item for group in one.groups for item in group]
         assert len(items) == len(set(items)) == 6
         seen.append(items)
     assert seen[0] != seen[1] != seen[2]
@@ -160,7 +160,7 @@ def test_treatments_share_clips_and_other_seeds_do_not(toy: ClipToy) -> None:
 def test_labels_are_filtered_clip_by_clip(toy: ClipToy) -> None:
     one = trainer(toy, label_filter="gaussian")
     one.begin_epoch()
-    chunk, (item, *_) = one.chunks[1], one._groups[1]
+    chunk, (item, *_) = one.chunks[1], one.groups[1]
     expected = smoothed(toy.truth[item][::6][one.clip_rows(item)], "gaussian")
     assert np.allclose(chunk.target_R[:8].numpy(), expected, atol=1e-7)
 
@@ -168,7 +168,7 @@ def test_labels_are_filtered_clip_by_clip(toy: ClipToy) -> None:
 def test_rows_without_a_face_are_left_out_where_that_is_asked(toy: ClipToy) -> None:
     one = trainer(toy, clips={"zero_rows": "mask"})
     one.begin_epoch()
-    item = one._groups[0][1]
+    item = one.groups[0][1]
     row = one.clip_rows(item)[2]
     one.data.targets[item][row] = 0.0
     weight_VL = one.step(0).weight_R.view(3, 8)

@@ -306,7 +306,7 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
     kind, _, name = spot.rpartition(".")
     owner: Any = {owner.__name__: owner for owner in (SeriesTrainer, ReplicaTrainer, Stack, Passes)}[kind]
     original, places, calls = getattr(owner, name), [4], [0]
-    watched = VectorizedTraining._fill
+    watched = VectorizedTraining.fill
 
     def count(self: VectorizedTraining) -> None:
         places[0] = self._most
@@ -318,7 +318,7 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
         return original(self, *rest, **more)
 
-    monkeypatch.setattr(VectorizedTraining, "_fill", count)
+    monkeypatch.setattr(VectorizedTraining, "fill", count)
     monkeypatch.setattr(owner, name, capped)
     halved, two, _ = toy.train("halved", engine={"strategy": "vectorized", "places": 4}, **changes)
     assert places[0] in (1, 2) and len(two["replicas"]) == len(one["replicas"]) == 6

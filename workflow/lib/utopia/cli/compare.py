@@ -80,7 +80,7 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.json:
         show.print_json(comparison)
     else:
-        print("\n".join(_markdown(comparison) if chosen.markdown else _plain(comparison)))
+        print("\n".join(as_markdown(comparison) if chosen.markdown else as_text(comparison)))
         print(
             "\n".join(f"warning: {text}" for text in comparison["warnings"]), end="\n" if comparison["warnings"] else ""
         )
@@ -379,7 +379,8 @@ _STATEMENTS = ["row", "in words", "the text", "the printed tables", "ours", "ver
 _HEAD = ["row", "in words", "column", "ours", "against baseline", "published", "verdict"]
 
 
-def _plain(comparison: dict[str, Any]) -> list[str]:
+def as_text(comparison: dict[str, Any]) -> list[str]:
+    """The lines that people read in a terminal."""
     lines = []
     for table in comparison["tables"]:
         lines.append(_name(table))
@@ -396,7 +397,8 @@ def _planted(comparison: dict[str, Any]) -> list[str]:
     return Outcome(**comparison["planted"]).lines()
 
 
-def _markdown(comparison: dict[str, Any]) -> list[str]:
+def as_markdown(comparison: dict[str, Any]) -> list[str]:
+    """The lines of Markdown: a heading and a table for each table of the study."""
     lines = []
     for table in comparison["tables"]:
         lines += [f"### {_name(table)}", ""]

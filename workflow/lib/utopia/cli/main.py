@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.passed_on = passed_on
         _say_where()
         chosen.notes = surroundings.adapt(CHECKOUT)
-        code = int(_module(chosen.command).run(chosen))
+        code = int(module_of(chosen.command).run(chosen))
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -147,11 +147,12 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     for name, words in COMMANDS.items():
         command = choices.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", parents=[debug])
         if name == asked:
-            _module(name).configure(command)
+            module_of(name).configure(command)
     return parser
 
 
-def _module(command: str):  # type: ignore[no-untyped-def]
+def module_of(command: str):  # type: ignore[no-untyped-def]
+    """The module of a command: `configure` adds its options, `run` runs it."""
     return importlib.import_module(f"utopia.cli.{command}")
 
 

@@ -82,7 +82,7 @@ def run(chosen: argparse.Namespace) -> int:
     table = RESOURCES / "tables" / f"{chosen.table}.yaml"
     _refuse_name(chosen.name, file)
     config = _with_treatment(CONFIG, chosen.name)
-    rows, row = _with_row(table, chosen.name)
+    rows, row = with_row(table, chosen.name)
     words = chosen.name.split("_")
     loss = _LOSS.replace("NAME", " ".join(words).capitalize()).replace("CLASS", "".join(map(str.capitalize, words)))
     for path, text in ((file, loss), (CONFIG, config), (table, rows)):
@@ -138,7 +138,7 @@ def _with_treatment(config: Path, name: str) -> str:
     return f"{text[:end]}  {name}: {{loss: {name}}}\n{text[end:]}"
 
 
-def _with_row(table: Path, name: str) -> tuple[str, str]:
+def with_row(table: Path, name: str) -> tuple[str, str]:
     """The text of a table with a row for the loss, after the rows of the first model that has a baseline; its id.
 
     Raises:

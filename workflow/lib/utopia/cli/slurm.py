@@ -21,7 +21,8 @@ _PATIENCE = 60.0
 
 PROGRAMS = ("sbatch", "squeue", "scancel")
 """What a run on SLURM cannot do without; what else the executor asks for, `profiles/slurm/bin` has."""
-_ASKING = 30.0
+PATIENCE_S = 30.0
+"""How long a program of SLURM is waited for, in seconds."""
 _REMINDER = 300.0
 
 
@@ -166,7 +167,7 @@ def listed(jobs: Sequence[SlurmJob]) -> str:
 
 def ask(*command: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
     """What one of SLURM's programs says; one that does not answer in time, or cannot be started, has failed."""
-    seconds = _ASKING if seconds is None else seconds
+    seconds = PATIENCE_S if seconds is None else seconds
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

@@ -78,7 +78,7 @@ def study_labels(*, labels: Path, run: Mapping[str, Any], output: Path) -> None:
     read = Labels(labels)
     made: list[Row] = []
     for target in run["targets"]:
-        series, reasons = _usable(read, target, run)
+        series, reasons = usable(read, target, run)
         for k in ANNOTATORS:
             chosen = [voted for voted in series if len(voted.votes) > k]
             if chosen:
@@ -105,7 +105,7 @@ def _nobody(k: int, series: list[VotedItem], reasons: Mapping[str, str]) -> str:
     return f"no video has more than {who}: with {k} behind the label nobody is left to judge it"
 
 
-def _usable(labels: Labels, target: str, run: Mapping[str, Any]) -> tuple[list[VotedItem], dict[str, str]]:
+def usable(labels: Labels, target: str, run: Mapping[str, Any]) -> tuple[list[VotedItem], dict[str, str]]:
     """The series whose votes can be used, and why others cannot, by item."""
     series, reasons = [], {}
     for item in labels.items:
@@ -138,7 +138,7 @@ def _of_annotators(dataset: str, target: str, items: list[VotedItem], k: int, ru
     identity, repeats = (run["seed"], "label_study", dataset, target), int(run["repeats"])
     of_items = [_counts(voted, k, run) for voted in items]
     for bins in BINS:
-        setting = _setting(bins, run)
+        setting = setting_of(bins, run)
         width = bin_width(setting)
         utopia_NDb = np.stack([counts[bins]["utopia"] for counts in of_items])
         estimated = {name: np.stack([counts[bins][name] for counts in of_items]) for name in of_items[0][bins]}
@@ -197,7 +197,10 @@ def _label(setting: tuple[int, float]) -> str:
     return f"r{setting[0]}.s{setting[1]:g}"
 
 
-def _setting(bins: int, run: Mapping[str, Any], reach: int = PUBLISHED[0], sigma: float = PUBLISHED[1]) -> Distribution:
+def setting_of(
+    bins: int, run: Mapping[str, Any], reach: int = PUBLISHED[0], sigma: float = PUBLISHED[1]
+) -> Distribution:
+    """Bins over a run's labels, and a kernel of `sigma` bins that reaches `reach` bins to either side."""
     width = (run["high"] - run["low"]) / bins
     return Distribution(bins=bins, low=run["low"], high=run["high"], delta=(2 * reach + 1) * width, sigma=sigma * width)
 
@@ -229,13 +232,13 @@ def _counts(item: VotedItem, k: int, run: Mapping[str, Any]) -> dict[int, dict[s
         shapes["kde"].append((label_T, scott) if scott > 0 else None)
         shapes["calibrated"].append(shrink(label_T, reliability(noise)))
         shapes["calibrated_others"].append(shrink(label_T, reliability(noise, judges=judges)))
-    finest = _setting(max(BINS), run)
+    finest = setting_of(max(BINS), run)
     smoothed = {
         name: [None if shape is None else smooth(*shape, finest) for shape in fits] for name, fits in shapes.items()
     }
     counts = {}
     for bins in BINS:
-        setting = _setting(bins, run)
+        setting = setting_of(bins, run)
         as_is_Db = histograms(label_DT, setting, item.item)
         counts[bins] = {"utopia": histograms(others_DT, setting, item.item), "as_is": as_is_Db}
         for name, of_draws in smoothed.items():

@@ -193,11 +193,16 @@ def ask(http: requests.Session, url: str, headers: dict[str, str], policy: Polic
         if answer.status_code not in _REDIRECTS:
             return _accepted(answer, policy)
         answer.close()
-        url = _next(url, answer.headers.get("Location", ""))
+        url = redirected(url, answer.headers.get("Location", ""))
     raise SourceError(f"more than {policy.redirects} redirects, the last one to {url}")
 
 
-def _next(url: str, location: str) -> str:
+def redirected(url: str, location: str) -> str:
+    """The address that an answer refers to.
+
+    Raises:
+        SourceError: there is none, it is not of the web, or it leaves https.
+    """
     target = urljoin(url, location)
     if not location or urlsplit(target).scheme not in ("http", "https"):
         raise SourceError(f"redirects to {location or 'nowhere'}")

@@ -76,7 +76,7 @@ class Plan:
         self.cells += comparison_rows.cells(self.tables, self.comparisons)
         self.figure_runs: dict[str, dict[str, Run]] = {
             name: {
-                role: self._run(figure.dataset_of(role), choice, {}, f"figure {name}, run {role!r}")
+                role: self.add_run(figure.dataset_of(role), choice, {}, f"figure {name}, run {role!r}")
                 for role, choice in figure.runs.items()
             }
             for name, figure in self.figures.items()
@@ -109,21 +109,21 @@ class Plan:
                     elif row.expect is not None:
                         cell = self._expected(cell, row.expect.dataset, where)
                     elif (choice := table.choice(row)) is not None:
-                        cell = replace(cell, run=self._run(column.dataset, choice, column.set, where))
+                        cell = replace(cell, run=self.add_run(column.dataset, choice, column.set, where))
                 cells.append(cell)
         return cells
 
     def _expected(self, cell: PlannedCell, dataset: str, where: str) -> PlannedCell:
         """The cell of an expectation: a run, or a run and the one that it must surpass."""
         assert cell.row.run is not None
-        run = self._run(dataset, cell.row.run, {}, where)
+        run = self.add_run(dataset, cell.row.run, {}, where)
         if cell.row.over is None:
             return replace(cell, run=run)
-        return replace(cell, pairs=((run, self._run(dataset, cell.row.over, {}, where)),))
+        return replace(cell, pairs=((run, self.add_run(dataset, cell.row.over, {}, where)),))
 
     def _pairs(self, change: Change, column: Column, where: str) -> tuple[tuple[Run, Run], ...]:
         def run(model: str, treatment: str) -> Run:
-            return self._run(column.dataset, RunChoice(model=model, treatment=treatment), column.set, where)
+            return self.add_run(column.dataset, RunChoice(model=model, treatment=treatment), column.set, where)
 
         return tuple((run(model, change.treatment), run(model, change.against)) for model in change.models)
 
@@ -139,12 +139,13 @@ class Plan:
                 table, row, column = claims.cell(self.catalog, place)
                 choice = table.choice(row) if row.columns is None or column.id in row.columns else None
                 if choice is not None:
-                    compared[place] = self._run(column.dataset, choice, column.set, where)
+                    compared[place] = self.add_run(column.dataset, choice, column.set, where)
                 elif number == 0:
                     return cell  # what the claim is about is not measured
         return replace(cell, compared=tuple(compared.items()))
 
-    def _run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
+    def add_run(self, dataset: str, choice: RunChoice, extra: dict[str, Any], where: str) -> Run:
+        """The run of a choice, which is planned from now on, or is in `absent_runs` with the reason."""
         if dataset not in self.datasets:
             raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
         dataset_plan = self.datasets[dataset]
@@ -270,8 +271,7 @@ class Plan:
     def weights(self, dataset: str) -> list[str]:
         """The weights files that the extractors of a data set read."""
         chosen = (self.study.features[name] for name in self.datasets[dataset].features)  # type: ignore[attr-defined]
-        extracted = (feature for feature in chosen if feature.extractor not in PRECOMPUTED)
-        names = {card for feature in extracted for card in cards.read(feature)}
+        names = {card for feature in chosen if feature.extractor not in PRECOMPUTED for card in cards.read(feature)}
         return [*self.card_files(names), *(self.tuned(name) for name in self.fine_tuned(dataset))]
 
     def card_files(self, names: Iterable[str]) -> list[str]:

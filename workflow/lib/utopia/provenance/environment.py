@@ -73,7 +73,7 @@ def git() -> dict[str, Any] | None:
     folder = checkout()
     if folder is None or shutil.which("git") is None:
         return None
-    text = _output([*_git(folder), "status", "--porcelain=v2", "--branch", "-z"])
+    text = _output([*git_in(folder), "status", "--porcelain=v2", "--branch", "-z"])
     commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", (text or "").replace("\0", "\n"), re.MULTILINE)
     if text is None or commit is None:
         return None
@@ -87,14 +87,14 @@ def refusal() -> str:
     if folder is None or shutil.which("git") is None:
         return ""
     try:
-        command = [*_git(folder), "status", "--porcelain"]
+        command = [*git_in(folder), "status", "--porcelain"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, errors="replace")
     except (OSError, subprocess.SubprocessError) as error:
         return f"git does not answer ({error})"
     return done.stderr.strip().partition("\n")[0] if done.returncode else ""
 
 
-def _git(folder: Path) -> list[str]:
+def git_in(folder: Path) -> list[str]:
     """A git command about the checkout. Its code is being run, so it is trusted, whichever account owns it."""
     trusted = ["-c", f"safe.directory={folder}", "-c", "core.fsmonitor=false"]
     return ["git", *trusted, "--no-optional-locks", "-C", str(folder)]
@@ -228,7 +228,8 @@ def host() -> str:
 
 
 @cache
-def _listed_gpus() -> tuple[dict[str, Any], ...]:
+def listed_gpus() -> tuple[dict[str, Any], ...]:
+    """The GPUs that the driver lists: `name`, `uuid`, `driver`; none where it is not there."""
     if shutil.which("nvidia-smi") is None:
         return ()
     text = _output(["nvidia-smi", "--query-gpu=index,name,uuid,driver_version", "--format=csv,noheader"])
@@ -251,7 +252,7 @@ def gpus() -> list[dict[str, Any]] | None:
     `used` says whether this process has allocated memory on it: False where torch, or its CUDA part, was never
     started, and None where this cannot be told.
     """
-    listed = _listed_gpus()
+    listed = listed_gpus()
     if not listed:
         return None
     used = _used_gpus()

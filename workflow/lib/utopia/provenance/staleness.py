@@ -32,7 +32,8 @@ class CodeChange:
 
 
 @cache
-def _closure(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] | str:
+def closure_now(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] | str:
+    """The fingerprints of modules and all that they import, as the code is now, or why there are none."""
     try:
         return fingerprint.closure(*roots, files=[fingerprint.file_of(name) for name in files])
     except UtopiaError as error:
@@ -43,7 +44,7 @@ def _closure(roots: tuple[str, ...], files: tuple[str, ...]) -> dict[str, str] |
 def code_change(record: Record) -> CodeChange | None:
     """How the code that a job reaches differs from what its record names; None where it does not."""
     code = record.facts["code"]
-    now = _closure(tuple(code["roots"]), tuple(code.get("files", ())))
+    now = closure_now(tuple(code["roots"]), tuple(code.get("files", ())))
     if isinstance(now, str):
         return CodeChange((), now)
     changed = changed_modules(code["modules"], now)

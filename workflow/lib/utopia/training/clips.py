@@ -96,7 +96,7 @@ class ClipTrainer(ReplicaTrainer):
         self._last = {item: self._last_start(item) for item in self.fitted}
         self._number = {item: seeds.derive(job.replica.stream(job.run, "frames"), item) for item in self.fitted}
         self.total_of = max(1, len(self.fitted) // clips.batch)
-        self._groups: list[list[str]] = [[] for _ in range(self.total_of)]
+        self.groups: list[list[str]] = [[] for _ in range(self.total_of)]
         self.chunks = _Clips(self)
         tested = () if job.replica.fit_on_all else job.fold.test
         watched = self.held_out if self.recipe.selection == "early_stopping" else tested
@@ -134,7 +134,7 @@ class ClipTrainer(ReplicaTrainer):
         shuffle = torch.Generator().manual_seed(seeds.derive(self._stream("order"), self.state.epoch))
         order = [self.fitted[number] for number in torch.randperm(len(self.fitted), generator=shuffle).tolist()]
         batch = self.recipe.clips.batch
-        self._groups = [order[step * batch : (step + 1) * batch] for step in range(self.total_of)]
+        self.groups = [order[step * batch : (step + 1) * batch] for step in range(self.total_of)]
         return list(range(self.total_of))
 
     def _stream(self, purpose: str) -> int:
@@ -156,7 +156,7 @@ class ClipTrainer(ReplicaTrainer):
 
     def step(self, number: int) -> Chunk:
         """The clips of a step of this epoch."""
-        items, clips, data = self._groups[number], self.recipe.clips, self.data
+        items, clips, data = self.groups[number], self.recipe.clips, self.data
         rows = [self.clip_rows(item) for item in items]
         index_R = torch.from_numpy(
             np.concatenate([data.first[item] + row for item, row in zip(items, rows, strict=True)])

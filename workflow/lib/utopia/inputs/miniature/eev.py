@@ -32,7 +32,7 @@ _STEEPNESS = 0.45
 def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, folder: Path) -> list[Path]:
     """Write the videos `ids` but the last; the video of `damaged` is cut short. Returns the files."""
     parts = ids_of(len(ids) - 1)
-    weights = _weights(seed)
+    weights = expression_weights(seed)
     header = "YouTube ID,Timestamp (microseconds)"
     tables = {part: [header if part == UNLABELLED else f"{header},{','.join(EXPRESSIONS)}"] for part in PARTS}
     files: list[Path] = []
@@ -46,7 +46,7 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
                 sound = scene.sound(planted, drives, seed, "eev", item)
                 video = write_mp4(folder / "videos" / f"{item}.mp4", pictures, sound, size.fps)
                 files.append(cut_short(video) if item == damaged else video)
-            felt, shown = _expressions(planted, weights, seed, item)
+            felt, shown = expressions(planted, weights, seed, item)
             truth |= {f"{item}/felt": felt, f"{item}/reactions": shown, f"{item}/shots": planted.shots}
             tables[part] += _lines(item, None if part == UNLABELLED else shown, len(shown))
     for part, name in PARTS.items():
@@ -62,13 +62,13 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
     return [*files, log.path, sidecar, expected]
 
 
-def _weights(seed: int) -> np.ndarray:
+def expression_weights(seed: int) -> np.ndarray:
     """How the expressions mix what is seen and heard: [5, 15], columns of unit norm."""
     drawn = latent.generator(seed, "eev", "mixture").standard_normal((len(scene.Drives._fields), len(EXPRESSIONS)))
     return drawn / np.linalg.norm(drawn, axis=0)
 
 
-def _expressions(planted: latent.Planted, weights: np.ndarray, seed: int, item: str) -> tuple[np.ndarray, np.ndarray]:
+def expressions(planted: latent.Planted, weights: np.ndarray, seed: int, item: str) -> tuple[np.ndarray, np.ndarray]:
     """What is felt, without noise, and what is shown: both [T, 15] in [0, 1], six rows per second."""
     rng = latent.generator(seed, "eev", item, "expressions")
     length = planted.seconds * _RATE

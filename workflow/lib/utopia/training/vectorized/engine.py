@@ -89,7 +89,7 @@ class VectorizedTraining:
         self._most, self._opening = engine.places, 0
         self.active: list[ActiveReplica] = []
         self._custom: VectorizedLearner | None = None
-        self._within_memory(self._fill)
+        self._within_memory(self.fill)
 
     def outcomes(self) -> Iterator[tuple[Job, Fitted | ComputeError]]:
         """Train all; each replica as it is done, or why it could not be trained."""
@@ -138,7 +138,7 @@ class VectorizedTraining:
         while True:
             self._most = self._halved(reason)
             try:
-                self._fill()
+                self.fill()
                 return None
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
@@ -167,7 +167,7 @@ class VectorizedTraining:
 
     # -- who is active
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
         """Take as many replicas as may be active, and stack their networks."""
         while len(self.active) < self._most:
             self._opening = len(self.active) + 1
