@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import re
@@ -12,9 +13,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from snakemake_logger_plugin_utopia.show import Show
+from utopia.provenance.failures import SHOWN_BY_LOGGER
 
 pytestmark = pytest.mark.workflow
 
@@ -37,8 +42,8 @@ CODE = fingerprint.code("utopia.errors")
 
 rule all:
     input:
-        expand("results/mini/tables/ulda_table_{d}.csv", d=range(3)),
-        "results/mini/figures/ulda_figure_2.pdf",
+        expand("results/mini/tables/ulda_table_{d}.csv", d=range(int(os.environ.get("TABLES", "3")))),
+        expand("results/mini/figures/ulda_figure_{n}.pdf", n=os.environ.get("FIGURES", "2").split()),
 
 rule build_labels:
     output: "results/mini/labels/{d}.txt"
@@ -49,14 +54,12 @@ rule build_labels:
 rule render_table:
     input: "results/mini/labels/{d}.txt"
     output: "results/mini/tables/ulda_table_{d}.csv", "results/mini/tables/ulda_table_{d}.md"
-    log: "results/mini/logs/render_table/{d}.log"
-    params: code=CODE
-    script: "job.py"
+    shell: "for file in {output}; do echo x > $file; done"
 
 rule render_figure:
     input: "results/mini/labels/0.txt"
-    output: "results/mini/figures/ulda_figure_2.pdf"
-    shell: os.environ.get("FIGURE", "echo x > {output}")
+    output: "results/mini/figures/ulda_figure_{n}.pdf"
+    shell: "case {wildcards.n} in " + os.environ.get("FIGURE", "") + " *) echo x > {output};; esac"
 """
 JOB = """
 import os, signal, time
@@ -72,15 +75,15 @@ with record(snakemake):
     print("job says", snakemake.rule)
     time.sleep(float(os.environ.get("NAP", "0")))
     d = snakemake.wildcards.d
-    fail = os.environ.get("FAIL") if snakemake.rule == "build_labels" and d in "12" else None
-    if fail == "same" or (fail == "mixed" and d == "1"):
+    fail = os.environ.get("FAIL", "000000")[int(d)]
+    if fail == "i":
         raise InputError(f"damaged at frame {d}0", where=f"data/{d}.mp4", why="labels need it", remedy="fetch it again")
-    if fail == "mixed":
+    if fail == "v":
         raise ValueError(f"shapes {d} and 4 differ")
-    if fail == "kill":
+    if fail in "ks":
         print("INFO at work on song_3", flush=True)
-        os.kill(os.getpid(), signal.SIGKILL if d == "1" else signal.SIGSEGV)
-    if fail == "once" and not Path(f"tried_{d}").exists():
+        os.kill(os.getpid(), signal.SIGKILL if fail == "k" else signal.SIGSEGV)
+    if fail == "o" and not Path(f"tried_{d}").exists():
         Path(f"tried_{d}").touch()
         raise InputError("not there yet")
     for output in snakemake.output:
@@ -131,9 +134,28 @@ class Workflow:
     def state(self) -> dict[str, Any]:
         return json.loads((self.folder / "results" / "mini" / "audit" / "run.json").read_text())
 
+    def make_page(self) -> Path:
+        page = self.folder / "results" / "mini" / "report" / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("")
+        return page
+
     def outputs(self) -> set[str]:
         found = (self.folder / "results").rglob("*.*")
         return {path.name for path in found if path.suffix in (".txt", ".csv", ".md", ".pdf")}
+
+
+NOTHING = "nothing to do: everything asked for is there and up to date\n"
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, *messages: tuple[str, str], dryrun: bool = False) -> None:
+    """Show what Snakemake logs: levels and texts as recorded from it."""
+    monkeypatch.setenv(SHOWN_BY_LOGGER, "1")  # so that it is put back: the display sets it
+    no = dict.fromkeys(("stdout", "verbose", "debug_dag", "printshellcmds", "show_failed_logs"), False)
+    show = Show(SimpleNamespace(**no, nocolor=True, quiet=None, dryrun=dryrun))
+    for level, text in messages:
+        show.take(logging.makeLogRecord({"levelname": level, "levelno": getattr(logging, level), "msg": text}))
+    show.end()
 
 
 @pytest.fixture
@@ -168,76 +190,71 @@ def test_a_run_is_short_and_the_next_one_says_there_is_nothing_to_do(workflow: W
     assert (state["state"], state["total"], state["done"], state["running"], state["failed"]) == ("done", 7, 7, [], [])
     assert set(state["seconds_by_rule"]) == {"build_labels", "render_table", "render_figure"}
 
-    assert workflow.run() == "nothing to do: everything asked for is there and up to date\n"
+    assert workflow.run() == NOTHING
     assert workflow.state()["state"] == "done"
     assert workflow.state()["seconds_by_rule"] == state["seconds_by_rule"]
 
-    page = workflow.folder / "results" / "mini" / "report" / "index.html"
-    page.parent.mkdir()
-    page.write_text("")
-    with_page = workflow.run("-n", UTOPIA_STUDY_FOLDER="results/mini")
-    assert with_page == "nothing to do: everything asked for is there and up to date\n", "a dry run makes none"
     (workflow.folder / "results/mini/tables/ulda_table_0.csv").unlink()
-    for first in ("1 job to run for results/mini", "nothing to do: everything asked for is there and up to date"):
-        lines = workflow.run(UTOPIA_STUDY_FOLDER="results/mini").splitlines()
-        assert lines[0] == first
-        assert lines[-1].split() == ["page:", str(page), "(utopia", "open)"], "also where there is nothing to do"
+    page = workflow.make_page()
+    lines = workflow.run(UTOPIA_STUDY_FOLDER="results/mini").splitlines()
+    assert lines[0] == "1 job to run for results/mini"
+    assert lines[-1].split() == ["page:", str(page), "(utopia", "open)"]
 
 
-def test_failures_with_one_cause_are_told_once_and_a_later_success_clears_them(workflow: Workflow) -> None:
-    text = workflow.run("--keep-going", code=1, FAIL="same")
-    end = text[text.index("failed: 2 of 7 jobs") :]
-    assert end.splitlines()[0].startswith("failed: 2 of 7 jobs (3 done, 2 not run, ")
+@pytest.mark.parametrize(("dryrun", "page"), [(False, True), (False, False), (True, True)])
+def test_where_there_is_nothing_to_do_a_page_that_is_there_is_named(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dryrun: bool, page: bool
+) -> None:
+    """But not by a dry run, which makes none. The words are those of Snakemake in the test before."""
+    monkeypatch.chdir(workflow.folder)
+    monkeypatch.setenv("UTOPIA_STUDY_FOLDER", "results/mini")
+    path = workflow.make_page() if page else None
+    feed(monkeypatch, ("INFO", "Nothing to be done (all requested files are present and up to date)."), dryrun=dryrun)
+    line = f"  page:     {path}   (utopia open)\n" if path and not dryrun else ""
+    assert capsys.readouterr().err == NOTHING + line
+
+
+def test_failures_are_told_by_cause_with_the_right_log_and_a_later_success_clears_them(workflow: Workflow) -> None:
+    """One run with every kind: two for one reason, an exception, two signals, a command, a missing output."""
+    size = {"TABLES": "6", "FIGURES": "2 3"}
+    figures = "2) echo shell words; exit 3;; 3) true;;"
+    text = workflow.run("--keep-going", "--latency-wait", "0", code=1, FAIL="0iivks", FIGURE=figures, **size)
+    end = text[text.index("failed: 7 of 14 jobs for 6 reasons") :]
+    assert end.splitlines()[0].startswith("failed: 7 of 14 jobs for 6 reasons (2 done, 5 not run, ")
     assert end.count("damaged at frame") == 1
     assert "build_labels (d=1): data/1.mp4" in end
     assert "build_labels (d=2): data/2.mp4" in end
     assert "what to do:     fetch it again" in end
     assert len(re.findall(r"snakemake --cores 1 --force -- results/mini/labels/[12]\.txt", end)) == 1
-    assert "Traceback" not in text
+    assert text.count("Traceback") == 1  # in the log of what this project does not expect
+    assert "ValueError: shapes 3 and 4 differ" in end
+    assert "end of results/mini/logs/build_labels/3.log:" in end
+    assert "| ValueError: shapes 3 and 4 differ" in end
+    assert "less results/mini/logs/build_labels/3.log" in end
+    assert "killed from outside (SIGKILL), most often because memory ran out, while at work on song_3" in text
+    assert "crashed (SIGSEGV): a fault of a library, or of the hardware, while at work on song_3" in text
+    assert "build_labels (d=4)" in end and "build_labels (d=5)" in end
+    assert "exit status 3, before it wrote to a log" in end
+    assert "snakemake --cores 1 --force -- results/mini/figures/ulda_figure_2.pdf" in end
+    assert "some output files are missing" in end
     state = workflow.state()
     assert state["state"] == "failed"
-    assert [failed["wildcards"]["d"] for failed in sorted(state["failed"], key=str)] == ["1", "2"]
+    told = sorted((failed["rule"], *failed["wildcards"].values()) for failed in state["failed"])
+    assert told == [*(("build_labels", d) for d in "12345"), ("render_figure", "2"), ("render_figure", "3")]
     assert not (workflow.folder / "results/mini/labels/1.txt").exists()
 
     # The failures on disk are not taken for those of the next run.
-    text = workflow.run("--keep-going", code=1, FAIL="import")
+    text = workflow.run("--keep-going", code=1, FAIL="import", **size)
     assert "no such library" in text  # on the terminal, from the job itself
     assert "exit status 1, before it wrote to a log: its own message is above" in text
     assert "damaged" not in text
 
-    workflow.run("--keep-going")
-    assert list(workflow.folder.rglob("*.failed.json")) == []
-    assert workflow.state()["state"] == "done"
-
-
-def test_different_causes_are_told_apart_with_the_end_of_the_right_log(workflow: Workflow) -> None:
-    text = workflow.run("--keep-going", code=1, FAIL="mixed", FIGURE="echo shell words; exit 3")
-    end = text[text.index("failed: 3 of 7 jobs for 3 reasons") :]
-    assert "data/1.mp4: damaged at frame 10" in end
-    assert "ValueError: shapes 2 and 4 differ" in end
-    assert "end of results/mini/logs/build_labels/2.log:" in end
-    assert "| ValueError: shapes 2 and 4 differ" in end
-    assert "less results/mini/logs/build_labels/2.log" in end
-    assert "exit status 3, before it wrote to a log" in end
-    assert "snakemake --cores 1 --force -- results/mini/figures/ulda_figure_2.pdf" in end
-
-
-def test_a_killed_job_is_called_killed_and_an_output_that_is_missing_is_a_failure(workflow: Workflow) -> None:
-    text = workflow.run("--keep-going", "--latency-wait", "0", code=1, FAIL="kill", FIGURE="true")
-    assert "failed: 3 of 7 jobs" in text
-    assert "killed from outside (SIGKILL), most often because memory ran out, while at work on song_3" in text
-    assert "crashed (SIGSEGV): a fault of a library, or of the hardware, while at work on song_3" in text
-    assert "build_labels (d=1)" in text
-    assert "build_labels (d=2)" in text
-    assert "some output files are missing" in text
-    assert {failed["rule"] for failed in workflow.state()["failed"]} == {"build_labels", "render_figure"}
-
-
-def test_a_retry_that_succeeds_is_a_success_and_quiet_runs_end_well_too(workflow: Workflow) -> None:
-    text = workflow.run("--quiet", "--retries", "1", FAIL="once")
+    # A retry that succeeds is a success; quiet runs end well too.
+    text = workflow.run("--quiet", "--retries", "1", FAIL="0o0000", **size)
     assert "trying again: build_labels (d=1)" in text
-    assert "done: 7 jobs" in text
-    assert workflow.state()["failed"] == [] and workflow.state()["done"] == 7
+    assert list(workflow.folder.rglob("*.failed.json")) == []
+    state = workflow.state()
+    assert (state["state"], state["failed"]) == ("done", []) and f"done: {state['done']} jobs" in text
 
 
 def test_ctrl_c_is_an_interruption_that_can_be_resumed(workflow: Workflow) -> None:
@@ -256,17 +273,30 @@ def test_ctrl_c_is_an_interruption_that_can_be_resumed(workflow: Workflow) -> No
     assert "stopped by you: 0 done, 7 not run" in text
     assert "What is done stays done" in text
     assert (workflow.state()["state"], workflow.state()["stopped_by"]) == ("interrupted", "you")
-    assert "done: 7 jobs" in workflow.run()
+    assert "done: 1 job" in workflow.run("--", "results/mini/labels/0.txt")
 
 
-def test_faulty_snakefiles_and_other_commands_speak_as_ever(workflow: Workflow) -> None:
-    assert "Unlocked working directory." in workflow.run("--unlock")
-    assert sorted(workflow.run("--list-rules").split()) == ["all", "build_labels", "render_figure", "render_table"]
-    assert "conda environment or container" in workflow.run("--lint", code=1)
+def test_faulty_snakefiles_speak_as_ever(workflow: Workflow) -> None:
     assert "MissingRuleException" in workflow.run("--", "results/none.txt", code=1)
     (workflow.folder / "Snakefile").write_text("raise ValueError('told as it is')\n")
     assert "told as it is" in workflow.run(code=1)
     assert not (workflow.folder / "results").exists()
+
+
+LINT = """\
+Lints for rule build_labels (line 12, Snakefile):
+    * Specify a conda environment or container for each rule.:
+      This way, the used software for each specific step is documented.
+"""
+
+
+@pytest.mark.parametrize(("level", "text"), [("INFO", "Unlocked working directory."), ("WARNING", LINT)])
+def test_other_commands_speak_as_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], level: str, text: str
+) -> None:
+    """What `--unlock` and `--lint` log; `--list-rules` prints without logging."""
+    feed(monkeypatch, (level, text))
+    assert capsys.readouterr().err == f"{text.strip()}\n"
 
 
 def test_on_a_terminal_one_line_is_rewritten(workflow: Workflow) -> None:
@@ -302,7 +332,7 @@ def test_a_fault_of_the_display_neither_ends_the_run_nor_stays_unsaid(workflow: 
     audit.mkdir(parents=True)
     (audit / "audit").write_text("a file where a folder should be")
     done = subprocess.run(
-        workflow.command(),
+        workflow.command("--", "results/mini/labels/0.txt"),
         cwd=workflow.folder,
         env=workflow.environment(),
         capture_output=True,
@@ -310,6 +340,6 @@ def test_a_fault_of_the_display_neither_ends_the_run_nor_stays_unsaid(workflow: 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(workflow.outputs()) == 10
+    assert workflow.outputs() == {"0.txt"}
     assert "the progress display had" in done.stderr
     assert "cannot write" in (workflow.folder / ".snakemake" / "log" / "utopia-logger.log").read_text()
