@@ -37,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "bi_gru": {"units": [8]},
 }
 _TRAINED = """
-import json, sys, threading, time
+import importlib, json, sys, threading, time
 from pathlib import Path
 from utopia.training.run import Task, mode_named, train_runs
 from utopia.training.settings import parse_run
@@ -51,9 +51,9 @@ asked = json.loads(sys.argv[1])
 folder, out = Path(asked["folder"]), Path(asked["out"])
 run = parse_run(asked["run"])
 __import__(f"utopia.models.{run.model}")
-if asked["in_memory"] is not None:
-    import utopia.training.scratch
-    utopia.training.scratch.IN_MEMORY = asked["in_memory"]
+for name, value in asked["limits"].items():
+    module, _, constant = name.rpartition(".")
+    setattr(importlib.import_module(f"utopia.training.{module}"), constant, value)
 before = highest = anonymous()
 over = False
 
@@ -133,15 +133,15 @@ def run_of(model: str) -> dict[str, Any]:
 
 
 def trained(
-    folder: Path, model: str, out: Path, library: Path = LIBRARY, in_memory: int | None = None
+    folder: Path, model: str, out: Path, library: Path = LIBRARY, limits: dict[str, int] | None = None
 ) -> dict[str, float]:
     """What a training of `model` on the data in `folder` took.
 
     Args:
-        in_memory: bytes that it may keep in memory; None: as a job.
+        limits: other values of constants that bound its memory, by name under `utopia.training`; None: as a job.
     """
     mode = "clips" if model == "bi_gru" else "series"
-    asked = {"folder": str(folder), "out": str(out), "run": run_of(model), "mode": mode, "in_memory": in_memory}
+    asked = {"folder": str(folder), "out": str(out), "run": run_of(model), "mode": mode, "limits": limits or {}}
     command = [sys.executable, "-c", _TRAINED, json.dumps(asked)]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(library)}
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True)

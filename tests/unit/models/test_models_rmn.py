@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,10 +89,10 @@ def test_a_read_depends_on_its_query() -> None:
     """The same bank, asked by two clips: other shares. Zero query weights make them equal: then there is no query."""
     x, y = video(4 * 12)
     model = make()
-    assert model.diagnose(x, [48], y)["query"] > 0.01
+    assert model.diagnose([lambda: (x, [48], y)])["query"] > 0.01
     with torch.no_grad():
         model.reader.query.weight.zero_()
-    assert model.diagnose(x, [48], y)["query"] == 0
+    assert model.diagnose([lambda: (x, [48], y)])["query"] == 0
 
 
 @settings(max_examples=8, deadline=None)
@@ -175,5 +176,28 @@ def test_a_policy_that_has_learnt_nothing_neither_always_writes_nor_never() -> N
     """Whatever it was drawn as: the age of a row, which all rows but the newest share, must not decide for it."""
     x, y = video(4 * 40)
     for seed in range(12):
-        used = make(seed).diagnose(x, [160], y)
+        used = make(seed).diagnose([lambda: (x, [160], y)])
         assert used["choices"] == 37 and 0.05 < used["writes"] < 0.95, seed  # type: ignore[operator]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    st.integers(1, 6),
+    st.sampled_from(["learnt", "random", "fifo"]),
+)
+def test_videos_in_groups_are_diagnosed_as_all_at_once(lengths: list[int], cuts: int, policy: str) -> None:
+    """Also where a group never fills the bank, or has nothing to read; and one group's numbers are its own."""
+    model = make(policy=policy)
+    x, y = video(sum(lengths))
+    bounds = [0, *sorted({*range(cuts, len(lengths), cuts)}), len(lengths)]
+
+    def group(first: int, last: int):  # type: ignore[no-untyped-def]
+        rows = slice(sum(lengths[:first]), sum(lengths[:last]))
+        return lambda: (x[rows], lengths[first:last], y[rows])
+
+    whole = model.diagnose([group(0, len(lengths))])
+    grouped = model.diagnose([group(*pair) for pair in pairwise(bounds)])
+    assert list(grouped) == list(whole)
+    for name, value in whole.items():
+        assert grouped[name] == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-12)), name

@@ -163,7 +163,7 @@ def error_on(target: str, epochs: int, **changes: Any) -> tuple[float, dict[str,
     x, y, judged = (torch.cat(part) for part in zip(*test, strict=True))
     with torch.no_grad():
         measured = float((model(x, [180] * len(test)) - y)[judged].square().mean())
-    return measured, model.diagnose(x, [180] * len(test), y)
+    return measured, model.diagnose([lambda: (x, [180] * len(test), y)])
 
 
 @pytest.mark.parametrize(("target", "epochs", "enough"), [("one_cue", 4, 0.05), ("two_cues", 8, 0.1)])

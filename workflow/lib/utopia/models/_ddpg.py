@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from utopia import seeds
-from utopia.models._bank import NONE, RowScore, gumbel, rows_of, shares
+from utopia.models._bank import NONE, RowScore, gumbel
 from utopia.models._clips import ClipGrid
 from utopia.models._dropout import uniform
 from utopia.models._learner import Lessons, MakeUpdate
@@ -225,6 +225,7 @@ def choices(
     target_KP: Tensor,
     weight_KP: Tensor | None,
     more: Sequence[Sequence[bool]] | None = None,
+    square_K11: Tensor | None = None,
 ) -> Choices:
     """The choices of a roll with their rewards.
 
@@ -234,12 +235,13 @@ def choices(
         target_KP: labels of its frames.
         weight_KP: what the errors are weighted by in rewards; None: nothing.
         more: of each video of each replica, whether it goes on after the roll; None: no video does.
+        square_K11: the mean square of rewards, their unit squared; None: that of this roll.
     """
     rollout, grid = passed.rollout, passed.grid
     gain_VCN = model.gains(passed, target_KP, weight_KP)
-    met_VCN = (passed.energy_VCN > -torch.inf) & grid.real_VC[..., None]
-    met_K11 = met_VCN.view(grid.replicas, -1).sum(dim=1).clamp(min=1)[:, None, None]
-    square_K11 = gain_VCN.square().view(grid.replicas, -1).sum(dim=1)[:, None, None] / met_K11
+    if square_K11 is None:
+        sum_K11, met_K11 = squares(gain_VCN, passed)
+        square_K11 = sum_K11 / met_K11.clamp(min=1)
     gain_VCN = (gain_VCN.unflatten(0, (grid.replicas, -1)).flatten(1, 2) / (square_K11.sqrt() + 1e-8)).view(
         gain_VCN.shape
     )
@@ -264,6 +266,15 @@ def choices(
         goes_on_VC=goes_on_VC,
         reward_VCN=reward_VCN,
     )
+
+
+def squares(gain_VCN: Tensor, passed: Passed) -> tuple[Tensor, Tensor]:
+    """Of each replica [K, 1, 1], the sum of the squares of what rows were worth, and how many rows these are."""
+    grid = passed.grid
+    met_VCN = (passed.energy_VCN > -torch.inf) & grid.real_VC[..., None]
+    of_replica_2 = (gain_VCN.square(), met_VCN)
+    sum_K11, met_K11 = (part.view(grid.replicas, -1).sum(dim=1)[:, None, None] for part in of_replica_2)
+    return sum_K11, met_K11
 
 
 def td_error(
@@ -317,59 +328,3 @@ def follow(pairs: Sequence[tuple[Tensor, Tensor]], tau: float, moves: Sequence[b
             slow.lerp_(fast, tau)
         else:
             slow[moving] = slow[moving].lerp(fast[moving], tau)
-
-
-@torch.no_grad()
-def diagnose(model: MemoryNetwork, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
-    """How the memory of a trained network is used on some videos; None where there is nothing to measure.
-
-    Returns:
-        `choices`: how often the policy chose (the bank was full); `writes`: in which share of these a row was
-        replaced; `entropy` of its shares, 1 where all candidates are alike; `distinctness`: distance of two rows that
-        are read together, root mean square, by that of a row's norm; `age_steps`: mean age of what is read, in steps
-        of the series;
-        `query`: how far a clip's attention differs from that of the clip before it in the same rows (total variation,
-        0: reads do not depend on queries); `td_error`: root mean square of the temporal differences, in units of the
-        rewards.
-    """
-    grid = ClipGrid.packed(frames, model.clip, x_RD.device)
-    passed = model.pass_clips(x_RD[grid.row_KP], grid)
-    rollout, rows = passed.rollout, model.config.rows
-    chosen_VC, dropped_VC = rollout.chosen_VC, rollout.dropped_VC
-    found: dict[str, float | None] = {"choices": float(chosen_VC.sum())}
-    found |= dict.fromkeys(("writes", "entropy", "distinctness", "age_steps", "query", "td_error"))
-    seen = choices(model, passed, target_R[grid.row_KP], None)
-    if chosen_VC.any():
-        found["writes"] = float((dropped_VC[chosen_VC] < rows).double().mean())
-        log_WG = scores(model.policy, seen)[chosen_VC].log_softmax(dim=1)
-        found["entropy"] = float(-(log_WG.exp() * log_WG).sum(dim=1).mean() / torch.tensor(rows + 1.0).log())
-        if (chosen_VC & seen.follows_VC).any():
-            found["td_error"] = float(
-                td_error(seen, model.critic, model.critic, model.policy, model.config.discount).sqrt()
-            )
-    filled_VCN = (passed.energy_VCN > -torch.inf) & grid.real_VC[..., None]
-    share_VCN = shares(passed.energy_VCN)
-    if filled_VCN.any():
-        number_C1 = torch.arange(chosen_VC.shape[1], device=x_RD.device)[:, None]
-        age_VCN = (number_C1 - rollout.read_numbers) * filled_VCN
-        reads_VC = filled_VCN.any(dim=2)
-        found["age_steps"] = float((share_VCN * age_VCN).sum(dim=2)[reads_VC].mean() * model.clip)
-    both_VC = filled_VCN.sum(dim=2) > 1
-    if both_VC.any():
-        row_WNd = rows_of(passed.source_VSd, rollout.read_VCN)[both_VC]
-        filled_WN1 = filled_VCN[both_VC][..., None].to(row_WNd.dtype)
-        count_W1 = filled_WN1.sum(dim=1)
-        mean_W1d = (row_WNd * filled_WN1).sum(dim=1, keepdim=True) / count_W1[..., None]
-        spread_W = ((row_WNd - mean_W1d).square() * filled_WN1).sum(dim=(1, 2)) / (count_W1[:, 0] - 1)
-        norm_W = (row_WNd.square() * filled_WN1).sum(dim=(1, 2)) / count_W1[:, 0]
-        found["distinctness"] = float((2 * spread_W.mean() / norm_W.mean().clamp(min=1e-12)).sqrt())
-        query_VCN = shares(other_queries(model, passed))
-        differs_VC = (share_VCN - query_VCN).abs().sum(dim=2)[:, 1:] / 2
-        found["query"] = float(differs_VC[both_VC[:, 1:]].mean()) if both_VC[:, 1:].any() else None
-    return found
-
-
-def other_queries(model: MemoryNetwork, passed: Passed) -> Tensor:
-    """Energies of the rows that each clip reads, asked by the clip before it [V, C, N]."""
-    clip_VCd = passed.source_VSd[:, 2 * model.config.rows :]
-    return model.reader.energies(clip_VCd.roll(1, dims=1), passed.source_VSd, passed.rollout)

@@ -22,6 +22,10 @@ Objective = Callable[[Tensor, Tensor, ClipGrid], Tensor]
 frames these are) -> value_KV, the loss of each video's frames; 0 where a replica has no such video. Labels and weights
 are the engine's; each frame's weight is divided by the number of these frames of its video."""
 
+ReadVideos = Callable[[], tuple[Tensor, Sequence[int], Tensor]]
+"""Reads a group of videos: features x_RD, one video after another, scaled as the model takes them; the frames of each
+video; labels target_R."""
+
 MakeUpdate = Callable[[Sequence[Parameter]], Callable[[Sequence[bool]], None]]
 """Makes an optimiser of some parameters by the recipe; what it returns clips, steps and forgets the gradients of those
 of K replicas that move."""
@@ -104,11 +108,8 @@ class Learns(Protocol):
 class Diagnoses(Protocol):
     """A model that can say how its parts are used."""
 
-    def diagnose(self, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
-        """Numbers by name, for `training.json`; None where there is nothing to measure.
+    def diagnose(self, groups: Sequence[ReadVideos]) -> dict[str, float | None]:
+        """Numbers by name, of the videos of all groups, for `training.json`; None where there is nothing to measure.
 
-        Args:
-            x_RD: features of some videos, one after another, scaled as the model takes them.
-            frames: of each video.
-            target_R: labels.
+        Memory is that of one group: each is read when it is needed, and may be read twice.
         """

@@ -22,13 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from utopia.config.memory import MemorySettings
 from utopia.models._common import Activation, Regressor
-from utopia.models._ddpg import DdpgLearner, diagnose
-from utopia.models._learner import MakeUpdate
+from utopia.models._ddpg import DdpgLearner
+from utopia.models._learner import MakeUpdate, ReadVideos
 from utopia.models._memory_network import MemoryNetwork
+from utopia.models._memory_use import diagnose
 
 STACKABLE = True
 
@@ -44,9 +43,9 @@ class Rmn(MemoryNetwork):
         """See `utopia.models._learner.Learns`."""
         return DdpgLearner(self, make_update)
 
-    def diagnose(self, x_RD: Tensor, frames: Sequence[int], target_R: Tensor) -> dict[str, float | None]:
+    def diagnose(self, groups: Sequence[ReadVideos]) -> dict[str, float | None]:
         """See `utopia.models._learner.Diagnoses`."""
-        return diagnose(self, x_RD, frames, target_R)
+        return diagnose(self, groups)
 
 
 def build(config: Config, d_in: int, activation: Activation, step_s: float = 1.0) -> Regressor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from utopia import seeds
 from utopia.arrays import Arrays
@@ -21,6 +22,10 @@ from utopia.training.chunks import MakeSampler, Video, make_chunks, padded_group
 from utopia.training.data import Data, load_data
 from utopia.training.settings import RunSettings
 from utopia.training.trainer import Job, Predict, ReplicaTrainer
+
+DIAGNOSED = 8192
+"""Most rows of test videos that a model is diagnosed on at once, unless one video has more. The papers' test folds
+have fewer, so that theirs are one group."""
 
 
 class OnSeries:
@@ -96,10 +101,14 @@ class SeriesTrainer(ReplicaTrainer):
         if not isinstance(model, Diagnoses):
             return {}
         self.network.eval()
-        x_RD = torch.cat([video.x_TD for video in self._test]).to(self.device)
-        target_R = torch.cat([video.target_T for video in self._test]).to(self.device)
-        with torch.no_grad():
-            return model.diagnose(self.network.scaled(x_RD), [len(video.x_TD) for video in self._test], target_R)
+        return model.diagnose([partial(self._shown, group) for group in ragged_groups(self._test, DIAGNOSED)])
+
+    def _shown(self, videos: Sequence[Video]) -> tuple[Tensor, list[int], Tensor]:
+        """Some videos; see `models._learner.ReadVideos`."""
+        # scaled video by video: of all of them only one copy is needed
+        x_RD = torch.cat([self.network.scaled(video.x_TD.to(self.device)) for video in videos])
+        target_R = torch.cat([video.target_T for video in videos]).to(self.device)
+        return x_RD, [len(video.x_TD) for video in videos], target_R
 
     def _make_sampler(self) -> MakeSampler:
         """The sampler's `build` with its settings and, where it takes it, the span of the label range filled in."""
