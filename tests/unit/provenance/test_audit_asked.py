@@ -12,6 +12,7 @@ from studies import ROOT, Small
 
 from utopia.cli import runlock
 
+CELL = "ulda_table_7/rmn_ulda_ours/valence.pcc"
 TABLE = f"{ROOT}/tables/ulda_table_7.csv"
 AUDIT: tuple[tuple[str, ...], ...] = (
     ("explain", "ulda_table_7"),
@@ -77,8 +78,13 @@ def test_a_study_that_was_made_in_part(part: Small) -> None:
     assert answer(part, "adopt", "--dry-run")["refused"] == {}
     other = answer(part, "status", "--tables", "ulda_table_4")["again"]["reasons"]
     assert any("ulda_table_4" in reason["job"] for reason in other), "a part that is named takes the place of that one"
-    again = part.utopia("verify", "--retrain", "ulda_table_7/rmn_ulda_ours/valence.pcc", "--cores", "2")
-    assert again.returncode == 0, again.stdout + again.stderr
+    again = part.utopia("verify", "--retrain", CELL, "--cores", "2", "--json")
+    report = json.loads(again.stdout)
+    assert (again.returncode, report["sound"], report["tier"]) == (0, True, "retrain")
+    assert {one["verdict"] for one in report["compared"]} == {"identical"}
+    names = {one["name"] for one in report["compared"]}
+    assert names > {f"{ROOT}/inputs/pmemo.json", f"{ROOT}/labels/pmemo/labels.safetensors"}
+    assert (last := report["compared"][-1])["name"] == CELL and last["then"] == last["now"]
 
 
 def test_single_values_of_snakemake_are_remembered(whole: Small) -> None:

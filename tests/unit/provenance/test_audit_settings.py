@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import UnionType
@@ -100,22 +101,25 @@ def code_of(plan: Plan, job: Job) -> dict[str, Any]:
     return {"fingerprint": "", "roots": sorted(modules), "files": [script], "modules": known}
 
 
+def jobs_by_file(plan: Plan) -> dict[str, tuple[str, Any, list[str]]]:
+    """What each file of a plan is made by: a rule, settings and inputs."""
+    by_job = ((job, (job.name, jsonable(plan.settings(job.rule, job.names)), sorted(job.read()))) for job in plan.jobs)
+    return {path: facts for job, facts in by_job for path in job.made()}
+
+
 def outcome(before: Plan, after: Plan) -> tuple[set[str], set[str]]:
     """Files of today's plan whose job is another one, and those that would be made again because of it."""
-    then, now = (
-        {
-            path: (job.name, jsonable(plan.settings(job.rule, job.names)), sorted(job.read()))
-            for job in plan.jobs
-            for path in job.made()
-        }
-        for plan in (before, after)
-    )
+    then, now = remembered(before), jobs_by_file(after)
     other = {path for path, job in now.items() if then.get(path) != job}
     following = set(other)
     for job in after.jobs:
         if not following.isdisjoint((*job.read(), *job.made())):
             following.update(job.made())
     return other, following
+
+
+remembered = cache(jobs_by_file)
+"""Of the plan that all others are held against."""
 
 
 def others(kind: Any, value: Any) -> Iterator[Any]:
