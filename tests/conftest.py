@@ -30,8 +30,16 @@ _STUDIES = {"finished", "fresh", "small", "small_checkout", "whole", "edited"}
 """Fixtures that run the pipeline, or copy what it has made."""
 
 
+_LONGEST = ("slurm", "tutorials", "determinism", "miniature", "extending", "audit_asked", "audit_reproduction")
+"""Files that take the longest, `test_<name>.py`: workers that begin with them end together."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes or needs a finished study: `make test-fast` leaves it out."""
+    """Put the longest files first, and mark what starts processes or needs a finished study, which `make test-fast`
+    leaves out.
+    """
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
     starts: dict[Path, bool] = {}
     for item in items:
         if item.path not in starts:

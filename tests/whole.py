@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 from checkout import copy_tracked, environment
 
 CONFIG = "tiny.yaml"
+SECOND_RUN = "second run.txt"
+"""What Snakemake said in a checkout with the whole miniature, where it had nothing to do; a test reads it."""
 TINY = """\
 repeats: 2
 engine: {strategy: sequential}  # the same to the bit whatever else is in a pack; the miniature stacks
@@ -79,6 +83,25 @@ def copy_checkout(repository: Path, folder: Path) -> Checkout:
     return Checkout(folder)
 
 
+def give_trained(source: Checkout, checkout: Checkout, table: str) -> None:
+    """Give a checkout what was done for a table of a finished study, up to the trained replicas of its runs."""
+    with (source.results / "tables" / f"{table}.csv").open(newline="", encoding="utf-8") as file:
+        runs = {run for row in csv.DictReader(file) for run in row["runs"].split()}
+    names = [source.folder / ".snakemake" / "metadata"]
+    names += (source.results / "runs" / run / "replicas" for run in runs)
+    for dataset in {run.split(".")[0] for run in runs}:
+        names += (source.results / "inputs").glob(f"{dataset}.json*")
+        names += (source.results / "inputs" / "raw").glob(f"{dataset}*")
+        names += (source.results / folder / dataset for folder in ("labels", "features"))
+        for index in (source.results / "features" / dataset).glob("shard-????.json"):
+            for features in json.loads(index.read_text(encoding="utf-8"))["items"].values():
+                names += (index.parents[1] / entry["file"] for entry in features.values() if "file" in entry)
+    for path in names:
+        target = checkout.folder / path.relative_to(source.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(path, target) if path.is_dir() else shutil.copy2(path, target)
+
+
 def make_miniature(repository: Path, folder: Path) -> None:
     """A copy of the checkout with the whole miniature in it: made here, or copied from `$UTOPIA_MINIATURE`.
 
@@ -90,5 +113,8 @@ def make_miniature(repository: Path, folder: Path) -> None:
         shutil.copytree(given, checkout.results, symlinks=True)
         metadata = Path(".snakemake") / "metadata"
         shutil.copytree(Path(given).parents[1] / metadata, folder / metadata)
+    else:
+        checkout.snakemake()
     said = checkout.snakemake()
     assert not given or "nothing to do" in said, f"$UTOPIA_MINIATURE was not made by this code:\n{said}"
+    (folder / SECOND_RUN).write_text(said, encoding="utf-8")

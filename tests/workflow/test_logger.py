@@ -222,6 +222,7 @@ def test_failures_are_told_by_cause_with_the_right_log_and_a_later_success_clear
     end = text[text.index("failed: 7 of 14 jobs for 6 reasons") :]
     assert end.splitlines()[0].startswith("failed: 7 of 14 jobs for 6 reasons (2 done, 5 not run, ")
     assert end.count("damaged at frame") == 1
+    assert len(re.findall(r"^failed build_labels \(d=[12]\): ", text, re.MULTILINE)) == 1  # when it happens
     assert "build_labels (d=1): data/1.mp4" in end
     assert "build_labels (d=2): data/2.mp4" in end
     assert "what to do:     fetch it again" in end

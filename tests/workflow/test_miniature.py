@@ -10,7 +10,7 @@ from pathlib import Path
 import latex
 import pytest
 import yaml
-from whole import Checkout
+from whole import SECOND_RUN, Checkout
 
 pytestmark = pytest.mark.workflow
 
@@ -123,20 +123,21 @@ def test_everything_is_what_its_records_say(finished: Checkout) -> None:
 
 
 def test_a_second_run_does_nothing_and_says_so(finished: Checkout) -> None:
-    said = finished.snakemake()
+    said = (finished.folder / SECOND_RUN).read_text(encoding="utf-8")
     assert "nothing to do" in said.lower(), said
 
 
 def test_a_comment_reruns_nothing_and_a_line_of_code_only_what_depends_on_it(finished: Checkout) -> None:
-    module = finished.folder / "workflow/lib/utopia/distribution/convolve.py"
-    text = module.read_text()
+    package = finished.folder / "workflow/lib/utopia"
+    edits = {package / "labels/build.py": "# a remark", package / "distribution/convolve.py": "_EXTRA = 1"}
+    before = {module: module.read_text() for module in edits}
     try:
-        module.write_text(text + "\n# a remark\n")
-        assert reran(finished.snakemake("--dry-run")) == {}
-        module.write_text(text + "\n_EXTRA = 1\n")
+        for module, line in edits.items():
+            module.write_text(f"{before[module]}\n{line}\n")
         rules = reran(finished.snakemake("--dry-run"))
     finally:
-        module.write_text(text)
+        for module, text in before.items():
+            module.write_text(text)
     assert "approximate_distribution" in rules
     assert not rules.keys() & {"extract_features", "list_inputs", "generate_miniature", "build_labels"}, rules
 
@@ -155,11 +156,12 @@ def test_a_setting_reruns_only_what_depends_on_it(finished: Checkout) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "samplers: {tns: {window: 8}}",  # part of the names of files
-        "treatments: {l1_ensemble: {members: 5}}\nmodels: {pgl_sum: {heads: 2}}",  # of two protocols
-        "tables: [ulda_table_7]",
-        "engine: {runs: 2}",  # which runs share a job
+        # part of the names of files; and settings of two protocols
+        "samplers: {tns: {window: 8}}\ntreatments: {l1_ensemble: {members: 5}}\nmodels: {pgl_sum: {heads: 2}}",
+        # what is asked for; and which runs share a job
+        "tables: [ulda_table_7]\nengine: {runs: 2}",
     ],
+    ids=["settings", "plan"],
 )
 def test_status_counts_the_jobs_that_snakemake_would_run_after_a_change(finished: Checkout, change: str) -> None:
     (finished.folder / "change.yaml").write_text(change)
