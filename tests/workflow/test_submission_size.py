@@ -17,7 +17,8 @@ from utopia.plan.plan import Plan
 
 pytestmark = pytest.mark.workflow
 
-VIDEOS = 3_000
+VIDEOS, SHARD = 900, 20
+"""As many shards as 3,000 videos have in the published size."""
 LIMIT = 64 << 10
 """Half of what Linux allows for an argument."""
 SBATCH = """#!{python}
@@ -36,9 +37,12 @@ def test_a_training_on_many_shards_is_submitted_in_few_bytes(
     planning = import_module("planning")
     data = planning.data_folder(VIDEOS, tmp_path / "data")
     config = {"study": "paper", "data": str(data), "results": f"{tmp_path}/results", "only_datasets": ["eev"]}
+    config["datasets"] = {"eev": {"shard": SHARD}}
     plan = Plan(load(overrides=config))
     training = max((job for job in plan.jobs if job.rule == "train"), key=lambda job: len(job.read()))
     assert len(training.read()) > 40
+    named = len(str(next((data / "eev" / "videos").iterdir()))) + 3
+    assert VIDEOS * named > LIMIT, "a job that names each video would not be told"
     stamp = time.time()
     for number, path in enumerate(Path(path) for job in plan.jobs if job.rule != "train" for path in job.made()):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +59,10 @@ def test_a_training_on_many_shards_is_submitted_in_few_bytes(
     for program in programs.iterdir():
         program.chmod(0o755)
     command = [sys.executable, "-m", "snakemake", "--executor", "slurm", "--jobs", "1", "--rerun-triggers", "mtime"]
+    command += ["--slurm-init-seconds-before-status-checks", "1"]  # for what it has not submitted it would wait 40 s
     command += ["--nolock", "--workflow-profile", "none", "--config", "study=paper", f"data={data}"]
-    command += [f"results={tmp_path}/results", "only_datasets=['eev']", "--", training.made()[0]]
+    command += [f"results={tmp_path}/results", "only_datasets=['eev']", f"datasets={config['datasets']}"]
+    command += ["--", training.made()[0]]
     surroundings = {
         **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository / "workflow" / "lib"),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
