@@ -87,6 +87,12 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     return {"machine": kind, "versions": versions, "cores": os.cpu_count(), "load": load}
 
 
+def peak_memory_mb() -> float:
+    """The largest resident memory that this program has had, without that of the process which started it (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def _processor() -> str:
     """The processor's model, where the system tells."""
     try:

@@ -10,16 +10,18 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from utopia import arrays
 from utopia.errors import InputError, UtopiaError
-from utopia.files import digest, read_json, write_json
+from utopia.files import digest
 
 EXPRESSIONS = (
     "amusement",
@@ -39,7 +41,7 @@ EXPRESSIONS = (
     "triumph",
 )
 NO_ID = "(no id)"
-_VERSION = 1
+_VERSION = 2
 _BLOCK = 1 << 22
 _ID_LENGTH = 11
 _IDS = ("id", "videoid", "youtubeid", "youtubevideoid", "video", "ytid", "youtube")
@@ -67,13 +69,80 @@ class RowRange(NamedTuple):
     line: int
 
 
+class Videos(Mapping[str, list[RowRange]]):
+    """Id -> its runs, in the file's order; ids in order of their first row.
+
+    Of a million videos, lists of runs take 250 MB more than four numbers for each run.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self._first: dict[str, int] = {}
+        """Id -> the number of its first run."""
+        self._more: dict[str, list[int]] = {}
+        """Id -> the numbers of its other runs, of ids that have some."""
+
+    def __getitem__(self, video: str) -> list[RowRange]:
+        return [self._run(number) for number in (self._first[video], *self._more.get(video, ()))]
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._first
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def add(self, video: str, run: RowRange) -> None:
+        """The next run of the file is one of this video."""
+        self._own(video, len(self._numbers) // len(run))
+        self._numbers.extend(run)
+
+    def lengthen(self, end: int, rows: int) -> None:
+        """The last run of the file has so many rows more, up to this byte."""
+        last = self._run(-1)
+        self._numbers[-len(last) :] = array("q", last._replace(end=end, rows=last.rows + rows))
+
+    def packed(self) -> dict[str, np.ndarray]:
+        """As arrays: the ids, the runs [n, 4], and of each run the number of its video [n]."""
+        runs = np.array(self._numbers, np.int64).reshape(-1, len(RowRange._fields))
+        owner = np.zeros(len(runs), np.int64)
+        for number, (video, first) in enumerate(self._first.items()):
+            owner[[first, *self._more.get(video, ())]] = number
+        ids = np.frombuffer("\n".join(self._first).encode(), np.uint8)
+        return {"ids": ids, "runs": runs, "owner": owner}
+
+    @classmethod
+    def unpacked(cls, parts: Mapping[str, np.ndarray]) -> Videos:
+        """What was packed.
+
+        Raises:
+            ValueError: the parts do not fit one another.
+        """
+        videos, ids, runs = cls(), parts["ids"].tobytes().decode().split("\n"), parts["runs"]
+        if runs.dtype != np.int64 or runs.shape != (len(parts["owner"]), len(RowRange._fields)):
+            raise ValueError(f"{runs.dtype} {runs.shape} are no runs")
+        videos._numbers.frombytes(runs.tobytes())
+        for number, owner in enumerate(parts["owner"].tolist()):
+            videos._own(ids[owner], number)
+        return videos
+
+    def _own(self, video: str, number: int) -> None:
+        if self._first.setdefault(video, number) != number:
+            self._more.setdefault(video, []).append(number)
+
+    def _run(self, number: int) -> RowRange:
+        start = number * len(RowRange._fields)
+        return RowRange(*self._numbers[start : start + len(RowRange._fields) or None])
+
+
 @dataclass
 class Index:
     """What a file holds."""
 
     columns: Columns
-    videos: dict[str, list[RowRange]] = field(default_factory=dict)
-    """Id -> its runs, in the file's order; ids in order of their first row."""
+    videos: Videos = field(default_factory=Videos)
     cut: bool = False
     """Whether the last line has no end."""
 
@@ -148,16 +217,11 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
     after = path.stat()
     if (after.st_size, after.st_mtime_ns) != (size, mtime_ns):
         raise InputError("changes while it is read", where=path, remedy="run the command again when it is whole")
-    content = {
-        **key,
-        "columns": index.columns._asdict(),
-        "cut": index.cut,
-        "videos": {video: [list(run) for run in runs] for video, runs in index.videos.items()},
-        "order": list(index.videos),
-    }
+    meta = {**key, "columns": index.columns._asdict(), "cut": index.cut}
+    packed = index.videos.packed()
     for place in places:
         try:
-            write_json(place, content)
+            arrays.save(place, packed, meta)
             break
         except UtopiaError:  # a folder that cannot be written: the next place, or none, and the pass is made again
             continue
@@ -167,7 +231,8 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
 def kept_at(path: Path) -> tuple[Path, Path]:
     """Where the index of a file is kept: beside it, or in the user's cache where that cannot be written."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "utopia"
-    return path.parent / f".{path.name}.index.json", cache / f"eev-{digest(str(path.resolve()))}.index.json"
+    name = f"eev-{digest(str(path.resolve()))}.index.safetensors"
+    return path.parent / f".{path.name}.index.safetensors", cache / name
 
 
 def _kept(place: Path, key: dict[str, int]) -> Index | None:
@@ -175,12 +240,11 @@ def _kept(place: Path, key: dict[str, int]) -> Index | None:
     if not place.is_file():
         return None
     try:
-        content: Any = read_json(place)
-        if any(content[name] != value for name, value in key.items()):
+        content = arrays.Arrays(place)
+        if any(content.meta[name] != value for name, value in key.items()):
             return None
-        columns = Columns(**content["columns"] | {"expressions": tuple(content["columns"]["expressions"])})
-        videos = {video: [RowRange(*run) for run in content["videos"][video]] for video in content["order"]}
-        return Index(columns, videos, bool(content["cut"]))
+        columns = Columns(**content.meta["columns"] | {"expressions": tuple(content.meta["columns"]["expressions"])})
+        return Index(columns, Videos.unpacked(content), bool(content.meta["cut"]))
     except (UtopiaError, LookupError, TypeError, ValueError):
         return None  # damaged: it is only a copy of what the file says, and regenerated
 
@@ -233,12 +297,10 @@ class _Runs:
         self._line += len(stops)
 
     def _add(self, video: str, start: int, end: int, rows: int, line: int) -> None:
-        runs = self.index.videos.setdefault(video, [])
-        if runs and self._last == video:
-            before = runs[-1]
-            runs[-1] = RowRange(before.start, self._offset + end, before.rows + rows, before.line)
+        if self._last == video:
+            self.index.videos.lengthen(self._offset + end, rows)
         else:
-            runs.append(RowRange(self._offset + start, self._offset + end, rows, self._line + line))
+            self.index.videos.add(video, RowRange(self._offset + start, self._offset + end, rows, self._line + line))
         self._last = video
 
     def _heads(self, text: bytes, starts: np.ndarray, stops: np.ndarray) -> list[tuple[int, int, str]] | None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from utopia import fingerprint
 from utopia.datasets import _common
-from utopia.datasets._common import Item, Located
+from utopia.datasets._common import Located
 from utopia.errors import InputError, UtopiaError
 from utopia.files import digest, read_json, write_json
 
@@ -207,34 +207,39 @@ def _looked(name: str, module: Any, folder: Path, options: Any) -> Looked:
     if "annotations" in located.missing:
         return Looked(**told, item_ids=(), labelled=0, with_media=(), folds={})
     items = module.items(located, options)
+    ids = tuple(item.id for item in items)
+    with_media = tuple(item.id for item in items if medium.role in item.files)
+    labelled = [item.id for item in items if {"annotations", "shots"} & item.files.keys()]
     # where a table of labels is refused unless it is the published one, the job that lists the files says so
     others = _common.other_versions(name, located) if getattr(options, "checksums", "refuse") == "record" else ()
     told["unlike_published"] += others
+    # of a million videos, items and paths take half a gigabyte, and folds need neither
+    del items
+    located = replace(located, files=files, scanned=())
+    both = set(with_media).intersection(labelled)
     return Looked(
         **told,
-        item_ids=tuple(item.id for item in items),
-        labelled=len(_labelled(items)),
-        with_media=tuple(item.id for item in items if medium.role in item.files),
+        item_ids=ids,
+        labelled=len(labelled),
+        with_media=with_media,
         folds={
-            "media": _folds(module, located, items, options, medium.role),
-            "files": _folds(module, located, items, options),
+            "media": _folds(module, located, ids, [item for item in labelled if item in both], options),
+            "files": _folds(module, located, ids, labelled, options),
         },
     )
 
 
-def _labelled(items: list[Item]) -> list[Item]:
-    return [item for item in items if {"annotations", "shots"} & item.files.keys()]
-
-
-def _folds(module: Any, located: Located, items: list[Item], options: Any, role: str = "") -> tuple[FoldPlan, ...]:
+def _folds(
+    module: Any, located: Located, ids: Sequence[str], usable: Sequence[str], options: Any
+) -> tuple[FoldPlan, ...]:
     """The folds, as far as the names of files tell.
 
     Args:
-        role: of the files that features are made from; empty where they are made already.
+        ids: of all items.
+        usable: of those with labels and with what features are made from.
     """
-    usable = [item.id for item in _labelled(items) if not role or role in item.files]
     try:
-        listed = module.folds(located, [item.id for item in items], options)
+        listed = module.folds(located, ids, options)
         restricted = module.folds(located, usable, options)
     except InputError:  # the job that builds the labels says so
         return ()
