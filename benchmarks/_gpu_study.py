@@ -21,7 +21,7 @@ from utopia.training.data import Fold
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 SOME = 16
 """Videos that the plain loop is timed on."""
@@ -80,14 +80,16 @@ def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Siz
             how["features"] = next(iter(studies.values())).features if studies else None
             studies[run.distribution_key] = Study(place, videos, frames, width, folds=5, **how)
     first = next(iter(studies.values()))
-    jobs: list[Job] = []
+    jobs: list[ReplicaJob] = []
     for run in pack:
         study = studies[run.distribution_key]
         ours = parse_run(dict(run.settings) | {"features": ["generated"], "device": "auto", "normalise": {}})
         parts = Parts.of(ours, study.plan)
         members = [(repeat, member) for repeat in range(ours.repeats) for member in range(ours.members)]
         for fold, target, (repeat, member) in itertools.product(study.data.folds[:folds], targets, members):
-            jobs.append(Job(Replica(target, fold.name, repeat, member), ours, parts, study.data, fold, study.plan))
+            jobs.append(
+                ReplicaJob(Replica(target, fold.name, repeat, member), ours, parts, study.data, fold, study.plan)
+            )
     recipe = jobs[0].parts.recipe
     if whole:
         spent = seconds_of(lambda: train(jobs, device, jobs[0].run.engine), device)
@@ -109,10 +111,10 @@ def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Siz
     }
 
 
-def _plain(job: Job, study: Study, device: torch.device, sizes: Sizes) -> float | None:
+def _plain(job: ReplicaJob, study: Study, device: torch.device, sizes: Sizes) -> float | None:
     """Epochs per second of the plain loop, by its rate on some of the videos."""
     some = Fold(job.fold.name, job.fold.train[:SOME], job.fold.test)
     frames = {fold: sum(len(study.features[item]) for item in fold.train) for fold in (some, job.fold)}
-    less = Job(job.replica, job.run, job.parts, job.data, some, job.distribution)
+    less = ReplicaJob(job.replica, job.run, job.parts, job.data, some, job.distribution)
     rate = plain_rate(job.run.model, job.run.settings, study, less, device, sizes)
     return rate * frames[some] / frames[job.fold] if rate else None

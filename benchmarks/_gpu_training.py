@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from utopia.config import registry
 from utopia.config.engine import Engine
 from utopia.training.parts import Parts
-from utopia.training.trainer import Fitted, Job
+from utopia.training.trainer import Fitted, ReplicaJob
 from utopia.training.vectorized.engine import VectorizedTraining
 from utopia.training.vectorized.passes import Passes
 
@@ -96,7 +96,7 @@ def precision(name: str) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-def train(jobs: Sequence[Job], device: torch.device, engine: Engine) -> dict[str, Fitted]:
+def train(jobs: Sequence[ReplicaJob], device: torch.device, engine: Engine) -> dict[str, Fitted]:
     """Train replicas as one stack."""
     return _named(stack_of(jobs, device, engine).outcomes())
 
@@ -184,11 +184,11 @@ def _clips_agree(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     }
 
 
-def _short(job: Job) -> Job:
+def _short(job: ReplicaJob) -> ReplicaJob:
     """The same replica for one epoch."""
     model = job.run.settings | {"training": job.run.settings["training"] | {"epochs": 1}}
     run = job.run.model_copy(update={"settings": model})
-    return Job(job.replica, run, Parts.of(run, None), job.data, job.fold, None)
+    return ReplicaJob(job.replica, run, Parts.of(run, None), job.data, job.fold, None)
 
 
 # -- (b) rates
@@ -219,7 +219,7 @@ def rates(device: torch.device, sizes: Sizes) -> Iterator[Row]:
 
 
 def plain_rate(
-    model: str, settings: dict[str, Any], study: Study, job: Job, device: torch.device, sizes: Sizes
+    model: str, settings: dict[str, Any], study: Study, job: ReplicaJob, device: torch.device, sizes: Sizes
 ) -> float | None:
     """Epochs per second of the plain loop; RMN has none, there the stack of one is the measure."""
     if model == "rmn":
@@ -243,7 +243,7 @@ def epoch_seconds_of(training: VectorizedTraining, device: torch.device, rounds:
     return statistics.median(seconds_of(epoch, device) for _ in range(rounds))
 
 
-def _stack_rates(jobs: list[Job], device: torch.device, loop: float | None, sizes: Sizes, kind: str) -> Row:
+def _stack_rates(jobs: list[ReplicaJob], device: torch.device, loop: float | None, sizes: Sizes, kind: str) -> Row:
     engine = Engine(places=len(jobs), precision="float32" if kind == "compile" else kind, compile=kind == "compile")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -277,7 +277,7 @@ def _losses(training: VectorizedTraining) -> torch.Tensor:
     return training.total_K.clone()
 
 
-def _graphed(jobs: list[Job], device: torch.device) -> Row:
+def _graphed(jobs: list[ReplicaJob], device: torch.device) -> Row:
     """What a CUDA graph of a round's forward and backward pass would save: one batch, again and again."""
     training = stack_of(jobs, device)
     table = training.passes.table

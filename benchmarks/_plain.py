@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from plain_pgl_sum import PlainPglSum, fast_absolute_positions
@@ -46,7 +46,7 @@ def plain_pgl_sum(d_in: int, d_model: int | None, keep_positions: bool = True) -
 
 
 def plain_epoch(
-    model: nn.Module, job: Job, device: torch.device | None = None, *, full_batch: bool, fused: bool = False
+    model: nn.Module, job: ReplicaJob, device: torch.device | None = None, *, full_batch: bool, fused: bool = False
 ) -> Callable[[], None]:
     """An epoch as one would write it: a video, its loss, a step (or one step for all)."""
     device = device or torch.device("cpu")

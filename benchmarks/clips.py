@@ -26,7 +26,7 @@ from utopia.training.loop import chunk_loss
 from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.settings import RunSettings, parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 CPU = torch.device("cpu")
 ROUNDS = 5
@@ -68,7 +68,7 @@ def make_data(videos: int) -> ClipData:
     return data
 
 
-def make_job(data: ClipData, videos: int, repeat: int = 0) -> Job:
+def make_job(data: ClipData, videos: int, repeat: int = 0) -> ReplicaJob:
     """A replica."""
     training = {"selection": "last", "epochs": 1000, "clips": {"batch": videos}}
     run: RunSettings = parse_run(
@@ -86,7 +86,7 @@ def make_job(data: ClipData, videos: int, repeat: int = 0) -> Job:
             "high": 1.0,
         }
     )
-    return Job(Replica("reactions", "official", repeat), run, Parts.of(run, None), data, data.folds[0], None)
+    return ReplicaJob(Replica("reactions", "official", repeat), run, Parts.of(run, None), data, data.folds[0], None)
 
 
 def plain_step(data: ClipData, videos: int) -> Callable[[], None]:
@@ -109,7 +109,7 @@ def plain_step(data: ClipData, videos: int) -> Callable[[], None]:
     return step
 
 
-def our_step(job: Job) -> Callable[[], None]:
+def our_step(job: ReplicaJob) -> Callable[[], None]:
     """A step of the engine, one replica."""
     trainer = ClipTrainer(job, CPU)
     update = RecipeStep(list(trainer.network.parameters()), trainer.recipe)

@@ -20,7 +20,7 @@ from _plain import PlainEt, plain_epoch, plain_pgl_sum
 from _results import Rows, finish, in_turns, options, ratio, rows_of
 from _study import Study, stack_of, train_alone
 
-from utopia.training.trainer import Job, ReplicaTrainer
+from utopia.training.trainer import ReplicaJob, ReplicaTrainer
 
 ROUNDS = 5
 REPLICAS = 16
@@ -35,7 +35,7 @@ VIEWS = set(
 """Operations that launch nothing on a GPU."""
 
 
-def epoch_seconds(job: Job) -> float:
+def epoch_seconds(job: ReplicaJob) -> float:
     """CPU seconds of the engine's second epoch."""
     marks: list[float] = []
     original = ReplicaTrainer.begin_epoch
@@ -59,7 +59,7 @@ def cpu_time(function: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def compare(name: str, plain: Callable[[], None], jobs: dict[str, Job], rounds: int, rows: Rows) -> None:
+def compare(name: str, plain: Callable[[], None], jobs: dict[str, ReplicaJob], rounds: int, rows: Rows) -> None:
     """CPU seconds per epoch, and ratios to the plain loop and among treatments."""
     plain()
     ways: dict[str, Callable[[], float]] = {"plain loop": lambda: cpu_time(plain)}
@@ -86,7 +86,7 @@ def kernels(function: Callable[[], object]) -> int:
     return found
 
 
-def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job], rows: Rows) -> None:
+def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[ReplicaJob], rows: Rows) -> None:
     """Kernels of a round of a stack and of the same work in the plain loop."""
     training = stack_of(jobs, CPU)
     training.begin_epochs()
@@ -105,7 +105,7 @@ def count(name: str, plain: Callable[[], None], plain_steps: int, jobs: list[Job
     )
 
 
-def throughput(job_of: Callable[[], Job]) -> None:
+def throughput(job_of: Callable[[], ReplicaJob]) -> None:
     """Print what two one-thread jobs at once do against one: wall time, so only on a quiet machine."""
     import multiprocessing
 
@@ -125,7 +125,7 @@ def throughput(job_of: Callable[[], Job]) -> None:
     print(f"\ntwo one-thread jobs: {statistics.median(ratios):.2f} times the throughput of one (target 1.7)")
 
 
-def gpu(name: str, plain: Callable[[], None], jobs: list[Job]) -> None:
+def gpu(name: str, plain: Callable[[], None], jobs: list[ReplicaJob]) -> None:
     """Print replica-epochs per second on the GPU."""
     device = torch.device("cuda")
 

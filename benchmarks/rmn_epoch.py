@@ -20,7 +20,7 @@ from engine import CPU, epoch_seconds, kernels
 
 from utopia.config.load import load
 from utopia.plan.plan import Plan
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 from utopia.training.vectorized.engine import VectorizedTraining
 
 MOVIES, FRAMES, WIDTH, ROUNDS = 8, 60, 1152, 5
@@ -49,7 +49,7 @@ def main() -> None:
     runs = Plan(load(overrides={"study": "miniature"})).runs
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder), MOVIES, FRAMES, WIDTH)
-        jobs: dict[str, list[Job]] = {}
+        jobs: dict[str, list[ReplicaJob]] = {}
         for model in ("et", "rmn"):
             settings = dict(runs[f"liris.{model}.baseline"].settings["model_config"])
             settings["training"] = {**settings["training"], "epochs": 3, "selection": "last"}

@@ -23,7 +23,7 @@ from utopia import arrays, files, fingerprint, seeds
 from utopia.evaluation import metrics_csv
 from utopia.inputs.coverage import COLUMNS
 from utopia.provenance import environment
-from utopia.provenance.job import Job, record
+from utopia.provenance.job import RunningJob, record
 from utopia.provenance.ledger import Ledger
 from utopia.provenance.lineage import Graph, cells_of
 from utopia.report.data import Page
@@ -53,7 +53,7 @@ ITEMS = {"films": ["one.mp4", "<b>two</b>.mp4"], "songs": ["song.mp3"]}
 
 
 @contextmanager
-def job(rule: str, inputs: Any, outputs: Any, machine: str = "desk", **more: Any) -> Iterator[Job]:
+def job(rule: str, inputs: Any, outputs: Any, machine: str = "desk", **more: Any) -> Iterator[RunningJob]:
     """A job of the study, run as Snakemake runs scripts."""
     given = SimpleNamespace(
         rule=rule,
@@ -176,9 +176,9 @@ def _train(pack: str, runs: list[str]) -> None:
             found = []
             for fold, repeat in seed_of:
                 value = mean + 0.01 * (repeat - 1) + 0.003 * (int(fold) - 0.5)
-                found.append(metrics_csv.Row("valence", fold, str(repeat), "", "pcc", value))
+                found.append(metrics_csv.MetricRow("valence", fold, str(repeat), "", "pcc", value))
                 found += [
-                    metrics_csv.Row("valence", fold, str(repeat), f"item {n}", "pcc", value + d)
+                    metrics_csv.MetricRow("valence", fold, str(repeat), f"item {n}", "pcc", value + d)
                     for n, d in enumerate((-0.02, 0.0, 0.02))
                 ]
             metrics_csv.write(_run(run, "metrics.csv"), found)

@@ -11,9 +11,9 @@ from utopia.config import registry
 from utopia.datasets._card import card
 from utopia.errors import ConfigError
 from utopia.fetch import recipe
-from utopia.fetch.obtain import Manner, obtain
+from utopia.fetch.obtain import FetchOptions, obtain
 from utopia.fetch.recipe import Recipe
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 from utopia.plan.availability import EMBEDDED
 
 EVERY = [*recipe.names(), recipe.WEIGHTS]
@@ -73,7 +73,7 @@ def test_cards_of_weights_are_all_there_with_their_addresses() -> None:
 @pytest.mark.parametrize("name", recipe.names())
 def test_a_dry_run_writes_and_asks_nothing(name: str, tmp_path: Path) -> None:
     made = recipe.load(name)
-    outcomes = obtain(name, made, tmp_path / name, Record(tmp_path), Manner(dry=True))
+    outcomes = obtain(name, made, tmp_path / name, FetchRecord(tmp_path), FetchOptions(dry=True))
     assert list(tmp_path.iterdir()) == []
     assert all(outcome.obtained == 0 and not outcome.failed for outcome in outcomes)
     assert made.agreement or outcomes

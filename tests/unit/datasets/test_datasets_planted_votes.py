@@ -17,7 +17,7 @@ from utopia.features.precomputed import import_features
 from utopia.features.read import FeatureReader
 from utopia.inputs.manifest import list_inputs
 from utopia.inputs.miniature import generate, latent
-from utopia.inputs.miniature.planted_votes import SCATTER, TARGETS, Planted, plant
+from utopia.inputs.miniature.planted_votes import SCATTER, TARGETS, PlantedVotes, plant
 from utopia.labels.build import build_labels
 from utopia.labels.read import Labels
 from utopia.plan.plan import Plan
@@ -28,13 +28,13 @@ HOLDS, FAILS = TARGETS
 
 
 @pytest.fixture(scope="module")
-def long() -> Planted:
+def long() -> PlantedVotes:
     """One series that is long enough for its moments to be those of the law."""
     return plant(latent.generator(5, "long"), 30_000, 0.15 * np.random.default_rng(1).standard_normal(20))
 
 
 def test_where_the_theory_holds_utopia_labels_are_normal_about_the_label_with_the_variance_of_the_kernel(
-    long: Planted,
+    long: PlantedVotes,
 ) -> None:
     """The kernel by hand: three taps, a bin of .1 apart, in the ratio exp(-1/2) (delta .3, sigma .1)."""
     side = np.exp(-0.5)
@@ -49,7 +49,7 @@ def test_where_the_theory_holds_utopia_labels_are_normal_about_the_label_with_th
     assert long.utopia[HOLDS].var() > 1.2 * long.votes[HOLDS][:3].mean(axis=0).var()
 
 
-def test_where_it_fails_labels_are_about_the_utopia_labels_and_wider_the_fewer_vote(long: Planted) -> None:
+def test_where_it_fails_labels_are_about_the_utopia_labels_and_wider_the_fewer_vote(long: PlantedVotes) -> None:
     u_T = long.utopia[FAILS]
     for k in (3, 20):
         label_T = long.votes[FAILS][:k].mean(axis=0)
@@ -60,7 +60,7 @@ def test_where_it_fails_labels_are_about_the_utopia_labels_and_wider_the_fewer_v
     assert 0.05 < bias_A.std() < 0.3
 
 
-def test_features_show_the_utopia_labels_and_nothing_else(long: Planted) -> None:
+def test_features_show_the_utopia_labels_and_nothing_else(long: PlantedVotes) -> None:
     half = len(long.features) // 2
     for number, target in enumerate(TARGETS):
         u_T = long.utopia[target]

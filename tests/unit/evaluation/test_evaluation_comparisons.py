@@ -14,7 +14,7 @@ import pytest
 from utopia.config.load import load
 from utopia.evaluation.comparisons import TREATMENTS, compared
 from utopia.evaluation.interval import holm
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.evaluation.uncertainty import Items
 from utopia.plan.plan import Plan
 from utopia.provenance.explain import explain
@@ -108,9 +108,9 @@ def test_names_are_those_of_the_papers_tables() -> None:
 
 
 def run_file(path: Path, by_seed: list[list[float]]) -> Path:
-    rows = [Row("valence", "0", str(n), "", "pcc", float(np.mean(values))) for n, values in enumerate(by_seed)]
+    rows = [MetricRow("valence", "0", str(n), "", "pcc", float(np.mean(values))) for n, values in enumerate(by_seed)]
     rows += [
-        Row("valence", "0", str(n), f"m{i}", "pcc", value)
+        MetricRow("valence", "0", str(n), f"m{i}", "pcc", value)
         for n, values in enumerate(by_seed)
         for i, value in enumerate(values)
     ]

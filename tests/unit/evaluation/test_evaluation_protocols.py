@@ -256,8 +256,8 @@ def test_files_that_call_a_repeat_a_seed_are_read(tmp_path: Path) -> None:
 
 def test_metrics_file_round_trip(tmp_path: Path) -> None:
     made = [
-        metrics_csv.Row("v", "0", "0", "", "mse", 0.1 + 0.2),
-        metrics_csv.Row("v", "0", "0", 'a "quoted", name', "mse", 1e-300),
+        metrics_csv.MetricRow("v", "0", "0", "", "mse", 0.1 + 0.2),
+        metrics_csv.MetricRow("v", "0", "0", 'a "quoted", name', "mse", 1e-300),
     ]
     metrics_csv.write(tmp_path / "m.csv", made)
     assert metrics_csv.read(tmp_path / "m.csv") == made

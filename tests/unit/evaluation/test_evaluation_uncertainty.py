@@ -14,7 +14,7 @@ from scipy.stats import t, ttest_rel
 
 from utopia.errors import ComputeError
 from utopia.evaluation import verdict
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.evaluation.uncertainty import Items, change_interval, interval, mean_change, paired, read_items
 
 
@@ -30,7 +30,7 @@ def items(values: dict[str, Any], weights: dict[str, Any] | None = None, root: b
 
 def metrics_file(path: Path, rows: list[tuple[str, str, str, str, float]], target: str = "valence") -> Path:
     """(fold, seed, item, metric, value)."""
-    write(path, [Row(target, fold, seed, item, metric, value) for fold, seed, item, metric, value in rows])
+    write(path, [MetricRow(target, fold, seed, item, metric, value) for fold, seed, item, metric, value in rows])
     return path
 
 

@@ -13,7 +13,7 @@ from utopia import arrays
 from utopia.config.extraction import FineTune
 from utopia.errors import InputError
 from utopia.extractors import openpose_action, xception_face
-from utopia.extractors._finetune import Example, Lesson, _Work, examples, finetune, labelled_frames, split
+from utopia.extractors._finetune import Lesson, TuningExample, _Work, examples, finetune, labelled_frames, split
 from utopia.extractors._mtcnn import Faces
 from utopia.files import sha256
 
@@ -157,7 +157,7 @@ def test_a_stopped_fine_tuning_continues_to_the_same_bytes(tmp_path: Path, monke
     whole = tune(folder, tmp_path / "whole.safetensors", how, openpose_action.TUNED)
     stopped, original, epochs = tmp_path / "stopped.safetensors", _Work.train, []
 
-    def stop(self: _Work, ordered: list[Example]) -> float:
+    def stop(self: _Work, ordered: list[TuningExample]) -> float:
         epochs.append(len(self.losses))
         if len(epochs) == 3:
             raise KeyboardInterrupt
@@ -176,7 +176,7 @@ def test_a_stopped_fine_tuning_continues_to_the_same_bytes(tmp_path: Path, monke
 def test_what_other_settings_have_half_done_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, output, epochs = draw_frames(tmp_path / "frames"), tmp_path / "x.safetensors", []
 
-    def note(self: _Work, ordered: list[Example]) -> float:
+    def note(self: _Work, ordered: list[TuningExample]) -> float:
         epochs.append(len(self.losses))
         if len(epochs) == 2:
             raise KeyboardInterrupt
@@ -197,7 +197,7 @@ def test_values_are_learned_with_the_squared_error(tmp_path: Path) -> None:
         pixels = 128 + 100 * truth.mean(axis=1)[:, None, None, None] + random.normal(0, 3, (5, 32, 32, 3))
         np.save(tmp_path / f"{video}.npy", pixels.clip(0, 255).astype(np.uint8))
         for row, values in enumerate(truth):
-            found.append(Example(tmp_path / f"{video}.npy", f"{video} {row}", 0, f"v{video}", tuple(values), row))
+            found.append(TuningExample(tmp_path / f"{video}.npy", f"{video} {row}", 0, f"v{video}", tuple(values), row))
     lesson = Lesson(found, ("arousal", "valence"), True, {"dataset": "toy"}, "0" * 64)
     how = FineTune(dataset="toy", epochs=12, batch=5, learning_rate=0.02, held_out=0.3)
     tuned = finetune(tunable(), openpose_action.TUNED, lesson, tmp_path / "x.safetensors", how, 0, {})
@@ -226,7 +226,7 @@ def test_flat_folders_and_jpegs(tmp_path: Path) -> None:
 )
 def test_no_video_is_on_both_sides(sizes: list[list[int]], shared: bool, seed: int) -> None:
     found = [
-        Example(Path(), f"{label}/{video}/{index}", label, str(video) if shared else f"{label}-{video}")
+        TuningExample(Path(), f"{label}/{video}/{index}", label, str(video) if shared else f"{label}-{video}")
         for label, videos in enumerate(sizes)
         for video, count in enumerate(videos)
         for index in range(count)

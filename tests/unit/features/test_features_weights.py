@@ -7,7 +7,7 @@ import pytest
 
 from utopia.errors import ChecksumError, ConfigError
 from utopia.features import weights
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_file_of_which_nothing_is_known_is_refused(unpublished: weights.Found)
 
 
 def test_it_is_trusted_if_it_was_recorded_when_it_was_fetched(unpublished: weights.Found) -> None:
-    record = Record(unpublished.path.parents[1])
+    record = FetchRecord(unpublished.path.parents[1])
     record.add(unpublished.path, url="https://example.org/net.pth", sha256=DIGEST, pinned="first use")
     assert weights.identify(unpublished) == DIGEST
     unpublished.path.write_bytes(b"weightz")
@@ -117,12 +117,12 @@ def test_it_is_trusted_if_it_was_recorded_when_it_was_fetched(unpublished: weigh
 
 def test_fetching_in_place_records_it(unpublished: weights.Found) -> None:
     """What the message says to do helps, and asks no server: the file is there."""
-    from utopia.fetch.obtain import Manner, obtain
+    from utopia.fetch.obtain import FetchOptions, obtain
     from utopia.fetch.recipe import FetchFile, Recipe
 
     file = FetchFile(name="net.pth", urls=["https://127.0.0.1:9/net.pth"], role="weights", known_as="unknown")
     data = unpublished.path.parents[1]
-    outcomes = obtain("weights", Recipe(files=[file]), data / "weights", Record(data), Manner())
+    outcomes = obtain("weights", Recipe(files=[file]), data / "weights", FetchRecord(data), FetchOptions())
     assert [outcome.obtained for outcome in outcomes] == [1]
     assert weights.identify(unpublished) == DIGEST
 

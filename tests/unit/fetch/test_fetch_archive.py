@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from utopia.errors import ChecksumError, InputError
-from utopia.fetch.archive import Limits, extract
+from utopia.fetch.archive import UnpackLimits, extract
 
 FILES = {"set/a.txt": b"a" * 10, "set/deep/b.txt": b"b" * 200_000, "other/c.txt": b"c"}
-ROOM = Limits(10_000_000)
+ROOM = UnpackLimits(10_000_000)
 
 
 def zipped(path: Path, files: dict[str, bytes]) -> Path:
@@ -196,7 +196,7 @@ def test_bombs_are_cut_off(tmp_path: Path) -> None:
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "x.zip", {f"{n}": b"" for n in range(12)})
     with pytest.raises(InputError, match="more than 11 files"):
-        extract(archive, tmp_path / "into", Limits(1000, files=11))
+        extract(archive, tmp_path / "into", UnpackLimits(1000, files=11))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from utopia.fetch.download import Wanted, download
-from utopia.fetch.record import Record, locked
+from utopia.fetch.record import FetchRecord, locked
 from utopia.fetch.transfer import Policy
 
 DATA = random.Random(6).randbytes(3_000_000)
@@ -136,15 +136,15 @@ def test_a_lock_is_dropped_with_its_process(tmp_path: Path) -> None:
 
 def test_processes_add_to_one_record(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom utopia.fetch.record import Record\n"
+        "import sys\nfrom pathlib import Path\nfrom utopia.fetch.record import FetchRecord\n"
         "folder, who = Path(sys.argv[1]), sys.argv[2]\n"
         "for n in range(15):\n"
         "    path = folder / f'{who}{n}'\n    path.write_text(who)\n"
-        "    Record(folder).add(path, url='u', sha256='0' * 64, pinned='card')\n"
+        "    FetchRecord(folder).add(path, url='u', sha256='0' * 64, pinned='card')\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "ab"]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
-    record = Record(tmp_path)
+    record = FetchRecord(tmp_path)
     assert all(record.current(tmp_path / f"{who}{n}") for who in "ab" for n in range(15))
     os.utime(tmp_path / "a0", (1, 1))
     assert record.current(tmp_path / "a0") is None and record.entry(tmp_path / "a0") is not None

@@ -18,10 +18,10 @@ from utopia.errors import InputError
 from utopia.fetch import coverage, recipe, webvideo
 from utopia.fetch import obtain as obtain_module
 from utopia.fetch.agreement import Seen
-from utopia.fetch.coverage import Outcome
-from utopia.fetch.obtain import Manner, obtain
+from utopia.fetch.coverage import FileOutcome
+from utopia.fetch.obtain import FetchOptions, obtain
 from utopia.fetch.recipe import Recipe
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 from utopia.fetch.transfer import Policy
 
 QUICK = Policy(spare=0, attempts=1, stall=2.0, sleep=lambda seconds: None)
@@ -35,9 +35,9 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def run(data: Path, made: Recipe, name: str = "example", look: Any = None, **more: Any) -> dict[str, Outcome]:
-    manner = Manner(policy=QUICK, **more)
-    outcomes = obtain(name, made, data / name, Record(data), manner, look)
+def run(data: Path, made: Recipe, name: str = "example", look: Any = None, **more: Any) -> dict[str, FileOutcome]:
+    manner = FetchOptions(policy=QUICK, **more)
+    outcomes = obtain(name, made, data / name, FetchRecord(data), manner, look)
     assert len({outcome.subject for outcome in outcomes}) == len(outcomes)
     return {outcome.subject: outcome for outcome in outcomes}
 
@@ -50,7 +50,7 @@ def test_a_file_comes_once_and_is_recorded(server: Any, tmp_path: Path) -> None:
     made = one_file(server.file("/labels.csv", b"1,2\n"))
     found = run(tmp_path, made)["annotations:labels.csv"]
     assert (found.expected, found.obtained, found.came, found.failed) == (1, 1, 4, False)
-    entry = Record(tmp_path).entry(tmp_path / "example" / "labels.csv")
+    entry = FetchRecord(tmp_path).entry(tmp_path / "example" / "labels.csv")
     assert entry is not None and entry.sha256 == hashlib.sha256(b"1,2\n").hexdigest() and entry.pinned == "first use"
     assert entry.url == server.url("/labels.csv") and entry.etag
     assert run(tmp_path, made)["annotations:labels.csv"].came == 0 and len(server.asked["/labels.csv"]) == 1
@@ -96,7 +96,7 @@ def test_what_the_user_has_anywhere_below_the_folder_is_not_fetched(server: Any,
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
     assert run(tmp_path, one_file(server.url("/labels.csv")))["annotations:labels.csv"].obtained == 1
-    entry = Record(tmp_path).entry(own)
+    entry = FetchRecord(tmp_path).entry(own)
     assert not server.asked and entry is not None and entry.url == "in place"
 
 
@@ -125,7 +125,7 @@ def test_an_archive_is_unpacked_and_not_kept(server: Any, tmp_path: Path) -> Non
     assert not server.asked["/second.zip"], "the other archive gives the same"
     run(tmp_path, made)
     assert len(server.asked["/first.zip"]) == 1
-    assert Record(tmp_path).entry(tmp_path / ".archives" / "first.zip") is not None
+    assert FetchRecord(tmp_path).entry(tmp_path / ".archives" / "first.zip") is not None
 
 
 def test_the_next_archive_is_tried_where_one_fails(server: Any, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_next_archive_is_tried_where_one_fails(server: Any, tmp_path: Path) 
     made = archived(server.url("/first.zip"), server.file("/second.zip", zipped(ARCHIVE)))
     assert all(o.obtained == o.expected and not o.failed for o in run(tmp_path, made).values())
     assert not (tmp_path / "evil").exists()
-    record = Record(tmp_path)
+    record = FetchRecord(tmp_path)
     assert record.entry(tmp_path / ".archives" / "first.zip") is None, "what cannot be unpacked is not trusted"
     assert record.entry(tmp_path / ".archives" / "second.zip") is not None
 
@@ -193,7 +193,9 @@ def test_videos_listed_in_a_file_and_their_coverage(server: Any, tmp_path: Path)
     server.file("/train.csv", b"Video ID,Timestamp\na,0\na,1\nlost,0\nb,0\nlost,1\n")
     for id in "ab":
         server.file(f"/{id}.mp4", clip, kind="video/mp4")
-    quick = webvideo.Manner(pause=0.0, attempts=1, timeout=2.0, sleep=lambda seconds: None, options={"proxy": ""})
+    quick = webvideo.RequestOptions(
+        pause=0.0, attempts=1, timeout=2.0, sleep=lambda seconds: None, options={"proxy": ""}
+    )
     data = tmp_path / "data"
     found = run(data, web(server), videos=quick)
     videos = found["videos"]
@@ -216,9 +218,9 @@ def test_videos_of_an_unknown_list(server: Any, tmp_path: Path) -> None:
 
 
 def test_a_table_keeps_the_rows_of_other_data_sets(tmp_path: Path) -> None:
-    coverage.write([Outcome("b", "videos", 2, 1, {f"no {tmp_path}/x": ("v",)})], tmp_path)
-    coverage.write([Outcome("a", "videos", 1, 1)], tmp_path)
-    coverage.write([Outcome("a", "labels", 4, 1, {"gone": ("x", "y"), "private": ("z",)})], tmp_path)
+    coverage.write([FileOutcome("b", "videos", 2, 1, {f"no {tmp_path}/x": ("v",)})], tmp_path)
+    coverage.write([FileOutcome("a", "videos", 1, 1)], tmp_path)
+    coverage.write([FileOutcome("a", "labels", 4, 1, {"gone": ("x", "y"), "private": ("z",)})], tmp_path)
     with (tmp_path / "fetched.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["dataset"], row["missing"], row["reason"]) for row in rows] == [
@@ -263,7 +265,7 @@ def test_agreed_data_are_taken_from_the_user_s_folder(tmp_path: Path) -> None:
     assert (found["annotations"].obtained, found["videos"].obtained) == (2, 3)
     assert len(next(iter(found["videos"].reasons.values()))) == 63
     copied = data / "liris" / "MEDIAEVAL18-DevSet-Part1-Data" / "data" / "MEDIAEVAL18_00.mp4"
-    assert copied.read_bytes() == b"movie 0" and Record(data).current(copied) is not None
+    assert copied.read_bytes() == b"movie 0" and FetchRecord(data).current(copied) is not None
     before = (data / "fetched.json").read_bytes()
     run(data, recipe.load("liris"), "liris", look, origins=[own])
     assert (data / "fetched.json").read_bytes() == before, "nothing is copied or unpacked twice"
@@ -280,6 +282,6 @@ def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     for text in ('{"a": 1}', "[]"):
         (tmp_path / "fetched.json").write_text(text)
         with pytest.raises(InputError, match=r"(?s)is not a record of fetched files.*hashed and recorded again"):
-            Record(tmp_path).entry(tmp_path / "a")
+            FetchRecord(tmp_path).entry(tmp_path / "a")
     (tmp_path / "fetched.json").write_text(json.dumps({}))
-    assert Record(tmp_path).entry(tmp_path / "a") is None
+    assert FetchRecord(tmp_path).entry(tmp_path / "a") is None

@@ -15,9 +15,9 @@ from utopia.datasets import _common
 from utopia.errors import InputError, UtopiaError
 from utopia.fetch import webvideo
 from utopia.fetch.availability import Log, Try
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 from utopia.fetch.transfer import DiskFullError
-from utopia.fetch.webvideo import Manner, classify, fetch_videos
+from utopia.fetch.webvideo import RequestOptions, classify, fetch_videos
 
 yt_dlp = pytest.importorskip("yt_dlp")
 
@@ -35,7 +35,7 @@ class Waits(list[float]):
 
 def fetch(server: Any, folder: Path, *ids: str, **more: Any) -> dict[str, Try]:
     options = {"proxy": "", "retries": 1, "retry_sleep_functions": {}}
-    manner = Manner(
+    manner = RequestOptions(
         pause=3.0, attempts=more.pop("attempts", 2), timeout=2.0, options=options, sleep=more.pop("sleep", Waits())
     )
     return fetch_videos(ids, server.url("/{id}.mp4"), folder, manner, **more)
@@ -45,11 +45,11 @@ def test_videos_come_once(server: Any, tmp_path: Path, clip: bytes) -> None:
     folder, waits, told = tmp_path / "videos", Waits(), []
     for id in ("a_1", "-b2"):
         server.file(f"/{id}.mp4", clip, kind="video/mp4")
-    found = fetch(server, folder, "a_1", "-b2", "a_1", record=Record(tmp_path), told=told.append, sleep=waits)
+    found = fetch(server, folder, "a_1", "-b2", "a_1", record=FetchRecord(tmp_path), told=told.append, sleep=waits)
     assert [found[id].status for id in ("a_1", "-b2")] == ["ok", "ok"] and len(told) == 2
     assert (folder / "a_1.mp4").read_bytes() == (folder / "-b2.mp4").read_bytes() == clip
     assert found["a_1"].sha256 == hashlib.sha256(clip).hexdigest() and found["a_1"].attempts == 1
-    assert Record(tmp_path).current(folder / "a_1.mp4") is not None
+    assert FetchRecord(tmp_path).current(folder / "a_1.mp4") is not None
     assert len(waits) == 1 and 3.0 <= waits[0] <= 4.5, "a pause between two requests, none before the first"
     server.asked.clear()
     again = fetch(server, folder, "a_1", "-b2")

@@ -13,7 +13,7 @@ import yaml
 from utopia.config.load import RESOURCES, load
 from utopia.errors import ConfigError
 from utopia.evaluation import verdict
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.plan import catalog, claims
 from utopia.plan.catalog import Table, read_one
 from utopia.plan.claims import Claim, in_print
@@ -160,7 +160,10 @@ def results(tmp_path: Path, a: list[float], b: list[float], **more: Any) -> Resu
     files = {}
     for name, values in (("a", a), ("b", b)):
         files[f"d.{name}.x"] = tmp_path / f"{name}.csv"
-        write(files[f"d.{name}.x"], [Row("y", "0", str(seed), "", "mse", value) for seed, value in enumerate(values)])
+        write(
+            files[f"d.{name}.x"],
+            [MetricRow("y", "0", str(seed), "", "mse", value) for seed, value in enumerate(values)],
+        )
     return Results(files, {}, **more)
 
 

@@ -14,7 +14,7 @@ from utopia.cli.compare import compare, kind
 from utopia.cli.status import in_words, status
 from utopia.config.load import REPOSITORY, load
 from utopia.evaluation import verdict
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.plan import catalog
 from utopia.plan.catalog import Row as TableRow
 from utopia.plan.catalog import RunChoice
@@ -31,8 +31,10 @@ RUN = RunChoice(model="et", treatment="baseline")
 
 def run_file(path: Path, values: dict[str, list[float]], order: tuple[int, ...] = (0, 1, 2, 3)) -> Path:
     """The pcc of items by seed, and the replicas' means; items in an order."""
-    rows = [Row("x", "test", seed, "", "pcc", float(np.mean(each))) for seed, each in values.items()]
-    rows += [Row("x", "test", seed, f"v{i}", "pcc", float(each[i])) for seed, each in values.items() for i in order]
+    rows = [MetricRow("x", "test", seed, "", "pcc", float(np.mean(each))) for seed, each in values.items()]
+    rows += [
+        MetricRow("x", "test", seed, f"v{i}", "pcc", float(each[i])) for seed, each in values.items() for i in order
+    ]
     write(path, rows)
     return path
 

@@ -17,7 +17,7 @@ from checkout import environment
 from utopia.config.load import load
 from utopia.figures.render import ordered
 from utopia.plan import jobs
-from utopia.plan.jobs import Job
+from utopia.plan.jobs import PlannedJob
 from utopia.plan.plan import Plan
 from utopia.training.settings import RunSettings
 
@@ -199,7 +199,7 @@ def settings(plan: Plan, rule: str) -> list[dict[str, Any]]:
     return [plan.settings(job.rule, job.names) for job in plan.jobs if job.rule == rule]
 
 
-def _given_a_seed(plan: Plan) -> list[Job]:
+def _given_a_seed(plan: Plan) -> list[PlannedJob]:
     rendered = [job for job in plan.jobs if job.rule in ("render_table", "render_figure")]
     shown = [plan.settings(job.rule, job.names)["settings"] for job in rendered]
     return [job for job, each in zip(rendered, shown, strict=True) if "seed" in (each.get("table") or each["figure"])]

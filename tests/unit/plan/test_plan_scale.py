@@ -15,7 +15,7 @@ def paper() -> Plan:
     return Plan(load({"study": "paper", "results": "/nowhere"}))
 
 
-def stages(found: scale.Price) -> dict[str, scale.Stage]:
+def stages(found: scale.ScaledPrice) -> dict[str, scale.ScaledStage]:
     return {one.stage: one for one in found.stages}
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from utopia.config.load import load
 from utopia.config.study import StudyBase
 from utopia.errors import UtopiaError
-from utopia.plan.jobs import Job, flat, starts_of_code
+from utopia.plan.jobs import PlannedJob, flat, starts_of_code
 from utopia.plan.plan import Plan
 from utopia.provenance import staleness
 from utopia.provenance.current import Current
@@ -93,7 +93,7 @@ def stored(plan: Plan, folder: Path) -> Graph:
     return Graph(Ledger(records, [], portable), plan.root.as_posix())
 
 
-def code_of(plan: Plan, job: Job) -> dict[str, Any]:
+def code_of(plan: Plan, job: PlannedJob) -> dict[str, Any]:
     """The code of a job as its record has it."""
     modules, script = starts_of_code(plan, job.rule, job.names)
     known = staleness.closure_now(tuple(sorted(modules)), (script,))

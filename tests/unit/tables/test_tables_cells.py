@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import t
 
 from utopia.evaluation import verdict
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.tables.cells import Cell, build
 from utopia.tables.render import render_table
 from utopia.tables.results import Results
@@ -22,7 +22,7 @@ def run_file(path: Path, errors: dict[str, list[float]]) -> Path:
     """seed -> per-item values of `pcc` in one fold, with the replicas' means."""
     rows = [("0", seed, "", "pcc", float(np.mean(values))) for seed, values in errors.items()]
     rows += [("0", seed, f"m{i}", "pcc", value) for seed, values in errors.items() for i, value in enumerate(values)]
-    write(path, [Row("valence", fold, seed, item, metric, value) for fold, seed, item, metric, value in rows])
+    write(path, [MetricRow("valence", fold, seed, item, metric, value) for fold, seed, item, metric, value in rows])
     return path
 
 

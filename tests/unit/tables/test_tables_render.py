@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from utopia.errors import ComputeError, UtopiaError
-from utopia.evaluation.metrics_csv import Row, write
+from utopia.evaluation.metrics_csv import MetricRow, write
 from utopia.tables.cells import build
 from utopia.tables.render import COLUMNS, render_table
 from utopia.tables.results import Measurement, Results, over_repeats, repeat_means
@@ -24,9 +24,14 @@ def metrics_file(
     path: Path, values: dict[tuple[str, str], float], metric: str = "mse", target: str = "valence"
 ) -> Path:
     """(seed, fold) -> value, with rows of items and of another metric that must not count."""
-    rows = [Row(target, fold, seed, "", metric, value) for (seed, fold), value in values.items()]
-    noise = [Row(target, fold, seed, "movie", metric, 99.0) for seed, fold in values]
-    write(path, rows + noise + [Row(target, "0", "0", "", "other", 99.0), Row("arousal", "0", "0", "", metric, 99.0)])
+    rows = [MetricRow(target, fold, seed, "", metric, value) for (seed, fold), value in values.items()]
+    noise = [MetricRow(target, fold, seed, "movie", metric, 99.0) for seed, fold in values]
+    write(
+        path,
+        rows
+        + noise
+        + [MetricRow(target, "0", "0", "", "other", 99.0), MetricRow("arousal", "0", "0", "", metric, 99.0)],
+    )
     return path
 
 

@@ -14,7 +14,7 @@ from utopia.config.load import load
 from utopia.plan.plan import Plan
 from utopia.tables import tex as render_tex
 from utopia.tables.cells import Cell
-from utopia.tables.layout import Layout, Line, Shown, lay_out
+from utopia.tables.layout import Line, Shown, TableLayout, lay_out
 from utopia.tables.notes import said_once, without_empty_columns
 from utopia.tables.tex_text import escape
 
@@ -89,7 +89,7 @@ def test_hostile_words_compile(tmp_path: Path, full: bool) -> None:
     symbols = "±†—–−×·≈≠✓✗≤≥↓↑→▲▼△▽○Δσδτρµμ²"
     cell = Shown("measured", "0.1", unit="%", spread="0.01", published="0.2", sign="≈", mark="▲", notes=(1,))
     line = Line(NASTY, (2,), (cell, cell), ("1",), NASTY)
-    layout = Layout("a_b", NASTY, NASTY, symbols, ("σ",), (NASTY, "b"), (line,), (NASTY, symbols), (NASTY,))
+    layout = TableLayout("a_b", NASTY, NASTY, symbols, ("σ",), (NASTY, "b"), (line,), (NASTY, symbols), (NASTY,))
     assert latex.faults({"nasty": render_tex.text(layout)}, tmp_path, full=full) == []
 
 
@@ -101,10 +101,10 @@ def shown(status: str = "measured", *notes: int) -> Shown:
     return Shown(status, "0.1" if status == "measured" else "—", notes=notes)
 
 
-def layout_of(rows: list[list[Shown]], notes: tuple[str, ...]) -> Layout:
+def layout_of(rows: list[list[Shown]], notes: tuple[str, ...]) -> TableLayout:
     lines = tuple(Line(f"row {number}", (), tuple(cells)) for number, cells in enumerate(rows))
     heads = tuple(f"head {number} ↑" for number in range(len(rows[0])))
-    return Layout("t", "T", "", "", (), heads, lines, notes, ("— absent, the note says why",))
+    return TableLayout("t", "T", "", "", (), heads, lines, notes, ("— absent, the note says why",))
 
 
 def test_a_note_stands_in_the_widest_place_where_it_is_true() -> None:

@@ -50,7 +50,9 @@ def relabelled(folder: Path, labels: dict[str, np.ndarray], **distribution: Any)
     return toy
 
 
-def run(toy: Toy, name: str, model: str, treatment: str, strategy: str) -> tuple[arrays.Arrays, list[metrics_csv.Row]]:
+def run(
+    toy: Toy, name: str, model: str, treatment: str, strategy: str
+) -> tuple[arrays.Arrays, list[metrics_csv.MetricRow]]:
     """Train and evaluate; predictions and metrics."""
     plain = toy.run() | TREATMENTS[treatment] | {"model": model, "engine": {"strategy": strategy, "places": 3}}
     # a sampler draws for the videos of a chunk: strategies agree where their chunks do, a video each

@@ -25,7 +25,7 @@ from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import best_members
 from utopia.training.settings import parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 CPU = torch.device("cpu")
 STILL = {"dropout": 0.0}
@@ -45,7 +45,7 @@ def trainer(toy: ClipToy, fit_on_all: bool = False, member: int = 0, **changes: 
     run = parse_run(toy.run(**changes))
     data = OnClips().load(run, toy.labels, toy.features, 1)
     replica = Replica("reactions", "official", 0, member, fit_on_all)
-    return ClipTrainer(Job(replica, run, Parts.of(run, None), data, data.folds[0], None), CPU)
+    return ClipTrainer(ReplicaJob(replica, run, Parts.of(run, None), data, data.folds[0], None), CPU)
 
 
 # -- data

@@ -18,7 +18,7 @@ from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.run import mode_named
 from utopia.training.settings import RunSettings, parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 BASE: dict[str, Any] = {
     "id": "summe.et.baseline",
@@ -120,7 +120,7 @@ def test_the_streams_of_frames_keep_the_name_that_their_seeds_were_made_with(toy
     settings, plan = parse_run(toy.run()), arrays.load(toy.distribution)
     data = series.MODE.load(settings, toy.labels, toy.features, 2)
     replica = Replica("importance", data.folds[0].name, 0)
-    job = Job(replica, settings, Parts.of(settings, plan), data, data.folds[0], plan)
+    job = ReplicaJob(replica, settings, Parts.of(settings, plan), data, data.folds[0], plan)
     trainer = series.MODE.trainer(job, torch.device("cpu"), padded=False)
     number = derive(derive(replica.seed(settings), "frames"), trainer.fitted[0])
     assert trainer.chunks[0].new_key == derive(number, "new samples")

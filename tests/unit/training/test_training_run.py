@@ -28,7 +28,7 @@ from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.series import SeriesTrainer
 from utopia.training.settings import parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 TREATMENTS: dict[str, dict[str, Any]] = {
     "baseline": {"loss": "mse", "sampler": None},
@@ -320,7 +320,7 @@ def test_full_batch_is_one_step_on_summed_gradients(toy: Toy) -> None:
     run = parse_run(toy.run(training=recipe, model=still))
     plan = arrays.load(toy.distribution)
     data = load_data(run, toy.labels, toy.features, fewest=1)
-    job = Job(Replica("importance", "0", 0), run, Parts.of(run, plan), data, data.folds[0], plan)
+    job = ReplicaJob(Replica("importance", "0", 0), run, Parts.of(run, plan), data, data.folds[0], plan)
     network = SeriesTrainer(job, torch.device("cpu")).network
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.load(start).under("parameters").items()})
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=0.1)

@@ -24,7 +24,7 @@ from utopia.training.replica import Replica
 from utopia.training.run import train_runs
 from utopia.training.series import OnSeries, SeriesTrainer
 from utopia.training.settings import parse_run
-from utopia.training.trainer import Job, ReplicaTrainer
+from utopia.training.trainer import ReplicaJob, ReplicaTrainer
 from utopia.training.vectorized.engine import VectorizedTraining
 from utopia.training.vectorized.passes import Passes
 from utopia.training.vectorized.stack import Stack
@@ -99,7 +99,7 @@ def test_both_are_the_plain_loop(toy: Toy, monkeypatch: pytest.MonkeyPatch, mode
     for entry in summary["replicas"]:
         fold = next(fold for fold in data.folds if fold.name == entry["fold"])
         replica = Replica(entry["target"], entry["fold"], entry["repeat"])
-        job = Job(replica, run, Parts.of(run, plan), data, fold, plan)
+        job = ReplicaJob(replica, run, Parts.of(run, plan), data, fold, plan)
         network = SeriesTrainer(job, torch.device("cpu")).network
         optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=1e-3)
         losses = []
@@ -281,7 +281,9 @@ def test_a_round_takes_no_more_kernels_for_more_replicas(toy: Toy, model: str) -
     make = partial(SeriesTrainer, device=cpu, padded=True)
     for number in (1, 16):
         replicas = [Replica("importance", "0", repeat) for repeat in range(number)]
-        jobs = [(Job(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas]
+        jobs = [
+            (ReplicaJob(replica, run, Parts.of(run, plan), data, data.folds[0], plan), None) for replica in replicas
+        ]
         found[number] = operations(VectorizedTraining(iter(jobs), make, Engine(places=number), cpu))
     assert found[16] < 1.2 * found[1]
 

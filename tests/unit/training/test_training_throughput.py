@@ -18,7 +18,7 @@ from utopia.cli.status import in_words, status
 from utopia.features.extract import extract_shard
 from utopia.files import read_json, sha256, write_json
 from utopia.provenance.job import record
-from utopia.provenance.throughput import Rate, throughput
+from utopia.provenance.throughput import Throughput, throughput
 from utopia.training.checkpoints import HalfwayCheckpoint
 
 
@@ -141,7 +141,7 @@ def test_a_job_that_runs_tells_how_fast_it_is(toy: Toy, monkeypatch: pytest.Monk
     log = toy.root / "logs" / "train_toy_et" / "a.log"
     job = {"rule": "train_toy_et", "wildcards": {}, "log": str(log), "started": None}
     other = {"rule": "render_page", "wildcards": {}, "log": str(log), "started": None}
-    seen: list[Rate] = []
+    seen: list[Throughput] = []
 
     def look(done: int, of: int, line: str) -> None:
         seen.extend(throughput(toy.root, [job, other]))

@@ -14,7 +14,7 @@ from utopia.config.load import load
 from utopia.plan import rates
 from utopia.plan.plan import Plan
 from utopia.training import trial
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 
 def test_all_of_the_miniature_can_be_tried() -> None:
@@ -59,7 +59,7 @@ def test_a_longer_training_costs_no_more_per_frame_and_epoch(tmp_path: Path, mon
     counted: list[int] = []
     original = trial.train_one
 
-    def counting(job: Job, *rest: Any) -> Any:
+    def counting(job: ReplicaJob, *rest: Any) -> Any:
         counted.append(job.run.settings["training"]["epochs"])
         return original(job, *rest)
 

@@ -16,16 +16,16 @@ from frame_toy import Toy
 
 from utopia.errors import ComputeError, InputError
 from utopia.training import loop
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
-Do = Callable[[Job], None]
+Do = Callable[[ReplicaJob], None]
 
 
 def before_each(monkeypatch: pytest.MonkeyPatch, do: Do) -> None:
     """Have every process do something before each training; workers are forks, so they do it too."""
     original = loop.train_one
 
-    def first(job: Job, *rest: Any) -> Any:
+    def first(job: ReplicaJob, *rest: Any) -> Any:
         do(job)
         return original(job, *rest)
 
@@ -36,7 +36,7 @@ def note_process(folder: Path) -> Do:
     """Leave a file named by the process that trains a replica."""
     folder.mkdir(exist_ok=True)
 
-    def note(job: Job) -> None:
+    def note(job: ReplicaJob) -> None:
         (folder / str(os.getpid())).touch()
         time.sleep(0.2)  # so that a first worker does not do all before the others have started
 
@@ -100,7 +100,7 @@ def test_a_killed_worker_is_told_and_a_next_run_goes_on(
     toy.train("single")
     note = note_process(tmp_path / "pids")
 
-    def die(job: Job) -> None:
+    def die(job: ReplicaJob) -> None:
         note(job)
         if job.replica.name == "importance.1.0":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -126,13 +126,13 @@ def test_a_crash_is_no_lack_of_memory(toy: Toy, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_errors_are_those_of_one_process(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def input_error(job: Job) -> None:
+    def input_error(job: ReplicaJob) -> None:
         raise InputError("it is damaged", where="v5", why="it matters", remedy="repair it")
 
-    def by_accident(job: Job) -> None:
+    def by_accident(job: ReplicaJob) -> None:
         raise ValueError("nobody foresaw this")
 
-    def own_kind(job: Job) -> None:
+    def own_kind(job: ReplicaJob) -> None:
         raise type("StrangeError", (Exception,), {})("a kind of its own")
 
     for do, kind, message in (
@@ -150,7 +150,7 @@ def test_errors_are_those_of_one_process(toy: Toy, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_replica_that_fails_does_not_keep_the_others(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(job: Job) -> None:
+    def fail(job: ReplicaJob) -> None:
         if job.replica.name == "importance.0.1":
             raise ComputeError("the training loss is nan in epoch 3", where=job.where)
 

@@ -20,8 +20,8 @@ from utopia.errors import ConfigError
 if TYPE_CHECKING:
     from utopia.config.study import StudyBase
     from utopia.fetch.agreement import Look
-    from utopia.fetch.coverage import Outcome
-    from utopia.fetch.obtain import Manner
+    from utopia.fetch.coverage import FileOutcome
+    from utopia.fetch.obtain import FetchOptions
     from utopia.fetch.recipe import FetchFile
 
 _ROLES = ("annotations", "shots", "videos", "songs", "features", "information")
@@ -119,10 +119,10 @@ def _named(study: StudyBase, chosen: argparse.Namespace) -> tuple[list[str], lis
     return named, files
 
 
-def _made(study: StudyBase, data: Path, chosen: argparse.Namespace) -> list[Outcome]:
+def _made(study: StudyBase, data: Path, chosen: argparse.Namespace) -> list[FileOutcome]:
     """Of the weights that are meant, those that nothing fetches: there, or by which command they are made."""
     from utopia.fetch import recipe
-    from utopia.fetch.coverage import Outcome
+    from utopia.fetch.coverage import FileOutcome
 
     every = chosen.weights or not chosen.names
     names = [*chosen.names, *(_weights_of(study) if every else ())]
@@ -131,7 +131,9 @@ def _made(study: StudyBase, data: Path, chosen: argparse.Namespace) -> list[Outc
         file, command = recipe.made_by()[name]
         is_made = (data / recipe.WEIGHTS / file).is_file()
         reasons = {} if is_made else {f"make it: {command}": (file,)}
-        outcomes.append(Outcome(recipe.WEIGHTS, name, 1, int(is_made), reasons, failed=not (is_made or chosen.dry_run)))
+        outcomes.append(
+            FileOutcome(recipe.WEIGHTS, name, 1, int(is_made), reasons, failed=not (is_made or chosen.dry_run))
+        )
     return outcomes
 
 
@@ -143,32 +145,32 @@ def _weights_of(study: StudyBase) -> list[str]:
 
 def _all(
     study: StudyBase, data: Path, datasets: Sequence[str], weights: Sequence[FetchFile], chosen: argparse.Namespace
-) -> list[Outcome]:
+) -> list[FileOutcome]:
     from utopia.fetch import recipe
     from utopia.fetch.obtain import ARCHIVES, obtain
-    from utopia.fetch.record import Record
+    from utopia.fetch.record import FetchRecord
 
-    record, manner = Record(data), _manner(chosen)
-    outcomes: list[Outcome] = []
+    record, fetching = FetchRecord(data), _fetch_options(chosen)
+    outcomes: list[FileOutcome] = []
     archives = [{file.name for file in recipe.load(name).files if file.extract} for name in datasets]
     for number, name in enumerate(datasets):
-        manner = replace(manner, keep=frozenset().union(*archives[number + 1 :]))
+        fetching = replace(fetching, keep=frozenset().union(*archives[number + 1 :]))
         folder = data / getattr(getattr(study.datasets, name, None), "folder", name)  # type: ignore[attr-defined]
-        outcomes += obtain(name, recipe.load(name), folder, record, _for(name, manner, chosen), _look(study, name))
+        outcomes += obtain(name, recipe.load(name), folder, record, _for(name, fetching, chosen), _look(study, name))
     if not any(outcome.failed for outcome in outcomes):
         for file in set().union(*archives):
             (data / ARCHIVES / file).unlink(missing_ok=True)
     if weights:
         wanted = recipe.Recipe(files=list(weights))
-        outcomes += obtain(recipe.WEIGHTS, wanted, data / recipe.WEIGHTS, record, manner)
+        outcomes += obtain(recipe.WEIGHTS, wanted, data / recipe.WEIGHTS, record, fetching)
     return outcomes
 
 
-def _manner(chosen: argparse.Namespace) -> Manner:
-    from utopia.fetch.obtain import Manner
+def _fetch_options(chosen: argparse.Namespace) -> FetchOptions:
+    from utopia.fetch.obtain import FetchOptions
     from utopia.fetch.transfer import Policy
 
-    return Manner(
+    return FetchOptions(
         origins=chosen.origins,
         mirrors=chosen.mirror or (),
         roles=chosen.only or (),
@@ -181,15 +183,15 @@ def _manner(chosen: argparse.Namespace) -> Manner:
     )
 
 
-def _for(name: str, manner: Manner, chosen: argparse.Namespace) -> Manner:
-    """The manner with what the command line says of web videos."""
+def _for(name: str, fetching: FetchOptions, chosen: argparse.Namespace) -> FetchOptions:
+    """The fetching with what the command line says of web videos."""
     from utopia.fetch import recipe, webvideo
 
     videos = recipe.load(name).videos
     if videos is None:
-        return manner
+        return fetching
     pause = videos.pause if chosen.pause is None else chosen.pause
-    return replace(manner, videos=webvideo.Manner(format=chosen.format or videos.format, pause=pause))
+    return replace(fetching, videos=webvideo.RequestOptions(format=chosen.format or videos.format, pause=pause))
 
 
 def _look(study: StudyBase, name: str) -> Look | None:
@@ -233,7 +235,7 @@ class _Shown:
         )
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: FileOutcome) -> dict[str, Any]:
     return {
         "dataset": outcome.dataset,
         "subject": outcome.subject,
@@ -245,7 +247,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def in_words(outcomes: Sequence[Outcome]) -> list[str]:
+def in_words(outcomes: Sequence[FileOutcome]) -> list[str]:
     """The coverage for people: a line per kind of file, its reasons below."""
     rows = [["data set", "what", "expected", "obtained", "missing"]]
     rows += [[o.dataset, o.subject, str(o.expected), str(o.obtained), str(o.expected - o.obtained)] for o in outcomes]

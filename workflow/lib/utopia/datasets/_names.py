@@ -23,7 +23,7 @@ _WEB_ID = re.compile(r".*(?:\[([\w-]{11})\]|-([\w-]{11}))")
 _COPY = re.compile(r"(.+?) ?\(\d+\)")
 
 
-class Named(NamedTuple):
+class NamedFiles(NamedTuple):
     """The file of each item, by its key, and of items without one what is there in its place."""
 
     files: dict[str, Path]
@@ -76,7 +76,7 @@ def media_of(
     keys: Sequence[str],
     suffixes: Sequence[str] = VIDEO_SUFFIXES,
     same: Callable[[str], str] = stem_key,
-) -> Named:
+) -> NamedFiles:
     """The media file of each item.
 
     A file is of the item whose key is its stem. Where there is none: of the item whose key is left when further endings
@@ -120,7 +120,7 @@ def media_of(
             hints[key] = _hint(key, names, finished)
         elif (other := lowered.get(key.lower())) is not None:
             hints[key] = f"{other.name} may be it: rename it to {key}{other.suffix} if it is"
-    return Named(found, hints)
+    return NamedFiles(found, hints)
 
 
 def _by_lower(files: Iterable[Path], stems: set[str]) -> dict[str, Path]:

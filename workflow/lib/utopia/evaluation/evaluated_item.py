@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from utopia.config import registry
 from utopia.errors import ComputeError
 from utopia.evaluation import metrics, reactions, summary
-from utopia.evaluation.metrics_csv import Row
+from utopia.evaluation.metrics_csv import MetricRow
 from utopia.labels.read import Labels, Shots
 
 
@@ -164,9 +164,9 @@ def replica_metrics(
 
 def rows(
     target: str, fold: str, repeat: str, replica: Mapping[str, float], values: Mapping[str, Mapping[str, float]]
-) -> list[Row]:
+) -> list[MetricRow]:
     """Rows of one replica: its own metrics first, then those of each item."""
-    of_replica = [Row(target, fold, repeat, "", metric, value) for metric, value in replica.items()]
+    of_replica = [MetricRow(target, fold, repeat, "", metric, value) for metric, value in replica.items()]
     return of_replica + [
-        Row(target, fold, repeat, item, metric, v) for item in values for metric, v in values[item].items()
+        MetricRow(target, fold, repeat, item, metric, v) for item in values for metric, v in values[item].items()
     ]

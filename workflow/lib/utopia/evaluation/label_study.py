@@ -20,7 +20,7 @@ from utopia.distribution.convolve import convolve
 from utopia.distribution.histogram import bin_index, bin_width
 from utopia.distribution.kernel import taps
 from utopia.evaluation import metrics_csv
-from utopia.evaluation.metrics_csv import Row
+from utopia.evaluation.metrics_csv import MetricRow
 from utopia.labels.read import Labels
 
 Float = NDArray[np.float64]
@@ -76,7 +76,7 @@ def study_labels(*, labels: Path, run: Mapping[str, Any], output: Path) -> None:
         output: where metrics.csv goes.
     """
     read = Labels(labels)
-    made: list[Row] = []
+    made: list[MetricRow] = []
     for target in run["targets"]:
         series, reasons = usable(read, target, run)
         for k in ANNOTATORS:
@@ -133,7 +133,9 @@ def complete(votes_AT: Float) -> Float:
     return votes_AT[kept_A][:, voted_AT[kept_A].all(axis=0)]
 
 
-def _of_annotators(dataset: str, target: str, items: list[VotedItem], k: int, run: Mapping[str, Any]) -> Iterator[Row]:
+def _of_annotators(
+    dataset: str, target: str, items: list[VotedItem], k: int, run: Mapping[str, Any]
+) -> Iterator[MetricRow]:
     """All rows of a target with k annotators behind the label."""
     identity, repeats = (run["seed"], "label_study", dataset, target), int(run["repeats"])
     of_items = [_counts(voted, k, run) for voted in items]
@@ -150,7 +152,7 @@ def _of_annotators(dataset: str, target: str, items: list[VotedItem], k: int, ru
         for setting_tried, values in tried.items():
             for measure, value_NR in values.items():
                 name = f"{measure}.b{bins}.k{k}.ulda.{_label(setting_tried)}"
-                yield Row(target, "all", "0", "", name, float(value_NR.mean()))
+                yield MetricRow(target, "all", "0", "", name, float(value_NR.mean()))
         for estimator in ESTIMATORS:
             for measures, counts_NDb in _estimates(estimator, estimated, kernels, tried):
                 values = _over_draws(compare(counts_NDb, utopia_NDb, width), repeats)
@@ -160,12 +162,14 @@ def _of_annotators(dataset: str, target: str, items: list[VotedItem], k: int, ru
                     name = f"{measure}.b{bins}.k{k}.{estimator}"
                     for repeat in range(repeats):
                         value_N = values[measure][:, repeat]
-                        yield Row(target, "all", str(repeat), "", name, float(value_N.mean()))
+                        yield MetricRow(target, "all", str(repeat), "", name, float(value_N.mean()))
                         for voted, value in zip(items, value_N, strict=True):
-                            yield Row(target, "all", str(repeat), voted.item, name, float(value))
-                        yield Row(target, "all", str(repeat), "", f"pooled_{name}", float(pooled[measure][repeat]))
+                            yield MetricRow(target, "all", str(repeat), voted.item, name, float(value))
+                        yield MetricRow(
+                            target, "all", str(repeat), "", f"pooled_{name}", float(pooled[measure][repeat])
+                        )
                     for end, value in ends[measure].items():
-                        yield Row(target, "all", "0", "", f"pooled_{name}.{end}", value)
+                        yield MetricRow(target, "all", "0", "", f"pooled_{name}.{end}", value)
 
 
 def _estimates(

@@ -14,7 +14,7 @@ from utopia.files import kept_until_changed, write_text
 
 
 @dataclass(frozen=True, order=True)
-class Row:
+class MetricRow:
     """A metric's value. An empty `item` says that it is the replica's own. `repeat` counts from 0."""
 
     target: str
@@ -25,22 +25,22 @@ class Row:
     value: float
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(MetricRow))
 _OLD_COLUMNS = tuple("seed" if name == "repeat" else name for name in COLUMNS)
 """Those of studies made before the number of a repeat had its name; the values mean the same."""
 
 
-def hole(target: str, metric: str, reason: str) -> Row:
+def hole(target: str, metric: str, reason: str) -> MetricRow:
     """A row that declares that a metric is not available, and why: no repeat, no number, the reason for an item."""
-    return Row(target, "", "", reason, metric, math.nan)
+    return MetricRow(target, "", "", reason, metric, math.nan)
 
 
-def is_hole(row: Row) -> bool:
+def is_hole(row: MetricRow) -> bool:
     """Whether a row declares that its metric is not available."""
     return not row.repeat and bool(row.item) and math.isnan(row.value)
 
 
-def write(path: str | Path, rows: Iterable[Row]) -> None:
+def write(path: str | Path, rows: Iterable[MetricRow]) -> None:
     """Write rows, in the order given, atomically; values keep every digit (repr of float64)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -49,7 +49,7 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def read(path: str | Path) -> list[Row]:
+def read(path: str | Path) -> list[MetricRow]:
     """Read a metrics file, also one of a study made before its column `repeat` had this name.
 
     Raises:
@@ -58,7 +58,7 @@ def read(path: str | Path) -> list[Row]:
     return list(_read(Path(path)))
 
 
-def select(path: str | Path, target: str, *names: str) -> list[Row]:
+def select(path: str | Path, target: str, *names: str) -> list[MetricRow]:
     """The rows of some metrics of a target; files are parsed once, because tables ask for one cell after another.
 
     Raises:
@@ -69,15 +69,15 @@ def select(path: str | Path, target: str, *names: str) -> list[Row]:
 
 
 @kept_until_changed(64)
-def _index(path: Path) -> dict[tuple[str, str], list[Row]]:
-    by_metric: dict[tuple[str, str], list[Row]] = {}
+def _index(path: Path) -> dict[tuple[str, str], list[MetricRow]]:
+    by_metric: dict[tuple[str, str], list[MetricRow]] = {}
     for row in _read(path):
         by_metric.setdefault((row.target, row.metric), []).append(row)
     return by_metric
 
 
 @kept_until_changed(64)
-def _read(path: Path) -> tuple[Row, ...]:
+def _read(path: Path) -> tuple[MetricRow, ...]:
     try:
         lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
@@ -93,7 +93,7 @@ def _read(path: Path) -> tuple[Row, ...]:
         try:
             *key, value = line
             target, fold, repeat, item, metric = key
-            rows.append(Row(target, fold, repeat, item, metric, float(value)))
+            rows.append(MetricRow(target, fold, repeat, item, metric, float(value)))
         except ValueError as error:
             raise InputError(f"not a metric: {','.join(line)!r}", where=f"{path}:{number}") from error
     return tuple(rows)

@@ -20,7 +20,7 @@ from utopia.evaluation.evaluated_item import (
     rows,
 )
 from utopia.evaluation.label_correlation import label_correlations
-from utopia.evaluation.metrics_csv import Row
+from utopia.evaluation.metrics_csv import MetricRow
 from utopia.evaluation.predictions import replicas_of
 from utopia.evaluation.reactions import Rule
 from utopia.labels.filters import Filter
@@ -62,7 +62,7 @@ def evaluate_run(*, run: Mapping[str, Any], labels: Path, predictions: Path, out
     _check_complete(run, read, stored, replicas)
     of_labels = _of_labels(run, read, replicas, constant)
     known: dict[tuple[str, str], EvaluatedItem] = {}
-    made: list[Row] = []
+    made: list[MetricRow] = []
     for (target, fold, repeat), names in sorted(replicas.items(), key=lambda entry: _order(run, read, entry[0])):
         items, values, series = [], {}, []
         for item in names:

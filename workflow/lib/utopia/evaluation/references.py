@@ -23,7 +23,7 @@ from utopia.evaluation.evaluated_item import (
     rows,
     with_each_user,
 )
-from utopia.evaluation.metrics_csv import Row
+from utopia.evaluation.metrics_csv import MetricRow
 from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
@@ -69,7 +69,7 @@ def evaluate_reference(
     Raises:
         InputError: shots, user summaries, votes or features that the reference needs are missing.
     """
-    makers: dict[str, Callable[[Labels, Mapping[str, Any], str, Mapping[str, Any]], Iterator[list[Row]]]] = {
+    makers: dict[str, Callable[[Labels, Mapping[str, Any], str, Mapping[str, Any]], Iterator[list[MetricRow]]]] = {
         "random": _random,
         "human": _human,
         "oracle": _oracle,
@@ -78,7 +78,7 @@ def evaluate_reference(
     if reference not in makers:
         raise InputError(f"there is no reference {reference!r}", remedy=f"use one of {', '.join(makers)}")
     read = Labels(labels)
-    made: list[Row] = []
+    made: list[MetricRow] = []
     if not read.folds:  # as a run that cannot be trained is, so is this one declared
         dropped = "; ".join(fold["reason"] for fold in read.meta.get("dropped_folds", [])) or "there is no fold"
         names = METRICS[read.protocol]
@@ -104,7 +104,7 @@ def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
     return {item: read_evaluated_item(labels, target, item, run["constant"]) for item in fold["test"]}
 
 
-def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+def _random(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[MetricRow]]:
     items, draws = _items(labels, run, target, fold), int(run["random_draws"])
     for repeat in range(int(run["repeats"])):
         streams = {
@@ -132,7 +132,7 @@ def _mean(values: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
 
-def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[MetricRow]]:
     items = _items(labels, run, target, fold)
     series = [labels.label(name, target).astype(np.float64) for name in items]
     values = [item_metrics(item, scores) for item, scores in zip(items.values(), series, strict=True)]
@@ -147,7 +147,7 @@ def _oracle(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[s
 
 def _ridge(
     reader: FeatureReader, labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]
-) -> Iterator[list[Row]]:
+) -> Iterator[list[MetricRow]]:
     names = list(run["features"])
     train, test = ([item for item in fold[part] if reader.available(item, names) is None] for part in ("train", "test"))
     if len(train) < 2 or not test:
@@ -168,7 +168,7 @@ def _ridge(
         yield rows(target, fold["name"], str(repeat), of_replica, dict(zip(items, values, strict=True)))
 
 
-def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[Row]]:
+def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> Iterator[list[MetricRow]]:
     items = _items(labels, run, target, fold)
     if labels.protocol == "summary":
         with_votes = [name for name in items if labels.votes(name, target) is not None]

@@ -50,7 +50,7 @@ class Tunable(Protocol):
 
 
 @dataclass(frozen=True)
-class Example:
+class TuningExample:
     """A labelled frame."""
 
     path: Path
@@ -71,7 +71,7 @@ class Example:
 class Lesson:
     """What a network learns."""
 
-    examples: Sequence[Example]
+    examples: Sequence[TuningExample]
     names: tuple[str, ...]
     """Of the classes, or of the values."""
     regression: bool
@@ -112,7 +112,7 @@ def labelled_frames(folder: Path) -> Lesson:
     return Lesson(found, classes, False, {"folder": folder.name, "frames": frames}, digest(listing, 64))
 
 
-def examples(folder: Path) -> tuple[tuple[str, ...], list[Example]]:
+def examples(folder: Path) -> tuple[tuple[str, ...], list[TuningExample]]:
     """The classes and frames of `<folder>/<class>/[<video>/...]<frame>.{jpg,jpeg,png}`, in the order of their names.
 
     Raises:
@@ -131,11 +131,11 @@ def examples(folder: Path) -> tuple[tuple[str, ...], list[Example]]:
     found = []
     for path, names in inside:
         group = names[1] if len(names) > 2 else "/".join(names)
-        found.append(Example(path, "/".join(names), classes.index(names[0]), group))
+        found.append(TuningExample(path, "/".join(names), classes.index(names[0]), group))
     return classes, found
 
 
-def split(found: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def split(found: Sequence[TuningExample], share: float, seed: int) -> tuple[list[TuningExample], list[TuningExample]]:
     """Frames to train on and frames held out, no group on both sides, about `share` of every class held out.
 
     Raises:
@@ -259,7 +259,7 @@ class _Work:
         self.scores: list[float] = []
         self.best: dict[str, np.ndarray] = {}
 
-    def train(self, ordered: Sequence[Example]) -> float:
+    def train(self, ordered: Sequence[TuningExample]) -> float:
         """One epoch; the mean loss of its steps' frames."""
         total = 0.0
         for start in range(0, len(ordered), self._how.batch):
@@ -274,7 +274,7 @@ class _Work:
         return total / len(ordered)
 
     @torch.inference_mode()
-    def score(self, held_out: Sequence[Example]) -> float:
+    def score(self, held_out: Sequence[TuningExample]) -> float:
         """The share of frames whose class is found, or minus the mean squared error."""
         total = 0.0
         for start in range(0, len(held_out), self._how.batch):
@@ -285,7 +285,7 @@ class _Work:
                 total += int((answer.argmax(1) == truth).sum())
         return total / len(held_out)
 
-    def _answers(self, batch: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _answers(self, batch: Sequence[TuningExample]) -> tuple[torch.Tensor, torch.Tensor]:
         prepared = [self._tunable.prepare(_frame(example), example.name) for example in batch]
         truth = [example.values if self._lesson.regression else example.label for example in batch]
         kind = torch.float32 if self._lesson.regression else torch.long
@@ -339,7 +339,7 @@ def _below(place: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     return {f"{place}{separator}{name}": value for name, value in values.items()}
 
 
-def _frame(example: Example) -> np.ndarray:
+def _frame(example: TuningExample) -> np.ndarray:
     if example.path.suffix == ".npy":
         return np.array(np.load(example.path, mmap_mode="r", allow_pickle=False)[example.row])
     try:

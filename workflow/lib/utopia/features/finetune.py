@@ -144,7 +144,7 @@ def _of_videos(network: Any, manifest: Path, labels: Labels, root: Path, how: Fi
             nearest = int(np.abs(grid - time).argmin())
             if abs(grid[nearest] - time) <= step:
                 truth = tuple(float(value) for value in values[nearest])
-                found.append(_finetune.Example(path, f"{item} at {time:g} s", 0, item, truth, row))
+                found.append(_finetune.TuningExample(path, f"{item} at {time:g} s", 0, item, truth, row))
     listing = [(item, entries[item]["files"]["video"]["sha256"]) for item in usable]
     truths = [(example.name, example.values) for example in found]
     source = {"dataset": labels.dataset, "videos": len(usable) - len(left_out), "frames": len(found)}

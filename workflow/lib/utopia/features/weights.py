@@ -14,13 +14,13 @@ from utopia.config.base import Strict
 from utopia.config.registry import PACKAGE
 from utopia.config.suggest import nearest
 from utopia.errors import ChecksumError, ConfigError
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 from utopia.files import sha256
 
 CARDS = PACKAGE.parents[1] / "resources" / "weights"
 
 
-class Card(Strict):
+class WeightsCard(Strict):
     """A published file of weights."""
 
     title: str
@@ -61,14 +61,14 @@ class Found:
     """A card, and its file or the reason why there is none."""
 
     name: str
-    card: Card
+    card: WeightsCard
     path: Path | None
     reason: str
     """Why there is no file and where to put it; empty if there is one."""
 
 
 @cache
-def card(name: str) -> Card:
+def card(name: str) -> WeightsCard:
     """The card of some weights.
 
     Raises:
@@ -82,7 +82,7 @@ def card(name: str) -> Card:
             where=CARDS,
             remedy=f"use one of: {', '.join(known)}",
         )
-    return layers.validated(path, Card, "card")
+    return layers.validated(path, WeightsCard, "card")
 
 
 def find(name: str, folder: Path | None) -> Found:
@@ -135,7 +135,7 @@ def identify(found: Found, pinned: str | None = None) -> str:
 
 
 def _trust_on_first_use(found: Found, path: Path, digest: str) -> None:
-    entry = Record(path.parents[1]).entry(path)
+    entry = FetchRecord(path.parents[1]).entry(path)
     if entry is not None and entry.sha256 == digest:
         return
     raise ChecksumError(

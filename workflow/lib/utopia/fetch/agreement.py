@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from utopia.fetch.archive import Limits, extract
+from utopia.fetch.archive import UnpackLimits, extract
 from utopia.fetch.download import Wanted, download
 from utopia.fetch.recipe import Agreement
-from utopia.fetch.record import Record
+from utopia.fetch.record import FetchRecord
 from utopia.fetch.transfer import Policy
 
 
@@ -32,7 +32,7 @@ class Seen:
 Look = Callable[[Path], Seen]
 
 
-def unpack(folder: Path, agreement: Agreement, record: Record) -> list[Path]:
+def unpack(folder: Path, agreement: Agreement, record: FetchRecord) -> list[Path]:
     """Unpack the archives that lie in the folder as they were given out, each once, and give those unpacked now.
 
     Raises:
@@ -44,7 +44,7 @@ def unpack(folder: Path, agreement: Agreement, record: Record) -> list[Path]:
         entry = record.entry(path)
         if entry and entry.bytes == path.stat().st_size and _all_there(folder, entry.unpacked):
             continue
-        files = extract(path, folder, Limits(agreement.largest))
+        files = extract(path, folder, UnpackLimits(agreement.largest))
         sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
         record.add(path, url="in place", sha256=record.digest(path), pinned="first use", unpacked=sizes)
         done.append(path)
@@ -63,7 +63,7 @@ def _all_there(folder: Path, unpacked: Mapping[str, int]) -> bool:
         return False
 
 
-def take(origin: Path, folder: Path, look: Look, record: Record, policy: Policy) -> list[Path]:
+def take(origin: Path, folder: Path, look: Look, record: FetchRecord, policy: Policy) -> list[Path]:
     """Copy what `locate` finds in the user's folder into the data folder, in the same arrangement, and record it.
 
     What is there already is not copied again.

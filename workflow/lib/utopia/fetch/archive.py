@@ -32,7 +32,7 @@ _FOREIGN = {b"Rar!\x1a\x07": "rar", b"7z\xbc\xaf\x27\x1c": "7z"}
 
 
 @dataclass(frozen=True)
-class Limits:
+class UnpackLimits:
     """What an archive may unpack to, at most."""
 
     bytes: int
@@ -53,7 +53,7 @@ class _Entry:
 def extract(
     archive: Path,
     into: Path,
-    limits: Limits,
+    limits: UnpackLimits,
     *,
     members: Sequence[str] = ("*",),
     strip: int = 0,
@@ -103,7 +103,7 @@ def extract(
 class _Budget:
     """What may still be unpacked."""
 
-    def __init__(self, archive: Path, limits: Limits) -> None:
+    def __init__(self, archive: Path, limits: UnpackLimits) -> None:
         self.archive, self.limits = archive, limits
         self.bytes, self.files = limits.bytes, limits.files
 

@@ -19,7 +19,7 @@ COLUMNS = ("dataset", "subject", "expected", "obtained", "missing", "reason", "i
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FileOutcome:
     """What became of one kind of file of a data set."""
 
     dataset: str
@@ -51,7 +51,7 @@ class Outcome:
         ]
 
 
-def write(outcomes: Sequence[Outcome], data: Path) -> Path:
+def write(outcomes: Sequence[FileOutcome], data: Path) -> Path:
     """Write the table of a data folder; rows of data sets that were not looked at now stay."""
     path = data / NAME
     now = {outcome.dataset for outcome in outcomes}

@@ -22,7 +22,7 @@ from utopia.fetch.record import locked
 if TYPE_CHECKING:
     import requests
 
-    from utopia.fetch.transfer import Part, Policy, Progress
+    from utopia.fetch.transfer import PartFile, Policy, Progress
 
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -94,13 +94,13 @@ def download(
         InputError: no source gave it; the message names each and what it answered.
         DiskFullError: there is no room for it.
     """
-    from utopia.fetch.transfer import Part, Policy, SourceError
+    from utopia.fetch.transfer import PartFile, Policy, SourceError
 
     policy = policy or Policy()
     with locked(wanted.target, waiting):
         if wanted.target.exists():
             return _in_place(wanted)
-        part = Part(wanted.target.with_name(f".{wanted.target.name}.part"))
+        part = PartFile(wanted.target.with_name(f".{wanted.target.name}.part"))
         answers, wrong = [], False
         for source in wanted.sources:
             before = _Counter(progress)
@@ -155,7 +155,7 @@ def _in_place(wanted: Wanted) -> Fetched:
     return Fetched(wanted.target, "in place", digest, size, 0)
 
 
-def _try(source: str, wanted: Wanted, part: Part, policy: Policy, progress: _Counter) -> str:
+def _try(source: str, wanted: Wanted, part: PartFile, policy: Policy, progress: _Counter) -> str:
     """Bring the part file to its end from one source, and check it. Gives the ETag."""
     if not source.startswith(("http://", "https://")):
         _copy(Path(source), wanted, part, policy, progress)
@@ -174,7 +174,7 @@ def _try(source: str, wanted: Wanted, part: Part, policy: Policy, progress: _Cou
     return etag
 
 
-def _copy(source: Path, wanted: Wanted, part: Part, policy: Policy, progress: _Counter) -> None:
+def _copy(source: Path, wanted: Wanted, part: PartFile, policy: Policy, progress: _Counter) -> None:
     from utopia.fetch.transfer import SourceError, refuse_without_room
 
     part.clear()
@@ -190,7 +190,7 @@ def _copy(source: Path, wanted: Wanted, part: Part, policy: Policy, progress: _C
         raise SourceError(f"cannot be copied ({error.strerror or error})") from error
 
 
-def _insist(url: str, wanted: Wanted, part: Part, policy: Policy, progress: _Counter) -> str:
+def _insist(url: str, wanted: Wanted, part: PartFile, policy: Policy, progress: _Counter) -> str:
     """Ask until the file is whole; only tries that bring nothing new are counted."""
     from utopia.fetch.transfer import SourceError, TemporaryError, session
 
@@ -210,7 +210,7 @@ def _insist(url: str, wanted: Wanted, part: Part, policy: Policy, progress: _Cou
                 policy.sleep(policy.wait(failures) if error.after is None else error.after)
 
 
-def _once(http: requests.Session, url: str, wanted: Wanted, part: Part, policy: Policy, progress: _Counter) -> str:
+def _once(http: requests.Session, url: str, wanted: Wanted, part: PartFile, policy: Policy, progress: _Counter) -> str:
     from utopia.fetch.transfer import SourceError, TemporaryError, ask, receive, refuse_other, refuse_without_room
 
     headers = _resume(url, wanted, part)
@@ -255,7 +255,7 @@ def _once(http: requests.Session, url: str, wanted: Wanted, part: Part, policy: 
         return etag
 
 
-def _resume(url: str, wanted: Wanted, part: Part) -> dict[str, str]:
+def _resume(url: str, wanted: Wanted, part: PartFile) -> dict[str, str]:
     """Headers that ask for the rest of the part file; none where its bytes cannot be continued."""
     told = part.told()
     same_file = bool(wanted.sha256) and told.get("sha256") == wanted.sha256
@@ -299,7 +299,7 @@ def _whole_size(answer: requests.Response) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
-def _check(wanted: Wanted, part: Part) -> None:
+def _check(wanted: Wanted, part: PartFile) -> None:
     if not part.path.exists():
         part.path.touch()  # an empty file
     unlike = wanted.unlike(part.hash.hexdigest(), part.size, part.path)
@@ -313,7 +313,7 @@ def _check(wanted: Wanted, part: Part) -> None:
             raise _WrongBytesError("sends an empty file")
 
 
-def _move(wanted: Wanted, part: Part, source: str, etag: str, came: int) -> Fetched:
+def _move(wanted: Wanted, part: PartFile, source: str, etag: str, came: int) -> Fetched:
     with part.path.open("rb+") as file:
         os.fsync(file.fileno())
     part.path.replace(wanted.target)

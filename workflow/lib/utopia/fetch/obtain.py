@@ -10,11 +10,11 @@ from pathlib import Path
 
 from utopia.errors import ChecksumError, InputError, UtopiaError
 from utopia.fetch import agreement, availability, webvideo
-from utopia.fetch.archive import Limits, extract
-from utopia.fetch.coverage import Outcome
+from utopia.fetch.archive import UnpackLimits, extract
+from utopia.fetch.coverage import FileOutcome
 from utopia.fetch.download import Fetched, Wanted, download
 from utopia.fetch.recipe import Agreement, FetchFile, Product, Recipe, WebVideos, keys, published
-from utopia.fetch.record import Entry, Pin, Record
+from utopia.fetch.record import Entry, FetchRecord, Pin
 from utopia.fetch.transfer import DiskFullError, Policy, Progress
 
 ARCHIVES = ".archives"
@@ -22,7 +22,7 @@ ARCHIVES = ".archives"
 
 
 @dataclass(frozen=True)
-class Manner:
+class FetchOptions:
     """How to fetch."""
 
     origins: Sequence[Path] = ()
@@ -40,7 +40,7 @@ class Manner:
     keep: frozenset[str] = frozenset()
     """Names of archives that are not deleted once they are unpacked, because another data set needs them next."""
     policy: Policy = field(default_factory=Policy)
-    videos: webvideo.Manner | None = None
+    videos: webvideo.RequestOptions | None = None
     """How to ask for web videos; None: as the recipe says."""
     begin: Callable[[str, FetchFile], Progress | None] = lambda dataset, file: None
     """Called before a file is asked for; gives what is told of its progress."""
@@ -51,8 +51,8 @@ class Manner:
 class _Fetch:
     """One recipe being carried out below one folder."""
 
-    def __init__(self, dataset: str, folder: Path, record: Record, manner: Manner) -> None:
-        self.dataset, self.folder, self.record, self.manner = dataset, folder, record, manner
+    def __init__(self, dataset: str, folder: Path, record: FetchRecord, options: FetchOptions) -> None:
+        self.dataset, self.folder, self.record, self.options = dataset, folder, record, options
         self.published = published(dataset)
         self.reasons: dict[str, list[str]] = defaultdict(list)
         """Pattern of a product -> why it is not there."""
@@ -98,17 +98,17 @@ class _Fetch:
     def fault(self, path: Path, wanted: Wanted) -> str:
         """How a file that is there differs from the wanted one; one about which nothing is known is recorded as it
         is."""
-        current: Entry | None = None if self.manner.verify else self.record.current(path)
+        current: Entry | None = None if self.options.verify else self.record.current(path)
         if current is not None and current.sha256 == wanted.sha256:
             return ""
-        digest = self.record.digest(path, verify=self.manner.verify)
+        digest = self.record.digest(path, verify=self.options.verify)
         unlike = wanted.unlike(digest, path.stat().st_size, path)
         if unlike:
             return (
                 f"{path} is not the file that was published or first fetched: {unlike}; move it away or delete it, and "
                 "fetch again (nothing of yours is overwritten)"
             )
-        if not self.manner.dry:
+        if not self.options.dry:
             known = self.published.get(path.name, {}).get("sha256")
             former = self.record.entry(path)
             source = former.url if former else "in place"
@@ -119,14 +119,14 @@ class _Fetch:
         self.reasons[product.path].append(reason)
         self.failed.add(product.path)
 
-    def files(self, files: Sequence[FetchFile]) -> Iterator[Outcome]:
+    def files(self, files: Sequence[FetchFile]) -> Iterator[FileOutcome]:
         products = {product.path: product for file in files for product in file.products if self.asked(product)}
         for file in files:
             mine = [product for product in file.products if self.asked(product)]
             lacking = [product for product in mine if not self.there(product, file)]
             if not lacking:
                 continue
-            if self.manner.dry:
+            if self.options.dry:
                 size = f" ({file.size_note})" if file.size_note else f" ({file.bytes} bytes)" if file.bytes else ""
                 for product in lacking:
                     if not self.reasons[product.path]:  # other archives that give the same come after this one
@@ -146,7 +146,7 @@ class _Fetch:
         for path, product in products.items():
             obtained = 0 if path in self.wrong else min(product.count, len(self.found(product)))
             whole = obtained == product.count
-            yield Outcome(
+            yield FileOutcome(
                 self.dataset,
                 f"{product.role}:{path}",
                 product.count,
@@ -157,17 +157,17 @@ class _Fetch:
             )
 
     def asked(self, product: Product) -> bool:
-        return not self.manner.roles or product.role in self.manner.roles
+        return not self.options.roles or product.role in self.options.roles
 
     def sources(self, file: FetchFile) -> list[str]:
         """Local folders first, then mirrors, then the published addresses."""
         local = [
             str(path)
-            for origin in self.manner.origins
+            for origin in self.options.origins
             for path in (origin / self.dataset / file.name, origin / file.name)
             if path.is_file()
         ]
-        return [*local, *(f"{m.rstrip('/')}/{self.dataset}/{file.name}" for m in self.manner.mirrors), *file.urls]
+        return [*local, *(f"{m.rstrip('/')}/{self.dataset}/{file.name}" for m in self.options.mirrors), *file.urls]
 
     def fetch(self, file: FetchFile, lacking: list[Product]) -> None:
         if file.extract is None:
@@ -184,7 +184,7 @@ class _Fetch:
     def taken(self, product: Product, file: FetchFile) -> bool:
         """Whether a local folder had the product itself, with its published digest, so that no archive is needed."""
         card = self.published.get(product.path)
-        here = [str(path) for origin in self.manner.origins for path in sorted(origin.rglob(product.path))[:1]]
+        here = [str(path) for origin in self.options.origins for path in sorted(origin.rglob(product.path))[:1]]
         if not card or not card["sha256"] or not here:
             return False
         target = self.folder / file.into / product.path
@@ -208,8 +208,8 @@ class _Fetch:
         fetched = self.get(file, wanted)
         self.came[lacking[0].path] += fetched.transferred
         into = self.folder / file.into
-        limits = Limits(how.largest, how.files)
-        self.manner.told(self.dataset, f"unpacking {file.name}")
+        limits = UnpackLimits(how.largest, how.files)
+        self.options.told(self.dataset, f"unpacking {file.name}")
         try:
             known = {name: card["sha256"] for name, card in self.published.items() if card.get("sha256")}
             extract(target, into, limits, members=how.members, strip=how.strip, nested=how.nested, known=known)
@@ -221,13 +221,13 @@ class _Fetch:
             raise InputError(error.what, where=refused, why=error.why, remedy=error.remedy) from error
         if fetched.source != "in place" or not entry:
             self.note(target, fetched, "card" if file.sha256 else "first use")
-        if file.name not in self.manner.keep:
+        if file.name not in self.options.keep:
             target.unlink()
 
     def note(self, path: Path, fetched: Fetched, pinned: Pin) -> None:
         self.record.add(path, url=fetched.source, sha256=fetched.sha256, pinned=pinned, etag=fetched.etag)
         if pinned == "first use" and fetched.source.startswith("http://"):
-            self.manner.told(
+            self.options.told(
                 self.dataset,
                 f"{path.name} came over plain http and no sha256 of it is published: anybody on the way could have "
                 f"changed it; compare {fetched.sha256} with what others have",
@@ -237,17 +237,17 @@ class _Fetch:
         wanted.target.parent.mkdir(parents=True, exist_ok=True)
         return download(
             wanted,
-            self.manner.policy,
-            self.manner.begin(self.dataset, file),
-            lambda: self.manner.told(self.dataset, f"{file.name}: another process is fetching it; waiting"),
+            self.options.policy,
+            self.options.begin(self.dataset, file),
+            lambda: self.options.told(self.dataset, f"{file.name}: another process is fetching it; waiting"),
         )
 
-    def web(self, videos: WebVideos) -> Iterator[Outcome]:
+    def web(self, videos: WebVideos) -> Iterator[FileOutcome]:
         try:
             ids = list(dict.fromkeys(self.ids(videos)))
         except InputError as error:
             reason = _in_words(error)
-            yield Outcome(self.dataset, "videos", 1, 0, {reason: ("list",)}, failed=not self.manner.dry)
+            yield FileOutcome(self.dataset, "videos", 1, 0, {reason: ("list",)}, failed=not self.options.dry)
             return
         every = Product(path="*", role="videos")
         there = {path.stem: path for path in self.found(every) if path.suffix.lower() in webvideo.SUFFIXES}
@@ -255,18 +255,18 @@ class _Fetch:
         folder = self.folder / videos.into
         log = availability.Log(folder).last()
         trouble = ""
-        if wanted and not self.manner.dry:
-            manner = self.manner.videos or webvideo.Manner(format=videos.format, pause=videos.pause)
+        if wanted and not self.options.dry:
+            options = self.options.videos or webvideo.RequestOptions(format=videos.format, pause=videos.pause)
             try:
                 webvideo.fetch_videos(
                     wanted,
                     videos.address,
                     folder,
-                    manner,
+                    options,
                     record=self.record,
-                    again=self.manner.again,
-                    waiting=lambda: self.manner.told(self.dataset, "another process is fetching videos; waiting"),
-                    told=lambda entry: self.manner.told(self.dataset, f"{entry.id}: {entry.status} {entry.message}"),
+                    again=self.options.again,
+                    waiting=lambda: self.options.told(self.dataset, "another process is fetching videos; waiting"),
+                    told=lambda entry: self.options.told(self.dataset, f"{entry.id}: {entry.status} {entry.message}"),
                 )
             except DiskFullError:
                 raise
@@ -274,7 +274,7 @@ class _Fetch:
                 trouble = _in_words(error)
             log = availability.Log(folder).last()
         reasons: dict[str, list[str]] = defaultdict(list)
-        for id in (id for id in ids if id in there and self.manner.verify):
+        for id in (id for id in ids if id in there and self.options.verify):
             if (before := self.record.entry(there[id])) and self.record.digest(there[id], verify=True) != before.sha256:
                 reasons["is not the file that was fetched: delete it, and fetch again"].append(id)
         for id in wanted:
@@ -285,13 +285,13 @@ class _Fetch:
                 reasons["was fetched, and is no longer there"].append(id)
         missing = sum(map(len, reasons.values()))
         passing = set(reasons) - set(availability.PERMANENT)
-        yield Outcome(
+        yield FileOutcome(
             self.dataset,
             "videos",
             len(ids),
             len(ids) - missing,
             {reason: tuple(found) for reason, found in reasons.items()},
-            failed=bool(passing) and not self.manner.dry,
+            failed=bool(passing) and not self.options.dry,
         )
 
     def ids(self, videos: WebVideos) -> Iterator[str]:
@@ -313,26 +313,26 @@ class _Fetch:
                         last = row[at]
                         yield last
 
-    def agreed(self, terms: Agreement, look: agreement.Look) -> Iterator[Outcome]:
+    def agreed(self, terms: Agreement, look: agreement.Look) -> Iterator[FileOutcome]:
         trouble = ""
-        if not self.manner.dry:
+        if not self.options.dry:
             try:
-                for origin in self.manner.origins:
-                    for path in agreement.take(origin, self.folder, look, self.record, self.manner.policy):
-                        self.manner.told(self.dataset, f"copied {path.name}")
+                for origin in self.options.origins:
+                    for path in agreement.take(origin, self.folder, look, self.record, self.options.policy):
+                        self.options.told(self.dataset, f"copied {path.name}")
                 if self.folder.is_dir():
                     for path in agreement.unpack(self.folder, terms, self.record):
-                        self.manner.told(self.dataset, f"unpacked {path.name}")
+                        self.options.told(self.dataset, f"unpacked {path.name}")
             except DiskFullError:
                 raise
             except (UtopiaError, OSError) as error:
                 trouble = _in_words(error)
         seen = look(self.folder)
         if words := agreement.instructions(terms, seen, self.folder):
-            self.manner.told(self.dataset, words)
+            self.options.told(self.dataset, words)
         for role, ids in agreement.lacking(seen).items():
             reason = trouble or seen.missing.get(role) or f"no file of these items below {self.folder}"
-            yield Outcome(
+            yield FileOutcome(
                 self.dataset,
                 role,
                 len(seen.items),
@@ -346,10 +346,10 @@ def obtain(
     dataset: str,
     recipe: Recipe,
     folder: Path,
-    record: Record,
-    manner: Manner | None = None,
+    record: FetchRecord,
+    options: FetchOptions | None = None,
     look: agreement.Look | None = None,
-) -> list[Outcome]:
+) -> list[FileOutcome]:
     """Fetch what a recipe names into a data set's folder; what is not available is an outcome with its reason.
 
     Args:
@@ -363,26 +363,26 @@ def obtain(
     Raises:
         DiskFullError: there is no room.
     """
-    manner = manner or Manner()
-    fetching = _Fetch(dataset, Path(folder), record, manner)
+    options = options or FetchOptions()
+    fetching = _Fetch(dataset, Path(folder), record, options)
     outcomes = list(fetching.files(recipe.files))
-    if recipe.videos is not None and (not manner.roles or "videos" in manner.roles):
+    if recipe.videos is not None and (not options.roles or "videos" in options.roles):
         outcomes += _videos(fetching, recipe.videos, outcomes)
     if recipe.agreement is not None and look is not None:
         outcomes += fetching.agreed(recipe.agreement, look)
     return outcomes
 
 
-def _videos(fetching: _Fetch, videos: WebVideos, outcomes: list[Outcome]) -> list[Outcome]:
+def _videos(fetching: _Fetch, videos: WebVideos, outcomes: list[FileOutcome]) -> list[FileOutcome]:
     """Web videos, where no archive has given them all."""
     archived = [outcome for outcome in outcomes if outcome.subject.startswith("videos:")]
-    if any(outcome.obtained == outcome.expected or fetching.manner.dry for outcome in archived):
+    if any(outcome.obtained == outcome.expected or fetching.options.dry for outcome in archived):
         return []
     for outcome in archived:
         outcomes.remove(outcome)
     why = {reason for outcome in archived for reason in outcome.reasons}
     if why:
-        fetching.manner.told(
+        fetching.options.told(
             fetching.dataset, f"no archive of the videos ({'; '.join(sorted(why))}); asking for each by its id"
         )
     return list(fetching.web(videos))
@@ -395,6 +395,6 @@ def _in_words(error: UtopiaError | OSError) -> str:
     return " ".join(str(error).split())
 
 
-def total(outcomes: Iterable[Outcome]) -> int:
+def total(outcomes: Iterable[FileOutcome]) -> int:
     """Bytes that came."""
     return sum(outcome.came for outcome in outcomes)

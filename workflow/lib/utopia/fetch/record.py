@@ -41,7 +41,7 @@ class Entry:
     """Of an archive: the files that it gave, below the data set's folder, with their sizes."""
 
 
-class Record:
+class FetchRecord:
     """The record of one data folder. Several processes may write it: each addition is made under a lock.
 
     Args:

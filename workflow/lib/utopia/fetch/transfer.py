@@ -87,7 +87,7 @@ class DiskFullError(UtopiaError):
 
 
 @dataclass
-class Part:
+class PartFile:
     """The part file of a download and its running hash; its sidecar says whose bytes it holds.
 
     Args:
@@ -237,7 +237,7 @@ def retry_after(text: str, now: float) -> float | None:
 
 
 def receive(
-    answer: requests.Response, part: Part, total: int | None, policy: Policy, progress: Progress | None
+    answer: requests.Response, part: PartFile, total: int | None, policy: Policy, progress: Progress | None
 ) -> None:
     """Append the body of an answer to the part file, up to its end.
 

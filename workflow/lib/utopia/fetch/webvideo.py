@@ -19,7 +19,7 @@ from typing import Any
 from utopia.errors import InputError, UtopiaError
 from utopia.fetch.availability import LOG, PERMANENT, Log, Status, Try
 from utopia.fetch.recipe import MP4
-from utopia.fetch.record import Record, locked
+from utopia.fetch.record import FetchRecord, locked
 from utopia.fetch.transfer import FULL, Policy, full, refuse_without_room
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".flv")
@@ -38,7 +38,7 @@ _WORDS: tuple[tuple[Status, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Manner:
+class RequestOptions:
     """How to ask."""
 
     format: str = MP4
@@ -59,9 +59,9 @@ def fetch_videos(
     ids: Iterable[str],
     address: str,
     folder: Path,
-    manner: Manner | None = None,
+    request: RequestOptions | None = None,
     *,
-    record: Record | None = None,
+    record: FetchRecord | None = None,
     again: bool = False,
     told: Callable[[Try], None] | None = None,
     waiting: Callable[[], None] | None = None,
@@ -81,7 +81,7 @@ def fetch_videos(
         UtopiaError: yt-dlp is not installed, or the site refuses because of too many requests.
         DiskFullError: there is no room.
     """
-    manner = manner or Manner()
+    request = request or RequestOptions()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOG, waiting):
         log = Log(folder)
@@ -99,10 +99,10 @@ def fetch_videos(
                 results[id] = former
                 continue
             if asked:
-                manner.sleep(manner.pause * (1 + random.random() / 2))
+                request.sleep(request.pause * (1 + random.random() / 2))
             asked += 1
             refuse_without_room(folder, 0, Policy())
-            results[id] = entry = _ask(id, address, folder, manner, former)
+            results[id] = entry = _ask(id, address, folder, request, former)
             log.add(entry)
             path = video_of(folder, id)
             if record is not None and path is not None:
@@ -110,7 +110,7 @@ def fetch_videos(
             if told is not None:
                 told(entry)
             refused = refused + 1 if entry.status == "throttled" else 0
-            if refused >= manner.throttled:
+            if refused >= request.throttled:
                 raise UtopiaError(
                     f"the site refuses: {entry.message}",
                     where=folder,
@@ -143,38 +143,38 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _ask(id: str, address: str, folder: Path, manner: Manner, former: Try | None) -> Try:
+def _ask(id: str, address: str, folder: Path, request: RequestOptions, former: Try | None) -> Try:
     count = former.attempts if former else 0
-    for number in range(1, manner.attempts + 1):
+    for number in range(1, request.attempts + 1):
         count += 1
-        entry = _once(id, address, folder, manner, count)
-        if entry.status in ("ok", "throttled", *PERMANENT) or number == manner.attempts:
+        entry = _once(id, address, folder, request, count)
+        if entry.status in ("ok", "throttled", *PERMANENT) or number == request.attempts:
             return entry
-        manner.sleep(manner.pause * 2**number)
-    raise AssertionError("unreachable: a manner has at least one attempt")
+        request.sleep(request.pause * 2**number)
+    raise AssertionError("unreachable: a request has at least one attempt")
 
 
-def _once(id: str, address: str, folder: Path, manner: Manner, count: int) -> Try:
+def _once(id: str, address: str, folder: Path, request: RequestOptions, count: int) -> Try:
     from utopia.files import sha256
     from utopia.media.worker import probe
 
     scratch = folder / _SCRATCH
     library = _library()
     options: dict[str, Any] = {
-        "format": manner.format,
+        "format": request.format,
         "outtmpl": {"default": f"{scratch}/{id}".replace("%", "%%") + ".%(ext)s"},
         "continuedl": True,
         "noplaylist": True,
         "playlist_items": "1",
         "retries": 3,
         "fragment_retries": 3,
-        "retry_sleep_functions": {"http": lambda n: manner.pause, "fragment": lambda n: manner.pause},
-        "socket_timeout": manner.timeout,
+        "retry_sleep_functions": {"http": lambda n: request.pause, "fragment": lambda n: request.pause},
+        "socket_timeout": request.timeout,
         "cachedir": False,
         "quiet": True,
         "noprogress": True,
         "logger": _Silent(),
-        **(manner.options or {}),
+        **(request.options or {}),
     }
 
     def failed(status: Status, message: str) -> Try:

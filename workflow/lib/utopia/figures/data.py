@@ -129,7 +129,7 @@ def median_video(inputs: Inputs, among: Sequence[str] | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Example:
+class LabelExample:
     """A label of a training video, and one of the time slices that have it."""
 
     video: str
@@ -147,7 +147,7 @@ EXAMPLE_RULE = (
 )
 
 
-def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> Example:
+def choose_example(inputs: Inputs, among: Sequence[str] | None = None) -> LabelExample:
     """The video, label and slice that stand for all, by `EXAMPLE_RULE` and not by hand.
 
     The figure's option `label` asks for a label (ULDA shows -0.06 in Figs. 2 and 3).
@@ -184,7 +184,7 @@ _FITS: tuple[Callable[[ItemDistribution], NDArray[np.bool_]], ...] = (
 """Which slices [S] fit, best first."""
 
 
-def _example(video: str, series: ItemDistribution, fits: NDArray[np.bool_], inputs: Inputs) -> Example:
+def _example(video: str, series: ItemDistribution, fits: NDArray[np.bool_], inputs: Inputs) -> LabelExample:
     labels = np.unique(series.slice_bin[fits])
     asked = inputs.options.get("label")
     if asked is None:
@@ -203,7 +203,7 @@ def _example(video: str, series: ItemDistribution, fits: NDArray[np.bool_], inpu
     candidates = np.flatnonzero(fits & (series.slice_bin == label))
     length = _length(series)[candidates]
     alike = candidates[length == np.sort(length)[(len(length) - 1) // 2]]
-    return Example(video, label, int(alike[(len(alike) - 1) // 2]))
+    return LabelExample(video, label, int(alike[(len(alike) - 1) // 2]))
 
 
 def label_name(settings: Distribution, index: int) -> str:

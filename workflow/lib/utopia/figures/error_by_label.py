@@ -14,7 +14,17 @@ from matplotlib.patches import Patch
 from utopia.config import registry
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point, bin_centres, bin_edges, occupied
-from utopia.figures.error_data import Errors, Fold, Regions, errors, folds, likeness, mean_of, regions_of, share
+from utopia.figures.error_data import (
+    Errors,
+    FoldDistributions,
+    Regions,
+    errors,
+    folds,
+    likeness,
+    mean_of,
+    regions_of,
+    share,
+)
 
 READS = ()
 OPTIONS = ("threshold",)
@@ -75,7 +85,9 @@ def _region_points(regions: Regions, train: np.ndarray, inputs: Inputs) -> list[
     return points
 
 
-def _distributions(axes: Axes, inputs: Inputs, known: list[Fold], regions: Regions, shown: slice) -> list[Point]:
+def _distributions(
+    axes: Axes, inputs: Inputs, known: list[FoldDistributions], regions: Regions, shown: slice
+) -> list[Point]:
     centres, window = bin_centres(inputs.settings), bin_edges(inputs.settings)[shown.start : shown.stop + 1]
     test, train, convolved = (
         100 * np.mean([share(getattr(fold, name)) for fold in known], axis=0)
@@ -188,7 +200,7 @@ def _model(inputs: Inputs) -> str:
     return registry.title("models", name) or "the model"
 
 
-def _table(axes: Axes, known: list[Fold], made: Mapping[str, Errors], regions: Regions) -> list[Point]:
+def _table(axes: Axes, known: list[FoldDistributions], made: Mapping[str, Errors], regions: Regions) -> list[Point]:
     """The mean MSE and the PCC of each region, and how ULDA changes them."""
     stretches = {**regions.slices, "all": slice(0, regions.bins)}
     before, after = (

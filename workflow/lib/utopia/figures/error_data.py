@@ -30,7 +30,7 @@ HIGH = PAPER_THRESHOLD * PAPER_LABELS / PAPER_SAMPLES
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldDistributions:
     """Label distributions of one fold, pooled over its videos; b bins."""
 
     name: str
@@ -66,13 +66,13 @@ def mean_of(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def folds(labels: Labels, target: str, settings: Distribution) -> list[Fold]:
+def folds(labels: Labels, target: str, settings: Distribution) -> list[FoldDistributions]:
     """The label distributions of every fold."""
     made = []
     for fold in labels.folds:
         train = _pooled([labels.label(item, target) for item in fold["train"]], settings)
         test = _pooled([labels.evaluation(item, target) for item in fold["test"]], settings)
-        made.append(Fold(fold["name"], train, test, convolve(train, taps(settings), settings.boundary)))
+        made.append(FoldDistributions(fold["name"], train, test, convolve(train, taps(settings), settings.boundary)))
     return made
 
 
@@ -183,7 +183,7 @@ def errors(labels: Labels, stored: Arrays, target: str, settings: Distribution) 
     )
 
 
-def item_gain(labels: Labels, item: str, target: str, settings: Distribution, fold: Fold) -> float | None:
+def item_gain(labels: Labels, item: str, target: str, settings: Distribution, fold: FoldDistributions) -> float | None:
     """What convolving the training labels adds to the PCC of their distribution with that of one test item."""
     test = share(_pooled([labels.evaluation(item, target)], settings))
     before, after = likeness(share(fold.train), test), likeness(share(fold.train_convolved), test)

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from utopia.figures import style
 from utopia.figures.data import Inputs, Point
-from utopia.figures.reaction_network import Layer, Modality, Network, read_network
+from utopia.figures.reaction_network import DrawnLayer, DrawnModality, DrawnNetwork, read_network
 
 READS = ("summaries",)
 _FILL = {"input": "#FFFFFF", "extractor": "#E8E8E8", "recurrent": "#CFE6F6", "gate": "#FBE5BF", "linear": "#CDEBDF"}
@@ -77,7 +77,7 @@ def output_function(low: float, high: float) -> str:
     return "tanh" if low < 0 else "sigmoid"
 
 
-def blocks(network: Network, function: str, names: Sequence[str]) -> list[Block]:
+def blocks(network: DrawnNetwork, function: str, names: Sequence[str]) -> list[Block]:
     """The blocks of a network from the video to its scores.
 
     Args:
@@ -105,7 +105,7 @@ def blocks(network: Network, function: str, names: Sequence[str]) -> list[Block]
     return made
 
 
-def _recurrent(layer: Layer) -> str:
+def _recurrent(layer: DrawnLayer) -> str:
     both = "bidirectional " if layer.directions == 2 else ""
     times = f"2 × {layer.units:,}" if layer.directions == 2 else f"{layer.units:,}"
     return f"{both}{layer.cell}\n→ {times}"
@@ -143,7 +143,7 @@ def _joined(block: Block, other: Block) -> bool:
     return block.column is None or other.column is None or block.column == other.column
 
 
-def _points(network: Network, function: str, settings: Mapping[str, Any], names: Sequence[str]) -> list[Point]:
+def _points(network: DrawnNetwork, function: str, settings: Mapping[str, Any], names: Sequence[str]) -> list[Point]:
     return [
         *(
             Point("", f"{modality.name}, layer {number}", float(layer.d_in), float(layer.d_out), note=_words(layer))
@@ -162,10 +162,10 @@ def _points(network: Network, function: str, settings: Mapping[str, Any], names:
     ]
 
 
-def _source(modality: Modality) -> str:
+def _source(modality: DrawnModality) -> str:
     return ": ".join(_EXTRACTORS.get(modality.name, ("features", modality.name)))
 
 
-def _words(layer: Layer) -> str:
+def _words(layer: DrawnLayer) -> str:
     directions = style.count(layer.directions, "direction")
     return f"{layer.cell}, {directions} of {style.count(layer.units, 'unit')}, {layer.parameters} parameters"

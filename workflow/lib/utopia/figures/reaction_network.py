@@ -19,7 +19,7 @@ _CELLS = {1: "RNN", 3: "GRU", 4: "LSTM"}
 
 
 @dataclass(frozen=True)
-class Layer:
+class DrawnLayer:
     """A recurrent layer: `d_in` numbers in, `units` out per direction; `cell` says of what kind."""
 
     d_in: int
@@ -35,11 +35,11 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Modality:
+class DrawnModality:
     """The layers of one modality."""
 
     name: str
-    layers: tuple[Layer, ...]
+    layers: tuple[DrawnLayer, ...]
 
     @property
     def d_in(self) -> int:
@@ -58,10 +58,10 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Network:
+class DrawnNetwork:
     """A reaction network; `parameters` counts all of them."""
 
-    modalities: tuple[Modality, ...]
+    modalities: tuple[DrawnModality, ...]
     dense: tuple[Dense, ...]
     """Gate, linear layer, gate of the outputs."""
     parameters: int
@@ -77,7 +77,7 @@ class Network:
         return self.dense[-1].d_out
 
 
-def read_network(parameters: Shapes, names: Sequence[str]) -> Network:
+def read_network(parameters: Shapes, names: Sequence[str]) -> DrawnNetwork:
     """The network that has these parameters.
 
     Args:
@@ -96,7 +96,7 @@ def read_network(parameters: Shapes, names: Sequence[str]) -> Network:
         raise _unlike(f"{len(numbers)} modalities, and features of {len(names)}: {', '.join(names)}")
     modalities = tuple(_modality(shapes, number, name) for number, name in enumerate(names))
     dense = tuple(_dense(shapes, name, path) for name, path in _DENSE.items())
-    network = Network(modalities, dense, sum(map(math.prod, shapes.values())))
+    network = DrawnNetwork(modalities, dense, sum(map(math.prod, shapes.values())))
     known = sum(layer.parameters for modality in modalities for layer in modality.layers)
     if (known := known + sum(one.parameters for one in dense)) != network.parameters:
         raise _unlike(f"{network.parameters - known} of {network.parameters} parameters belong to none of its parts")
@@ -108,17 +108,17 @@ def read_network(parameters: Shapes, names: Sequence[str]) -> Network:
     return network
 
 
-def _modality(shapes: Shapes, number: int, name: str) -> Modality:
+def _modality(shapes: Shapes, number: int, name: str) -> DrawnModality:
     prefix = f"modalities.{number}.layers."
     depth = 1 + max(int(match[2]) for key in shapes if key.startswith(prefix) and (match := _LAYER.fullmatch(key)))
     layers = tuple(_layer(shapes, f"{prefix}{index}") for index in range(depth))
     for before, after in pairwise(layers):
         if after.d_in != before.d_out:
             raise _unlike(f"a layer of {name} takes {after.d_in} numbers after one that gives {before.d_out}")
-    return Modality(name, layers)
+    return DrawnModality(name, layers)
 
 
-def _layer(shapes: Shapes, path: str) -> Layer:
+def _layer(shapes: Shapes, path: str) -> DrawnLayer:
     matches = [match for name in shapes if name.startswith(f"{path}.") and (match := _LAYER.fullmatch(name))]
     directions = {int(match[4]) for match in matches if match[3] == "states"}
     reads = {tuple(shapes[match[0]]) for match in matches if match[3] == "inputs"}
@@ -130,7 +130,7 @@ def _layer(shapes: Shapes, path: str) -> Layer:
     if rows != of_states or times * units != rows or times not in _CELLS:
         raise _unlike(f"{path} has {rows} rows for {units} units")
     size = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(f"{path}."))
-    return Layer(d_in, units, len(directions), _CELLS[times], size)
+    return DrawnLayer(d_in, units, len(directions), _CELLS[times], size)
 
 
 def _dense(shapes: Shapes, name: str, path: str) -> Dense:

@@ -37,14 +37,14 @@ class Effect(NamedTuple):
     """Holm's p-value among all effects of the table; None of a single repeat."""
 
 
-class Choice(NamedTuple):
+class ChoiceEffects(NamedTuple):
     """A choice with its effects, by column (`<target>.<metric>`)."""
 
     name: str
     effects: Mapping[str, Effect]
 
 
-def read(table: Path) -> list[Choice]:
+def read(table: Path) -> list[ChoiceEffects]:
     """The rows of a table's csv that are compared with another one, those that change most first.
 
     What changes most: every column ranks the choices by the size of their change, and the mean of these ranks decides.
@@ -64,7 +64,7 @@ def read(table: Path) -> list[Choice]:
     ]
     for (row, column), p in zip(tested, holm([effects[row][column].p or 0.0 for row, column in tested]), strict=True):
         effects[row][column] = effects[row][column]._replace(adjusted=p)
-    return [Choice(names[row], effects[row]) for row in _ordered(effects)]
+    return [ChoiceEffects(names[row], effects[row]) for row in _ordered(effects)]
 
 
 def in_words(name: str, keys: Mapping[str, str]) -> str:
@@ -115,7 +115,7 @@ def draw(table: Path) -> tuple[Figure, list[Point]]:
     return figure, points
 
 
-def _marks(axes: Axes, choices: Sequence[Choice], column: str, colour: str, shift: float) -> list[Point]:
+def _marks(axes: Axes, choices: Sequence[ChoiceEffects], column: str, colour: str, shift: float) -> list[Point]:
     target, _, metric = column.rpartition(".")
     points, label = [], target
     for place, choice in enumerate(choices):

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from utopia import seeds
 from utopia.distribution.item import ItemDistribution
 from utopia.figures import style
-from utopia.figures.data import EXAMPLE_RULE, Example, Inputs, Point, bin_edges, choose_example, label_name, occupied
+from utopia.figures.data import (
+    EXAMPLE_RULE,
+    Inputs,
+    LabelExample,
+    Point,
+    bin_edges,
+    choose_example,
+    label_name,
+    occupied,
+)
 
 READS = ("features",)
 OPTIONS = ("label", "samples")
@@ -83,7 +92,7 @@ def window_of(series: ItemDistribution, index: int) -> Window:
     return Window(slice_range, (first, last), series.coefficient[index, : last - first])
 
 
-def _distribution(axes: Axes, inputs: Inputs, example: Example, series: ItemDistribution) -> list[Point]:
+def _distribution(axes: Axes, inputs: Inputs, example: LabelExample, series: ItemDistribution) -> list[Point]:
     edges, shown = bin_edges(inputs.settings), occupied(series.count, series.utopia_count)
     window, label = edges[shown.start : shown.stop + 1], example.label
     axes.axvspan(edges[label], edges[label + 1], color=_BAND, lw=0, zorder=0)
@@ -108,7 +117,9 @@ def _distribution(axes: Axes, inputs: Inputs, example: Example, series: ItemDist
     ]
 
 
-def _timeline(axes: Axes, inputs: Inputs, example: Example, series: ItemDistribution, window: Window) -> list[Point]:
+def _timeline(
+    axes: Axes, inputs: Inputs, example: LabelExample, series: ItemDistribution, window: Window
+) -> list[Point]:
     """The labels over time, and where the frames of the one label lie."""
     times, label = inputs.labels.times(example.video), inputs.labels.label(example.video, inputs.target)
     edges, here = bin_edges(inputs.settings), series.bin == example.label
@@ -137,7 +148,7 @@ def _lifted(axes: Axes) -> ScaledTranslation:
     return ScaledTranslation(0, 6 / 72, figure.dpi_scale_trans)
 
 
-def _window(axes: Axes, inputs: Inputs, example: Example, window: Window) -> list[Point]:
+def _window(axes: Axes, inputs: Inputs, example: LabelExample, window: Window) -> list[Point]:
     label = inputs.labels.label(example.video, inputs.target)[window.frames]
     times = inputs.labels.times(example.video)[window.frames]
     offsets, inside = window.frames - window.slice[0], window.in_slice

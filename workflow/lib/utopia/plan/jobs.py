@@ -32,7 +32,7 @@ def family(rule: str) -> str:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A job of today's study."""
 
     rule: str
@@ -96,17 +96,17 @@ def starts_of_code(plan: Plan, rule: str, names: Names) -> tuple[list[str], str]
     return RULES[rule].modules(plan, names), f"workflow/scripts/{RULES[rule].script}.py"
 
 
-def job(plan: Plan, rule: str, names: Names) -> Job:
+def job(plan: Plan, rule: str, names: Names) -> PlannedJob:
     """A job of the study.
 
     Raises:
         KeyError: the study has no such job.
     """
     chosen_rule = RULES[rule]
-    return Job(rule, names, chosen_rule.inputs(plan, names), chosen_rule.outputs(plan, names))
+    return PlannedJob(rule, names, chosen_rule.inputs(plan, names), chosen_rule.outputs(plan, names))
 
 
-def needed(plan: Plan) -> list[Job]:
+def needed(plan: Plan) -> list[PlannedJob]:
     """The jobs that the study's targets need, upstream first."""
     candidates = [job(plan, rule, names) for rule, names in _candidates(plan)]
     wanted = {*plan.targets()}

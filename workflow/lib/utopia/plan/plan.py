@@ -18,7 +18,7 @@ from utopia.plan import catalog, claims, comparison_rows, expectations, jobs
 from utopia.plan.availability import DatasetPlan, generation, leave_out, obstacle, selected, survey
 from utopia.plan.catalog import Change, Column, Figure, Row, RunChoice, Table
 from utopia.plan.claims import Claim
-from utopia.plan.jobs import Job
+from utopia.plan.jobs import PlannedJob
 from utopia.plan.runs import Run, batches, distribution_key, resolve
 
 TABLE_SUFFIXES = ("csv", "md", "tex", "html")
@@ -303,11 +303,11 @@ class Plan:
     # -- jobs
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[PlannedJob]:
         """The jobs that the targets need, upstream first."""
         return jobs.needed(self)
 
-    def job(self, rule: str, names: Mapping[str, str]) -> Job:
+    def job(self, rule: str, names: Mapping[str, str]) -> PlannedJob:
         """The inputs and outputs of a job.
 
         Raises:

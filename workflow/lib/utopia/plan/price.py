@@ -18,7 +18,7 @@ from utopia.datasets._summary import STEP
 from utopia.inputs.miniature import has_media
 from utopia.plan import cost, scale
 from utopia.plan.availability import generation
-from utopia.plan.jobs import Job
+from utopia.plan.jobs import PlannedJob
 from utopia.plan.plan import Plan
 from utopia.plan.rates import Rate, Rates, checkpoint_bytes
 from utopia.plan.runs import LABEL_STUDY, Run
@@ -50,7 +50,7 @@ THREADS = {"extraction": 2}
 class JobCost:
     """One job from nothing."""
 
-    job: Job
+    job: PlannedJob
     seconds: float
     on_gpu: bool = False
     disk_bytes: float = 0.0
@@ -181,7 +181,7 @@ class Pricing:
         cores = self.plan.study.engine.cores(self.plan.study.device)
         return Price(jobs, kept, list(self.units.values()), self._tables(jobs), list(self.unknown), cores)
 
-    def _job(self, job: Job) -> JobCost:
+    def _job(self, job: PlannedJob) -> JobCost:
         known = {
             "generate_miniature": self._generate,
             "list_inputs": self._list,
@@ -356,7 +356,7 @@ class Pricing:
             seconds_of[name] = seconds
         return seconds_of
 
-    def _share(self, job: Job, wanted: set[str]) -> float:
+    def _share(self, job: PlannedJob, wanted: set[str]) -> float:
         """How much of a job that several runs share is done for some of them."""
         if job.rule not in ("train", "evaluate"):
             return 1.0

@@ -29,7 +29,7 @@ NAME = Path("audit") / "rates.json"
 """Below the study's folder: what the micro-benchmark of this machine gave."""
 
 
-class Training(NamedTuple):
+class TrainingRates(NamedTuple):
     """Seconds of training by model and width."""
 
     width: int
@@ -40,11 +40,11 @@ class Training(NamedTuple):
     """What a video adds in an epoch of one replica, whatever its length: a step of the optimiser."""
 
 
-TRAINING: Mapping[str, tuple[Training, ...]] = {
-    "bi_gru": (Training(24, 5.0e-5, 4.0e-3), Training(512, 1.0e-3, 0.0)),
-    "et": (Training(32, 1.5e-5, 1.0e-2), Training(128, 4.1e-4, 0.0)),
-    "pgl_sum": (Training(32, 1.5e-5, 4.5e-3), Training(128, 6.0e-5, 0.0), Training(1024, 4.6e-4, 0.0)),
-    "rmn": (Training(32, 6.0e-5, 1.7e-2), Training(128, 7.0e-5, 0.0)),
+TRAINING: Mapping[str, tuple[TrainingRates, ...]] = {
+    "bi_gru": (TrainingRates(24, 5.0e-5, 4.0e-3), TrainingRates(512, 1.0e-3, 0.0)),
+    "et": (TrainingRates(32, 1.5e-5, 1.0e-2), TrainingRates(128, 4.1e-4, 0.0)),
+    "pgl_sum": (TrainingRates(32, 1.5e-5, 4.5e-3), TrainingRates(128, 6.0e-5, 0.0), TrainingRates(1024, 4.6e-4, 0.0)),
+    "rmn": (TrainingRates(32, 6.0e-5, 1.7e-2), TrainingRates(128, 7.0e-5, 0.0)),
 }
 """CPU seconds, one thread. The published widths: `benchmarks/rates.py`, features of 1024 values, videos of 120 to 480
 frames (a step is then part of the rate of a frame). The others: the miniature's own trainings."""
@@ -174,7 +174,7 @@ def checkpoint_bytes(run: Run) -> int:
     return 600_000 + 4 * (8 * wide**2 + layers * (4 * wide**2 + 2 * wide * feedforward))
 
 
-def nearest(model: str, wide: int) -> Training | None:
+def nearest(model: str, wide: int) -> TrainingRates | None:
     """The measured width that is nearest to another, by their ratio; None where the model was never measured."""
     entries = TRAINING.get(model, ())
     return min(entries, key=lambda entry: abs(math.log(entry.width / wide)), default=None)

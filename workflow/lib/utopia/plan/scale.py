@@ -31,7 +31,7 @@ CELLS_CPU_SECONDS = 5.0
 
 
 @dataclass
-class Stage:
+class ScaledStage:
     """What a stage of the study costs."""
 
     stage: str
@@ -44,7 +44,7 @@ class Stage:
 
 
 @dataclass
-class Price:
+class ScaledPrice:
     """What a study costs in which one data set has `videos` videos."""
 
     dataset: str
@@ -54,7 +54,7 @@ class Price:
     nodes: int
     cores: int
     """Per node."""
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[ScaledStage] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """What has no measured rate and is left out."""
     rates: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Price:
 
 def price(
     plan: Plan, dataset: str, videos: int, nodes: int = 1, cores: int = 16, seconds: float | None = None
-) -> Price:
+) -> ScaledPrice:
     """What the study costs if one of its data sets had so many videos, all its features were extracted, and it was new.
 
     Args:
@@ -109,21 +109,27 @@ def price(
     if dataset not in plan.datasets:
         raise ConfigError(f"there is no data set {dataset!r}", remedy=f"use: {', '.join(plan.datasets)}")
     length = seconds or _mean_length(plan, dataset)
-    study_price = Price(dataset, videos, round(length, 1), nodes, cores)
+    study_price = ScaledPrice(dataset, videos, round(length, 1), nodes, cores)
     runs = {run.id: run for cell in plan.cells for run in cell.runs if run.dataset == dataset}
     trained = [run for run in runs.values() if run.reference is None]
     groups = batches(trained, plan.study.engine.runs)
-    study_price.stages.append(Stage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
+    study_price.stages.append(ScaledStage("list_inputs", 1, 1, videos * LIST_CPU_SECONDS, None, videos * 2_000.0))
     study_price.stages.append(_extraction(plan, study_price))
     keys = {run.distribution_key for run in trained if run.distribution}
     frames = videos * length * labels_per_second(dataset)
-    study_price.stages.append(Stage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0))
+    study_price.stages.append(
+        ScaledStage("labels", 1 + len(keys), 1, (1 + len(keys)) * frames * 2e-5, None, frames * 40.0)
+    )
     study_price.stages.append(_training(plan, study_price, groups, frames))
-    study_price.stages.append(Stage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5))
+    study_price.stages.append(
+        ScaledStage("evaluation", len(groups) + len(runs) - len(trained), 1, len(runs) * frames * 2e-5)
+    )
     outputs = [name for name in plan.tables if any(cell.table == name and cell.runs for cell in plan.cells)]
     drawn = [name for name, figure in plan.figures.items() if dataset in figure.datasets]
     rendered = len([name for name in outputs if _asks(plan, name, runs)]) + len(drawn) + 1
-    study_price.stages.append(Stage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0))
+    study_price.stages.append(
+        ScaledStage("outputs", rendered, 1, rendered * CELLS_CPU_SECONDS, None, rendered * 500_000.0)
+    )
     return study_price
 
 
@@ -160,14 +166,14 @@ def mean_seconds(dataset: str) -> float | None:
     return registry.fact("datasets", dataset, "MEAN_SECONDS", None)
 
 
-def _extraction(plan: Plan, study_price: Price) -> Stage:
+def _extraction(plan: Plan, study_price: ScaledPrice) -> ScaledStage:
     """The first set of the data set's features that is extracted from videos, whether its weights are there or not."""
     settings = plan.study.dataset(study_price.dataset)
     features = plan.study.features  # type: ignore[attr-defined]
     chosen = next(
         (names for names in settings.features if all(features[name].extractor not in PRECOMPUTED for name in names)), ()
     )
-    stage = Stage("extraction", math.ceil(study_price.videos / settings.shard) if chosen else 0, 2)
+    stage = ScaledStage("extraction", math.ceil(study_price.videos / settings.shard) if chosen else 0, 2)
     seconds = study_price.videos * study_price.seconds
     stage.core_seconds = seconds * cost.DECODE_CPU_SECONDS_PER_SECOND if chosen else 0.0
     for name in chosen:
@@ -189,8 +195,8 @@ def width(extractor: str) -> int:
         return 128  # VGGish of the music: the constant is another extractor's
 
 
-def _training(plan: Plan, study_price: Price, groups: Mapping[str, list[Run]], frames: float) -> Stage:
-    stage = Stage("training", len(groups), min(study_price.cores, plan.study.engine.cores(plan.study.device)))
+def _training(plan: Plan, study_price: ScaledPrice, groups: Mapping[str, list[Run]], frames: float) -> ScaledStage:
+    stage = ScaledStage("training", len(groups), min(study_price.cores, plan.study.engine.cores(plan.study.device)))
     every = folds(plan, study_price.dataset)
     known = Rates(plan.root)
     for run in (run for group in groups.values() for run in group):
@@ -223,7 +229,7 @@ def folds(plan: Plan, dataset: str) -> int:
     return int(registry.fact("datasets", dataset, "SPLITS", 1))
 
 
-def in_words(study_price: Price) -> list[str]:
+def in_words(study_price: ScaledPrice) -> list[str]:
     """The price for people."""
     whole = study_price.as_dict()
     gpu = "GPU: no rate was measured" if whole["gpu_hours"] is None else f"{whole['gpu_hours']} GPU-hours"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utopia import fingerprint
-from utopia.plan.jobs import Job
+from utopia.plan.jobs import PlannedJob
 from utopia.plan.plan import Plan
 from utopia.provenance import staleness
 from utopia.provenance.current import Current
@@ -74,7 +74,7 @@ def _time(path: Path) -> float | None:
 class Proof:
     """Today's jobs, sorted by whether records prove that nothing changed since they were done."""
 
-    proven: list[Job] = field(default_factory=list)
+    proven: list[PlannedJob] = field(default_factory=list)
     """Upstream first. Everything that they depend on is proven too."""
     refused: dict[str, str] = field(default_factory=dict)
     """First output -> why its job is not proven; those that only follow another one that is not are left out."""
@@ -116,7 +116,7 @@ def _wrong(graph: Graph) -> dict[str, str]:
     return wrong
 
 
-def _against(graph: Graph, current: Current, job: Job, wrong: dict[str, str]) -> Iterator[str]:
+def _against(graph: Graph, current: Current, job: PlannedJob, wrong: dict[str, str]) -> Iterator[str]:
     """What speaks against a job's being done."""
     made = [current.portable.write(path) for path in job.made()]
     records = current.records(job)
@@ -138,7 +138,7 @@ def _against(graph: Graph, current: Current, job: Job, wrong: dict[str, str]) ->
                 yield f"{path} was regenerated since, with other content"
 
 
-def ends(jobs: Iterable[Job]) -> list[str]:
+def ends(jobs: Iterable[PlannedJob]) -> list[str]:
     """The first outputs of the jobs that no other one of them depends on."""
     chosen = list(jobs)
     read = {path for job in chosen for path in job.read()}

@@ -17,7 +17,7 @@ _LINES = 60
 _MEGABYTE = 2**20
 
 
-class Cause(NamedTuple):
+class ClusterCause(NamedTuple):
     """Why the cluster ended a job, and what to do."""
 
     what: str
@@ -52,7 +52,7 @@ _KINDS = (
 _REFUSED = re.compile(r"sbatch failed. The error message was '(?:sbatch: error: )?(.+?)'\.", re.DOTALL)
 
 
-def cause(said: str, logs: Iterable[str | Path] = ()) -> Cause | None:
+def cause(said: str, logs: Iterable[str | Path] = ()) -> ClusterCause | None:
     """Why the cluster ended a job; None if it has not, or does not say.
 
     Args:
@@ -62,7 +62,7 @@ def cause(said: str, logs: Iterable[str | Path] = ()) -> Cause | None:
     refused = _REFUSED.search(said)
     if refused:
         why = refused[1].strip().splitlines()[0].replace("Batch job submission failed: ", "")
-        return Cause(
+        return ClusterCause(
             f"SLURM does not take the job: {why}",
             "ask for what the cluster has (--set-resources), or name another partition or account (SBATCH_PARTITION, "
             "SBATCH_ACCOUNT; docs/clusters.md)",
@@ -71,9 +71,9 @@ def cause(said: str, logs: Iterable[str | Path] = ()) -> Cause | None:
     text = "\n".join([said, *(line for log in logs for line in tail(log, _LINES))])
     for pattern, what, remedy in _KINDS:
         if re.search(pattern, text, re.IGNORECASE if "memory" in what else 0):
-            return Cause(what + _amount(what, text), remedy)
+            return ClusterCause(what + _amount(what, text), remedy)
     ended = signalled(text)
-    return Cause(*ended) if ended and "(SIGKILL)" in ended[0] else None
+    return ClusterCause(*ended) if ended and "(SIGKILL)" in ended[0] else None
 
 
 def _amount(what: str, text: str) -> str:

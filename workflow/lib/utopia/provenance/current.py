@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from utopia.config.load import REPOSITORY
 from utopia.errors import shortened
-from utopia.plan.jobs import BY_BATCH, Job, flat, starts_of_code
+from utopia.plan.jobs import BY_BATCH, PlannedJob, flat, starts_of_code
 from utopia.plan.plan import Plan
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import BY_RUN, Graph
@@ -35,21 +35,21 @@ class Current:
         self._settings: dict[int, dict[str, Any]] = {}
 
     @cached_property
-    def makers(self) -> dict[str, Job]:
+    def makers(self) -> dict[str, PlannedJob]:
         """Today's job behind each file, by the file's path as records write it; upstream first."""
         return {self.portable.write(path): job for job in self.plan.jobs for path in job.made()}
 
-    def jobs(self, record: Record) -> list[Job]:
+    def jobs(self, record: Record) -> list[PlannedJob]:
         """Today's jobs that would make what a record's job has made."""
         planned = (self.makers.get(entry["path"]) for entry in record.outputs)
         return list({id(job): job for job in planned if job is not None}.values())
 
-    def records(self, job: Job) -> list[Record]:
+    def records(self, job: PlannedJob) -> list[Record]:
         """The records of the jobs that made what one of today's jobs would make; none where that was never made."""
         makers = (self.graph.makers.get(self.portable.write(path)) for path in job.made())
         return list({id(maker): maker for maker in makers if maker is not None}.values())
 
-    def upstream(self, *paths: str) -> list[Job]:
+    def upstream(self, *paths: str) -> list[PlannedJob]:
         """Today's jobs that files would be made by, upstream first; none where the study does not ask for the files."""
         wanted, chosen = {*paths}, []
         for job in reversed(self.plan.jobs):
@@ -62,14 +62,14 @@ class Current:
         """What the study is asked for, as records write paths."""
         return [self.portable.write(path) for path in self.plan.targets()]
 
-    def changes(self, record: Record) -> list[Change]:
+    def changes(self, record: Record) -> list[ChangedSetting]:
         """What differs between the parameters and inputs of a record's job and today's.
 
         Nothing where today's study has no job that makes any of the record's outputs.
         """
         return [change for job in self.jobs(record) for change in self.changes_of(job, record)]
 
-    def changes_of(self, job: Job, record: Record) -> list[Change]:
+    def changes_of(self, job: PlannedJob, record: Record) -> list[ChangedSetting]:
         """What differs between one of today's jobs and the one that a record describes."""
         key = (id(job), id(record))
         if key not in self._changes:
@@ -81,17 +81,17 @@ class Current:
         return self._changes[key]
 
     @cached_property
-    def _changes(self) -> dict[tuple[int, int], list[Change]]:
+    def _changes(self) -> dict[tuple[int, int], list[ChangedSetting]]:
         return {}
 
-    def settings(self, job: Job) -> dict[str, Any]:
+    def settings(self, job: PlannedJob) -> dict[str, Any]:
         """The parameters of one of today's jobs as records write them, without fingerprints of code."""
         if id(job) not in self._settings:
             given = self.plan.settings(job.rule, job.names)
             self._settings[id(job)] = self.portable.redact(jsonable(given))
         return self._settings[id(job)]
 
-    def _other_code(self, job: Job, record: Record) -> Iterator[Change]:
+    def _other_code(self, job: PlannedJob, record: Record) -> Iterator[ChangedSetting]:
         """Where today's job would begin with another script or other modules than those that the record names.
 
         The code behind these is compared by `staleness.code_change`, which begins with what the record names.
@@ -106,7 +106,7 @@ class Current:
         inside = absolute.is_relative_to(REPOSITORY / "workflow")
         return absolute.relative_to(REPOSITORY).as_posix() if inside else self.portable.write(path)
 
-    def _other_inputs(self, job: Job, record: Record) -> Iterator[Change]:
+    def _other_inputs(self, job: PlannedJob, record: Record) -> Iterator[ChangedSetting]:
         """Inputs that today's job would read in the place of those that the record names.
 
         A setting that is part of a file's name shows here only: the change is told of what the two files are made from.
@@ -114,7 +114,7 @@ class Current:
         for role, old, fresh in self._pairs(job, record):
             yield from self._replaced(role, old, fresh)
 
-    def _pairs(self, job: Job, record: Record) -> Iterator[tuple[str, str, str]]:
+    def _pairs(self, job: PlannedJob, record: Record) -> Iterator[tuple[str, str, str]]:
         """(role, then, now) of inputs that differ; a role of one file per run names the run."""
         now = {role: list(map(self._write, flat({role: paths}))) for role, paths in job.inputs.items()}
         then = record.roles("inputs")
@@ -147,14 +147,14 @@ class Current:
         """The other way round: a file of today's study -> the stored file whose place it takes."""
         return {fresh: old for old, fresh in self.instead.items()}
 
-    def _replaced(self, role: str, old: str, fresh: str) -> Iterator[Change]:
+    def _replaced(self, role: str, old: str, fresh: str) -> Iterator[ChangedSetting]:
         changes = self.apart(old, fresh)
         if not changes:
-            yield Change(role, old, fresh)
+            yield ChangedSetting(role, old, fresh)
         for change in changes:
-            yield Change(f"{role}.{change.name}", change.then, change.now)
+            yield ChangedSetting(f"{role}.{change.name}", change.then, change.now)
 
-    def apart(self, old: str, fresh: str) -> list[Change]:
+    def apart(self, old: str, fresh: str) -> list[ChangedSetting]:
         """The settings that set apart a stored file and the one that takes its place; none where no setting does."""
         maker, job = self.graph.makers.get(old), self.makers.get(fresh)
         if maker is None or job is None or not (maker.rule == job.name or job.rule in BY_BATCH):
@@ -166,7 +166,7 @@ class Current:
         return bool(self.jobs(record))
 
 
-def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Change]:
+def _changes(then: dict[str, Any], now: dict[str, Any], job: PlannedJob) -> Iterator[ChangedSetting]:
     if job.rule not in BY_BATCH:
         yield from differences(then, now)
         return
@@ -175,7 +175,7 @@ def _changes(then: dict[str, Any], now: dict[str, Any], job: Job) -> Iterator[Ch
     for run in sorted(runs_then.keys() & runs_now.keys()):
         yield from differences(runs_then[run], runs_now[run], f"runs[{run}]")
     if list(runs_then) != list(runs_now):
-        yield Change("batch", list(runs_then), list(runs_now))
+        yield ChangedSetting("batch", list(runs_then), list(runs_now))
     yield from differences(then.get("mode"), now.get("mode"), "mode")
 
 
@@ -186,7 +186,7 @@ def without_code(value: Any) -> Any:
     return [without_code(item) for item in value] if isinstance(value, list) else value
 
 
-class Change(NamedTuple):
+class ChangedSetting(NamedTuple):
     """A setting that differs; `ABSENT` stands where there is none."""
 
     name: str
@@ -207,7 +207,7 @@ class Change(NamedTuple):
 ABSENT = "(absent)"
 
 
-def differences(then: Any, now: Any, name: str = "") -> Iterator[Change]:
+def differences(then: Any, now: Any, name: str = "") -> Iterator[ChangedSetting]:
     """The leaves in which two JSON values differ."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key in sorted(then.keys() | now.keys()):
@@ -219,12 +219,12 @@ def differences(then: Any, now: Any, name: str = "") -> Iterator[Change]:
         for name_of in ids:
             yield from differences(before.get(name_of, ABSENT), after.get(name_of, ABSENT), f"{name}[{name_of}]")
         if list(before) != list(after) and before.keys() == after.keys():
-            yield Change(name, list(before), list(after))
+            yield ChangedSetting(name, list(before), list(after))
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for number, (a, b) in enumerate(zip(then, now, strict=True)):
             yield from differences(a, b, f"{name}[{number}]")
     elif then != now:
-        yield Change(name, then, now)
+        yield ChangedSetting(name, then, now)
 
 
 def _have_ids(values: list[Any]) -> bool:

@@ -41,7 +41,7 @@ SUFFIX = ".record.json"
 
 
 @contextmanager
-def record(snakemake: Any) -> Iterator[Job]:
+def record(snakemake: Any) -> Iterator[RunningJob]:
     """Run the block as the job that `snakemake` describes, and record it.
 
     Everything that the block prints or logs goes to `snakemake.log[0]` where the rule has a log.
@@ -55,7 +55,7 @@ def record(snakemake: Any) -> Iterator[Job]:
         SystemExit: the block raised (status 1; 130 or 143 where it was interrupted); why is in the log, in
             `<log>.failed.json` and, unless the logger plugin shows it, on standard error.
     """
-    job = Job(snakemake)
+    job = RunningJob(snakemake)
     status = 1
     try:
         with captured(job.log) as capture, termination_raises(), tally.counting(job.log) as counted:
@@ -78,7 +78,7 @@ def record(snakemake: Any) -> Iterator[Job]:
     raise SystemExit(status)
 
 
-class Job:
+class RunningJob:
     """A job that is running. `used`, `made` and `note` add to its record what its rule cannot declare."""
 
     def __init__(self, snakemake: Any) -> None:
@@ -359,7 +359,7 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-class Block(dict[str, Any]):
+class SharedBlock(dict[str, Any]):
     """A part of a record that many records share, and that nobody changes: its canonical text is made once."""
 
     @cached_property
@@ -373,7 +373,7 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     pieces: list[str] = []
     unshared: dict[str, Any] = {}
     for name in sorted(facts.keys() - {"digest"}):
-        if isinstance(value := facts[name], Block):
+        if isinstance(value := facts[name], SharedBlock):
             pieces += [_canonical(unshared)[1:-1], f'"{name}":{value.text}']
             unshared = {}
         else:

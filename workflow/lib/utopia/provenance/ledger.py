@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from utopia.errors import UtopiaError
 from utopia.provenance import shape
-from utopia.provenance.job import SUFFIX, Block, digest_of
+from utopia.provenance.job import SUFFIX, SharedBlock, digest_of
 from utopia.provenance.paths import Portable
 
 _SHARED = ("code", "environment")
@@ -319,7 +319,7 @@ def _parsed(text: bytes, blocks: dict[bytes, Any]) -> Any:
         block = rest[start : stop + 3]
         if block not in blocks:
             try:
-                blocks[block] = Block(from_json(block))
+                blocks[block] = SharedBlock(from_json(block))
             except ValueError:
                 return from_json(text)
         shared[name] = blocks[block]

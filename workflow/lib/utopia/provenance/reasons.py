@@ -11,9 +11,9 @@ from typing import Any
 
 from utopia.files import sha256
 from utopia.fingerprint import PACKAGE, file_of
-from utopia.plan.jobs import Job
+from utopia.plan.jobs import PlannedJob
 from utopia.provenance import environment, staleness
-from utopia.provenance.current import Change, Current
+from utopia.provenance.current import ChangedSetting, Current
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import Graph
 
@@ -84,7 +84,7 @@ def jobs_to_run(graph: Graph, current: Current) -> dict[str, list[Reason]]:
     return {write(job.made()[0]): reasons_of[id(job)] for job in jobs if id(job) in wanted}
 
 
-def _own(graph: Graph, current: Current, job: Job) -> Iterator[Reason]:
+def _own(graph: Graph, current: Current, job: PlannedJob) -> Iterator[Reason]:
     records = current.records(job)
     yield from _never_made(job, current, records)
     for record in records:
@@ -98,7 +98,7 @@ def _is_there(graph: Graph, path: str) -> bool:
         return True  # below a folder that was not named: nothing can be said
 
 
-def _is_lost(graph: Graph, makers: Mapping[str, Job], path: str) -> bool:
+def _is_lost(graph: Graph, makers: Mapping[str, PlannedJob], path: str) -> bool:
     return path in makers and not _is_there(graph, path)
 
 
@@ -110,7 +110,7 @@ def _planned(graph: Graph, path: str, current: Current) -> list[str]:
     return [] if maker is None else [output for output in maker.declared("outputs") if output in current.makers]
 
 
-def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[Reason]:
+def _never_made(job: PlannedJob, current: Current, records: list[Record]) -> Iterator[Reason]:
     """Outputs of today's job that no job has made so far."""
     made = {path for record in records for path in record.declared("outputs")}
     for path in map(current.portable.write, job.made()):
@@ -123,7 +123,7 @@ def _never_made(job: Job, current: Current, records: list[Record]) -> Iterator[R
                 yield Reason(path, "missing", f"{path} was never made")
 
 
-def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) -> Iterator[Reason]:
+def _reasons_of(graph: Graph, record: Record, path: str, changes: list[ChangedSetting]) -> Iterator[Reason]:
     """Why the job that a record describes would run again, apart from jobs upstream of it."""
     name = record.first_output or record.rule
     yield from (Reason(name, "missing", f"{missing} is not there") for missing in _missing(graph, record, path))
@@ -132,7 +132,7 @@ def _reasons_of(graph: Graph, record: Record, path: str, changes: list[Change]) 
         yield Reason(name, "input", f"{file} has changed", (f"- sha256 {then}", f"+ sha256 {now}"))
 
 
-def _of_code_and_settings(record: Record, changes: list[Change], *, is_short: bool = False) -> Iterator[Reason]:
+def _of_code_and_settings(record: Record, changes: list[ChangedSetting], *, is_short: bool = False) -> Iterator[Reason]:
     name = record.first_output or record.rule
     if changed := staleness.code_change(record):
         modules = () if is_short else changed.modules
@@ -142,7 +142,7 @@ def _of_code_and_settings(record: Record, changes: list[Change], *, is_short: bo
         yield _of_settings(name, changes)
 
 
-def _of_settings(job: str, changes: list[Change], more: str = "") -> Reason:
+def _of_settings(job: str, changes: list[ChangedSetting], more: str = "") -> Reason:
     what = ", ".join(change.name for change in changes[:3]) + (", ..." if len(changes) > 3 else "")
     lines = (
         line

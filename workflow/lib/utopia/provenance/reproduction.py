@@ -18,7 +18,7 @@ from utopia.errors import ComputeError, UtopiaError
 from utopia.evaluation.summaries import frames, promised
 from utopia.files import read_json, sha256
 from utopia.provenance import staleness
-from utopia.provenance.current import Change, differences
+from utopia.provenance.current import ChangedSetting, differences
 from utopia.provenance.findings import in_words
 from utopia.provenance.ledger import Record
 from utopia.provenance.lineage import CellRuns, Graph
@@ -331,7 +331,7 @@ def _without(value: Any, folders: Iterable[str]) -> Any:
     return [_without(item, folders) for item in value] if isinstance(value, list) else value
 
 
-def _first(changes: Iterator[Change]) -> str:
+def _first(changes: Iterator[ChangedSetting]) -> str:
     change = next(changes, None)
     return "" if change is None else f"{change} when it is done again"
 

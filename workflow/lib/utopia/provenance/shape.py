@@ -10,7 +10,7 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from utopia.provenance.job import SCHEMA, Block
+from utopia.provenance.job import SCHEMA, SharedBlock
 
 _NEEDED = ("rule", "wildcards", "params", "inputs", "outputs", "roles", "code", "started", "ended", "seconds")
 
@@ -100,7 +100,7 @@ def checked(facts: Any) -> dict[str, Any]:
     if missing := [name for name in _NEEDED if name not in facts]:
         raise ValueError(f"without {', '.join(missing)}")
     # Parts that many records share are looked at once.
-    shared = {name: part for name, part in facts.items() if isinstance(part, Block)}
+    shared = {name: part for name, part in facts.items() if isinstance(part, SharedBlock)}
     known = {name for name, part in shared.items() if name in vars(part).setdefault("right_as", set())}
     try:
         _FORM.validate_python({name: part for name, part in facts.items() if name not in known}, strict=True)

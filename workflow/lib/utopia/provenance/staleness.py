@@ -16,7 +16,7 @@ from utopia.provenance.ledger import Ledger, Record
 from utopia.provenance.lineage import Graph
 
 if TYPE_CHECKING:
-    from utopia.provenance.current import Change, Current
+    from utopia.provenance.current import ChangedSetting, Current
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def lock_change(record: Record) -> str:
     return lock["path"] if lock and recorded and recorded["sha256"] != lock["sha256"] else ""
 
 
-def setting_changes(record: Record, current: Current | None) -> list[Change]:
+def setting_changes(record: Record, current: Current | None) -> list[ChangedSetting]:
     """The parameters and inputs that would be others today; none where the configuration is not at hand."""
     return [] if current is None else current.changes(record)
 

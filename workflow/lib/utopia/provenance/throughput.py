@@ -27,7 +27,7 @@ UNITS = ("frames", "sound_seconds", "replica_epochs")
 _RECORDS = (f"features/*/shard-*.json{SUFFIX}", f"runs/*/predictions.safetensors{SUFFIX}")
 
 
-class Rate(NamedTuple):
+class Throughput(NamedTuple):
     """A stage's work of one kind."""
 
     stage: str
@@ -55,7 +55,7 @@ class Rate(NamedTuple):
         return {**self._asdict(), "seconds": round(self.seconds, 1), "per_job": per_job, "now": now}
 
 
-def throughput(folder: Path, running: Iterable[Mapping[str, Any]] = ()) -> list[Rate]:
+def throughput(folder: Path, running: Iterable[Mapping[str, Any]] = ()) -> list[Throughput]:
     """The rates of a study's stages, in the order of the workflow; stages that have done nothing are left out.
 
     Args:
@@ -77,7 +77,7 @@ def throughput(folder: Path, running: Iterable[Mapping[str, Any]] = ()) -> list[
                 now[stage_of_job, unit] += amount / took  # type: ignore[assignment]
                 at_work[stage_of_job, unit] += 1
     return [
-        Rate(*key, amounts[key], seconds[key], jobs[key], now[key], at_work[key])
+        Throughput(*key, amounts[key], seconds[key], jobs[key], now[key], at_work[key])
         for key in ((stage, unit) for stage in STAGES.values() for unit in UNITS)
         if amounts[key] or at_work[key]
     ]

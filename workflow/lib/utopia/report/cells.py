@@ -16,7 +16,7 @@ from utopia.evaluation import verdict
 from utopia.report.ancestry import Pool
 from utopia.tables.cells import Cell
 from utopia.tables.columns import NUMBERS
-from utopia.tables.layout import Layout, Line, Shown, lay_out
+from utopia.tables.layout import Line, Shown, TableLayout, lay_out
 from utopia.tables.notes import said_once
 
 KINDS = {
@@ -80,7 +80,7 @@ class ShownTable:
     id: str
     headline: str
     """Its title, behind its number in the paper."""
-    layout: Layout
+    layout: TableLayout
     lines: tuple[tuple[Line, tuple[ShownCell, ...]], ...]
     """Each row with its cells."""
     tally: Mapping[str, int]

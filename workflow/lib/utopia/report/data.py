@@ -62,7 +62,7 @@ class Page:
     """The ancestry, JSON-able."""
     said: tuple[str, ...]
     """What came out, in sentences."""
-    parts: tuple[page_summary.Part, ...]
+    parts: tuple[page_summary.MeasurePart, ...]
     """And as a picture."""
 
     @property

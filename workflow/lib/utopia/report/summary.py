@@ -64,7 +64,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Part:
+class MeasurePart:
     """The cells of one measure."""
 
     title: str
@@ -75,7 +75,7 @@ class Part:
     dots: tuple[Dot, ...]
 
 
-def picture(tables: Mapping[str, tuple[Mapping[str, Any], Sequence[Cell]]]) -> list[Part]:
+def picture(tables: Mapping[str, tuple[Mapping[str, Any], Sequence[Cell]]]) -> list[MeasurePart]:
     """The parts of the picture that have a dot.
 
     Args:
@@ -97,12 +97,14 @@ def picture(tables: Mapping[str, tuple[Mapping[str, Any], Sequence[Cell]]]) -> l
     return [_part(title, dots[metric]) for metric, title in METRICS.items() if metric in dots]
 
 
-def _part(title: str, dots: Sequence[Dot]) -> Part:
+def _part(title: str, dots: Sequence[Dot]) -> MeasurePart:
     x = Axis.around(dot.published for dot in dots)
     y = Axis.around([x.low, x.high, *(dot.value for dot in dots)])
     # What is drawn last is on top.
     order = ("apart", "inside", "same", "outside")
-    return Part(title, x, y, tuple(sorted(dots, key=lambda dot: order.index(dot.kind) if dot.kind in order else -1)))
+    return MeasurePart(
+        title, x, y, tuple(sorted(dots, key=lambda dot: order.index(dot.kind) if dot.kind in order else -1))
+    )
 
 
 def in_words(cells: Iterable[Cell], truth: Sequence[Cell], *, generated: bool) -> list[str]:

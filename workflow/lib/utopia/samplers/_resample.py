@@ -50,7 +50,7 @@ def populations(
 
 
 @dataclass(frozen=True)
-class Choice:
+class Draws:
     """What chance decides in a pass."""
 
     base_Q: Tensor
@@ -62,7 +62,7 @@ class Choice:
     noise: Tensor | None
 
 
-class Resampler:
+class FrameResampler:
     """The frames of a chunk by video and domain."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Resampler:
         new_Gb = self.new(ratio_G)[:, None] * self._share_Gb
         return list(new_Gb.reshape(-1, 3, new_Gb.shape[1]).sum(axis=1))
 
-    def choose(self, ratio_G: Float, generator: torch.Generator, width: int, fill: Fill) -> Choice:
+    def choose(self, ratio_G: Float, generator: torch.Generator, width: int, fill: Fill) -> Draws:
         """Decide which frames count and where new samples start.
 
         Args:
@@ -118,9 +118,9 @@ class Resampler:
         first_Q, last_Q = range_Q2.unbind(dim=1)
         base_Q = self.list_R[first_Q + pick(uniform_3Q[0], last_Q - first_Q)]
         noise = torch.randn(len(group_Q), width + 1, generator=generator, device=device) if fill == "noise" else None
-        return Choice(base_Q, range_Q2, uniform_3Q[1], uniform_3Q[2], count_R, noise)
+        return Draws(base_Q, range_Q2, uniform_3Q[1], uniform_3Q[2], count_R, noise)
 
-    def make(self, choice: Choice, feature_Rd: Tensor, fill: Fill, k: int, pert: float) -> Samples:
+    def make(self, choice: Draws, feature_Rd: Tensor, fill: Fill, k: int, pert: float) -> Samples:
         """Make the new samples.
 
         `smoter`: x_i + u (x_j - x_i) with one of the k nearest frames j of the group, and the label at u between theirs

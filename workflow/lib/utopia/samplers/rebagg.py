@@ -20,7 +20,7 @@ from utopia.config.base import Strict
 from utopia.distribution.item import ItemDistribution
 from utopia.samplers._common import Samples
 from utopia.samplers._relevance import Population
-from utopia.samplers._resample import Choice, Resampler, populations
+from utopia.samplers._resample import Draws, FrameResampler, populations
 
 Float = NDArray[np.float64]
 SHARES = (1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3)
@@ -50,14 +50,14 @@ class Config(Strict):
 class Bag:
     """The part of a member's bag that lies in a chunk."""
 
-    def __init__(self, config: Config, resampler: Resampler, population: Sequence[Population]) -> None:
+    def __init__(self, config: Config, resampler: FrameResampler, population: Sequence[Population]) -> None:
         self.config = config
         self._resampler, self._population = resampler, population
         shares = SHARES if config.rare == "variation" else (0.5,)
         each = [resampler.needs(self._ratios(share)) for share in shares]
         self.needs: list[Float] = [np.mean(one, axis=0) for one in zip(*each, strict=True)]
         self._seeds = (0, 0)
-        self._choice: Choice | None = None
+        self._choice: Draws | None = None
 
     def seed_once(self, common: int, own: int) -> None:
         """See `utopia.samplers._common.SeededOnce`."""
@@ -118,4 +118,4 @@ def build(
         ConfigError: they are needed and not given.
     """
     population = populations(videos, target_R, config.scope, config.threshold, labels)
-    return Bag(config, Resampler(videos, target_R, config.threshold, population), population)
+    return Bag(config, FrameResampler(videos, target_R, config.threshold, population), population)

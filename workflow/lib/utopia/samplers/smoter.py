@@ -20,7 +20,7 @@ from utopia.config.base import Strict
 from utopia.distribution.item import ItemDistribution
 from utopia.samplers._common import Samples
 from utopia.samplers._relevance import Population
-from utopia.samplers._resample import Resampler, populations
+from utopia.samplers._resample import FrameResampler, populations
 
 Float = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Config(Strict):
 class SmoteRegression:
     """SmoteR on a chunk."""
 
-    def __init__(self, config: Config, resampler: Resampler, ratio_G: Float) -> None:
+    def __init__(self, config: Config, resampler: FrameResampler, ratio_G: Float) -> None:
         self.config = config
         self.needs = resampler.needs(ratio_G)
         self._resampler, self._ratio_G = resampler, ratio_G
@@ -93,4 +93,4 @@ def build(
     """
     population = populations(videos, target_R, config.scope, config.threshold, labels)
     ratio_G = np.concatenate([balancing_ratios(one, config.undersample) for one in population])
-    return SmoteRegression(config, Resampler(videos, target_R, config.threshold, population), ratio_G)
+    return SmoteRegression(config, FrameResampler(videos, target_R, config.threshold, population), ratio_G)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from utopia.tables.layout import Layout, Shown
+from utopia.tables.layout import Shown, TableLayout
 
 _CSS = """\
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #5c5c5c; --line: #b8b8b8; --page: #ffffff; --band: #f3f3f3; }
@@ -34,7 +34,7 @@ sup { line-height: 0; }
 """
 
 
-def text(layout: Layout) -> str:
+def text(layout: TableLayout) -> str:
     """The page."""
     source = f" {escape(layout.source)}" if layout.source else ""
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in layout.keys + layout.heads)
@@ -74,7 +74,7 @@ def text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _head(layout: Layout, text: str, notes: tuple[int, ...] | None = None) -> str:
+def _head(layout: TableLayout, text: str, notes: tuple[int, ...] | None = None) -> str:
     """A title with its notes, or a key."""
     marks = _marks(layout, notes or ())
     if not text:
@@ -83,7 +83,7 @@ def _head(layout: Layout, text: str, notes: tuple[int, ...] | None = None) -> st
     return f'<th scope="row"{kind}>{escape(text)}{marks}</th>'
 
 
-def _cell(layout: Layout, shown: Shown) -> str:
+def _cell(layout: TableLayout, shown: Shown) -> str:
     if shown.status == "quoted":
         return f'<td class="quoted">{escape(shown.main)}<sup>†</sup></td>'
     words = [" ".join(escape(part) for part in (shown.main, shown.unit, shown.spread and f"± {shown.spread}") if part)]
@@ -95,10 +95,10 @@ def _cell(layout: Layout, shown: Shown) -> str:
     return f'<td class="{shown.status}">{" ".join(words)}{_marks(layout, shown.notes)}{spans}</td>'
 
 
-def _marks(layout: Layout, notes: tuple[int, ...]) -> str:
+def _marks(layout: TableLayout, notes: tuple[int, ...]) -> str:
     links = ",".join(f'<a href="#{_anchor(layout, n)}">{n}</a>' for n in notes)
     return f"<sup>{links}</sup>" if links else ""
 
 
-def _anchor(layout: Layout, note: int) -> str:
+def _anchor(layout: TableLayout, note: int) -> str:
     return escape(f"{layout.id}-note-{note}")

@@ -81,7 +81,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """A table, ready for any markup."""
 
     id: str
@@ -117,7 +117,7 @@ class _Notes:
         return (self.texts.index(text) + 1,)
 
 
-def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
+def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> TableLayout:
     """Arrange the cells (row by row, as `cells.build` gives them) into lines, notes and a legend."""
     notes, by_place = _Notes(), {(cell.row, cell.column): cell for cell in cells}
     keys = table.get("keys") or []
@@ -132,7 +132,7 @@ def lay_out(table: Mapping[str, Any], cells: Sequence[Cell]) -> Layout:
         before, group = group, row.get("group") or ""
         lines.append(Line(row["title"], note_number, shown, values, heading="" if group == before else group))
     every = [shown for line in lines for shown in line.cells]
-    return Layout(
+    return TableLayout(
         id=table["id"],
         title=table["title"],
         source=_where(table.get("source", "")),

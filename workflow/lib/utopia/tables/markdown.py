@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from utopia.tables.layout import Layout, Shown
+from utopia.tables.layout import Shown, TableLayout
 
 
-def text(layout: Layout) -> str:
+def text(layout: TableLayout) -> str:
     """The whole document: title, caption, table, legend, numbered notes."""
     head = ["", *layout.keys, *layout.heads]
     body = []

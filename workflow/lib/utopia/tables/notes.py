@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from utopia.tables.layout import Layout, Line, Shown
+from utopia.tables.layout import Line, Shown, TableLayout
 
 
-def said_once(layout: Layout) -> Layout:
+def said_once(layout: TableLayout) -> TableLayout:
     """The layout with every note in the widest place where it is true, and numbers in the order of their places.
 
     A note at every measured cell (or at every absent one) becomes a sentence below the table, in `Layout.general`. One
@@ -41,7 +41,7 @@ def said_once(layout: Layout) -> Layout:
     )
 
 
-def without_empty_columns(layout: Layout) -> Layout:
+def without_empty_columns(layout: TableLayout) -> TableLayout:
     """The layout less the columns whose every cell is absent or blank, each named once below the table with the reason.
 
     A table without any value keeps its columns.
@@ -76,7 +76,7 @@ def _drop(notes_of: dict[tuple[int, int], list[int]], places: Iterable[tuple[int
         notes_of[place].remove(number)
 
 
-def _renumbered(layout: Layout, rows: list[tuple[tuple[int, ...], list[tuple[int, ...]]]]) -> Layout:
+def _renumbered(layout: TableLayout, rows: list[tuple[tuple[int, ...], list[tuple[int, ...]]]]) -> TableLayout:
     """With new numbers, in reading order: heads, then each row's title and cells."""
     used = [*layout.head_notes, *(notes for title, cells in rows for notes in (title, *cells))]
     order = list(dict.fromkeys(number for notes in used for number in notes))

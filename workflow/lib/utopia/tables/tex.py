@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from utopia.tables.layout import Layout, Line
+from utopia.tables.layout import Line, TableLayout
 from utopia.tables.notes import said_once, without_empty_columns
 from utopia.tables.tex_text import (
     COLUMN,
     LINE,
     PAGE,
     Piece,
-    Size,
+    TypeSize,
     escape,
     height,
     joined,
@@ -45,7 +45,7 @@ _RULE = 4.0
 """Points that a rule takes, with the space around it."""
 
 
-def text(layout: Layout) -> str:
+def text(layout: TableLayout) -> str:
     """Both forms in one file; a document takes one (packages: booktabs; the full form also longtable)."""
     shown = said_once(without_empty_columns(layout))
     lines = [
@@ -60,15 +60,15 @@ def text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _label(layout: Layout) -> str:
+def _label(layout: TableLayout) -> str:
     return f"\\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', layout.id)}}}"
 
 
-def _caption(layout: Layout) -> str:
+def _caption(layout: TableLayout) -> str:
     return " ".join(part for part in (f"{layout.title}.", layout.caption, layout.source) if part)
 
 
-def _below(layout: Layout) -> list[tuple[str, str]]:
+def _below(layout: TableLayout) -> list[tuple[str, str]]:
     """Paragraphs under the table as `(mark, text)`: the legend, notes on all values, numbered notes."""
     # Interval and published value have columns with heads of their own, or none.
     legend = [text for text in layout.legend if not text.startswith(("[", "("))]
@@ -84,7 +84,7 @@ def _paragraph(mark: str, words: str) -> str:
 
 # -- the compact form
 
-_SMALL = Size.FOOTNOTE
+_SMALL = TypeSize.FOOTNOTE
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Part:
     points: float
 
 
-def _column(layout: Layout, number: int) -> _Column:
+def _column(layout: TableLayout, number: int) -> _Column:
     cells = []
     for line in layout.lines:
         shown = line.cells[number]
@@ -124,7 +124,7 @@ def _column(layout: Layout, number: int) -> _Column:
     return _Column(head, len(lines), tuple(cells), max(inner, head.points) + 2 * _GAP)
 
 
-def _compact(layout: Layout) -> list[str]:
+def _compact(layout: TableLayout) -> list[str]:
     columns = [_column(layout, number) for number in range(len(layout.heads))]
     keys = [_key(layout, number) for number in range(len(layout.keys))]
     taken = sum(key.points for key in keys)
@@ -136,7 +136,7 @@ def _compact(layout: Layout) -> list[str]:
     )
     caption = _caption(layout)
     kind, line = ("table", COLUMN) if widest <= COLUMN else ("table*", LINE)
-    pages = _pages(parts, PAGE - height(caption, line, Size.NORMAL) - 2 * Size.NORMAL.leading)
+    pages = _pages(parts, PAGE - height(caption, line, TypeSize.NORMAL) - 2 * TypeSize.NORMAL.leading)
     lines = []
     for number, page in enumerate(pages):
         again = [r"  \addtocounter{table}{-1}", rf"  \caption[]{{{escape(f'{layout.title} (continued).')}}}"]
@@ -164,7 +164,7 @@ class _Key:
     """How many each row takes."""
 
 
-def _key(layout: Layout, number: int) -> _Key:
+def _key(layout: TableLayout, number: int) -> _Key:
     texts = [layout.keys[number], *(line.keys[number] for line in layout.lines)]
     inner = max(width(text, _SMALL) for text in texts)
     if inner <= _KEY:
@@ -175,7 +175,7 @@ def _key(layout: Layout, number: int) -> _Key:
     return _Key(f"p{{{inner:.1f}pt}}", head, tuple(cells), inner + 2 * _GAP, lines)
 
 
-def _title_width(layout: Layout, most: float) -> float:
+def _title_width(layout: TableLayout, most: float) -> float:
     """Points of the column of titles: as wide as they are, or what remains beside the widest other column."""
     texts = [(line.title, line.notes) for line in layout.lines]
     needed = max((width(title, _SMALL) + notes_piece(notes).points for title, notes in texts), default=0.0) + 2.0
@@ -195,7 +195,7 @@ def _panels(columns: Sequence[_Column], room: float) -> list[list[_Column]]:
     return [[column] for column in columns]
 
 
-def _panel(layout: Layout, columns: Sequence[_Column], keys: Sequence[_Key], title: float) -> Iterator[_Part]:
+def _panel(layout: TableLayout, columns: Sequence[_Column], keys: Sequence[_Key], title: float) -> Iterator[_Part]:
     """A panel, in parts of at most a page."""
     inside, across = title - _GAP, 1 + len(keys) + 2 * len(columns)
     rows = [_compact_row(layout, place, columns, keys, inside, across) for place in range(len(layout.lines))]
@@ -210,13 +210,13 @@ def _panel(layout: Layout, columns: Sequence[_Column], keys: Sequence[_Key], tit
     end = [r"  \bottomrule", r"\end{tabular}\par\medskip"]
     taken = 3 * _RULE + max((column.head_lines for column in columns), default=1) * _SMALL.leading + 10.0
     taken += _SMALL.leading * any(key.kind != "r" for key in keys)
-    for page in _pages(_kept_together(layout, rows), PAGE - taken - 4 * Size.NORMAL.leading):
+    for page in _pages(_kept_together(layout, rows), PAGE - taken - 4 * TypeSize.NORMAL.leading):
         lines = [line for part in page for line in part.lines]
         space = lines[:1] == [r"\addlinespace"]
         yield _Part((*start, *(f"  {line}" for line in lines[space:]), *end), taken + sum(part.points for part in page))
 
 
-def _kept_together(layout: Layout, rows: Sequence[_Part]) -> list[_Part]:
+def _kept_together(layout: TableLayout, rows: Sequence[_Part]) -> list[_Part]:
     """The rows of each group as one part, where they are few: a heading does not stay behind alone."""
     groups: list[list[_Part]] = []
     for line, row in zip(layout.lines, rows, strict=True):
@@ -232,7 +232,7 @@ def _kept_together(layout: Layout, rows: Sequence[_Part]) -> list[_Part]:
 
 
 def _compact_row(
-    layout: Layout, place: int, columns: Sequence[_Column], keys: Sequence[_Key], inside: float, across: int
+    layout: TableLayout, place: int, columns: Sequence[_Column], keys: Sequence[_Key], inside: float, across: int
 ) -> _Part:
     line = layout.lines[place]
     title = rf"\raggedright {escape(line.title)}{notes_piece(line.notes).tex}" if line.title or line.notes else ""
@@ -248,13 +248,13 @@ def _compact_row(
     return _Part((*above, " & ".join(texts) + r" \\"), points)
 
 
-def _across(columns: int, tex: str, words: str, size: Size) -> str:
+def _across(columns: int, tex: str, words: str, size: TypeSize) -> str:
     """A row that is one cell; words that are wider than a line break."""
     kind = "l" if width(words, size) <= 0.9 * LINE else r"p{\linewidth}"
     return rf"\multicolumn{{{columns}}}{{@{{}}{kind}@{{}}}}{{{tex}}} \\"
 
 
-def _foot(layout: Layout, line: float) -> list[_Part]:
+def _foot(layout: TableLayout, line: float) -> list[_Part]:
     """The paragraphs below the table, each a part."""
     return [
         _Part((_paragraph(mark, words),), height(f"{mark} {words}", line, _SMALL) + 1.0)
@@ -286,10 +286,10 @@ class _Fact:
     points: float
 
 
-def _full(layout: Layout) -> list[str]:
+def _full(layout: TableLayout) -> list[str]:
     """One line per value, under its row's title where a table has more than one column."""
     names = [_titled(layout, line) for line in layout.lines] if len(layout.heads) == 1 else list(layout.heads)
-    for size, broken in ((Size.FOOTNOTE, False), (Size.SCRIPT, False), (Size.SCRIPT, True)):
+    for size, broken in ((TypeSize.FOOTNOTE, False), (TypeSize.SCRIPT, False), (TypeSize.SCRIPT, True)):
         facts = _facts(layout, size, broken=broken)
         room = LINE - sum(fact.points + 2 * _GAP * (fact.kind != "@{}l") for fact in facts)
         needed = max((width(name, size) + 14.0 for name in names), default=0.0)
@@ -299,12 +299,12 @@ def _full(layout: Layout) -> list[str]:
     return _longtable(layout, size, min(needed, max(room, words)), facts)
 
 
-def _titled(layout: Layout, line: Line) -> str:
+def _titled(layout: TableLayout, line: Line) -> str:
     keys = ", ".join(f"{key} = {text}" for key, text in zip(layout.keys, line.keys, strict=False) if text)
     return f"{line.title} ({keys})" if keys and line.title else line.title or keys
 
 
-def _facts(layout: Layout, size: Size, *, broken: bool) -> list[_Fact]:
+def _facts(layout: TableLayout, size: TypeSize, *, broken: bool) -> list[_Fact]:
     """The columns right of the names; `broken`: differences have their interval on a second line."""
     every = [shown for line in layout.lines for shown in line.cells]
 
@@ -339,7 +339,7 @@ def _unbroken(words: str) -> str:
     return words.replace(", ", ",\u00a0")
 
 
-def _longtable(layout: Layout, size: Size, title: float, facts: Sequence[_Fact]) -> list[str]:
+def _longtable(layout: TableLayout, size: TypeSize, title: float, facts: Sequence[_Fact]) -> list[str]:
     alone = len(layout.heads) == 1
     head = " & ".join(["", r"\multicolumn{2}{c}{value}", *(fact.head for fact in facts[2:])])
     kinds = "".join(fact.kind for fact in facts)
@@ -370,5 +370,5 @@ def _longtable(layout: Layout, size: Size, title: float, facts: Sequence[_Fact])
     return [*lines, r"\end{longtable}", *(_paragraph(*note) for note in _below(layout)), r"\endgroup"]
 
 
-def _head_marks(layout: Layout, column: int) -> str:
+def _head_marks(layout: TableLayout, column: int) -> str:
     return notes_piece(layout.head_notes[column]).tex if layout.head_notes else ""

@@ -85,7 +85,7 @@ _WIDTHS = {
 _CAPITAL = 765
 
 
-class Size(Enum):
+class TypeSize(Enum):
     """A size of type: its command, points, points between lines, and how much wider its letters are than cmr10's."""
 
     NORMAL = ("normalsize", 10.0, 12.0, 1.0)
@@ -97,22 +97,22 @@ class Size(Enum):
         self.command, self.points, self.leading, self.wider = command, points, leading, wider
 
 
-def width(text: str, size: Size) -> float:
+def width(text: str, size: TypeSize) -> float:
     """Points of a text on one line; `text` is what is read, not its markup."""
     return sum(_WIDTHS.get(character, _CAPITAL) for character in text) * size.points * size.wider / 1000
 
 
-def longest_word(text: str, size: Size) -> float:
+def longest_word(text: str, size: TypeSize) -> float:
     """Points of its widest piece that has no blank inside."""
     return max((width(word, size) for word in re.split("[ \t\n]+", text)), default=0.0)
 
 
-def height(text: str, line: float, size: Size) -> float:
+def height(text: str, line: float, size: TypeSize) -> float:
     """Points that a text takes in lines of `line` points; ragged margins waste some of them."""
     return size.leading * max(1, math.ceil(width(text, size) / (0.9 * line)))
 
 
-def wrapped(text: str, line: float, size: Size) -> list[str]:
+def wrapped(text: str, line: float, size: TypeSize) -> list[str]:
     """The words in lines of at most `line` points, or as wide as a word that is wider."""
     lines: list[str] = []
     for word in text.split(" "):
@@ -141,7 +141,7 @@ class Piece:
     points: float = 0.0
 
 
-def number_piece(value: str, size: Size) -> Piece:
+def number_piece(value: str, size: TypeSize) -> Piece:
     """A number as mathematics; words as they are."""
     if re.fullmatch(_NUMERIC, value):
         return Piece(f"${value.replace('−', '-')}$", width(value, size))
@@ -150,32 +150,34 @@ def number_piece(value: str, size: Size) -> Piece:
 
 def notes_piece(numbers: tuple[int, ...]) -> Piece:
     marks = ",".join(map(str, numbers))
-    return Piece(f"$^{{{marks}}}$", width(marks, Size.SCRIPT)) if numbers else Piece()
+    return Piece(f"$^{{{marks}}}$", width(marks, TypeSize.SCRIPT)) if numbers else Piece()
 
 
-def joined(pieces: Sequence[Piece], size: Size) -> Piece:
+def joined(pieces: Sequence[Piece], size: TypeSize) -> Piece:
     """Pieces that are there, with thin blanks between them that do not break."""
     written = [piece for piece in pieces if piece.tex]
     blanks = max(0, len(written) - 1) * width("\u202f", size)
     return Piece(r"\,".join(piece.tex for piece in written), sum(piece.points for piece in written) + blanks)
 
 
-def value_piece(shown: Shown, size: Size) -> Piece:
+def value_piece(shown: Shown, size: TypeSize) -> Piece:
     if shown.status in ("absent", "dash"):
         return Piece(escape(shown.main), width(shown.main, size))
     return number_piece(shown.main, size) if shown.main else Piece()
 
 
-def spread_piece(shown: Shown, size: Size) -> Piece:
+def spread_piece(shown: Shown, size: TypeSize) -> Piece:
     """Deviation and unit, in small type but for the unit; the dagger of what is quoted."""
     if shown.status == "quoted":
-        return Piece(r"$^\dagger$", width("†", Size.SCRIPT))
-    deviation = Piece(rf"{{\scriptsize$\,\pm\,${shown.spread}}}", width(f"\u202f\u202f±{shown.spread}", Size.SCRIPT))
+        return Piece(r"$^\dagger$", width("†", TypeSize.SCRIPT))
+    deviation = Piece(
+        rf"{{\scriptsize$\,\pm\,${shown.spread}}}", width(f"\u202f\u202f±{shown.spread}", TypeSize.SCRIPT)
+    )
     unit = Piece(escape(shown.unit), width(shown.unit, size))
     return joined([deviation if shown.spread else Piece(), unit], size)
 
 
-def verdict_piece(shown: Shown, size: Size) -> Piece:
+def verdict_piece(shown: Shown, size: TypeSize) -> Piece:
     return joined([Piece(escape(sign), width(sign, size)) for sign in (shown.sign, shown.mark) if sign], size)
 
 

@@ -26,7 +26,7 @@ from utopia.training.chunks import Chunk, Video
 from utopia.training.clip_data import ClipData, load_clip_data
 from utopia.training.parts import Parts
 from utopia.training.settings import RunSettings
-from utopia.training.trainer import Job, Predict, ReplicaTrainer
+from utopia.training.trainer import Predict, ReplicaJob, ReplicaTrainer
 
 ROWS = 8192
 """Most rows that are predicted at once, where they are not padded."""
@@ -43,7 +43,7 @@ class OnClips:
         """See `load_clip_data`."""
         return load_clip_data(run, labels, features, recipe_of(run, Parts.of(run, None)).clips, fewest, folder)
 
-    def trainer(self, job: Job, device: torch.device, padded: bool) -> ClipTrainer:
+    def trainer(self, job: ReplicaJob, device: torch.device, padded: bool) -> ClipTrainer:
         """See `ClipTrainer`."""
         return ClipTrainer(job, device, padded)
 
@@ -87,7 +87,7 @@ class ClipTrainer(ReplicaTrainer):
     fixed_chunks = False
     rows_at_once = ROWS
 
-    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
+    def __init__(self, job: ReplicaJob, device: torch.device, padded: bool = False) -> None:
         assert isinstance(job.data, ClipData)
         self.data = job.data
         super().__init__(job, device, padded)

@@ -22,7 +22,7 @@ from utopia.training.checkpoints import HalfwayCheckpoint
 from utopia.training.chunks import Chunk, labelled, new_keys
 from utopia.training.custom_learner import SequentialLearner
 from utopia.training.network import Network
-from utopia.training.trainer import Fitted, Job, MakeTrainer, ReplicaTrainer
+from utopia.training.trainer import Fitted, MakeTrainer, ReplicaJob, ReplicaTrainer
 
 
 def train_replica(trainer: ReplicaTrainer, halfway: HalfwayCheckpoint | None = None) -> Fitted:
@@ -126,15 +126,17 @@ def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
-def train_one(job: Job, make: MakeTrainer, device: torch.device, halfway: HalfwayCheckpoint | None = None) -> Fitted:
+def train_one(
+    job: ReplicaJob, make: MakeTrainer, device: torch.device, halfway: HalfwayCheckpoint | None = None
+) -> Fitted:
     """Train a replica by itself; torch's own random streams are afterwards where they were before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         return train_replica(make(job), halfway)
 
 
 def train_sequential(
-    waiting: Iterable[tuple[Job, HalfwayCheckpoint | None]], make: MakeTrainer, device: torch.device
-) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    waiting: Iterable[tuple[ReplicaJob, HalfwayCheckpoint | None]], make: MakeTrainer, device: torch.device
+) -> Iterator[tuple[ReplicaJob, Fitted | ComputeError]]:
     """Train replicas one after another; each as it is done, or why it could not be trained."""
     for job, halfway in waiting:
         try:

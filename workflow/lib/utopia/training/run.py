@@ -25,7 +25,7 @@ from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.selection import best_members
 from utopia.training.settings import RunSettings
-from utopia.training.trainer import Fitted, Job, TrainingMode
+from utopia.training.trainer import Fitted, ReplicaJob, TrainingMode
 from utopia.training.vectorized.engine import train_vectorized
 from utopia.training.workers import Ended, spread
 
@@ -51,7 +51,7 @@ class _TaskInWork:
 
     task: Task
     parts: Parts
-    jobs: list[Job]
+    jobs: list[ReplicaJob]
     done: dict[Replica, tuple[Fitted, float | None]] = field(default_factory=dict)
 
 
@@ -116,7 +116,7 @@ def train_runs(
     common_inputs = [files.sha256(path) for path in (labels, *features)]
     distributions = {path: [files.sha256(path)] for path in plans}
 
-    queue: list[tuple[_TaskInWork, Job, str]] = []
+    queue: list[tuple[_TaskInWork, ReplicaJob, str]] = []
     total, number = sum(len(in_work.jobs) for in_work in work), 0
     for in_work in work:
         files.remove_leftovers(in_work.task.folder / "replicas")
@@ -172,7 +172,7 @@ def train_runs(
 
 
 def _trained(
-    queue: Sequence[tuple[Job, str]],
+    queue: Sequence[tuple[ReplicaJob, str]],
     numbers: Iterator[int],
     places: Sequence[Path],
     mode: TrainingMode,
@@ -197,8 +197,11 @@ def _trained(
 
 
 def _outcomes(
-    run: RunSettings, waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]], mode: TrainingMode, device: torch.device
-) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    run: RunSettings,
+    waiting: Iterator[tuple[ReplicaJob, HalfwayCheckpoint | None]],
+    mode: TrainingMode,
+    device: torch.device,
+) -> Iterator[tuple[ReplicaJob, Fitted | ComputeError]]:
     """Every replica, as it is done, or why it could not be trained; by the strategy that fits the run."""
     if run.strategy(device.type) == "vectorized":
         return train_vectorized(waiting, partial(mode.trainer, device=device, padded=True), run.engine, device)
@@ -239,7 +242,7 @@ def open_task(task: Task, parts: Parts, data: Data, plans: Mapping[Path, arrays.
         for repeat in range(run.repeats)
         for member in range(run.members)
     ]
-    return _TaskInWork(task, parts, [Job(replica, run, parts, data, fold, plan) for replica, fold in replicas])
+    return _TaskInWork(task, parts, [ReplicaJob(replica, run, parts, data, fold, plan) for replica, fold in replicas])
 
 
 def _write(in_work: _TaskInWork, data: Data, device: torch.device) -> list[Path]:
@@ -325,7 +328,7 @@ def _key(run: RunSettings, replica: Replica, inputs: list[str], device: torch.de
     )
 
 
-def _line(job: Job, fitted: Fitted, seconds: float | None) -> str:
+def _line(job: ReplicaJob, fitted: Fitted, seconds: float | None) -> str:
     history = fitted.history
     validation = _validation_loss(fitted)
     kind, value = ("training", history.loss[fitted.epoch]) if validation is None else ("validation", validation)
@@ -336,7 +339,7 @@ def _line(job: Job, fitted: Fitted, seconds: float | None) -> str:
     )
 
 
-def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: Path) -> dict[str, Any]:
+def _entry(job: ReplicaJob, fitted: Fitted, seconds: float | None, path: Path, folder: Path) -> dict[str, Any]:
     replica = job.replica
     return {
         "target": replica.target,
@@ -360,7 +363,9 @@ def _entry(job: Job, fitted: Fitted, seconds: float | None, path: Path, folder: 
     }
 
 
-def _predictions_meta(run: RunSettings, data: Data, jobs: list[Job], entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _predictions_meta(
+    run: RunSettings, data: Data, jobs: list[ReplicaJob], entries: list[dict[str, Any]]
+) -> dict[str, Any]:
     epochs: dict[str, list[int]] = {}
     for job, entry in zip(jobs, entries, strict=True):
         if entry["averaged"]:

@@ -21,7 +21,7 @@ from utopia.samplers._common import SeededOnce
 from utopia.training.chunks import MakeSampler, Video, make_chunks, padded_groups, ragged_groups
 from utopia.training.data import Data, load_data
 from utopia.training.settings import RunSettings
-from utopia.training.trainer import Job, Predict, ReplicaTrainer
+from utopia.training.trainer import Predict, ReplicaJob, ReplicaTrainer
 
 DIAGNOSED = 8192
 """Most rows of test videos that a model is diagnosed on at once, unless one video has more. The papers' test folds
@@ -37,7 +37,7 @@ class OnSeries:
         """See `load_data`."""
         return load_data(run, labels, features, fewest=fewest, folder=folder)
 
-    def trainer(self, job: Job, device: torch.device, padded: bool) -> SeriesTrainer:
+    def trainer(self, job: ReplicaJob, device: torch.device, padded: bool) -> SeriesTrainer:
         """See `SeriesTrainer`."""
         return SeriesTrainer(job, device, padded)
 
@@ -53,7 +53,7 @@ class SeriesTrainer(ReplicaTrainer):
         InputError: labels, features and distribution of an item do not fit one another.
     """
 
-    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
+    def __init__(self, job: ReplicaJob, device: torch.device, padded: bool = False) -> None:
         super().__init__(job, device, padded)
         run, replica = job.run, job.replica
         if self.recipe.selection == "best_validation":

@@ -55,7 +55,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReplicaJob:
     """What determines a replica's training."""
 
     replica: Replica
@@ -102,7 +102,7 @@ class ReplicaTrainer(ABC):
     rows_at_once: int = ROWS
     """Most rows that are predicted at once, where they are not padded."""
 
-    def __init__(self, job: Job, device: torch.device, padded: bool = False) -> None:
+    def __init__(self, job: ReplicaJob, device: torch.device, padded: bool = False) -> None:
         self.job, self.device, self.padded, self.state = job, device, padded, TrainingState()
         self.recipe = self._recipe()
         run, replica = job.run, job.replica
@@ -258,7 +258,7 @@ class ReplicaTrainer(ABC):
         )
 
 
-MakeTrainer = Callable[[Job], ReplicaTrainer]
+MakeTrainer = Callable[[ReplicaJob], ReplicaTrainer]
 
 
 class TrainingMode(Protocol):
@@ -269,5 +269,5 @@ class TrainingMode(Protocol):
     ) -> Data:
         """What the replicas of the runs share; see `data.load_data`."""
 
-    def trainer(self, job: Job, device: torch.device, padded: bool) -> ReplicaTrainer:
+    def trainer(self, job: ReplicaJob, device: torch.device, padded: bool) -> ReplicaTrainer:
         """The trainer of a replica."""

@@ -32,7 +32,7 @@ from utopia.training.parts import Parts
 from utopia.training.replica import Replica
 from utopia.training.series import SeriesTrainer
 from utopia.training.settings import RunSettings, parse_run
-from utopia.training.trainer import Job
+from utopia.training.trainer import ReplicaJob
 
 BINS = {"bins": 10, "low": 0.0, "high": 1.0, "delta": 0.3, "sigma": 0.1}
 _VIDEOS = 3
@@ -124,9 +124,11 @@ class RandomStudy:
             | changes
         )
 
-    def job(self, run: RunSettings, repeat: int = 0) -> Job:
+    def job(self, run: RunSettings, repeat: int = 0) -> ReplicaJob:
         """A replica of a run."""
-        return Job(Replica("importance", "0", repeat), run, Parts.of(run, self.plan), self.data, self.fold, self.plan)
+        return ReplicaJob(
+            Replica("importance", "0", repeat), run, Parts.of(run, self.plan), self.data, self.fold, self.plan
+        )
 
 
 def training_seconds(study: RandomStudy, model: str, settings: Mapping[str, Any], **changes: Any) -> float:

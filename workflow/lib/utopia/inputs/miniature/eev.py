@@ -68,7 +68,9 @@ def expression_weights(seed: int) -> np.ndarray:
     return drawn / np.linalg.norm(drawn, axis=0)
 
 
-def expressions(planted: latent.Planted, weights: np.ndarray, seed: int, item: str) -> tuple[np.ndarray, np.ndarray]:
+def expressions(
+    planted: latent.PlantedVideo, weights: np.ndarray, seed: int, item: str
+) -> tuple[np.ndarray, np.ndarray]:
     """What is felt, without noise, and what is shown: both [T, 15] in [0, 1], six rows per second."""
     rng = latent.generator(seed, "eev", item, "expressions")
     length = planted.seconds * _RATE

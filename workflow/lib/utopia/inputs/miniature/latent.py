@@ -17,7 +17,7 @@ _SHOT_SHARE = 0.6
 _SHOT_SECONDS = (3.0, 8.0)
 
 
-class Planted(NamedTuple):
+class PlantedVideo(NamedTuple):
     """Truth of one video of N frames.
 
     shots: [shots, 2] first and last frame, inclusive. signals: target -> [N], in [-1, 1].
@@ -38,7 +38,7 @@ class Planted(NamedTuple):
         return self.frames // self.fps
 
 
-def plant(seed: int, dataset: str, item: str, seconds: float, fps: int, targets: tuple[str, ...]) -> Planted:
+def plant(seed: int, dataset: str, item: str, seconds: float, fps: int, targets: tuple[str, ...]) -> PlantedVideo:
     """Draw a video's shots and signals; its length is a whole number of seconds, within a fifth of `seconds`."""
     rng = generator(seed, dataset, item, "signals")
     frames = round(seconds * rng.uniform(0.8, 1.2)) * fps
@@ -50,7 +50,7 @@ def plant(seed: int, dataset: str, item: str, seconds: float, fps: int, targets:
         mixed = np.sqrt(_SHOT_SHARE) * level + np.sqrt(1 - _SHOT_SHARE) * drift
         # Viewers feel a cut within about a second; most moments are near neutral, few are extreme.
         signals[target] = np.tanh(0.45 * _smoothed(mixed, fps))
-    return Planted(fps, shots, signals)
+    return PlantedVideo(fps, shots, signals)
 
 
 def generator(seed: int, *identity: str) -> np.random.Generator:

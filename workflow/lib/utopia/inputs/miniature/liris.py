@@ -57,7 +57,7 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
     return [*files, sidecar, write_expected(folder, "liris", items, folds)]
 
 
-def _drives(planted: latent.Planted) -> scene.Drives:
+def _drives(planted: latent.PlantedVideo) -> scene.Drives:
     """Valence shows in hue and pitch, arousal in brightness, motion and loudness."""
     valence, arousal = ((planted.signals[target] + 1) / 2 for target in _TARGETS)
     return scene.Drives(hue=valence, brightness=arousal, motion=arousal, loudness=arousal, pitch=valence)

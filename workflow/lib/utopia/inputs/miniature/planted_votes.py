@@ -49,7 +49,7 @@ _CHANNEL_NOISE, _SCALE = 0.1, 5.0
 """Noise of a feature in label units, and what features are multiplied by."""
 
 
-class Planted(NamedTuple):
+class PlantedVotes(NamedTuple):
     """A series of T seconds: features [T, D] and, by target, utopia labels [T], the law that each was drawn from (mean
     and deviation, [2, T]; deviation 0: there is nothing to be drawn) and votes [A, T]."""
 
@@ -86,7 +86,7 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
     ]
 
 
-def plant(rng: np.random.Generator, seconds: int, bias_A: np.ndarray) -> Planted:
+def plant(rng: np.random.Generator, seconds: int, bias_A: np.ndarray) -> PlantedVotes:
     """Draw a series with a value per second, voted on by annotators with the biases [A]."""
     utopia: dict[str, np.ndarray] = {}
     law: dict[str, np.ndarray] = {}
@@ -107,4 +107,4 @@ def plant(rng: np.random.Generator, seconds: int, bias_A: np.ndarray) -> Planted
     shown += [np.zeros(seconds)] * _CHANNELS
     features_TD = np.stack(shown, axis=1)
     features_TD = features_TD + _CHANNEL_NOISE * rng.standard_normal(features_TD.shape)
-    return Planted(_SCALE * features_TD, utopia, law, votes)
+    return PlantedVotes(_SCALE * features_TD, utopia, law, votes)

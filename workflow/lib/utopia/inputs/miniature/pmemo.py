@@ -86,5 +86,5 @@ def _rows(key: str, times: np.ndarray, *columns: np.ndarray) -> list[str]:
     ]
 
 
-def _clock(planted: latent.Planted) -> str:
+def _clock(planted: latent.PlantedVideo) -> str:
     return f"{planted.seconds // 60:02d}:{planted.seconds % 60:02d}"

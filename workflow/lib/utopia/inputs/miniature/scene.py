@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utopia.inputs.miniature.latent import Planted, generator
+from utopia.inputs.miniature.latent import PlantedVideo, generator
 
 SAMPLE_RATE = 16_000
 _TEXTURE = 0.25
@@ -23,7 +23,7 @@ class Drives(NamedTuple):
     pitch: np.ndarray
 
 
-def pictures(planted: Planted, drives: Drives, width: int, height: int, seed: int, *identity: str) -> np.ndarray:
+def pictures(planted: PlantedVideo, drives: Drives, width: int, height: int, seed: int, *identity: str) -> np.ndarray:
     """Frames [N, height, width, 3] uint8 RGB."""
     rng = generator(seed, *identity, "pictures")
     shots, frames = planted.shots, planted.frames
@@ -40,7 +40,7 @@ def pictures(planted: Planted, drives: Drives, width: int, height: int, seed: in
     return result
 
 
-def sound(planted: Planted, drives: Drives, seed: int, *identity: str) -> np.ndarray:
+def sound(planted: PlantedVideo, drives: Drives, seed: int, *identity: str) -> np.ndarray:
     """Mono sound [samples] float32 in [-1, 1]: a tone with overtones and a little hiss, at `SAMPLE_RATE`."""
     rng = generator(seed, *identity, "sound")
     samples = planted.seconds * SAMPLE_RATE

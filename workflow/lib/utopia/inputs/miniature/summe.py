@@ -78,7 +78,7 @@ def _summary(felt: np.ndarray, budget: float, fps: int) -> np.ndarray:
     return segments
 
 
-def _write_annotations(path: Path, chosen: Sequence[np.ndarray], planted: latent.Planted) -> Path:
+def _write_annotations(path: Path, chosen: Sequence[np.ndarray], planted: latent.PlantedVideo) -> Path:
     """The official MATLAB file: scores per frame and user, segments in seconds per user."""
     scores = np.stack(chosen, axis=1)
     users = len(chosen)

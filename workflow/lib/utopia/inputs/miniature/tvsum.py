@@ -81,7 +81,7 @@ def write(*, ids: Sequence[str], damaged: str | None, size: Size, seed: int, fol
     ]
 
 
-def _votes(people: latent.Annotators, planted: latent.Planted, seed: int, item: str) -> np.ndarray:
+def _votes(people: latent.Annotators, planted: latent.PlantedVideo, seed: int, item: str) -> np.ndarray:
     """Whole numbers 1 to 5, constant over two-second shots: [annotators, N] uint8."""
     step = _SHOT_S * planted.fps
     starts = np.arange(0, planted.frames, step)
@@ -91,7 +91,7 @@ def _votes(people: latent.Annotators, planted: latent.Planted, seed: int, item: 
     return np.repeat(rated, step, axis=1)[:, : planted.frames]
 
 
-def _pieces(planted: latent.Planted) -> np.ndarray:
+def _pieces(planted: latent.PlantedVideo) -> np.ndarray:
     """The planted shots, cut into pieces of at most `_SHOT_S` seconds: [pieces, 2] first and last frame, inclusive."""
     longest = _SHOT_S * planted.fps
     pieces = []

@@ -27,7 +27,7 @@ from utopia.training.adam import Adam
 from utopia.training.checkpoints import HalfwayCheckpoint
 from utopia.training.chunks import Video
 from utopia.training.custom_learner import CustomLearner
-from utopia.training.trainer import Fitted, Job, MakeTrainer, ReplicaTrainer
+from utopia.training.trainer import Fitted, MakeTrainer, ReplicaJob, ReplicaTrainer
 from utopia.training.vectorized.passes import Passes
 from utopia.training.vectorized.stack import Stack
 
@@ -35,8 +35,11 @@ Outcome = TypeVar("Outcome")
 
 
 def train_vectorized(
-    waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]], make: MakeTrainer, engine: Engine, device: torch.device
-) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    waiting: Iterator[tuple[ReplicaJob, HalfwayCheckpoint | None]],
+    make: MakeTrainer,
+    engine: Engine,
+    device: torch.device,
+) -> Iterator[tuple[ReplicaJob, Fitted | ComputeError]]:
     """Train replicas that share a model's settings; each as it is done, or why it could not be trained.
 
     Args:
@@ -80,7 +83,7 @@ class VectorizedTraining:
 
     def __init__(
         self,
-        waiting: Iterator[tuple[Job, HalfwayCheckpoint | None]],
+        waiting: Iterator[tuple[ReplicaJob, HalfwayCheckpoint | None]],
         make: MakeTrainer,
         engine: Engine,
         device: torch.device,
@@ -91,7 +94,7 @@ class VectorizedTraining:
         self._custom: VectorizedLearner | None = None
         self._within_memory(self.fill)
 
-    def outcomes(self) -> Iterator[tuple[Job, Fitted | ComputeError]]:
+    def outcomes(self) -> Iterator[tuple[ReplicaJob, Fitted | ComputeError]]:
         """Train all; each replica as it is done, or why it could not be trained."""
         while self.active:
             if done := [k for k, replica in enumerate(self.active) if replica.is_over]:
