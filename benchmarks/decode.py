@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -138,15 +139,27 @@ def make_clip(
             picture = (scene * 0.8 + grain[index % 16]).clip(0, 255).astype(np.uint8)
             output.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(video.encode(None))
-        clock = np.arange(seconds * RATE) / RATE
-        tones = np.stack([0.3 * np.sin(2 * np.pi * hertz * clock) for hertz in (330, 440)]).astype(np.float32)
-        for start in range(0, tones.shape[1], 1024):
-            block = np.ascontiguousarray(tones[:, start : start + 1024])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
-            frame.sample_rate = RATE
-            output.mux(audio.encode(frame))
-        output.mux(audio.encode(None))
+        two_tones(output, audio, seconds)
     return path
+
+
+def make_song(path: Path, seconds: int = SECONDS) -> Path:
+    """Sound alone: the two tones of `make_clip`."""
+    with av.open(str(path), "w") as output:
+        two_tones(output, output.add_stream("aac", rate=RATE, layout="stereo"), seconds)
+    return path
+
+
+def two_tones(output: Any, audio: Any, seconds: int) -> None:
+    """One on each side, into a stream of an open file."""
+    clock = np.arange(seconds * RATE) / RATE
+    tones = np.stack([0.3 * np.sin(2 * np.pi * hertz * clock) for hertz in (330, 440)]).astype(np.float32)
+    for start in range(0, tones.shape[1], 1024):
+        block = np.ascontiguousarray(tones[:, start : start + 1024])
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+        frame.sample_rate = RATE
+        output.mux(audio.encode(frame))
+    output.mux(audio.encode(None))
 
 
 if __name__ == "__main__":

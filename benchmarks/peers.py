@@ -34,25 +34,34 @@ from typing import Any
 import numpy as np
 import torch
 from _results import RESULTS, Rows, keep, machine
-from decode import make_clip
+from decode import make_clip, make_song
 from tables import peers
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms import v2
 
 from utopia.extractors import googlenet
 from utopia.extractors._images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from utopia.extractors._precision import one_thread
+from utopia.media import frames
 from utopia.media.audio import stream_audio
 from utopia.media.frames import sample_frames, timeline_of
 from utopia.media.logmel import BANDS, HOP, LENGTH, PATCH_FRAMES, RATE, WINDOW, hann, log_mel, mel_matrix
+from utopia.media.timeline import period
 
 FPS = 2.0
 ROUNDS = 5
 BATCH = 8
-Clip = tuple[str, str, tuple[int, int], int]
+Clip = tuple[str, str, tuple[int, int], int, int]
 CLIPS: tuple[Clip, ...] = (
-    ("360p H.264", "libx264", (640, 360), 250),
-    ("1080p H.264", "libx264", (1920, 1080), 250),
-    ("360p HEVC", "libx265", (640, 360), 250),
+    ("360p H.264", "libx264", (640, 360), 250, 12),
+    ("360p H.264, key frame every 2 s", "libx264", (640, 360), 50, 12),
+    ("720p H.264", "libx264", (1280, 720), 250, 6),
+    ("1080p H.264", "libx264", (1920, 1080), 250, 4),
+    ("360p HEVC", "libx265", (640, 360), 250, 8),
+    ("1080p HEVC", "libx265", (1920, 1080), 250, 3),
 )
+"""Title, encoder, width and height, frames from one key frame to the next, seconds."""
+SOUND_S = 60
 
 
 def cpu_seconds() -> float:
@@ -67,6 +76,7 @@ class Comparison:
 
     task: str
     clip: str
+    length_s: int
     ways: dict[str, Callable[[], Any]]
     """Ours is `ours`."""
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -86,7 +96,8 @@ class Comparison:
     def rows(self, difference: Callable[[Any, Any], dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """CPU seconds of each way, its ratio to ours, and how its results differ from ours."""
         for name, seconds in self.seconds.items():
-            row = {"task": self.task, "clip": self.clip, "way": name, "cpu_s": statistics.median(seconds)}
+            row = {"task": self.task, "clip": f"{self.clip}, {self.length_s} s", "way": name}
+            row |= {"cpu_s": statistics.median(seconds), "times_real_time": self.length_s / statistics.median(seconds)}
             if name != "ours":
                 ratios = [other / mine for other, mine in zip(seconds, self.seconds["ours"], strict=True)]
                 row |= {"of_ours": statistics.median(ratios), "least": min(ratios), "largest": max(ratios)}
@@ -99,9 +110,9 @@ class Comparison:
 
 def ours(clip: Path) -> tuple[list[np.ndarray], torch.Tensor]:
     """Frames and what a network sees of them."""
-    frames = [frame for _, frame in sample_frames(clip, fps=FPS)]
+    pictures = [frame for _, frame in sample_frames(clip, fps=FPS)]
     prepare = Preprocessing(resize=256, crop=224)
-    return frames, torch.stack([prepare(torch.from_numpy(frame)) for frame in frames])
+    return pictures, torch.stack([prepare(torch.from_numpy(picture)) for picture in pictures])
 
 
 def reencoded(clip: Path, ffmpeg: str, cv2: Any) -> tuple[list[np.ndarray], torch.Tensor]:
@@ -116,7 +127,7 @@ def reencoded(clip: Path, ffmpeg: str, cv2: Any) -> tuple[list[np.ndarray], torc
             v2.Normalize(list(IMAGENET_MEAN), list(IMAGENET_STD)),
         ]
     )
-    frames, seen = [], []
+    pictures, seen = [], []
     with tempfile.TemporaryDirectory() as folder:
         slower = Path(folder) / "slower.mp4"
         command = [ffmpeg, "-y", "-loglevel", "error", "-threads", "1", "-i", str(clip)]
@@ -126,10 +137,10 @@ def reencoded(clip: Path, ffmpeg: str, cv2: Any) -> tuple[list[np.ndarray], torc
             met, bgr = reader.read()
             if not met:
                 break
-            frames.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-            seen.append(prepare(frames[-1]))
+            pictures.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            seen.append(prepare(pictures[-1]))
         reader.release()
-    return frames, torch.stack(seen)
+    return pictures, torch.stack(seen)
 
 
 def by_torchcodec(clip: Path, codec: Any) -> tuple[list[np.ndarray], torch.Tensor]:
@@ -137,10 +148,10 @@ def by_torchcodec(clip: Path, codec: Any) -> tuple[list[np.ndarray], torch.Tenso
     decoder = codec.decoders.VideoDecoder(str(clip), num_ffmpeg_threads=1, seek_mode="exact", dimension_order="NCHW")
     times, _ = timeline_of(clip)
     count = times.samples(fps=FPS) or 0
-    frames = decoder.get_frames_played_at([index / FPS for index in range(count)]).data
-    small = v2.functional.center_crop(v2.functional.resize(frames, [256], antialias=True), [224])
+    pictures = decoder.get_frames_played_at([index / FPS for index in range(count)]).data
+    small = v2.functional.center_crop(v2.functional.resize(pictures, [256], antialias=True), [224])
     seen = v2.functional.normalize(small.float() / 255, list(IMAGENET_MEAN), list(IMAGENET_STD))
-    return list(frames.permute(0, 2, 3, 1).numpy()), seen
+    return list(pictures.permute(0, 2, 3, 1).numpy()), seen
 
 
 def pictures_differ(mine: Any, other: Any) -> dict[str, Any]:
@@ -216,35 +227,59 @@ def libraries() -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def comparisons(
-    folder: Path, found: dict[str, Any], seconds: int, clips: tuple[Clip, ...]
-) -> Iterator[tuple[Any, Any]]:
+    folder: Path, found: dict[str, Any], clips: tuple[Clip, ...], longest_s: int
+) -> Iterator[tuple[Comparison, Callable[[Any, Any], dict[str, Any]]]]:
     """Every task on every clip, with what compares results."""
     ffmpeg = found["imageio_ffmpeg"].get_ffmpeg_exe() if "imageio_ffmpeg" in found else None
-    network = googlenet.build(googlenet.Config(weights="random"), None, 0, "cpu")
-    plain = googlenet.build(googlenet.Config(weights="random"), None, 0, "cpu")
-    plain.lay_out(False)  # type: ignore[attr-defined]
-    for number, (title, codec, size, group) in enumerate(clips):
-        clip = make_clip(folder / f"{number}.mp4", group, seconds, codec=codec, size=size)
+    for number, (title, codec, size, group, seconds) in enumerate(clips):
+        length_s = min(seconds, longest_s)
+        clip = make_clip(folder / f"{number}.mp4", group, length_s, codec=codec, size=size)
         ways: dict[str, Callable[[], Any]] = {"ours": lambda c=clip: ours(c)}
         if ffmpeg and "cv2" in found:
             ways["re-encode"] = lambda c=clip: reencoded(c, ffmpeg, found["cv2"])
         if "torchcodec" in found:
             ways["torchcodec"] = lambda c=clip: by_torchcodec(c, found["torchcodec"])
-        yield Comparison("decode and preprocess, 2 fps", title, ways), pictures_differ
+        yield Comparison("decode and preprocess, 2 fps", title, length_s, ways), pictures_differ
         skips = {"ours": lambda c=clip: decoded(c, True), "every frame": lambda c=clip: decoded(c, False)}
-        yield Comparison("decode, 2 fps", title, skips), pictures_differ
-        if number:
-            continue
-        nets: dict[str, Callable[[], Any]] = {"ours": lambda c=clip: extracted(c, network)}
-        batches = {"re-encode": 1, "torchcodec": BATCH}
-        for name, batch in batches.items():
-            if name in ways:
-                nets[name] = lambda w=ways[name], b=batch: with_network(w, plain._network, b)  # type: ignore[attr-defined]
-        yield Comparison("with GoogLeNet, 2 fps", title, nets), features_differ
-        if ffmpeg and "resampy" in found:
-            sounds = {"ours": lambda c=clip: our_sound(c)}
-            sounds["torchvggish"] = lambda c=clip: vggish_sound(c, ffmpeg, found["resampy"])
-            yield Comparison("sound to log-mel", title, sounds), sounds_differ
+        skips["needed alone"] = needed_alone(clip)
+        yield Comparison("decode, 2 fps", title, length_s, skips), pictures_differ
+        if number == 0:
+            yield Comparison("with GoogLeNet, 2 fps", title, length_s, networks(clip, ways)), features_differ
+    sounds: dict[str, Callable[[], Any]] = {}
+    song = make_song(folder / "song.m4a", min(SOUND_S, 5 * longest_s))
+    sounds["ours"] = lambda: our_sound(song)
+    if ffmpeg and "resampy" in found:
+        sounds["torchvggish"] = lambda: vggish_sound(song, ffmpeg, found["resampy"])
+    yield Comparison("sound to log-mel", "AAC, stereo", min(SOUND_S, 5 * longest_s), sounds), sounds_differ
+
+
+def networks(clip: Path, ways: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """From the file to GoogLeNet's features: ours; the others' ways with the same network; and ours with its batch
+    norms folded into the convolutions, which the project does not do because the last bits of the features change.
+    """
+    built, plain, folded = (googlenet.build(googlenet.Config(weights="random"), None, 0, "cpu") for _ in range(3))
+    plain.lay_out(False)  # type: ignore[attr-defined]
+    for block in list(folded._network.modules()):  # type: ignore[attr-defined]
+        if hasattr(block, "bn"):
+            block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), torch.nn.Identity()
+    folded.lay_out(True)  # type: ignore[attr-defined]
+    nets = {"ours": lambda: extracted(clip, built), "ours, folded": lambda: extracted(clip, folded)}
+    for name, batch in {"re-encode": 1, "torchcodec": BATCH}.items():
+        if name in ways:
+            nets[name] = lambda w=ways[name], b=batch: with_network(w, plain._network, b)  # type: ignore
+    return nets
+
+
+def needed_alone(clip: Path) -> Callable[[], tuple[list[np.ndarray], None]]:
+    """The bound of skipping: the pictures that have to be decoded, known before, and those wanted of them converted."""
+    times, _ = timeline_of(clip)
+    wanted, _ = frames.schedule(np.sort(times.pts), times.end or 0, period(FPS, times.time_base), None, times.time_base)
+    mask = np.isin(times.pts, wanted)
+
+    def work() -> tuple[list[np.ndarray], None]:
+        return [frames._pixels(each) for each in frames._needed(clip, times, mask) if each.pts in set(wanted)], None
+
+    return work
 
 
 def decoded(clip: Path, skip: bool) -> tuple[list[np.ndarray], None]:
@@ -268,7 +303,7 @@ def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--libraries", type=Path, help="the folder with the others' libraries")
-    parser.add_argument("--seconds", type=int, default=20, help="length of the clips")
+    parser.add_argument("--seconds", type=int, default=60, help="no clip is longer")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--clips", type=int, default=len(CLIPS), help="how many of the clips")
     parser.add_argument("--out", type=Path, help="JSON lines, one a result")
@@ -277,22 +312,22 @@ def main() -> None:
     if chosen.libraries:
         sys.path.append(str(chosen.libraries))
     os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
+    one_thread()  # as a job of this project does; the others' ways in this process have it too
     found, missing = libraries()
     if "cv2" in found:
         found["cv2"].setNumThreads(1)
-    rows = Rows(chosen.out)
+    rows, load = Rows(chosen.out), machine()["load"]
     for name, reason in missing.items():
         rows.add(left_out=name, reason=reason)
     with tempfile.TemporaryDirectory() as folder:
-        for comparison, difference in comparisons(Path(folder), found, chosen.seconds, CLIPS[: chosen.clips]):
+        for comparison, difference in comparisons(Path(folder), found, CLIPS[: chosen.clips], chosen.seconds):
             comparison.measure(chosen.rounds)
             for row in comparison.rows(difference):
                 rows.add(**row)
             comparison.results.clear()
-    print("\n".join(peers(rows.rows, chosen.seconds)))
+    print("\n".join(peers(rows.rows)))
     if chosen.keep:
-        about = {**machine(), "seconds": chosen.seconds, "rounds": chosen.rounds}
+        about = {**machine(), "load": load, "rounds": chosen.rounds}
         print(f"\nkept in {keep('peers', about, rows.rows, chosen.keep).name}")
 
 

@@ -6,16 +6,19 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from _results import RESULTS, by_stage, table
 
+WIDEST = 120
+"""Characters of a line in docs."""
 DOCS = RESULTS.parents[1] / "docs"
 BLOCK = re.compile(r"(<!-- benchmarks/tables\.py writes this: (\w+(?:-\w+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def peers(rows: list[dict[str, Any]], seconds: int) -> list[str]:
+def peers(rows: list[dict[str, Any]]) -> list[str]:
     """The ways of other tools beside ours; ratios are medians of rounds, with the least and the largest."""
     shown = []
     for row in rows:
@@ -26,14 +29,15 @@ def peers(rows: list[dict[str, Any]], seconds: int) -> list[str]:
         shown.append(
             {
                 "task": row["task"],
-                "clip": f"{row['clip']}, {seconds} s",
+                "clip": row["clip"],
                 "way": row["way"],
-                "CPU seconds": f"{row['cpu_s']:.2f}",
+                "CPU seconds": f"{row['cpu_s']:.3f}",
+                "times real time": f"{row['times_real_time']:.0f}",
                 "times ours": spread,
                 "frames": same,
             }
         )
-    return table(shown, ["task", "clip", "way", "CPU seconds", "times ours", "frames"])
+    return table(shown, ["task", "clip", "way", "CPU seconds", "times real time", "times ours", "frames"])
 
 
 def alike(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -58,7 +62,7 @@ def surroundings(body: dict[str, Any]) -> str:
         words.append(f"{body['cores']} cores, load {body['load']:g}")
     words += [f"{body['rounds']} rounds"] if "rounds" in body else []
     words += [f"{body['videos']} videos of {body['frames']} frames"] if "frames" in body else []
-    return "; ".join(words) + ":"
+    return textwrap.fill("; ".join(words) + ":", WIDEST, break_on_hyphens=False)
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
@@ -70,7 +74,7 @@ def block(name: str, folder: Path = RESULTS) -> str:
             continue
         lines += ["", surroundings(body)]
         if name == "peers":
-            lines += ["", *peers(body["rows"], body["seconds"])]
+            lines += ["", *peers(body["rows"])]
         elif "stage" in body["rows"][0]:
             lines += by_stage(body["rows"])
         else:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torchvision.models import Inception_V3_Weights
+from torchvision.transforms import InterpolationMode, functional
 
 from utopia.extractors import inception_v3, se_resnet, swin_l, vgg16_places365
 from utopia.extractors._images import Preprocessing
@@ -92,3 +93,17 @@ def test_other_means_of_places(mean: str, first: float) -> None:
     frame = np.full((40, 50, 3), (30, 20, 10), np.uint8)  # red, green, blue
     found = prepared(vgg16_places365.build(config, None, 0, "cpu"), frame)
     assert found[0] == pytest.approx(first, abs=1e-4)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (256, 256), (255, 257), (72, 96), (33, 500), (720, 1280)])
+def test_to_resize_only_what_is_kept_changes_no_bit(size: tuple[int, int], interpolation: str) -> None:
+    """Against torchvision, which resizes the whole picture and cuts the centre out of it."""
+    frame = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
+    mode = InterpolationMode(interpolation)
+    for resize, crop in ((256, 224), (73, 64), (342, 299), ((256, 256), 256), ((300, 400), 200)):
+        shape = [resize] if isinstance(resize, int) else list(resize)
+        whole = functional.resize(frame.permute(2, 0, 1), shape, mode, antialias=True)
+        expected = functional.center_crop(whole, [crop]).float() / 255
+        network = Preprocessing(resize, crop, interpolation, mean=(0.0,) * 3, std=(1.0,) * 3)  # type: ignore[arg-type]
+        assert torch.equal(network(frame), expected), (size, resize, crop)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
-from torchvision.transforms import InterpolationMode, functional
+from torchvision.transforms import functional
 
 from utopia.extractors._common import on_device
 
@@ -41,10 +41,26 @@ class Preprocessing:
 
     def __call__(self, frame: torch.Tensor) -> torch.Tensor:
         """Input float32 [3, crop, crop] of a frame uint8 RGB [height, width, 3]."""
-        size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
-        image = functional.resize(frame.permute(2, 0, 1), size, InterpolationMode(self.interpolation), antialias=True)
-        values = functional.center_crop(image, [self.crop]).float() / (255 / self.largest)
+        image = frame.permute(2, 0, 1)[None].float()
+        tall, wide = self._resized(*frame.shape[:2])
+        # torch resizes rows, then columns; done apart, the same sums, only of columns that are kept.
+        image = self._centre(self._scaled(image, (image.shape[2], wide)), 3)
+        image = self._centre(self._scaled(image, (tall, image.shape[3])), 2)
+        values = image[0].clamp(0, 255).round() / (255 / self.largest)
         return functional.normalize(values.flip(0) if self.bgr else values, list(self.mean), list(self.std))
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the whole picture after resizing."""
+        if not isinstance(self.resize, int):
+            return self.resize
+        longer = int(self.resize * max(height, width) / min(height, width))
+        return (longer, self.resize) if height > width else (self.resize, longer)
+
+    def _scaled(self, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return nn.functional.interpolate(image, size, mode=self.interpolation, align_corners=False, antialias=True)
+
+    def _centre(self, image: torch.Tensor, dim: int) -> torch.Tensor:
+        return image.narrow(dim, round((image.shape[dim] - self.crop) / 2), self.crop)
 
 
 class FrameEncoder:

@@ -87,17 +87,20 @@ def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
     usual = max(1, round(1 / (Fraction(rate) * base))) if rate else 1
     pts, entry, discard, ends = [], [], [], []
     is_entry = _entry_test(stream)
-    latest, reached = None, 0.0
+    latest = None
+    reached: dict[int, int] = {}
+    """Where each stream ends, in its own ticks: fractions of seconds for each packet cost more than reading it."""
     try:
         for packet in container.demux():
             if packet.size == 0:
                 continue
-            if packet.pts is not None and packet.time_base:
-                reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            own = packet.stream_index
+            if packet.pts is not None:
+                reached[own] = max(reached.get(own, 0), packet.pts + (packet.duration or 0))
             # In an MP4 a packet of whatever stream is corrupt where the file ends within it.
-            if packet.is_corrupt and (packet.stream_index == stream.index or "mp4" in container.format.name):
+            if packet.is_corrupt and (own == stream.index or "mp4" in container.format.name):
                 raise damaged(path, "the file breaks off or is damaged", _seconds(latest, base))
-            if packet.stream_index != stream.index:
+            if own != stream.index:
                 continue
             pts.append(MISSING if packet.pts is None else packet.pts)
             entry.append(packet.is_keyframe and is_entry(packet))
@@ -110,7 +113,8 @@ def scan(path: str | Path, container: Any, stream: Any) -> Timeline:
         raise damaged(path, "the file breaks off or is damaged", _seconds(latest, base)) from error
     if not ends and not pts:
         raise damaged(path, f"the {stream.type} stream holds nothing")
-    refuse_broken_off(path, _declared_s(container, stream), reached or len(pts) * usual * float(base))
+    reached_s = max((float(end * (container.streams[own].time_base or 0)) for own, end in reached.items()), default=0.0)
+    refuse_broken_off(path, _declared_s(container, stream), reached_s or len(pts) * usual * float(base))
     complete = MISSING not in pts and bool(ends)
     return Timeline(
         np.array(pts, np.int64),
