@@ -65,9 +65,15 @@ def kendall(prediction: ArrayLike, label: ArrayLike) -> float:
     p, y = _pair(prediction, label)
     if is_constant(p) or is_constant(y):
         return 0.0
-    from scipy.stats import kendalltau  # a second to import: only who needs it pays
-
-    return float(kendalltau(p, y).statistic)
+    level_T, rank_T = (np.unique(series, return_inverse=True)[1] for series in (y, p))
+    both_T = rank_T * len(p) + level_T
+    pairs = len(p) * (len(p) - 1) // 2
+    untied_p, untied_y = pairs - _tied_pairs(rank_T), pairs - _tied_pairs(level_T)
+    # Sorted by the prediction and then by the label, a pair that disagrees is one whose greater label comes first.
+    disagree = _inversions(level_T[np.argsort(both_T)])
+    agree = untied_p + untied_y - pairs + _tied_pairs(both_T) - disagree
+    tau = float((agree - disagree) / np.sqrt(untied_p) / np.sqrt(untied_y))
+    return min(1.0, max(-1.0, tau))
 
 
 def spearman(prediction: ArrayLike, label: ArrayLike) -> float:
@@ -114,7 +120,17 @@ def kendall_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64
 
 def spearman_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     """Spearman's correlation of one series [T] with each of several [U, T], as `spearman` gives it: [U]."""
-    return np.array([spearman(prediction, y) for y in np.atleast_2d(np.asarray(labels, np.float64))])
+    y_UT = np.atleast_2d(np.asarray(labels, np.float64))
+    p = np.asarray(prediction, np.float64)
+    for y in y_UT:
+        p, _ = _pair(prediction, y)
+    if is_constant(p):
+        return np.zeros(len(y_UT))
+    # Ranks are whole or half numbers, and so are their distances from the mean rank: no sum of products is rounded.
+    a_T, b_UT = (_ranks(series) - (len(p) + 1) / 2 for series in (p, y_UT))
+    norm_U = np.sqrt(a_T @ a_T) * np.sqrt((b_UT * b_UT).sum(axis=1))
+    varies_U = np.array([not is_constant(y) for y in y_UT])
+    return np.divide(b_UT @ a_T, norm_U, out=np.zeros(len(y_UT)), where=varies_U).clip(-1.0, 1.0)
 
 
 def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
@@ -126,13 +142,15 @@ def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
     Raises:
         ComputeError: the prediction is empty or not finite, or no rating was given.
     """
-    from scipy.stats import wasserstein_distance
-
     p, r = np.asarray(prediction, np.float64), np.asarray(ratings, np.float64).ravel()
     r = r[np.isfinite(r)]
     if not (p.size and r.size and np.isfinite(p).all()):
         raise ComputeError("the distance of two distributions needs finite values of both")
-    return float(wasserstein_distance(p, r))
+    p, r = np.sort(p), np.sort(r)
+    levels = np.sort(np.concatenate([p, r]))
+    shares = (np.searchsorted(values, levels[:-1], side="right") / len(values) for values in (p, r))
+    apart = np.abs(np.subtract(*shares))  # of the shares that are no greater than each level
+    return float(apart @ np.diff(levels))
 
 
 def wasserstein_among(ratings: ArrayLike) -> float:
@@ -142,5 +160,36 @@ def wasserstein_among(ratings: ArrayLike) -> float:
 
 
 def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, inverse, count = np.unique(series, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[inverse]
+    """Ranks from 1 along the last axis; ties share the mean of theirs."""
+    order = np.argsort(series, axis=-1)
+    ordered = np.take_along_axis(series, order, axis=-1)
+    place = np.broadcast_to(np.arange(series.shape[-1]), series.shape)
+    other = np.ones(series.shape, bool)
+    other[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    first = np.maximum.accumulate(np.where(other, place, 0), axis=-1)
+    ends = np.where(np.roll(other, -1, axis=-1), place, series.shape[-1])
+    last = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(series.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
+    return ranks
+
+
+def _tied_pairs(series: NDArray[np.int64]) -> int:
+    """How many pairs of a series [T] are equal."""
+    _, count = np.unique(series, return_counts=True)
+    return int((count * (count - 1) // 2).sum())
+
+
+def _inversions(series: NDArray[np.int64]) -> int:
+    """How many pairs of a series [T] of numbers below T have the greater one first: counted as sorted blocks merge."""
+    size, width, inversions = len(series), 1, 0
+    blocks = np.full((1 << (size - 1).bit_length(), 1), size)  # what fills them up is greatest, and last
+    blocks[:size, 0] = series
+    while len(blocks) > 1:
+        # apart from all others: so one search does for all blocks
+        apart = np.arange(len(blocks) // 2)[:, None] * (size + 1)
+        first, second = blocks[::2] + apart, blocks[1::2] + apart
+        inversions += int((width * np.arange(1, len(apart) + 1)).sum()) * width
+        inversions -= int(np.searchsorted(first.ravel(), second.ravel(), side="right").sum())
+        blocks, width = np.sort(np.concatenate([blocks[::2], blocks[1::2]], axis=1), axis=1), 2 * width
+    return inversions
