@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 ACCOUNTING = ("sacct", "sacctmgr", "sshare", "sreport")
 """The programs that need a cluster's accounting, and that a machine without it may not have."""
+ONLY_TABLE = ("--", "results/miniature/tables/drill.csv")
+"""What is asked for where the audit and the page, which other tests read, would only take time."""
 _PATIENCE = 1800.0
 
 
@@ -98,11 +100,17 @@ class Study:
 
     def start(self, *words: str, options: tuple[str, ...] = ()) -> Run:
         """Start a `utopia` command; `options` are for Snakemake."""
+        after = [] if words[0] == "resume" else ["--", *self._configured, *options]
+        return self._start([*self.utopia, *words, *after])
+
+    @property
+    def _configured(self) -> list[str]:
+        values = ["--config", *self.settings] if self.settings else []
+        return ["--configfile", self.configfile, *values]
+
+    def _start(self, command: list[str]) -> Run:
         self._runs += 1
         log = self.folder / f"run-{self._runs}.log"
-        config = [f"--config={value}" for value in self.settings]
-        after = [] if words[0] == "resume" else ["--", "--configfile", self.configfile, *config, *options]
-        command = [*self.utopia, *words, *after]
         with log.open("w") as file:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
@@ -115,8 +123,8 @@ class Study:
         return self.start("run", "--profile", "slurm", options=options)
 
     def here(self, *options: str, cores: int = 2) -> Run:
-        """Start the study on this machine."""
-        return self.start("run", "--cores", str(cores), options=options)
+        """Start the study on this machine, by plain Snakemake: a process less."""
+        return self._start([sys.executable, "-m", "snakemake", "--cores", str(cores), *self._configured, *options])
 
     def status(self) -> dict[str, Any]:
         """What `utopia status --json` says."""
@@ -185,26 +193,30 @@ def copy_checkout(folder: Path, name: str = "drill") -> Study:
     return Study(folder.resolve(), configfile=f"{name}.yaml")
 
 
-def made_here(folder: Path, name: str = "drill") -> Study:
+def made_here(folder: Path, name: str = "drill", *options: str) -> Study:
     """A small study, made on this machine from nothing on two cores."""
     study = copy_checkout(folder, name)
-    run = study.here()
+    run = study.here(*options)
     assert run.end() == 0, run.said()
     return study
 
 
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The small study that others are held against, made once for all processes that test side by side."""
-    return Study(made_once(tmp_path_factory, "an undisturbed study", made_here).resolve())
+
+    def make(folder: Path) -> None:
+        made_here(folder, "drill", *ONLY_TABLE)
+
+    return Study(made_once(tmp_path_factory, "an undisturbed study", make).resolve())
 
 
-def copy_prepared(source: Study, folder: Path) -> Study:
-    """A copy of a finished study in which training and what follows it is still to be done."""
+def copy_prepared(source: Study, folder: Path, *, features: bool = True) -> Study:
+    """A copy of a finished study in which training and what follows it is still to be done; or even its features."""
     shutil.copytree(source.folder, folder, symlinks=True)
     study = Study(folder.resolve(), list(source.settings), source.configfile)
-    for name in ("runs", "tables", "audit", "logs/train"):
+    for name in ("runs", "tables", "audit", "logs/train", *(() if features else ("features",))):
         shutil.rmtree(study.results / name)
-    (study.results / ".run.lock").unlink()
+    (study.results / ".run.lock").unlink(missing_ok=True)
     return study
 
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import Study, copy_checkout, copy_prepared, undisturbed
+from harness import ONLY_TABLE, Study, copy_prepared, undisturbed
 
 from utopia import arrays
 
@@ -32,11 +32,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_other_cores_shards_packs_and_order_give_identical_tables(made: Study, tmp_path: Path) -> None:
-    study = copy_checkout(tmp_path / "checkout")
+    study = copy_prepared(made, tmp_path / "checkout", features=False)
     study.settings = ["datasets={'summe': {'shard': 2}}", "engine={'runs': 1}"]
-    last = ("features/summe/shard-0002.json", "runs/summe.et.cwl/metrics.csv")
-    run = study.here("--prioritize", *(f"results/miniature/{name}" for name in last), cores=1)
-    assert run.end() == 0, run.said()
+    last = [f"results/miniature/{name}" for name in ("features/summe/shard-0002.json", "runs/summe.et.cwl/metrics.csv")]
+    for options in (("--", last[0]), ("--prioritize", last[1], *ONLY_TABLE)):
+        run = study.here(*options, cores=1)
+        assert run.end() == 0, run.said()
     for name, other in zip(last, ("features/summe/shard-0000.json", "runs/summe.et.baseline/metrics.csv"), strict=True):
         assert began(study, name) < began(study, other), "made in the usual order: nothing was tried"
     assert study.tables() == made.tables()
@@ -51,14 +52,14 @@ def began(study: Study, name: str) -> str:
 
 def test_killed_in_the_middle_and_run_again_gives_identical_tables(made: Study, tmp_path: Path) -> None:
     study = copy_prepared(made, tmp_path / "checkout")
-    run = study.here()
+    run = study.here(*ONLY_TABLE)
     study.until("a trained replica", lambda: list(study.results.glob("runs/*/replicas/*.safetensors")), run)
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
     half_written = [path for path in study.results.rglob("*.tmp*") if path.suffix in (".csv", ".json")]
     assert not [path for path in half_written if not path.name.startswith(".")]
     assert not (study.results / "tables").exists()
-    again = study.here()
+    again = study.start("run", "--cores", "2", options=ONLY_TABLE)
     assert again.end() == 0, again.said()
     assert study.tables() == made.tables()
 
@@ -69,15 +70,15 @@ def test_stacks_of_any_size_agree_within_the_tolerance_and_in_every_verdict(
 ) -> None:
     study = copy_prepared(made, tmp_path / "checkout")
     study.settings = [f"engine={engine}"]
-    run = study.here()
+    run = study.here(*ONLY_TABLE)
     assert run.end() == 0, run.said()
     _agree(made, study, "settings differ")
 
 
 def test_another_processor_agrees_within_the_tolerance_and_in_every_verdict(made: Study, tmp_path: Path) -> None:
-    study = copy_checkout(tmp_path / "checkout")
+    study = copy_prepared(made, tmp_path / "checkout", features=False)
     study.variables |= OLDER
-    run = study.here()
+    run = study.here(*ONLY_TABLE)
     assert run.end() == 0, run.said()
     _agree(made, study, "hardware differs: torch.cpu_capability")
 

@@ -20,8 +20,8 @@ from utopia.plan.rules import RULES
 
 pytestmark = pytest.mark.workflow
 
-SOON = ("--slurm-init-seconds-before-status-checks", "4")
-TRAIN = "train_summe_et"
+SOON = ("--slurm-init-seconds-before-status-checks", "7")
+TRAIN, PREDICTIONS = "train_summe_et", "runs/summe.et.cwl/predictions.safetensors"
 ELSEWHERE = {"choose_annotators", "fine_tune"}
 """The rules that only some settings need; none of generated data."""
 
@@ -46,7 +46,7 @@ def running(*, accounting: bool) -> Iterator[Cluster]:
 
 
 def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(tmp_path: Path) -> None:
-    here = made_here(tmp_path / "here", "rules")
+    here = made_here(tmp_path / "here", "rules", "--", "results/miniature/tables/rules.csv")
     with running(accounting=True) as cluster:
         study = copy_checkout(tmp_path / "checkout", "rules")
         # one rule asks for more than its usual one GPU: what is asked for must be what SLURM gives
@@ -65,10 +65,10 @@ def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(t
         os.kill(training, signal.SIGCONT)
         assert again.end() == 0, again.said()
         assert study.status()["state"] == "done"
-        assert study.tables() == here.tables() and len(here.tables()) == 7
+        assert study.tables() == here.tables() and len(here.tables()) == 5
         assert {path.name for path in (study.results / "logs").iterdir()} == RULES.keys() - ELSEWHERE
         jobs = study.jobs()
-        assert study.completed_twice(datasets=3) == [], jobs
+        assert study.completed_twice(datasets=2) == [], jobs
         assert Counter(state for _, state, _ in jobs if state not in ("COMPLETED", "CANCELLED")) == {"FAILED": 1}, jobs
         asked = cluster.slurm("sacct", "-X", "-n", "-P", "--format=Comment,AllocTRES,WorkDir").splitlines()
     lines = [line for line in asked if str(study.folder) in line and "gres/gpu=" in line]
@@ -79,7 +79,7 @@ def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(t
     assert gpus == {rule for rule in submitted if rule.startswith(("rule_extract_", "rule_train_"))}
     records = [json.loads(path.read_text()) for path in study.results.rglob("*.record.json")]
     told = re.search(r"^(\d+) jobs to run", run.said(), re.MULTILINE)
-    assert told and len(records) == int(told[1]) > 20 and all(record["status"] == "done" for record in records)
+    assert told and len(records) == int(told[1]) > 15 and all(record["status"] == "done" for record in records)
 
 
 def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_named_and_made_again(
@@ -89,9 +89,9 @@ def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_nam
     with running(accounting=False) as cluster:
         study = copy_prepared(here, tmp_path / "checkout")
         study.hide(ACCOUNTING)
-        run = study.on_slurm(*SOON)
+        run = study.on_slurm(*SOON, "--", f"results/miniature/{PREDICTIONS}")
         study.until("training", lambda: study.script_of("train_runs"), run)
         cluster.slurm("scancel", study.running(TRAIN) or "")
         assert run.end() == 0, run.said()
     assert f"failed {TRAIN}: cancelled on the cluster" in run.said()
-    assert len(study.tables()) == 3 and study.tables() == here.tables()
+    assert (study.results / PREDICTIONS).read_bytes() == (here.results / PREDICTIONS).read_bytes()
