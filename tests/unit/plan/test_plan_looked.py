@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from checkout import environment
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from utopia.config import registry
 from utopia.config.load import load
+from utopia.config.study import StudyBase
 from utopia.files import read_json, sha256, write_json
 from utopia.plan import availability, cost, looked
 from utopia.plan.plan import Plan
@@ -195,6 +202,73 @@ def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes
         assert len(cut) <= 4 and [item for own in cut for item in own] == [f"{n:07d}" for n in range(videos)]
         assert len({len(own) for own in cut[:-1]} | {len(cut[0])}) == 1
     assert shards(12)[:-1] == shards(11)[:-1] == shards(10)[:2], "a video more goes to the last job"
+
+
+@cache
+def paper() -> StudyBase:
+    """The paper study, whatever data are there."""
+    return load({"study": "paper"})
+
+
+def cut(lengths: Sequence[float], size: int, mean: float, known: bool = True) -> list[list[int]]:
+    """The numbers of the items of each extraction job."""
+    ids = tuple(map(str, range(len(lengths))))
+    given = (tuple(lengths), mean) if known else ()
+    own = availability._shards(paper(), ids, ("googlenet",), size, *given)
+    return [list(map(int, shard)) for shard in own]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 600), min_size=1, max_size=40), st.integers(1, 7), st.floats(0.5, 300))
+def test_jobs_are_cut_by_seconds_where_these_are_known(lengths: list[float], size: int, mean: float) -> None:
+    """Against a walk along the videos; a video more, at the end, leaves all jobs but the last as they are."""
+    limit = size * mean
+    while limit * 1024 < sum(lengths):
+        limit *= 2
+    expected, begin = dict[int, list[int]](), 0.0
+    for number, length in enumerate(lengths):
+        expected.setdefault(int(begin // limit), []).append(number)
+        begin += length
+    jobs = cut(lengths, size, mean)
+    assert jobs == list(expected.values())
+    assert cut([*lengths, 60.0], size, mean)[: len(jobs) - 1] == jobs[:-1]
+    for own in jobs:
+        assert sum(lengths[number] for number in own[:-1]) <= limit * (1 + 1e-9)
+
+
+def test_jobs_of_as_many_seconds_are_nearly_alike_at_the_size_of_eev() -> None:
+    """The longest job decides how long extraction takes on many nodes."""
+    lengths = np.random.default_rng(0).lognormal(np.log(200), 0.7, 5193).clip(10, 1200).tolist()
+
+    def longest_by_mean(known: bool) -> float:
+        seconds = [sum(lengths[number] for number in own) for own in cut(lengths, 64, float(np.mean(lengths)), known)]
+        return max(seconds) / (sum(seconds) / len(seconds))
+
+    assert longest_by_mean(known=False) > 1.2 and longest_by_mean(known=True) < 1.1
+
+
+def test_lengths_are_those_of_tables_and_lists(data: Path, tmp_path: Path) -> None:
+    """EEV's rows, six per second; of SumMe the frames of the card; of LIRIS-ACCEDE nothing is known before the run."""
+    study = load({"study": "paper", "data": str(data)})
+    with (data / "eev" / "train.csv").open("a") as table:
+        table.write("".join(f"{0:011d},{time}{',0.1' * 15}\n" for time in (333_333, 500_000)))
+    (data / "eev" / "videos" / f"{1:011d}.mp4").unlink()
+
+    def look(name: str, folder: Path) -> looked.Looked:
+        return looked.look(name, registry.load("datasets", name), folder, study.dataset(name).options)
+
+    eev = look("eev", data / "eev")
+    assert eev.seconds == (4 / 6, *[2 / 6] * 18) and eev.mean_seconds == pytest.approx((4 + 19 * 2) / 6 / 20)
+    summe = data / "summe"
+    summe.mkdir()
+    for name in ("Air_Force_One", "Base jumping"):
+        (summe / f"{name}.mp4").write_bytes(b"x")
+        (summe / f"{name}.mat").write_bytes(b"x")
+    assert look("summe", summe).seconds == pytest.approx((4494 / 25, 4729 / 29.97002997002997))
+    movies = data / "liris"
+    movies.mkdir()
+    (movies / "MEDIAEVAL18_00.mp4").write_bytes(b"x")
+    assert look("liris", movies).seconds == ()
 
 
 def test_lengths_read_line_by_line_are_those_of_the_whole_manifest(

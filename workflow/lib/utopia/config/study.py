@@ -202,7 +202,8 @@ class DatasetSettings(Strict):
     """Sets of features that published values are computed from: results on any other are not
     comparable with them. Empty: the paper does not say."""
     shard: int = Field(16, ge=1, le=100_000)
-    """Videos per extraction job."""
+    """Videos per extraction job, on average: where lists or tables tell their lengths, jobs have equal shares of all
+    seconds."""
     models: dict[Name, dict[str, float | int | str | bool | None]] = Field(default_factory=dict)
     """Settings of models that differ on this data set, by model and dotted name (`pgl_sum: {d_model: 128}`)."""
     distribution: Distribution | None = None

@@ -9,6 +9,9 @@ A data-set file offers `Config`, `PROTOCOL`, `TARGETS`, where its media are soun
 * `describe(located, item, options) -> dict`: facts read from the annotations; InputError where they cannot be read;
 * `read_labels(located, item, options, limits) -> LabelledItem`: the labels on one time grid; InputError for a bad file;
 * `folds(located, ids, options) -> list[dict]`: name, train and test ids, restricted to `ids`.
+
+It may offer `seconds(located) -> dict`: id -> how long an item is by its tables, where the card's list has no frames:
+extraction jobs are then cut by it.
 """
 
 from __future__ import annotations

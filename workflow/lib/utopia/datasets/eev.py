@@ -164,6 +164,16 @@ def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[st
     return [{"name": "official", "train": parts["train"], "test": parts["validation"]}]
 
 
+def seconds(located: Located) -> dict[str, float]:
+    """How long each video is by its number of rows; known before any video is opened."""
+    known: dict[str, float] = {}
+    for path in _tables(located).values():
+        index = index_of(path)
+        for id in index.videos:
+            known.setdefault(id, index.rows(id) / LABELS_PER_SECOND)
+    return known
+
+
 def _tables(located: Located) -> dict[str, Path]:
     """Part -> file, of those that are there, in official order."""
     there = {path.name.lower(): path for role in ("annotations", "unlabelled") for path in located.files.get(role, ())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -238,7 +239,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         notes=unlike_published(study, name, features),
         shots=", ".join(look.shots),
         protocol_notes=look.unlike_published,
-        shards=_shards(study, look.with_media, features, settings.shard),
+        shards=_shards(study, look.with_media, features, settings.shard, look.seconds, look.mean_seconds),
         precomputed=precomputed,
         missing=look.missing,
         folds=look.folds["media" if _extracted(study, features) else "files"],
@@ -361,13 +362,31 @@ def _extracted(study: StudyBase, features: tuple[str, ...]) -> bool:
 
 
 def _shards(
-    study: StudyBase, ids: tuple[str, ...], features: tuple[str, ...], size: int
+    study: StudyBase,
+    ids: tuple[str, ...],
+    features: tuple[str, ...],
+    size: int,
+    seconds: tuple[float, ...] = (),
+    mean_seconds: float = 1.0,
 ) -> tuple[tuple[str, ...], ...]:
+    """The items of each extraction job: neighbours, of as many seconds as `size` items have on average.
+
+    Args:
+        ids: the items.
+        size: the setting `shard`.
+        seconds: how long each of them is; empty where that is not known: all count alike.
+        mean_seconds: of all listed items, so that it does not depend on which are there.
+    """
     if not _extracted(study, features):
         return ()
-    while size * _MOST_SHARDS < len(ids):  # doubled, so that one video more or less hardly ever changes it
-        size *= 2
-    return tuple(ids[start : start + size] for start in range(0, len(ids), size))
+    lengths, limit = (seconds, size * mean_seconds) if seconds else ((1.0,) * len(ids), float(size))
+    while limit * _MOST_SHARDS < sum(lengths):  # doubled, so that one video more or less hardly ever changes it
+        limit *= 2
+    begins = itertools.accumulate(lengths, initial=0.0)  # a video is of the job in whose share of time it begins
+    numbered = zip(ids, begins, strict=False)
+    return tuple(
+        tuple(item for item, _ in own) for _, own in itertools.groupby(numbered, lambda entry: int(entry[1] // limit))
+    )
 
 
 def unlike_published(study: StudyBase, dataset: str, chosen: Sequence[str]) -> tuple[str, ...]:

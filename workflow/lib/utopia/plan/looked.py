@@ -67,6 +67,10 @@ class Looked:
     labelled: int
     """Items with a file of labels."""
     with_media: tuple[str, ...]
+    seconds: tuple[float, ...]
+    """How long each of these is, in the same order, where lists or tables tell it of all of them; else empty."""
+    mean_seconds: float
+    """Of all items that these lists have, whether their media are there or not."""
     folds: dict[str, tuple[FoldPlan, ...]]
     """By what features are made from: media (`media`), or nothing that must be there (`files`)."""
 
@@ -188,7 +192,8 @@ def _kept(place: Path, key: dict[str, Any]) -> Looked | None:
         folds = {of: tuple(FoldPlan(**fold) for fold in folds) for of, folds in stored["folds"].items()}
         lists = {part: tuple(stored[part]) for part in ("files", "shots", "unlike_published")}
         with_media = tuple(ids[item] for item in stored["with_media"])
-        return Looked(**stored | lists | {"item_ids": tuple(ids), "with_media": with_media, "folds": folds})
+        own = {"item_ids": tuple(ids), "with_media": with_media, "seconds": _shared(stored["seconds"]), "folds": folds}
+        return Looked(**stored | lists | own)
     except (UtopiaError, LookupError, TypeError, AttributeError):
         return None  # damaged: it is only a copy of what the names tell
 
@@ -205,7 +210,7 @@ def _looked(name: str, module: Any, folder: Path, options: Any) -> Looked:
         "unlike_published": tuple(located.unlike_published),
     }
     if "annotations" in located.missing:
-        return Looked(**told, item_ids=(), labelled=0, with_media=(), folds={})
+        return Looked(**told, item_ids=(), labelled=0, with_media=(), seconds=(), mean_seconds=0.0, folds={})
     items = module.items(located, options)
     ids = tuple(item.id for item in items)
     with_media = tuple(item.id for item in items if medium.role in item.files)
@@ -216,17 +221,38 @@ def _looked(name: str, module: Any, folder: Path, options: Any) -> Looked:
     # of a million videos, items and paths take half a gigabyte, and folds need neither
     del items
     located = replace(located, files=files, scanned=())
+    lengths = _lengths(module, located)
+    mean_seconds = sum(lengths.values()) / max(1, len(lengths))
+    known = mean_seconds > 0 and lengths.keys() >= set(with_media)
+    seconds = _shared(lengths[item] for item in with_media) if known else ()
+    del lengths
     both = set(with_media).intersection(labelled)
     return Looked(
         **told,
         item_ids=ids,
         labelled=len(labelled),
         with_media=with_media,
+        seconds=seconds,
+        mean_seconds=mean_seconds,
         folds={
             "media": _folds(module, located, ids, [item for item in labelled if item in both], options),
             "files": _folds(module, located, ids, labelled, options),
         },
     )
+
+
+def _lengths(module: Any, located: Located) -> dict[str, float]:
+    """Seconds of items by id, as far as the official list or the tables of labels tell before any video is opened."""
+    if hasattr(module, "seconds"):
+        own: dict[str, float] = module.seconds(located)
+        return own
+    return {entry.id: entry.frames / entry.fps for entry in located.items if entry.frames and entry.fps}
+
+
+def _shared(values: Iterable[float]) -> tuple[float, ...]:
+    """The values; equal ones are one object."""
+    known: dict[float, float] = {}
+    return tuple(known.setdefault(value, value) for value in values)
 
 
 def _folds(
