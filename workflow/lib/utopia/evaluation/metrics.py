@@ -65,15 +65,9 @@ def kendall(prediction: ArrayLike, label: ArrayLike) -> float:
     p, y = _pair(prediction, label)
     if is_constant(p) or is_constant(y):
         return 0.0
-    level_T, rank_T = (np.unique(series, return_inverse=True)[1] for series in (y, p))
-    both_T = rank_T * len(p) + level_T
-    pairs = len(p) * (len(p) - 1) // 2
-    untied_p, untied_y = pairs - _tied_pairs(rank_T), pairs - _tied_pairs(level_T)
-    # Sorted by the prediction and then by the label, a pair that disagrees is one whose greater label comes first.
-    disagree = _inversions(level_T[np.argsort(both_T)])
-    agree = untied_p + untied_y - pairs + _tied_pairs(both_T) - disagree
-    tau = float((agree - disagree) / np.sqrt(untied_p) / np.sqrt(untied_y))
-    return min(1.0, max(-1.0, tau))
+    from scipy.stats import kendalltau  # a second to import: only who needs it pays
+
+    return float(kendalltau(p, y).statistic)
 
 
 def spearman(prediction: ArrayLike, label: ArrayLike) -> float:
@@ -142,15 +136,13 @@ def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
     Raises:
         ComputeError: the prediction is empty or not finite, or no rating was given.
     """
+    from scipy.stats import wasserstein_distance
+
     p, r = np.asarray(prediction, np.float64), np.asarray(ratings, np.float64).ravel()
     r = r[np.isfinite(r)]
     if not (p.size and r.size and np.isfinite(p).all()):
         raise ComputeError("the distance of two distributions needs finite values of both")
-    p, r = np.sort(p), np.sort(r)
-    levels = np.sort(np.concatenate([p, r]))
-    shares = (np.searchsorted(values, levels[:-1], side="right") / len(values) for values in (p, r))
-    apart = np.abs(np.subtract(*shares))  # of the shares that are no greater than each level
-    return float(apart @ np.diff(levels))
+    return float(wasserstein_distance(p, r))
 
 
 def wasserstein_among(ratings: ArrayLike) -> float:
@@ -172,24 +164,3 @@ def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks = np.empty(series.shape)
     np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
     return ranks
-
-
-def _tied_pairs(series: NDArray[np.int64]) -> int:
-    """How many pairs of a series [T] are equal."""
-    _, count = np.unique(series, return_counts=True)
-    return int((count * (count - 1) // 2).sum())
-
-
-def _inversions(series: NDArray[np.int64]) -> int:
-    """How many pairs of a series [T] of numbers below T have the greater one first: counted as sorted blocks merge."""
-    size, width, inversions = len(series), 1, 0
-    blocks = np.full((1 << (size - 1).bit_length(), 1), size)  # what fills them up is greatest, and last
-    blocks[:size, 0] = series
-    while len(blocks) > 1:
-        # apart from all others: so one search does for all blocks
-        apart = np.arange(len(blocks) // 2)[:, None] * (size + 1)
-        first, second = blocks[::2] + apart, blocks[1::2] + apart
-        inversions += int((width * np.arange(1, len(apart) + 1)).sum()) * width
-        inversions -= int(np.searchsorted(first.ravel(), second.ravel(), side="right").sum())
-        blocks, width = np.sort(np.concatenate([blocks[::2], blocks[1::2]], axis=1), axis=1), 2 * width
-    return inversions
