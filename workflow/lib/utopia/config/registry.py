@@ -151,7 +151,11 @@ def _describe_fields(node: ast.AST) -> None:
     """Give each field of a `Config` (and of classes inside it) the docstring below it as its description.
 
     Pydantic reads these docstrings from the source of the class's module, which it finds only once that is imported.
+    Until then it would search the whole stack of calls for it, so it is told not to.
     """
+    if isinstance(node, ast.ClassDef) and node.bases:
+        told = ast.keyword("use_attribute_docstrings", ast.copy_location(ast.Constant(False), node))
+        node.keywords.append(ast.copy_location(told, node))
     for parent in (found for found in ast.walk(node) if isinstance(found, ast.ClassDef)):
         for field, below in zip(parent.body, parent.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
