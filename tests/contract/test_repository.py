@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,54 @@ def places(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
 
 def python_files() -> list[Path]:
     return [path for path in committed() if path.suffix == ".py"]
+
+
+def _private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__")
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Private names that a file defines: functions, classes, variables and attributes."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return set(filter(_private, names))
+
+
+def _asked_of_others(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of what a file reaches for in others: by import, as an attribute, or in a string for a patch."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            texts = [word.value for word in node.args[:2] if isinstance(word, ast.Constant)]
+            yield from ((node.lineno, str(word).rpartition(".")[2]) for word in texts)
+
+
+def test_tests_talk_to_public_names() -> None:
+    """What is private may be changed by whoever changes its file, without a look at the tests.
+
+    A module with an underscore is no component of its package (`models/_attention.py`); its names are public.
+    """
+    trees = {path: ast.parse(text(path) or "") for path in python_files()}
+    ours = {path: tree for path, tree in trees.items() if path.is_relative_to(REPOSITORY / "workflow")}
+    private = set().union(*map(_bound, ours.values())) - {path.stem for path in ours}
+    private -= {"_asdict", "_fields", "_replace"}  # Python's own, of named tuples
+    assert len(private) > 500
+    offences = []
+    for path, tree in trees.items():
+        if path.is_relative_to(REPOSITORY / "tests"):
+            foreign = private - _bound(tree)
+            named = (
+                f"{path.relative_to(REPOSITORY)}:{at}: {name}" for at, name in _asked_of_others(tree) if name in foreign
+            )
+            offences += named
+    assert not offences, offences
 
 
 def test_there_are_files() -> None:

@@ -98,9 +98,9 @@ def test_a_plain_table_is_never_read_line_by_line(tmp_path: Path, monkeypatch: p
     texts = [f"{value:.{1 + place % 15}f}" for place, value in enumerate(random.random(300 * 15))]
     rows = [["x" * 11, str(i * 1000), *texts[15 * i : 15 * i + 15]] for i in range(300)]
     path = write(tmp_path / "train.csv", HEADER, rows)
-    monkeypatch.setattr("utopia.datasets._eev_rows._line_by_line", None)
-    monkeypatch.setattr(_eev_index._Runs, "_one_by_one", None)
-    monkeypatch.setattr("utopia.datasets._eev_rows._number", None)
+    monkeypatch.setattr("utopia.datasets._eev_rows.line_by_line", None)
+    monkeypatch.setattr(_eev_index.RunsOfRows, "one_by_one", None)
+    monkeypatch.setattr("utopia.datasets._eev_rows.number_in", None)
     agree(path, 1 << 20)
 
 
@@ -200,10 +200,10 @@ class TestKeptIndex:
 
     @pytest.fixture(autouse=True)
     def forget(self) -> None:
-        _eev_index._index.cache_clear()
+        _eev_index.indexed.cache_clear()
 
     def again(self, path: Path) -> _eev_index.Videos:
-        _eev_index._index.cache_clear()
+        _eev_index.indexed.cache_clear()
         return index_of(path).videos
 
     def test_it_is_read_again_with_the_order_of_the_file(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

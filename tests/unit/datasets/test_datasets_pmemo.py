@@ -87,8 +87,8 @@ class TestRealData:
         _, items = all_items(shared_data / "pmemo")
         above = rows = 0
         for item in items:
-            _, means, _ = pmemo._series(item.files["annotations"], item, pmemo._columns("mean"))
-            _, deviations, _ = pmemo._series(item.files["deviations"], item, pmemo._columns("std"))
+            _, means, _ = pmemo.read_series(item.files["annotations"], item, pmemo.columns_of("mean"))
+            _, deviations, _ = pmemo.read_series(item.files["deviations"], item, pmemo.columns_of("std"))
             # Votes in [0, 1] have at most this variance, and the sample variance of ten of them 10/9 of it.
             above += int((deviations**2 > means * (1 - means) * 10 / 9).sum())
             rows += means.size

@@ -44,10 +44,10 @@ def test_inception_is_what_comes_before_the_published_classifier(tmp_path: Path)
     path = tmp_path / "inception.pth"
     torch.save(published.state_dict(), path)
     network = inception_v3.build(inception_v3.Config(), path, 0, "cpu")
-    assert sum(parameter.numel() for parameter in network._network.parameters()) == 21_785_568
+    assert sum(parameter.numel() for parameter in network.network.parameters()) == 21_785_568
     features = network(frames())
     assert features.shape == (2, inception_v3.WIDTH)
-    expected = logits(published, network._prepare, frames())
+    expected = logits(published, network.prepare, frames())
     torch.testing.assert_close(published.fc(torch.from_numpy(features)), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_inceptions_weights_see_values_from_minus_one_to_one() -> None:
     """After ImageNet's normalisation the network undoes it: black becomes -1 and white 1, as in TensorFlow."""
     network = inception_v3.build(inception_v3.Config(weights="random", size=75), None, 0, "cpu")
     seen = []
-    network._network.Conv2d_1a_3x3.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.network.Conv2d_1a_3x3.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network([np.zeros((80, 80, 3), np.uint8), np.full((80, 80, 3), 255, np.uint8)])
     torch.testing.assert_close(seen[0][0], torch.full((3, 75, 75), -1.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(seen[0][1], torch.full((3, 75, 75), 1.0), atol=1e-5, rtol=0)
@@ -73,7 +73,7 @@ PUBLISHED = {
 def test_se_resnets_have_the_published_sizes(name: str, parameters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(se_resnet, "fill", lambda network, *values, **settings: network.eval())
     weights = f"{name}_imagenet"
-    network = se_resnet.build(se_resnet.Config(network=name, weights=weights), Path("unread"), 0, "cpu")._network
+    network = se_resnet.build(se_resnet.Config(network=name, weights=weights), Path("unread"), 0, "cpu").network
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters - 2048 * 1000 - 1000
 
 
@@ -87,7 +87,7 @@ def test_se_resnet_is_what_comes_before_the_published_classifier(tmp_path: Path)
     network = se_resnet.build(se_resnet.Config(network="se_resnet50", weights="se_resnet50_imagenet"), path, 0, "cpu")
     features = network(frames())
     assert features.shape == (2, se_resnet.WIDTH)
-    expected = logits(published, network._prepare, frames())
+    expected = logits(published, network.prepare, frames())
     torch.testing.assert_close(published.last_linear(torch.from_numpy(features)), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -118,7 +118,7 @@ def test_torchvisions_network_by_name(tmp_path: Path) -> None:
     network = vision_model.build(config, tmp_path / "resnet18.pth", 0, "cpu")
     features = network(frames())
     assert features.shape == (2, 512)
-    expected = logits(published, network._prepare, frames())
+    expected = logits(published, network.prepare, frames())
     torch.testing.assert_close(published.fc(torch.from_numpy(features)), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_torchvisions_network_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_torchvisions_inceptions_rescale_their_input(name: str) -> None:
     network = vision_model.build(by_name(library="torchvision", name=name), None, 0, "cpu")
-    assert network._network.transform_input
+    assert network.network.transform_input
     assert network(frames()).shape == (2, {"googlenet": 1024, "inception_v3": 2048}[name])
 
 
@@ -137,8 +137,8 @@ def test_timms_network_by_name(tmp_path: Path) -> None:
     save_file(published.state_dict(), tmp_path / "net.safetensors")
     config = by_name(library="timm", name="test_resnet.r160_in1k", weights="net")
     network = vision_model.build(config, tmp_path / "net.safetensors", 0, "cpu")
-    expected = logits(published, network._prepare, frames())
-    assert network._prepare(torch.from_numpy(frames()[0])).shape == (3, 160, 160), "its own preset, not one for all"
+    expected = logits(published, network.prepare, frames())
+    assert network.prepare(torch.from_numpy(frames()[0])).shape == (3, 160, 160), "its own preset, not one for all"
     torch.testing.assert_close(published.fc(torch.from_numpy(network(frames()))), expected, rtol=1e-4, atol=1e-5)
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="do not fit"):

@@ -209,7 +209,7 @@ def features(config: Config, weights: Path | None, found: list[torch.Tensor | No
         empty = torch.zeros(0, 4)
         return [Faces(empty if box is None else box[None].float(), torch.ones(1)) for box in boxes]
 
-    made._detector = told  # type: ignore[assignment]
+    made.detector = told  # type: ignore[assignment]
     return made
 
 

@@ -13,7 +13,7 @@ from utopia import arrays
 from utopia.config.extraction import FineTune
 from utopia.errors import InputError
 from utopia.extractors import openpose_action, xception_face
-from utopia.extractors._finetune import Lesson, TuningExample, _Work, examples, finetune, labelled_frames, split
+from utopia.extractors._finetune import Lesson, TuningExample, TuningWork, examples, finetune, labelled_frames, split
 from utopia.extractors._mtcnn import Faces
 from utopia.files import sha256
 
@@ -56,11 +56,11 @@ def test_cudnn_is_left_on_and_computes_in_float32(tmp_path: Path, monkeypatch: p
     """`torch.backends.cudnn.flags` turns it off, and tf32 on, where it is not told otherwise."""
     cudnn, seen = torch.backends.cudnn, []
 
-    def watch(self: _Work, ordered: object) -> float:
+    def watch(self: TuningWork, ordered: object) -> float:
         seen.append((cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark))
         return 0.0
 
-    monkeypatch.setattr(_Work, "train", watch)
+    monkeypatch.setattr(TuningWork, "train", watch)
     before = cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
     tune(draw_frames(tmp_path / "frames"), tmp_path / "tuned.safetensors", settings(epochs=1))
     assert seen == [(True, False, True, False)]
@@ -120,7 +120,7 @@ def test_frames_without_a_face_are_left_out_and_named(tmp_path: Path) -> None:
         box = torch.tensor([[2.0, 2.0, 30.0, 30.0]])
         return [Faces(box[: 0 if len(asked) == 4 else 1], torch.ones(1))]
 
-    network._detector = told  # type: ignore[assignment]
+    network.detector = told  # type: ignore[assignment]
     running = state(network.network)["bn4.running_mean"]
     output = tmp_path / "xception_face.safetensors"
     tuned = finetune(network, ("bn4.",), labelled_frames(folder), output, settings(epochs=1), 0, {})
@@ -155,15 +155,15 @@ def test_folders_that_cannot_be_learned_from(tmp_path: Path) -> None:
 def test_a_stopped_fine_tuning_continues_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, how = draw_frames(tmp_path / "frames"), settings(epochs=4, learning_rate=1e-2)
     whole = tune(folder, tmp_path / "whole.safetensors", how, openpose_action.TUNED)
-    stopped, original, epochs = tmp_path / "stopped.safetensors", _Work.train, []
+    stopped, original, epochs = tmp_path / "stopped.safetensors", TuningWork.train, []
 
-    def stop(self: _Work, ordered: list[TuningExample]) -> float:
+    def stop(self: TuningWork, ordered: list[TuningExample]) -> float:
         epochs.append(len(self.losses))
         if len(epochs) == 3:
             raise KeyboardInterrupt
         return original(self, ordered)
 
-    monkeypatch.setattr(_Work, "train", stop)
+    monkeypatch.setattr(TuningWork, "train", stop)
     with pytest.raises(KeyboardInterrupt):
         tune(folder, stopped, how, openpose_action.TUNED)
     assert not stopped.exists() and (tmp_path / "stopped.half.safetensors").exists()
@@ -176,13 +176,13 @@ def test_a_stopped_fine_tuning_continues_to_the_same_bytes(tmp_path: Path, monke
 def test_what_other_settings_have_half_done_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, output, epochs = draw_frames(tmp_path / "frames"), tmp_path / "x.safetensors", []
 
-    def note(self: _Work, ordered: list[TuningExample]) -> float:
+    def note(self: TuningWork, ordered: list[TuningExample]) -> float:
         epochs.append(len(self.losses))
         if len(epochs) == 2:
             raise KeyboardInterrupt
         return 1.0
 
-    monkeypatch.setattr(_Work, "train", note)
+    monkeypatch.setattr(TuningWork, "train", note)
     with pytest.raises(KeyboardInterrupt):
         tune(folder, output, settings(epochs=2))
     tune(folder, output, settings(epochs=2, learning_rate=0.5))

@@ -25,7 +25,7 @@ def picture(height: int = 360, width: int = 640) -> np.ndarray:
 
 
 def prepared(network: object, frame: np.ndarray) -> np.ndarray:
-    return network._prepare(torch.from_numpy(frame)).numpy()  # type: ignore[attr-defined]
+    return network.prepare(torch.from_numpy(frame)).numpy()  # type: ignore[attr-defined]
 
 
 def alike(found: np.ndarray, expected: np.ndarray, interpolation: str) -> None:

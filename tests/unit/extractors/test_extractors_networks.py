@@ -52,10 +52,10 @@ def test_googlenet_is_what_comes_before_the_published_classifier(googlenet_weigh
 def test_size_keeps_the_published_ratio_of_resize_to_crop() -> None:
     sizes = []
     network = googlenet_file.build(googlenet_file.Config(weights="random", size=112), None, 1, "cpu")
-    network._network.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape)))
+    network.network.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape)))
     network([np.zeros((72, 96, 3), np.uint8)] * 2)
     assert sizes == [(2, 3, 112, 112)]
-    assert network._prepare.resize == 128
+    assert network.prepare.resize == 128
 
 
 def test_vggish_has_the_published_shape_and_no_final_activation() -> None:
@@ -124,7 +124,7 @@ def plain_vggish(patches: np.ndarray, state: dict[str, torch.Tensor]) -> np.ndar
 def test_drawn_weights_keep_activations_alive_in_every_layer() -> None:
     deviations = []
     network = googlenet_file.build(googlenet_file.Config(weights="random", size=96), None, 11, "cpu")
-    for name, module in network._network.named_children():
+    for name, module in network.network.named_children():
         if name.startswith(("conv", "inception")):
             module.register_forward_hook(lambda _, __, output: deviations.append(float(output.std())))
     network(list(np.random.default_rng(5).integers(0, 255, (2, 96, 128, 3), np.uint8)))

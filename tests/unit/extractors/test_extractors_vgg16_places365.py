@@ -92,11 +92,11 @@ def weights_file(request: pytest.FixtureRequest, convolutions, tmp_path: Path) -
 
 def test_every_file_gives_the_maximum_of_conv5_and_pool5(published: nn.Module, weights_file: Path) -> None:
     network = vgg16_places365.build(vgg16_places365.Config(), weights_file, 0, "cpu")
-    assert sum(parameter.numel() for parameter in network._network.parameters()) == 14_714_688
+    assert sum(parameter.numel() for parameter in network.network.parameters()) == 14_714_688
     frames = list(np.random.default_rng(0).integers(0, 255, (1, 120, 160, 3), np.uint8))
     found = network(frames)
     with torch.inference_mode():
-        images = torch.stack([network._prepare(torch.from_numpy(frame)) for frame in frames])
+        images = torch.stack([network.prepare(torch.from_numpy(frame)) for frame in frames])
         conv5, pool5 = published[:-1](images), published(images)
     assert conv5.shape == (1, 512, 14, 14) and pool5.shape == (1, 512, 7, 7)
     assert torch.equal(conv5.amax((2, 3)), pool5.amax((2, 3)))

@@ -133,9 +133,9 @@ def shard(folder: Path, names: list[str], where: Path, **other: Any) -> dict[str
 @pytest.fixture(scope="module")
 def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """All of them in one shard: none keeps the others from being made."""
-    start, serve = worker._SERVE.rsplit("; ", 1)
+    start, serve = worker.SERVE.rsplit("; ", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "_SERVE", f"{start}\n{CRASH}\n{serve}")
+        patch.setattr(worker, "SERVE", f"{start}\n{CRASH}\n{serve}")
         yield shard(folder, list(EXPECTED), tmp_path_factory.mktemp("made"))
 
 

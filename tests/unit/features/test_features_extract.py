@@ -194,7 +194,7 @@ def test_a_network_that_gives_no_numbers_is_an_absence(study: Study, monkeypatch
 
     def spoilt(*values: Any) -> Any:
         network = build(*values)
-        next(network._network.parameters()).fill_(float("nan"))
+        next(network.network.parameters()).fill_(float("nan"))
         return network
 
     monkeypatch.setattr(module, "build", spoilt)

@@ -108,7 +108,7 @@ def test_an_object_is_verified_once(tmp_path: Path, reader: FeatureReader, monke
     from utopia.features import read
 
     calls: list[Any] = []
-    monkeypatch.setattr(read, "_verify", lambda *values: calls.append(values))
+    monkeypatch.setattr(read, "verify_rows", lambda *values: calls.append(values))
     for _ in range(3):
         reader.rows("one", "slow")
     assert len(calls) == 1

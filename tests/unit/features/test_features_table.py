@@ -105,7 +105,7 @@ def test_only_one_item_is_held_in_memory(tmp_path: Path) -> None:
 
     source = tmp_path / "f.csv"
     source.write_text("\n".join([HEADER, "1,0,1,1", "2,0,1,1", "3,0,bad", "4,0,1,1"]) + "\n")
-    blocks = table._blocks(source, "musicId", "frameTime")
+    blocks = table.blocks_of(source, "musicId", "frameTime")
     assert [next(blocks).key, next(blocks).key] == ["1", "2"]
     assert next(blocks).fault and next(blocks).key == "4"
 

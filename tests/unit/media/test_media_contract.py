@@ -51,12 +51,12 @@ def test_pictures_that_a_decoder_swallows_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: range
 ) -> None:
     path = make(tmp_path / "clip.mkv", frames=100, codec="ffv1")
-    decoded = frames._decoded
+    decoded = frames.decoded_frames
 
     def swallowing(*values: Any) -> Iterator[Any]:
         yield from (frame for number, frame in enumerate(decoded(*values)) if number not in lost)
 
-    monkeypatch.setattr(frames, "_decoded", swallowing)
+    monkeypatch.setattr(frames, "decoded_frames", swallowing)
     with pytest.raises(InputError, match=r"frames are missing: .* at (1\.8|3\.6)0 s"):
         list(sample_frames(path, fps=5))
     with pytest.raises(InputError, match="demand 15"):

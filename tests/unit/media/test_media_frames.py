@@ -85,14 +85,14 @@ def test_skipping_and_plain_decoding_give_the_bits_of_the_oracle(clips: dict[str
 
 @pytest.mark.parametrize("name", SKIPPED)
 def test_what_can_be_skipped_is_skipped(clips: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_plain", lambda *_: pytest.fail("fell back to plain decoding"))
+    monkeypatch.setattr(module, "plain_samples", lambda *_: pytest.fail("fell back to plain decoding"))
     assert len(list(sample_frames(clips[name], fps=1))) >= 4
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_what_is_not_known_falls_back(clips: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    used, plain = [], module._plain
-    monkeypatch.setattr(module, "_plain", lambda *values: used.append(1) or plain(*values))
+    used, plain = [], module.plain_samples
+    monkeypatch.setattr(module, "plain_samples", lambda *values: used.append(1) or plain(*values))
     assert list(sample_frames(clips[name], fps=1)) and used
 
 
@@ -109,13 +109,15 @@ def test_nothing_is_decoded_after_the_last_wanted_picture_of_a_group(clips: dict
     wanted = np.zeros(len(times.pts), dtype=bool)
     chosen = np.flatnonzero(times.entry)[1:3]
     wanted[chosen] = True
-    decoded = [frame.pts for frame in module._needed(clips[name], times, wanted)]
+    decoded = [frame.pts for frame in module.needed_frames(clips[name], times, wanted)]
     assert decoded == times.pts[chosen].tolist()
 
 
 def test_skipping_decodes_less(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, needed = [], module._needed
-    monkeypatch.setattr(module, "_needed", lambda *values: (seen.append(frame) or frame for frame in needed(*values)))
+    seen, needed = [], module.needed_frames
+    monkeypatch.setattr(
+        module, "needed_frames", lambda *values: (seen.append(frame) or frame for frame in needed(*values))
+    )
     assert len(list(sample_frames(clips["groups.mp4"], fps=1))) == 4
     assert len(seen) < 50
 
@@ -123,14 +125,14 @@ def test_skipping_decodes_less(clips: dict[str, Path], monkeypatch: pytest.Monke
 def test_fallback_in_the_middle_repeats_and_loses_nothing(
     clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, needed = clips["groups.mp4"], module._needed
+    path, needed = clips["groups.mp4"], module.needed_frames
 
     def stumbling(*values):
         for count, frame in enumerate(needed(*values)):
             yield None if count == 20 else frame
 
     expected = oracle(path, fps=7)
-    monkeypatch.setattr(module, "_needed", stumbling)
+    monkeypatch.setattr(module, "needed_frames", stumbling)
     assert same(list(sample_frames(path, fps=7)), expected)
 
 
@@ -139,7 +141,7 @@ def test_real_clip(shared_data: Path, rate: dict, monkeypatch: pytest.MonkeyPatc
     path = shared_data / "video" / "nasa_13013.mp4"
     expected = list(sample_frames(path, **rate, skip=False))
     assert same(expected, oracle(path, **rate))
-    monkeypatch.setattr(module, "_plain", lambda *_: pytest.fail("fell back to plain decoding"))
+    monkeypatch.setattr(module, "plain_samples", lambda *_: pytest.fail("fell back to plain decoding"))
     assert same(list(sample_frames(path, **rate)), expected)
 
 
@@ -227,7 +229,7 @@ def test_exactly_one_rate() -> None:
 def test_on_screen_is_the_definition(gaps: list[int], tail: int, period: Fraction) -> None:
     shown = np.concatenate([[0], np.cumsum(gaps)])
     end = int(shown[-1]) + tail
-    wanted, labels = module._on_screen(shown, end, period, Fraction(1))
+    wanted, labels = module.samples_on_screen(shown, end, period, Fraction(1))
     pairs = [(pts, time) for pts, times in zip(wanted, labels, strict=True) for time in times]
     expected, index = [], 0
     while index * period < end:

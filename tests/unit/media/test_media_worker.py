@@ -44,8 +44,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def before_serving(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let new workers do something before they begin."""
-    start, serve = worker._SERVE.rsplit("; ", 1)
-    monkeypatch.setattr(worker, "_SERVE", f"{start}\n{code}\n{serve}")
+    start, serve = worker.SERVE.rsplit("; ", 1)
+    monkeypatch.setattr(worker, "SERVE", f"{start}\n{code}\n{serve}")
 
 
 @pytest.mark.parametrize("rate", [{"fps": 5}, {"fps": 60}, {"every": 7}])
@@ -67,8 +67,8 @@ def test_one_process_serves_many_files(clip: Path) -> None:
     pids = set()
     for _ in range(3):
         list(worker.sample_frames(clip, fps=1))
-        (idle,) = worker._idle
-        pids.add(idle._process.pid)
+        (idle,) = worker.idle_workers
+        pids.add(idle.process.pid)
     assert len(pids) == 1
 
 
@@ -151,7 +151,7 @@ def test_who_wants_no_more_ends_the_work(clip: Path) -> None:
     next(samples)
     (decoder,) = _children() - others
     samples.close()  # type: ignore[attr-defined]
-    assert decoder not in _children() and not worker._idle
+    assert decoder not in _children() and not worker.idle_workers
 
 
 def test_what_a_library_prints_is_no_answer(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,9 +167,9 @@ def test_what_the_decoder_raises_unasked_is_an_error_of_the_file(clip: Path, mon
 
 def test_ctrl_c_is_left_to_the_job(clip: Path) -> None:
     list(worker.sample_frames(clip, fps=1))
-    (idle,) = worker._idle
-    os.kill(idle._process.pid, signal.SIGINT)
-    assert len(list(worker.sample_frames(clip, fps=5))) == 10 and worker._idle == [idle]
+    (idle,) = worker.idle_workers
+    os.kill(idle.process.pid, signal.SIGINT)
+    assert len(list(worker.sample_frames(clip, fps=5))) == 10 and worker.idle_workers == [idle]
 
 
 def _children() -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from utopia.models._gru import BiGru, _Recurrence
+from utopia.models._gru import BiGru, GruRecurrence
 from utopia.models._layout import Packed, Padded
 
 
@@ -73,4 +73,4 @@ def test_gradients_against_finite_differences() -> None:
     real = (torch.rand(3, 2, 5, 1) > 0.3).double()
     values = [value.requires_grad_() for value in (gates, w, b)]
     for mask in (None, real):
-        assert torch.autograd.gradcheck(_Recurrence.apply, (*values, mask))
+        assert torch.autograd.gradcheck(GruRecurrence.apply, (*values, mask))

@@ -69,7 +69,7 @@ def test_what_is_kept_gives_the_plan_that_matching_gives(data: Path, monkeypatch
     assert not looked.kept_at("eev", data / "eev").exists(), "a small folder is matched at every start"
     monkeypatch.setattr(looked, "KEPT_FROM", 20)
     first = planned(data)
-    monkeypatch.setattr(looked, "_looked", never)
+    monkeypatch.setattr(looked, "look_through", never)
     again = planned(data)
     assert matched.datasets["eev"] == first.datasets["eev"] == again.datasets["eev"]
     assert [vars(job) for job in matched.jobs] == [vars(job) for job in again.jobs]
@@ -114,8 +114,8 @@ def test_a_large_folder_is_listed_once(data: Path, monkeypatch: pytest.MonkeyPat
     small = planned(data).params("list_inputs", {"dataset": "eev"})["media"]
     monkeypatch.setattr(looked, "KEPT_FROM", 1)
     listed: list[Path] = []
-    walked = looked._walked
-    monkeypatch.setattr(looked, "_walked", lambda folder: [*walked(folder), listed.append(folder)][:-1])
+    walked = looked.names_below
+    monkeypatch.setattr(looked, "names_below", lambda folder: [*walked(folder), listed.append(folder)][:-1])
     for start in (1, 2):  # the second finds what the first has kept
         assert planned(data).params("list_inputs", {"dataset": "eev"})["media"] == small
         assert listed == [data / "eev"] * start
@@ -180,7 +180,7 @@ def test_no_job_names_more_inputs_than_an_argument_can_hold(data: Path) -> None:
     """Of 32,768 videos there are 512 extraction jobs of 64, of 200,000 not 3,125 but half of 1,024 or more."""
     study = load({"study": "paper", "data": str(data)})
     for videos in (32_768, 200_000, 1_000_000):
-        cut = availability._shards(study, tuple(map(str, range(videos))), ("googlenet",), 64)
+        cut = availability.shards_of(study, tuple(map(str, range(videos))), ("googlenet",), 64)
         assert len(cut) == 512 if videos == 32_768 else 512 <= len(cut) <= 1024
         named = sum(len(f"results/paper/features/eev/shard-{number:04d}.json") + 3 for number in range(len(cut)))
         assert named < 64 << 10
@@ -189,12 +189,12 @@ def test_no_job_names_more_inputs_than_an_argument_can_hold(data: Path) -> None:
 def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes_no_other_job(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(availability, "_MOST_SHARDS", 4)
+    monkeypatch.setattr(availability, "MOST_SHARDS", 4)
 
     def shards(videos: int) -> list[tuple[str, ...]]:
         study = load({"study": "paper", "data": str(data)})
         ids = tuple(f"{number:07d}" for number in range(videos))
-        return list(availability._shards(study, ids, ("googlenet",), 2))
+        return list(availability.shards_of(study, ids, ("googlenet",), 2))
 
     assert [len(own) for own in shards(8)] == [2, 2, 2, 2]
     for videos in (9, 10, 12, 15, 16, 17, 1000):
@@ -214,7 +214,7 @@ def cut(lengths: Sequence[float], size: int, mean: float, known: bool = True) ->
     """The numbers of the items of each extraction job."""
     ids = tuple(map(str, range(len(lengths))))
     given = (tuple(lengths), mean) if known else ()
-    own = availability._shards(paper(), ids, ("googlenet",), size, *given)
+    own = availability.shards_of(paper(), ids, ("googlenet",), size, *given)
     return [list(map(int, shard)) for shard in own]
 
 
@@ -282,6 +282,6 @@ def test_lengths_read_line_by_line_are_those_of_the_whole_manifest(
         {"annotations": traps, "facts": {"audio_codec": "aac", "duration_s": 1e-05}, "id": "last", "part": "train"},
     ]
     write_json(tmp_path / "m.json", {"card": {"id": "card"}, "dataset": "eev", "items": items, "unlisted": ["id"]})
-    whole = list(cost._listed(tmp_path / "m.json"))
-    monkeypatch.setattr(cost, "_READ_WHOLE", 0)
-    assert list(cost._listed(tmp_path / "m.json")) == whole == [('a "b" \u00e9', 31.25), ("last", 1e-05)]
+    whole = list(cost.listed_seconds(tmp_path / "m.json"))
+    monkeypatch.setattr(cost, "READ_WHOLE_BYTES", 0)
+    assert list(cost.listed_seconds(tmp_path / "m.json")) == whole == [('a "b" \u00e9', 31.25), ("last", 1e-05)]

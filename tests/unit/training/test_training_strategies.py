@@ -311,7 +311,7 @@ def test_where_memory_is_used_up_half_as_many_go_on(toy: Toy, monkeypatch: pytes
     watched = VectorizedTraining.fill
 
     def count(self: VectorizedTraining) -> None:
-        places[0] = self._most
+        places[0] = self.most
         watched(self)
 
     def capped(self: Any, *rest: Any, **more: Any) -> Any:

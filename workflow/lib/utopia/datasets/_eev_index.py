@@ -199,7 +199,7 @@ def index_of(path: Path) -> Index:
     """
     try:
         facts = path.stat()
-        return _index(path, facts.st_size, facts.st_mtime_ns)
+        return indexed(path, facts.st_size, facts.st_mtime_ns)
     except OSError as error:
         raise InputError(
             f"cannot be read ({error.strerror})", where=path, remedy="make it readable (`ls -l`, `chmod`)"
@@ -207,7 +207,8 @@ def index_of(path: Path) -> Index:
 
 
 @lru_cache(maxsize=16)
-def _index(path: Path, size: int, mtime_ns: int) -> Index:
+def indexed(path: Path, size: int, mtime_ns: int) -> Index:
+    """The index of a table of this size and time: kept, or made now."""
     places = kept_at(path)
     key = {"version": _VERSION, "bytes": size, "mtime_ns": mtime_ns}
     for place in places:
@@ -260,7 +261,7 @@ def build(path: Path, block: int = _BLOCK) -> Index:
     """
     with path.open("rb") as file:
         header = file.readline()
-        runs = _Runs(Index(_columns(path, header)), len(header))
+        runs = RunsOfRows(Index(_columns(path, header)), len(header))
         rest = b""
         while part := file.read(block):
             text = rest + part
@@ -273,7 +274,7 @@ def build(path: Path, block: int = _BLOCK) -> Index:
     return runs.index
 
 
-class _Runs:
+class RunsOfRows:
     """Puts an index together from blocks of whole lines."""
 
     def __init__(self, index: Index, offset: int) -> None:
@@ -290,7 +291,7 @@ class _Runs:
         starts = np.concatenate([[0], stops[:-1]])
         plain = self.index.columns.id == 0 and text.find(b'"', 0, end) < 0
         heads = self._heads(text, starts, stops) if plain else None
-        for first, last, video in heads if heads is not None else self._one_by_one(text, starts, stops):
+        for first, last, video in heads if heads is not None else self.one_by_one(text, starts, stops):
             run_end = int(stops[last - 1]) - (1 if virtual and last == len(stops) else 0)
             self._add(video, int(starts[first]), run_end, last - first, first)
         self._offset += end
@@ -321,7 +322,7 @@ class _Runs:
             found.append((first, last, _name(text[start:comma])))
         return found
 
-    def _one_by_one(self, text: bytes, starts: np.ndarray, stops: np.ndarray) -> Iterable[tuple[int, int, str]]:
+    def one_by_one(self, text: bytes, starts: np.ndarray, stops: np.ndarray) -> Iterable[tuple[int, int, str]]:
         """The same by splitting each line."""
         column = self.index.columns.id
         before, first, last = None, 0, 0

@@ -55,7 +55,7 @@ def read_rows(path: Path, runs: Sequence[RowRange], columns: Columns, wanted: Se
             for run in runs:
                 file.seek(run.start)
                 text = file.read(run.end - run.start)
-                parts.append(_parsed(text, run, columns, wanted) or _line_by_line(path, text, run, columns, wanted))
+                parts.append(_parsed(text, run, columns, wanted) or line_by_line(path, text, run, columns, wanted))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path, remedy="make it readable") from error
     if len(parts) == 1:
@@ -136,11 +136,11 @@ def _decimals(data: np.ndarray, words: np.ndarray, text: bytes, starts: np.ndarr
     simple &= proper & (mantissa < _EXACT)
     values = mantissa / tens
     for at in np.flatnonzero(~simple).tolist():
-        values[at] = _number(text[starts[at] : stops[at]])
+        values[at] = number_in(text[starts[at] : stops[at]])
     return values
 
 
-def _number(field: bytes) -> float:
+def number_in(field: bytes) -> float:
     """A number as Python reads it; NaN for anything else."""
     try:
         return float("nan") if b"_" in field else float(field)
@@ -148,7 +148,12 @@ def _number(field: bytes) -> float:
         return float("nan")
 
 
-def _line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, wanted: Sequence[int]) -> Rows:
+def line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, wanted: Sequence[int]) -> Rows:
+    """The rows of a run, slowly: where a line is unusual, this says which, and what is wrong with it.
+
+    Raises:
+        InputError: a line has another number of columns, or one that is no number.
+    """
     times, values, lines = [], [], []
     for line, raw in enumerate(text.split(b"\n"), start=run.line):
         content = raw.rstrip(b"\r")
@@ -166,7 +171,7 @@ def _line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, want
         if not any(field.strip() for column, field in enumerate(fields) if column != columns.id):
             continue  # lists the video, and says nothing of it
         times.append(_time(fields[columns.time], where))
-        values.append([_number(fields[column]) for column in wanted])
+        values.append([number_in(fields[column]) for column in wanted])
         lines.append(line)
     return Rows(
         np.array(times, dtype=np.int64),
@@ -177,7 +182,7 @@ def _line_by_line(path: Path, text: bytes, run: RowRange, columns: Columns, want
 
 def _time(field: bytes, where: str) -> int:
     text = field.strip()
-    number = _number(text)
+    number = number_in(text)
     if number != number or not float(number).is_integer() or abs(number) >= _EXACT:
         raise InputError(
             f"the time {text[:40].decode('utf-8', errors='replace')!r} is not a whole number of microseconds",

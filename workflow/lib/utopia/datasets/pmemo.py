@@ -98,10 +98,10 @@ def describe(located: Located, item: Item, options: Config) -> dict[str, Any]:
     Raises:
         InputError: the annotations cannot be read or have no row of this song.
     """
-    times, _, _ = _series(_annotations(item), item, _columns("mean"))
+    times, _, _ = read_series(_annotations(item), item, columns_of("mean"))
     facts: dict[str, Any] = {"rows": len(times), "first": float(times[0]), "last": float(times[-1]), "step": _STEP}
     if "deviations" in item.files and not _deviation_faults(item, times):
-        _, values, _ = _series(item.files["deviations"], item, _columns("std"))
+        _, values, _ = read_series(item.files["deviations"], item, columns_of("std"))
         facts["mean_deviation"] = dict(zip(TARGETS, values.mean(axis=0).tolist(), strict=True))
     if (duration := _duration(item)) is not None:
         facts["duration_s"] = duration
@@ -116,7 +116,7 @@ def read_labels(located: Located, item: Item, options: Config, limits: Limits) -
             them is not a number within the limits.
     """
     path = _annotations(item)
-    times, values, lines = _series(path, item, _columns("mean"))
+    times, values, lines = read_series(path, item, columns_of("mean"))
     _common.refuse_uneven_grid(times, _STEP, lambda row: f"{path}:{lines[row]}", _REMEDY)
     notes = [] if located.generated else _known(item)
     if fault := _deviation_faults(item, times):
@@ -211,7 +211,7 @@ def _annotations(item: Item) -> Path:
     return item.files["annotations"]
 
 
-def _columns(kind: str) -> tuple[str, ...]:
+def columns_of(kind: str) -> tuple[str, ...]:
     """The columns of the targets, in their order."""
     return tuple(f"{target.title()}({kind})" for target in TARGETS)
 
@@ -221,7 +221,7 @@ def _deviation_faults(item: Item, times: np.ndarray) -> str:
     if "deviations" not in item.files:
         return ""
     try:
-        theirs, values, _ = _series(item.files["deviations"], item, _columns("std"))
+        theirs, values, _ = read_series(item.files["deviations"], item, columns_of("std"))
     except InputError as error:
         return error.what
     if not np.array_equal(theirs, times):
@@ -251,7 +251,7 @@ def _check_length(path: Path, item: Item, last: float, options: Config) -> None:
         )
 
 
-def _series(path: Path, item: Item, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+def read_series(path: Path, item: Item, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """times [T] seconds, values [T, columns], and the line of each row of one song."""
     rows = _table(path, ("frameTime", *columns)).get(item.key, [])
     if not rows:

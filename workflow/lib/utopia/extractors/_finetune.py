@@ -200,7 +200,9 @@ def finetune(
     nothing_in = tuple(sorted({example.name for example in found} - {example.name for example in usable}))
     training, held_out = split(usable, how.held_out, seed)
 
-    work = _Work(tunable, [name for name in parameters if name.startswith(tuple(tuned))] if tuned else [], lesson, how)
+    work = TuningWork(
+        tunable, [name for name in parameters if name.startswith(tuple(tuned))] if tuned else [], lesson, how
+    )
     key = digest([lesson.digest, list(tuned), how.model_dump(mode="json"), seed, dict(base), torch.__version__], 64)
     half = output.with_suffix(".half.safetensors")
     work.resume(half, key)
@@ -239,7 +241,7 @@ def finetune(
     return result
 
 
-class _Work:
+class TuningWork:
     """A fine-tuning on its way: the network, its linear layer, the optimiser and what the epochs have given."""
 
     def __init__(self, tunable: Tunable, inner: Sequence[str], lesson: Lesson, how: FineTune) -> None:

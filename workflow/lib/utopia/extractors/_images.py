@@ -85,17 +85,17 @@ class FrameEncoder:
         self.batch = batch
         self._device = device
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._network = network.to(device).to(memory_format=self._format)  # type: ignore[call-overload]
-        self._prepare = prepare
+        self.network = network.to(device).to(memory_format=self._format)  # type: ignore[call-overload]
+        self.prepare = prepare
 
     def lay_out(self, channels_last: bool) -> None:
         """Let channels lie last in memory, or not, whatever the extractor has chosen."""
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._network.to(memory_format=self._format)
+        self.network.to(memory_format=self._format)
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         """Features float32 [N, width] of N frames uint8 [height, width, 3]."""
-        images = [self._prepare(on_device(frame, self._device)) for frame in frames]
+        images = [self.prepare(on_device(frame, self._device)) for frame in frames]
         x_NCHW = torch.stack(images).contiguous(memory_format=self._format)
-        return np.asarray(self._network(x_NCHW).float().cpu().numpy())
+        return np.asarray(self.network(x_NCHW).float().cpu().numpy())

@@ -110,7 +110,7 @@ class _Embedding:
     def __init__(
         self, network: nn.Module, config: Config, device: torch.device, whitening: Whitening | None = None
     ) -> None:
-        self._network, self._patch, self._device = network.to(device), config.patch, device
+        self.network, self._patch, self._device = network.to(device), config.patch, device
         self._whitening = whitening
 
     def __call__(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ class _Embedding:
         patches = log_mel(samples, self._patch)
         if len(patches) == 0:
             return np.empty((0, WIDTH), np.float32)
-        rows = np.asarray(self._network(on_device(patches, self._device)).float().cpu().numpy())
+        rows = np.asarray(self.network(on_device(patches, self._device)).float().cpu().numpy())
         return rows if self._whitening is None else self._whitening(rows)
 
 

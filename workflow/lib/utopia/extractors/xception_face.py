@@ -80,14 +80,14 @@ class Features:
     def __init__(self, network: nn.Module, detector: MTCNN, config: Config, device: torch.device) -> None:
         self.batch, self.device, self.width = config.batch, device, config.width
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._detector, self._config = detector.to(device), config
+        self.detector, self._config = detector.to(device), config
         self._boxes: dict[str, torch.Tensor | None] = {}
 
     def prepare(self, frame: np.ndarray, name: str) -> torch.Tensor | None:
         """The face of a frame as `embed` takes it; None where there is none. Its place is remembered by `name`."""
         image_CHW = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1)
         if name not in self._boxes:
-            self._boxes[name] = largest(self._detector(image_CHW[None]))[0]
+            self._boxes[name] = largest(self.detector(image_CHW[None]))[0]
         return self._face(image_CHW, self._boxes[name])
 
     def shrunk(self, frame: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class Features:
             alike[image.shape].append(index)
         faces: list[torch.Tensor | None] = [None] * len(images)
         for indices in alike.values():
-            found = largest(self._detector(torch.stack([images[index] for index in indices])))
+            found = largest(self.detector(torch.stack([images[index] for index in indices])))
             for index, box in zip(indices, found, strict=True):
                 faces[index] = self._face(images[index], box)
         rows = np.zeros((len(frames), self.width), np.float32)

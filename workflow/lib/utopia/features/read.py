@@ -60,7 +60,7 @@ class FeatureReader:
         index = self._index_of[entry["file"]]
         path = index.parents[1] / entry["file"]
         if path not in self._verified:
-            _verify(path, entry["sha256"], index)
+            verify_rows(path, entry["sha256"], index)
             self._verified.add(path)
         stored = arrays.load(path)
         return stored["features"], stored["times"]
@@ -112,7 +112,12 @@ def shots_digest(points: np.ndarray) -> str:
     return digest(np.asarray(points, np.int64).tolist())
 
 
-def _verify(path: Path, expected: str, index: Path) -> None:
+def verify_rows(path: Path, expected: str, index: Path) -> None:
+    """Look whether a file of features is the one that its index names.
+
+    Raises:
+        ChecksumError: it is another, or there is none.
+    """
     found = sha256(path) if path.is_file() else "no file"
     if found != expected:
         raise ChecksumError(

@@ -64,7 +64,7 @@ def _read(
     by_key = {plain(str(item[part])): item["id"] for part in ("name", "key", "id") for item in items if part in item}
     found: dict[str, dict[str, Any]] = {}
     first: dict[str, int] = {}
-    for block in _blocks(source, str(settings["item"]), str(settings["time"]), encoding):
+    for block in blocks_of(source, str(settings["item"]), str(settings["time"]), encoding):
         item = by_key.get(plain(block.key))
         if item is None:
             continue
@@ -96,7 +96,7 @@ def _stored(
         return {"absent": f"{source.name}: from line {block.line}: {error.what}"}
 
 
-def _blocks(source: Path, key: str, time: str, encoding: str = "utf-8-sig") -> Iterator[_Block]:
+def blocks_of(source: Path, key: str, time: str, encoding: str = "utf-8-sig") -> Iterator[_Block]:
     """The rows of the table, block by block."""
     try:
         with source.open(encoding=encoding, newline="") as file:

@@ -80,7 +80,7 @@ def _decoding(path: Path, times: Timeline, fps: float | None, every: int | None,
             yield sample
         else:
             return
-    yield from islice(_plain(path, times, period, every), done, None)
+    yield from islice(plain_samples(path, times, period, every), done, None)
 
 
 def timeline_of(path: Path) -> tuple[Timeline, str]:
@@ -111,7 +111,7 @@ def counted(
         raise damaged(path, f"decoding gave {count} samples {rate}, but the presentation times demand {demanded}")
 
 
-def _plain(path: Path, times: Timeline, period: Fraction | None, every: int | None) -> Iterator[Sample]:
+def plain_samples(path: Path, times: Timeline, period: Fraction | None, every: int | None) -> Iterator[Sample]:
     """Decode everything. `period` is the time between samples, in ticks."""
     base = times.time_base
     start = latest = index = due = 0
@@ -126,7 +126,7 @@ def _plain(path: Path, times: Timeline, period: Fraction | None, every: int | No
             raise damaged(path, "frames are missing: their packets are there, but give no picture", float(due * base))
         return float(index * period * base), shown.pixels()
 
-    for count, frame in enumerate(_decoded(path, base)):
+    for count, frame in enumerate(decoded_frames(path, base)):
         pts = frame.pts if times.timed else count * times.duration
         if pts is None:
             raise damaged(path, "a frame has no presentation time after", float((latest - start) * base))
@@ -156,7 +156,7 @@ def _skipping(path: Path, times: Timeline, period: Fraction | None, every: int |
         return
     wanted, labels = schedule(shown, int(times.end or 0), period, every, base)
     at = 0
-    for frame in _needed(path, times, np.isin(times.pts, np.array(wanted, np.int64))):
+    for frame in needed_frames(path, times, np.isin(times.pts, np.array(wanted, np.int64))):
         if frame is None or frame.pts is None or frame.interlaced_frame or frame.is_corrupt:
             yield None
             return
@@ -182,11 +182,13 @@ def schedule(
     if period is None:
         taken = shown[::every].tolist()
         return taken, [[float((pts - start) * base)] for pts in taken]
-    wanted, labels = _on_screen(shown - start, end - start, period, base)
+    wanted, labels = samples_on_screen(shown - start, end - start, period, base)
     return [pts + start for pts in wanted], labels
 
 
-def _on_screen(shown: np.ndarray, end: int, period: Fraction, base: Fraction) -> tuple[list[int], list[list[float]]]:
+def samples_on_screen(
+    shown: np.ndarray, end: int, period: Fraction, base: Fraction
+) -> tuple[list[int], list[list[float]]]:
     """The frames on screen at multiples of `period` before `end`, and the times at which each is sampled."""
     wanted: list[int] = []
     labels: list[list[float]] = []
@@ -202,7 +204,7 @@ def _on_screen(shown: np.ndarray, end: int, period: Fraction, base: Fraction) ->
     return wanted, labels
 
 
-def _needed(path: Path, times: Timeline, wanted: np.ndarray) -> Iterator[Any]:
+def needed_frames(path: Path, times: Timeline, wanted: np.ndarray) -> Iterator[Any]:
     """Decode the wanted packets (a mask) and what they need; None where decoding fails."""
     with opened(path) as container:
         stream = _video(path, container)
@@ -248,7 +250,7 @@ def _boundaries(times: Timeline, needed: np.ndarray) -> np.ndarray:
     return clean & (np.minimum.accumulate(shown[::-1])[::-1] >= times.pts)
 
 
-def _decoded(path: Path, base: Fraction) -> Iterator[Any]:
+def decoded_frames(path: Path, base: Fraction) -> Iterator[Any]:
     """Every frame, in display order.
 
     Raises:

@@ -36,7 +36,7 @@ from utopia.media.probe import probe as _probe
 
 _PIPE_BYTES = 1 << 20
 _LIBRARY = str(Path(__file__).parents[2])
-_SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from utopia.media.worker import serve; serve()"
+SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from utopia.media.worker import serve; serve()"
 """Starts a worker with this very package: a copy of the checkout must not decode with the installed one."""
 
 
@@ -101,15 +101,15 @@ class _Worker:
 
     def __init__(self) -> None:
         self._busy = False
-        command = [sys.executable, "-c", _SERVE, _LIBRARY]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._requests = cast(io.BufferedWriter, self._process.stdin)
-        self._answers = cast(io.BufferedReader, self._process.stdout)
+        command = [sys.executable, "-c", SERVE, _LIBRARY]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._requests = cast(io.BufferedWriter, self.process.stdin)
+        self._answers = cast(io.BufferedReader, self.process.stdout)
 
     @property
     def alive(self) -> bool:
         """Whether it can be asked."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def ask(self, request: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
         """Its answers, one by one.
@@ -146,11 +146,11 @@ class _Worker:
     def leave(self) -> None:
         """Let others use it; end it where nobody has wanted the rest of its answers."""
         if self._busy:
-            self._process.kill()
+            self.process.kill()
             self.close()
         elif self.alive:
             with _lock:
-                _idle.append(self)
+                idle_workers.append(self)
 
     def close(self) -> None:
         """Let it end, and wait for that."""
@@ -158,10 +158,10 @@ class _Worker:
         for pipe in (self._requests, self._answers):
             with suppress(BrokenPipeError):
                 pipe.close()
-        self._process.wait()
+        self.process.wait()
 
     def _ended(self, request: Mapping[str, Any]) -> Exception:
-        status = self._process.wait()
+        status = self.process.wait()
         self.close()
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
         if name in CRASHES:
@@ -170,7 +170,7 @@ class _Worker:
         return MemoryError(what) if -status == signal.SIGKILL else InterruptedError(what)
 
 
-_idle: list[_Worker] = []
+idle_workers: list[_Worker] = []
 _lock = threading.Lock()
 
 
@@ -178,9 +178,9 @@ def _taken() -> _Worker:
     """A worker that nobody uses, else a new one."""
     while True:
         with _lock:
-            if not _idle:
+            if not idle_workers:
                 break
-            worker = _idle.pop()
+            worker = idle_workers.pop()
         if worker.alive:
             return worker
         worker.close()
@@ -191,7 +191,7 @@ def _taken() -> _Worker:
 def end_idle() -> None:
     """End the workers that nobody uses."""
     with _lock:
-        workers, _idle[:] = list(_idle), []
+        workers, idle_workers[:] = list(idle_workers), []
     for worker in workers:
         worker.close()
 

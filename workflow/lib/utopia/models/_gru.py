@@ -57,7 +57,7 @@ class BiGru(nn.Module):
         if real_KNL is not None:
             real_MNL1 = torch.stack([real_KNL, real_KNL.flip(2)], dim=1).flatten(0, 1)[..., None].to(gates_MNL3u.dtype)
         w_M3uu, b_M3u = (self._stacked(name) for name in ("weight", "bias"))
-        h_K2NLu = _Recurrence.apply(gates_MNL3u, w_M3uu, b_M3u, real_MNL1).unflatten(0, (replicas, 2))
+        h_K2NLu = GruRecurrence.apply(gates_MNL3u, w_M3uu, b_M3u, real_MNL1).unflatten(0, (replicas, 2))
         return torch.cat([h_K2NLu[:, 0], h_K2NLu[:, 1].flip(2)], dim=-1)
 
     @staticmethod
@@ -73,7 +73,7 @@ class BiGru(nn.Module):
         return torch.stack([part if part.dim() > own else part[None] for part in parts], dim=1).flatten(0, 1)
 
 
-class _Recurrence(torch.autograd.Function):
+class GruRecurrence(torch.autograd.Function):
     """h_t = real_t ((1 - z) n + z h_(t-1)), r, z = sigmoid(gates + W h + b), n = tanh(gates + r (W h + b))."""
 
     @staticmethod

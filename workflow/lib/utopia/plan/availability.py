@@ -28,7 +28,7 @@ EMBEDDED = RESOURCES / "embedded"
 
 NOT_ASKED = "not asked for: `only_datasets` (--datasets) leaves this data set out"
 """The reason of a data set that is there, or not, and that nobody looks at."""
-_MOST_SHARDS = 1024
+MOST_SHARDS = 1024
 """Extraction jobs of a data set: with more videos each job takes more of them, so that jobs can still be planned, and
 each training can name the indexes that it reads."""
 _FEWEST = 2
@@ -239,7 +239,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         notes=unlike_published(study, name, features),
         shots=", ".join(look.shots),
         protocol_notes=look.unlike_published,
-        shards=_shards(study, look.with_media, features, settings.shard, look.seconds, look.mean_seconds),
+        shards=shards_of(study, look.with_media, features, settings.shard, look.seconds, look.mean_seconds),
         precomputed=precomputed,
         missing=look.missing,
         folds=look.folds["media" if _extracted(study, features) else "files"],
@@ -281,7 +281,7 @@ def _generated(study: StudyBase, name: str, settings: Any, how: Generated) -> Da
         features=features,
         feature_reason=why,
         notes=("generated data" if always_generated(name) else "generated miniature data",),
-        shards=_shards(study, with_video, features, settings.shard),
+        shards=shards_of(study, with_video, features, settings.shard),
         precomputed=drawn,
     )
 
@@ -361,7 +361,7 @@ def _extracted(study: StudyBase, features: tuple[str, ...]) -> bool:
     return any(study.features[name].extractor not in PRECOMPUTED for name in features)  # type: ignore[attr-defined]
 
 
-def _shards(
+def shards_of(
     study: StudyBase,
     ids: tuple[str, ...],
     features: tuple[str, ...],
@@ -380,7 +380,7 @@ def _shards(
     if not _extracted(study, features):
         return ()
     lengths, limit = (seconds, size * mean_seconds) if seconds else ((1.0,) * len(ids), float(size))
-    while limit * _MOST_SHARDS < sum(lengths):  # doubled, so that one video more or less hardly ever changes it
+    while limit * MOST_SHARDS < sum(lengths):  # doubled, so that one video more or less hardly ever changes it
         limit *= 2
     begins = itertools.accumulate(lengths, initial=0.0)  # a video is of the job in whose share of time it begins
     numbered = zip(ids, begins, strict=False)

@@ -54,7 +54,7 @@ def relative_pixels(options: Any) -> float:
     return (options.size / usual) ** 2 if isinstance(usual, int) else 1.0
 
 
-_READ_WHOLE = 50_000_000
+READ_WHOLE_BYTES = 50_000_000
 """Bytes of a manifest from which it is read line by line."""
 
 
@@ -105,19 +105,19 @@ def lengths_of(study: StudyBase, dataset_plan: DatasetPlan, manifest: Path) -> l
         return [float(how.size(dataset_plan.name)["seconds"])] * dataset_plan.items
     if manifest.is_file():
         chosen = set(dataset_plan.with_video)
-        return [length for item, length in _listed(manifest) if item in chosen]
+        return [length for item, length in listed_seconds(manifest) if item in chosen]
     if how is None:
         return None
     return [float(how.size(dataset_plan.name)["seconds"])] * len(dataset_plan.with_video)
 
 
-def _listed(manifest: Path) -> Iterator[tuple[str, float]]:
+def listed_seconds(manifest: Path) -> Iterator[tuple[str, float]]:
     """Every item of a manifest whose length it knows, and that length.
 
     A manifest of a million videos is a gigabyte; whole it would take several of memory at each start. `write_json` puts
     keys in order, each on a line of its own and as deep as it is nested, so an item's `facts` come before its `id`.
     """
-    if manifest.stat().st_size < _READ_WHOLE:
+    if manifest.stat().st_size < READ_WHOLE_BYTES:
         for item in read_json(manifest)["items"]:
             if (length := item.get("facts", {}).get("duration_s")) is not None:
                 yield item["id"], float(length)

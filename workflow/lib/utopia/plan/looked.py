@@ -84,9 +84,9 @@ def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
         folder: its folder.
         options: its own settings.
     """
-    paths = list(_walked(folder))
+    paths = list(names_below(folder))
     if sum(map(_is_media, paths)) < KEPT_FROM:
-        return _looked(name, module, folder, options)
+        return look_through(name, module, folder, options)
     code = fingerprint.fingerprint(f"utopia.datasets.{name}", __name__)
     key = {"folder": str(folder), "options": options.model_dump(mode="json"), "names": _digest_of(paths), "code": code}
     _names[str(folder)] = zlib.compress("\0".join(paths).encode("utf-8", "surrogateescape"), 1)
@@ -94,7 +94,7 @@ def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
     place = kept_at(name, folder)
     if (kept := _kept(place, key)) is not None:
         return kept
-    looked = _looked(name, module, folder, options)
+    looked = look_through(name, module, folder, options)
     with suppress(UtopiaError):  # where it cannot be kept, it is matched again at the next start
         write_json(place, {"key": key, "looked": asdict(looked)})
     return looked
@@ -167,11 +167,11 @@ def _listed(folder: Path) -> Iterable[str]:
     """All files below a folder: as `look` has listed them, the first time that they are asked for after it."""
     packed = _names.pop(str(folder), None)
     if packed is None:
-        return _walked(folder)
+        return names_below(folder)
     return zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\0")
 
 
-def _walked(folder: Path) -> Iterable[str]:
+def names_below(folder: Path) -> Iterable[str]:
     """All files below a folder without hidden names, as deep as data sets look."""
     deepest = str(folder).count(os.sep) + _common.DEPTH
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -198,7 +198,12 @@ def _kept(place: Path, key: dict[str, Any]) -> Looked | None:
         return None  # damaged: it is only a copy of what the names tell
 
 
-def _looked(name: str, module: Any, folder: Path, options: Any) -> Looked:
+def look_through(name: str, module: Any, folder: Path, options: Any) -> Looked:
+    """What a data set's folder holds, from its files and tables themselves; `look` keeps it.
+
+    Raises:
+        InputError: a table cannot be read.
+    """
     located = module.locate(folder, options)
     medium = _common.medium(module)
     files = {role: paths for role, paths in located.files.items() if role != medium.files}

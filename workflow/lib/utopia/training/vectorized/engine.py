@@ -89,7 +89,7 @@ class VectorizedTraining:
         device: torch.device,
     ) -> None:
         self._waiting, self._make, self._engine, self._device = waiting, make, engine, device
-        self._most, self._opening = engine.places, 0
+        self.most, self._opening = engine.places, 0
         self.active: list[ActiveReplica] = []
         self._custom: VectorizedLearner | None = None
         self._within_memory(self.fill)
@@ -139,7 +139,7 @@ class VectorizedTraining:
             reason = str(error).partition("\n")[0]
         # after the handler: what was raised holds the tensors of the calls that it left
         while True:
-            self._most = self._halved(reason)
+            self.most = self._halved(reason)
             try:
                 self.fill()
                 return None
@@ -172,7 +172,7 @@ class VectorizedTraining:
 
     def fill(self) -> None:
         """Take as many replicas as may be active, and stack their networks."""
-        while len(self.active) < self._most:
+        while len(self.active) < self.most:
             self._opening = len(self.active) + 1
             if (replica := self._next()) is None:
                 break
