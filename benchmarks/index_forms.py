@@ -1,10 +1,10 @@
-"""The index of a million videos' features: JSON by shard, as it is read today, against one parquet file.
+"""The index of a million videos' features: JSON by shard, as it is read, against one parquet file.
 
-    pip install pyarrow    # no part of the environment; without it only today's form is measured
+    pip install pyarrow    # no part of the environment; without it JSON alone is measured
     .venv/bin/python benchmarks/index_forms.py [--videos 1000000] [--keep]
 
 Row = video, feature, path, sha256, rows, width. Each way is a process of its own, in turns, which reads all rows and
-then asks for a thousand videos. Memory is what it added to its largest resident memory, its modules loaded.
+then asks for a thousand videos in order. Memory is what it added to its largest resident memory, its modules loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from utopia.features.read import FeatureReader
 from utopia.files import write_json
 
 SHARDS, ASKED, FEATURE = 1024, 1000, "inception"
-JSON, PARQUET = "JSON by shard (today)", "one parquet file (pyarrow)"
+JSON, PARQUET = "JSON by shard (as it is)", "one parquet file (pyarrow)"
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
                 "MB on disk": round(kept[way] / 1e6),
                 "CPU s to read": spread(cpu),
                 "MB": spread([result["memory_mb"] for result in own]),
-                "CPU of today's": ratio(cpu, [result["cpu_seconds"] for result in results[JSON]]),
+                "CPU of JSON": ratio(cpu, [result["cpu_seconds"] for result in results[JSON]]),
             }
         )
     finish("index_forms", chosen, rows)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utopia.errors import ChecksumError, ComputeError, InputError
+from utopia.features import read
 from utopia.features import store as objects
 from utopia.features.read import FeatureReader
 from utopia.files import write_json
@@ -37,8 +39,9 @@ SLOW = ([[0, 0.5], [1, 1.5], [2, 2.5]], [0.0, 0.96, 1.92])
 FAST = ([[10.0], [11.0], [12.0], [13.0]], [0.2, 0.5, 1.0, 1.5])
 
 
-@pytest.fixture
-def reader(tmp_path: Path) -> FeatureReader:
+@pytest.fixture(params=[64, 1], ids=["all_in_memory", "read_again"])
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> FeatureReader:
+    monkeypatch.setattr(read, "KEPT_INDEXES", request.param)
     first = write_index(
         tmp_path, "shard-0", {"one": {"slow": SLOW, "fast": FAST}, "two": {"slow": SLOW, "fast": "no sound"}}
     )
@@ -135,3 +138,40 @@ def test_the_store_takes_no_holes(tmp_path: Path, features: Any, times: Any) -> 
     with pytest.raises(ComputeError):
         objects.put(tmp_path / "x.safetensors", tmp_path, np.array(features), np.array(times), {})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_many_indexes_say_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand items in a hundred indexes: their names, and what one index says. And all is found again."""
+    indexes, count = [], 100
+    for shard in range(100):
+        numbers = range(shard * count, (shard + 1) * count)
+        entry = {"file": "store/00/" + "0" * 32 + ".safetensors", "sha256": "0" * 64, "rows": 5}
+        items = {f"{number:011d}": {"x": {**entry, "width": number}} for number in numbers}
+        indexes.append(tmp_path / f"shard-{shard:04d}.json")
+        write_json(indexes[-1], {"items": items})
+
+    def held(kept: int) -> int:
+        monkeypatch.setattr(read, "KEPT_INDEXES", kept)
+        tracemalloc.start()
+        reader = FeatureReader(indexes)
+        assert all(reader.width(f"{number:011d}", ["x"]) == number for number in range(100 * count))
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return size
+
+    assert held(1) < held(1000) / 3
+
+
+@pytest.mark.parametrize("kept", [1, 64])
+def test_an_index_that_says_otherwise_is_refused_however_many_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(read, "KEPT_INDEXES", kept)
+    first = write_index(tmp_path, "a", {"one": {"slow": SLOW}, "two": {"slow": SLOW}})
+    other = write_index(tmp_path, "b", {"one": {"fast": FAST}})
+    same = write_index(tmp_path, "c", {"one": {"slow": SLOW}})
+    otherwise = write_index(tmp_path, "d", {"two": {"fast": FAST}, "one": {"slow": "silent"}})
+    assert FeatureReader([first, other, same]).available("one", ["slow", "fast"]) is None
+    for indexes in ([first, other, same, otherwise], [otherwise, other, first]):
+        with pytest.raises(InputError, match="says otherwise about slow of one"):
+            FeatureReader(indexes)

@@ -72,7 +72,7 @@ class Item:
     id: str
     name: str
     key: str
-    files: dict[str, Path]
+    files: Mapping[str, Path]
     facts: dict[str, Any] = field(default_factory=dict)
     """What the manifest knows of it (`duration_s`, `frames`, ...); empty before there is a manifest."""
     part: str = ""

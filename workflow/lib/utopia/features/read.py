@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +16,47 @@ from utopia.files import digest, read_json, sha256
 _TOLERANCE_S = 1e-6  # 0.96 k and picks / fps are rounded; a label at the same instant must still see that row
 
 
+KEPT_INDEXES = 64
+"""Indexes of which the entries are in memory: all of most studies. Those of a million videos take 0.8 GB."""
+
+
 class FeatureReader:
     """The features of a data set, from the indexes of its extraction shards and imports.
+
+    Which index lists an item stays in memory, what it says of it is read again where there are many.
 
     Raises:
         InputError: an index cannot be read, or two indexes disagree about an item.
     """
 
     def __init__(self, indexes: Sequence[str | Path]) -> None:
-        self._entries: dict[str, dict[str, dict[str, Any]]] = {}
-        self._index_of: dict[str, Path] = {}
-        self._verified: set[Path] = set()
-        for index in map(Path, indexes):
-            for item, features in read_json(index)["items"].items():
+        self._indexes = list(map(Path, indexes))
+        self._listed_by: dict[str, tuple[int, ...]] = {}
+        """Item -> the indexes that list it; equal ones are one object."""
+        self._entries = lru_cache(KEPT_INDEXES)(self._read)
+        self._verified: set[str] = set()
+        same: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for number, index in enumerate(self._indexes):
+            for item, features in self._entries(number).items():
+                before = self._listed_by.get(item, ())
                 for name, entry in features.items():
-                    known = self._entries.setdefault(item, {}).setdefault(name, entry)
-                    if known != entry:
+                    if any(self._entries(other)[item].get(name, entry) != entry for other in before):
                         raise InputError(f"says otherwise about {name} of {item} than another index", where=index)
-                    if "file" in entry:
-                        self._index_of[entry["file"]] = index
+                self._listed_by[item] = same.setdefault((*before, number), (*before, number))
 
     def available(self, item: str, names: Sequence[str]) -> str | None:
         """Why one of the features of an item is absent; None if all are there."""
         for name in names:
-            entry = self._entries.get(item, {}).get(name)
+            entry = self._found(item, name)
             if entry is None:
                 return f"{name}: no index lists {item}"
-            if "absent" in entry:
-                return f"{name}: {entry['absent']}"
+            if "absent" in entry[0]:
+                return f"{name}: {entry[0]['absent']}"
         return None
 
     def width(self, item: str, names: Sequence[str]) -> int:
         """Numbers per time step of the features named, concatenated."""
-        return sum(int(self._entry(item, name)["width"]) for name in names)
+        return sum(int(self._entry(item, name)[0]["width"]) for name in names)
 
     def rows(self, item: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Features float32 [R, D] and times float64 [R], in seconds.
@@ -56,12 +65,11 @@ class FeatureReader:
             InputError: the feature is absent.
             ChecksumError: the stored object is missing or not the one that the index names.
         """
-        entry = self._entry(item, name)
-        index = self._index_of[entry["file"]]
+        entry, index = self._entry(item, name)
         path = index.parents[1] / entry["file"]
-        if path not in self._verified:
+        if str(path) not in self._verified:
             verify_rows(path, entry["sha256"], index)
-            self._verified.add(path)
+            self._verified.add(str(path))
         stored = arrays.load(path)
         return stored["features"], stored["times"]
 
@@ -99,12 +107,24 @@ class FeatureReader:
 
     def other_shots(self, item: str, name: str, points: np.ndarray) -> bool:
         """Whether the file that a feature was taken from names other shots of an item than `points` [shots, 2]."""
-        return self._entry(item, name).get("shots", shots_digest(points)) != shots_digest(points)
+        return self._entry(item, name)[0].get("shots", shots_digest(points)) != shots_digest(points)
 
-    def _entry(self, item: str, name: str) -> dict[str, Any]:
-        if reason := self.available(item, [name]):
-            raise InputError(f"{item} has no features: {reason}")
-        return self._entries[item][name]
+    def _entry(self, item: str, name: str) -> tuple[dict[str, Any], Path]:
+        found = self._found(item, name)
+        if found is None or "absent" in found[0]:
+            raise InputError(f"{item} has no features: {self.available(item, [name])}")
+        return found
+
+    def _found(self, item: str, name: str) -> tuple[dict[str, Any], Path] | None:
+        """What is said of a feature of an item, and by which index: the last that does, as all say the same."""
+        for number in reversed(self._listed_by.get(item, ())):
+            if (entry := self._entries(number)[item].get(name)) is not None:
+                return entry, self._indexes[number]
+        return None
+
+    def _read(self, number: int) -> dict[str, dict[str, dict[str, Any]]]:
+        items: dict[str, dict[str, dict[str, Any]]] = read_json(self._indexes[number])["items"]
+        return items
 
 
 def shots_digest(points: np.ndarray) -> str:
