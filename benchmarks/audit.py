@@ -1,16 +1,15 @@
-"""What an audit costs: `explain` on a ledger of the size of the paper study, `verify` against plain hashing, and what
-recording adds to a job, and what the fingerprint of the code does.
+"""What an audit costs: commands on a study of many records and files, `verify` against plain hashing, what recording
+adds to a job, and what the fingerprint of the code does.
 
-    python benchmarks/audit.py explain --study-folder results/miniature --jobs 3000
-    python benchmarks/audit.py verify --gigabytes 2
-    python benchmarks/audit.py record
-    python benchmarks/audit.py fingerprint
+    python benchmarks/audit.py --keep                 # all of it, beside results/miniature
+    python benchmarks/audit.py fingerprint record     # parts
     python benchmarks/audit.py load --study-folder results/miniature --jobs 20000 --files 140000
 
 `load` makes a study of that many records and files (its trainings again under other runs' names, with their files) and
 asks `explain`, `touched` and `verify --hash-only` about it, each as a whole process.
 
-CPU seconds are those of this process and its threads; wall seconds depend on what else the machine does.
+CPU seconds are those of whole processes, or of this one and its threads; medians of rounds in turns, with the least and
+the largest.
 """
 
 from __future__ import annotations
@@ -24,38 +23,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from _results import Rows, finish, in_turns, options, ratio, rows_of, spread
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def enlarged(source: Path, target: Path, jobs: int) -> None:
-    """A copy of a finished study with the records of as many jobs: its trainings again under other runs' names."""
-    shutil.copytree(source, target)
-    records = [json.loads(path.read_text()) for path in sorted(target.rglob("*.record.json"))]
-    from utopia.provenance.job import sealed
-
-    trained = [one for one in records if one["rule"].startswith(("train_", "evaluate_"))]
-    count = len(records)
-    number = 0
-    while count < jobs:
-        number += 1
-        for record in trained:
-            text = json.dumps({name: value for name, value in record.items() if name != "digest"})
-            text = text.replace("/runs/", f"/runs/copy{number}.")
-            again = sealed(json.loads(text))
-            path = target.parents[1] / f"{again['outputs'][0]['path']}.record.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(again, indent=1, sort_keys=True))
-            count += 1
-            if count >= jobs:
-                break
-
-
-def enlarged_with_files(source: Path, target: Path, jobs: int, files: int) -> tuple[int, int]:
+def enlarged(source: Path, target: Path, jobs: int, files: int) -> tuple[int, int]:
     """A copy of a finished study with about as many records and files: its runs again under other names.
 
     Files get second names (hard links), so that no record has to be told another hash. Returns how many there are.
@@ -88,7 +67,7 @@ def enlarged_with_files(source: Path, target: Path, jobs: int, files: int) -> tu
     return count, made
 
 
-def load(chosen: argparse.Namespace) -> None:
+def load(chosen: argparse.Namespace, rows: Rows) -> None:
     """The commands on a study of many records and files: seconds, and the most memory that each held."""
     with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
         base = Path(folder)
@@ -96,23 +75,25 @@ def load(chosen: argparse.Namespace) -> None:
             shutil.copytree(REPOSITORY / name, base / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(REPOSITORY / "config.yaml", base)
         study = base / "results" / chosen.study_folder.name
-        count, made = enlarged_with_files(chosen.study_folder, study, chosen.jobs, chosen.files)
+        count, made = enlarged(chosen.study_folder, study, chosen.jobs, chosen.files)
         one = json.loads(next((study / "tables").glob("*.csv.record.json")).read_text())
         table = one["params"]["settings"]["table"]
         row, column = next((row["id"], name) for row in table["rows"] for name in row.get("runs") or {})
-        print(f"{count} records, {made} files")
-        plain = _measured([sys.executable, "-c", _HASH_ALL, str(study)], base)
-        print(f"plain hashing: {plain[0]:.1f} s wall, {plain[1]:.1f} s CPU, {plain[2]:.0f} MB")
-        for words in (
-            ("explain", f"{table['id']}/{row}/{column}"),
-            ("touched", "--host", one["host"]),
-            ("verify", "--hash-only", "--partial"),
-        ):
-            command = [sys.executable, "-m", "utopia.cli.main", *words, "--study", study.name]
-            for _ in range(chosen.repeat):
-                wall, cpu, memory = _measured(command, base)
-                ratio = f", {wall / plain[0]:.2f} x plain hashing" if words[0] == "verify" else ""
-                print(f"{' '.join(words)}: {wall:.1f} s wall, {cpu:.1f} s CPU, {memory:.0f} MB{ratio}")
+        command = [sys.executable, "-m", "utopia.cli.main"]
+        commands = {
+            "hashing every file in plain Python": [sys.executable, "-c", _HASH_ALL, str(study)],
+            "verify --hash-only": [*command, "verify", "--hash-only", "--partial", "--study", study.name],
+            "touched --host": [*command, "touched", "--host", one["host"], "--study", study.name],
+            "explain": [*command, "explain", f"{table['id']}/{row}/{column}", "--study", study.name],
+        }
+        ways = {name: lambda words=words: _measured(words, base) for name, words in commands.items()}
+        spent = in_turns(ways, chosen.rounds)
+        plain = [seconds for seconds, _ in spent["hashing every file in plain Python"]]
+        for name, pairs in spent.items():
+            seconds = [each for each, _ in pairs]
+            facts: dict[str, Any] = {"CPU s": spread(seconds), "MB": max(memory for _, memory in pairs)}
+            facts |= {"of plain hashing": ratio(seconds, plain)} if name.startswith("verify") else {}
+            rows.add(part=f"a study of {count:,} records and {made:,} files", what=name, **facts)
 
 
 _HASH_ALL = """
@@ -127,49 +108,18 @@ with ThreadPoolExecutor(os.cpu_count()) as pool:
 """
 
 
-def _measured(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and the most memory (MB) of a process."""
+def _measured(command: list[str], folder: Path) -> tuple[float, float]:
+    """CPU seconds and the most memory (MB) of a process."""
     environment = {**os.environ, "PYTHONPATH": str(folder / "workflow" / "lib")}
-    started = time.perf_counter()
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime, round(usage.ru_maxrss / 1024)
 
 
-def explain(chosen: argparse.Namespace) -> None:
-    """`utopia explain` of a cell as a whole process, on a study with many records."""
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        for name in ("workflow", "envs", "config.yaml"):
-            (base / name).symlink_to(REPOSITORY / name)
-        study = base / "results" / chosen.study_folder.name
-        enlarged(chosen.study_folder, study, chosen.jobs)
-        code = (
-            "import sys, os, time\nstarted = time.perf_counter()\n"
-            "from pathlib import Path\nfrom utopia.cli import audit, explain as command\n"
-            f"os.chdir({folder!r})\n"
-            f"study = audit.Study({study.name!r}, Path('results', {study.name!r}), None)\n"
-            "graph = audit.graph(study)\nread = time.perf_counter()\n"
-            "from utopia.provenance.explain import explain\nfrom utopia.provenance.subject import find\n"
-            "cell = next(cell.id for cell in graph.cells.values() if cell.runs)\n"
-            "answer = explain(graph, find(graph, cell), study.name)\n"
-            "text = chr(10).join(command.in_short(answer, []))\n"
-            "print(len(graph.ledger.records), 'records;', cell, len(text.splitlines()), 'lines;', "
-            "f'read {read - started:.2f} s, answered {time.perf_counter() - read:.2f} s')"
-        )
-        for _ in range(chosen.repeat):
-            before = os.times()
-            started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            spent = os.times()
-            cpu = spent.children_user + spent.children_system - before.children_user - before.children_system
-            print(f"whole process: {time.perf_counter() - started:.2f} s wall, {cpu:.2f} s CPU")
-
-
-def verify(chosen: argparse.Namespace) -> None:
+def verify(chosen: argparse.Namespace, rows: Rows) -> None:
     """The whole of `verify` (without computing anything again) against hashing the same bytes with as many threads."""
     from utopia.provenance.job import record
     from utopia.provenance.ledger import Ledger
@@ -177,6 +127,7 @@ def verify(chosen: argparse.Namespace) -> None:
     from utopia.provenance.verify import verify as audited
 
     with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
+        before = Path.cwd()
         os.chdir(folder)
         root = Path("results/big")
         size = 4 << 20
@@ -195,15 +146,17 @@ def verify(chosen: argparse.Namespace) -> None:
                 index.write_text(json.dumps({"items": {}}))
                 job.made(*part)
         threads = os.cpu_count() or 1
-        for _ in range(chosen.repeat):
-            plain = _timed(lambda: _plain(paths, threads))
-            graph = Graph(Ledger.read(root), str(root))
-            ours = _timed(lambda graph=graph: audited(graph, root, "big", recompute=False))
-            print(
-                f"{chosen.gigabytes} GB in {len(paths)} files, {threads} threads: plain {plain[0]:.2f} s wall, "
-                f"{plain[1]:.2f} s CPU; verify {ours[0]:.2f} s wall, {ours[1]:.2f} s CPU; "
-                f"{ours[0] / plain[0]:.2f} x wall, {ours[1] / plain[1]:.2f} x CPU"
-            )
+
+        def audit() -> None:
+            audited(Graph(Ledger.read(root), str(root)), root, "big", recompute=False)
+
+        ways = {"plain hashing": lambda: _timed(lambda: _plain(paths, threads)), "verify": lambda: _timed(audit)}
+        spent = in_turns(ways, chosen.rounds)
+        for name, seconds in spent.items():
+            facts = {} if name == "plain hashing" else {"of plain hashing": ratio(seconds, spent["plain hashing"])}
+            stage = f"{chosen.gigabytes:g} GB in {len(paths)} files, {threads} threads"
+            rows.add(part=stage, what=name, **{"CPU s": spread(seconds)}, **facts)
+        os.chdir(before)
 
 
 _AGAIN = """
@@ -228,7 +181,7 @@ print(time.process_time() - before)
 """
 
 
-def record(chosen: argparse.Namespace) -> None:
+def record(chosen: argparse.Namespace, rows: Rows) -> None:
     """A job done again with recording, without the watch over opened files, and without any recording."""
     base = chosen.study_folder.parents[1]
     for rule in chosen.rules:
@@ -237,18 +190,19 @@ def record(chosen: argparse.Namespace) -> None:
             for path in sorted(chosen.study_folder.rglob("*.record.json"))
             if json.loads(path.read_text())["rule"].startswith(rule)
         )
-        spent: dict[str, list[float]] = {"full": [], "unwatched": [], "bare": []}
-        for _ in range(chosen.repeat):
-            for how, seconds in spent.items():
-                with tempfile.TemporaryDirectory() as folder:
-                    words = [sys.executable, "-c", _AGAIN, str(path), str(base), folder, how]
-                    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=folder)
-                seconds.append(float(done.stdout.splitlines()[-1]))
-        full, unwatched, bare = (min(seconds) for seconds in spent.values())
-        print(
-            f"{rule}: {bare:.2f} s CPU without recording; recording adds {full - bare:.3f} s; the watch "
-            f"{full - unwatched:.3f} s ({100 * (full - bare) / bare:.1f} % and {100 * (full - unwatched) / bare:.1f} %)"
-        )
+
+        def once(how: str, path: Path = path) -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                words = [sys.executable, "-c", _AGAIN, str(path), str(base), folder, how]
+                done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=folder)
+            return float(done.stdout.splitlines()[-1])
+
+        ways = {how: lambda h=how: once(h) for how in ("bare", "unwatched", "full")}
+        spent = in_turns(ways, chosen.rounds)
+        added = [full - bare for full, bare in zip(spent["full"], spent["bare"], strict=True)]
+        watch = [full - less for full, less in zip(spent["full"], spent["unwatched"], strict=True)]
+        facts = {"CPU s without recording": spread(spent["bare"]), "recording adds": spread(added)}
+        rows.add(part="a job", what=rule.strip("_"), **facts, **{"of it the watch over files": spread(watch)})
 
 
 _FINGERPRINT = """
@@ -269,7 +223,7 @@ print(time.process_time() - before)
 """
 
 
-def fingerprint(chosen: argparse.Namespace) -> None:
+def fingerprint(chosen: argparse.Namespace, rows: Rows) -> None:
     """The fingerprint of the whole package, as an audit takes it and as jobs do, against parsing the same files."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -278,9 +232,11 @@ def fingerprint(chosen: argparse.Namespace) -> None:
         return float(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout)
 
     once("stored")
-    plain, *ours = (min(once(how) for _ in range(chosen.repeat)) for how in ("plain", "afresh", "stored"))
-    for how, seconds in zip(("parsing every file", "with what is stored"), ours, strict=True):
-        print(f"fingerprint of all, {how}: {seconds:.3f} s CPU, {seconds / plain:.2f} x plain parsing ({plain:.2f} s)")
+    ways = {"parsing alone": "plain", "every file parsed": "afresh", "with what is stored": "stored"}
+    spent = in_turns({name: lambda h=how: once(h) for name, how in ways.items()}, chosen.rounds)
+    for name, seconds in spent.items():
+        facts = {} if name == "parsing alone" else {"of parsing alone": ratio(seconds, spent["parsing alone"])}
+        rows.add(part="the fingerprint of the whole package", what=name, **{"CPU s": spread(seconds)}, **facts)
 
 
 def _plain(paths: list[Path], threads: int) -> None:
@@ -292,10 +248,10 @@ def _plain(paths: list[Path], threads: int) -> None:
         list(pool.map(one, paths))
 
 
-def _timed(call: Any) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
+def _timed(call: Callable[[], None]) -> float:
+    before = time.process_time()
     call()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return time.process_time() - before
 
 
 def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
@@ -305,21 +261,25 @@ def _job(rule: str, inputs: list[str], outputs: list[str]) -> Any:
     return SimpleNamespace(rule=rule, wildcards={}, input=inputs, output=outputs, log=[], params=params, config={})
 
 
+PARTS = {"load": load, "verify": verify, "record": record, "fingerprint": fingerprint}
+
+
 def main() -> None:
-    """Run the benchmark that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("explain", "verify", "record", "fingerprint", "load"))
+    """Run what is asked for."""
+    parser = options(__doc__, 5)
+    parser.add_argument("what", choices=[*PARTS, []], nargs="*", help="all of it, where nothing is named")
     parser.add_argument("--study-folder", type=Path, default=REPOSITORY / "results" / "miniature")
-    parser.add_argument("--jobs", type=int, default=3000)
-    parser.add_argument("--files", type=int, default=140_000)
-    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--files", type=int, default=35_000)
+    parser.add_argument("--gigabytes", type=float, default=1.0)
     parser.add_argument("--scratch", type=Path, default=None)
     parser.add_argument("--rules", nargs="+", default=["train_", "evaluate_", "render_table"])
-    parser.add_argument("--repeat", type=int, default=3)
     chosen = parser.parse_args()
     chosen.study_folder = chosen.study_folder.absolute()
-    benchmarks = {"explain": explain, "verify": verify, "record": record, "fingerprint": fingerprint, "load": load}
-    benchmarks[chosen.what](chosen)
+    rows = rows_of(chosen)
+    for name in chosen.what or PARTS:
+        PARTS[name](chosen, rows)
+    finish("audit", chosen, rows)
 
 
 if __name__ == "__main__":

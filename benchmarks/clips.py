@@ -1,19 +1,18 @@
 """Training on clips (EEV 2021) against a plain loop of torch's own layers, at the published sizes.
 
-Prints CPU seconds of a step of one replica as a ratio to the plain loop, in one run, and the kernels of a step of a
-pack of replicas. `python benchmarks/clips.py`; `--videos` sets how many clips a step has.
+CPU seconds of a step of one replica beside the plain loop, in turns, and the kernels of a step of a pack of replicas.
+`python benchmarks/clips.py`; `--videos` sets how many clips a step has.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from _results import finish, in_turns, options, ratio, rows_of, spread
 from _study import stack_of_clips
 from engine import kernels
 from torch import Tensor, nn
@@ -132,27 +131,31 @@ def cpu_time(function: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measure, print and keep."""
+    parser = options(__doc__, ROUNDS)
     parser.add_argument("--videos", type=int, default=32)
     parser.add_argument("--replicas", type=int, default=8)
     chosen = parser.parse_args()
+    rows = rows_of(chosen)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = make_data(chosen.videos)
-    plain, ours = plain_step(data, chosen.videos), our_step(make_job(data, chosen.videos))
-    plain(), ours()
-    pairs = [(cpu_time(plain), cpu_time(ours)) for _ in range(ROUNDS)]
-    seconds = statistics.median(theirs for theirs, _ in pairs)
-    ratio = statistics.median(mine / theirs for theirs, mine in pairs)
-    print(f"a step of {chosen.videos} clips of 60 s: plain loop {seconds:.2f} CPU s, ours {ratio:.2f} of it")
+    steps = {"plain loop": plain_step(data, chosen.videos), "ours": our_step(make_job(data, chosen.videos))}
+    for step in steps.values():
+        step()
+    seconds = in_turns({name: lambda s=step: cpu_time(s) for name, step in steps.items()}, chosen.rounds)
+    stage = f"a step of {chosen.videos} clips of 60 s, one replica"
+    for name, own in seconds.items():
+        beside = {} if name == "plain loop" else {"of the plain loop": ratio(own, seconds["plain loop"])}
+        rows.add(stage=stage, what=name, **{"CPU s": spread(own)}, **beside)
 
     jobs = [make_job(data, chosen.videos, repeat) for repeat in range(chosen.replicas)]
     training = stack_of_clips(jobs, CPU)
     training.begin_epochs()
-    stack = kernels(training.round)
-    loop = kernels(plain) * len(jobs)
-    print(f"kernels of a step of {len(jobs)} replicas: stack {stack}, plain loop {loop}, {loop / stack:.1f}x fewer")
+    stack, loop = kernels(training.round), kernels(steps["plain loop"]) * len(jobs)
+    stage = f"kernels of a step of {len(jobs)} replicas"
+    rows.add(stage=stage, stack=stack, **{"plain loop": loop, "times fewer": loop / stack})
+    finish("clips", chosen, rows)
 
 
 if __name__ == "__main__":

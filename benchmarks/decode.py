@@ -1,6 +1,6 @@
 """What decoding and the front ends cost here: `python benchmarks/decode.py`.
 
-One thread; CPU seconds, the best of interleaved runs.
+One thread; CPU seconds: median of rounds in turns, with the least and the largest.
 """
 
 from __future__ import annotations
@@ -13,58 +13,65 @@ from typing import Any
 
 import av
 import numpy as np
+from _results import Rows, finish, in_turns, options, ratio, rows_of, spread
 
 SECONDS, FPS, WIDTH, HEIGHT, RATE = 60, 25, 640, 360, 44_100
-RUNS = 3
+CLIP_S, FRAMES = 20, 2
+ROUNDS = 5
 
 
 def main() -> None:
+    """Measure, print and keep."""
+    chosen = options(__doc__, ROUNDS).parse_args()
+    rows = rows_of(chosen)
     with tempfile.TemporaryDirectory() as folder:
         for group in (50, 250):
-            clip = make_clip(Path(folder) / f"{group}.mp4", group)
-            rate = clip.stat().st_size * 8 / SECONDS / 1e6
-            print(f"{SECONDS} s of {WIDTH}x{HEIGHT} H.264 + AAC, {rate:.2f} Mbit/s, a key frame every {group} frames")
-            decoding(clip)
-        sound(clip)
-    networks()
+            clip = make_clip(Path(folder) / f"{group}.mp4", group, CLIP_S)
+            decoding(clip, group, chosen.rounds, rows)
+        sound(make_song(Path(folder) / "song.m4a"), chosen.rounds, rows)
+    networks(chosen.rounds, rows)
+    finish("decode", chosen, rows)
 
 
-def decoding(clip: Path) -> None:
+def decoding(clip: Path, group: int, rounds: int, rows: Rows) -> None:
+    """Sampling a clip, with and without skipping what need not be decoded; and reading its facts alone."""
     from utopia.media.frames import sample_frames
     from utopia.media.probe import probe
+
+    stage = f"{CLIP_S} s of {WIDTH}x{HEIGHT} H.264, {clip.stat().st_size * 8 / CLIP_S / 1e6:.1f} Mbit/s"
 
     def sample(fps: float, skip: bool) -> int:
         return sum(1 for _ in sample_frames(clip, fps=fps, skip=skip))
 
-    costs = best(
-        {
-            "probe": lambda: probe(clip),
-            **{f"{fps} fps, {way}": lambda f=fps, s=skip: sample(f, s) for fps in (1, 2) for way, skip in WAYS.items()},
-        }
-    )
-    print(f"probe: {costs['probe']:.2f} s")
+    works: dict[str, Callable[[], object]] = {"the file's facts alone": lambda: probe(clip)}
     for fps in (1, 2):
-        plain, skipping = (costs[f"{fps} fps, {way}"] for way in WAYS)
-        print(f"{fps} fps: plain {plain:.2f} s, skipping {skipping:.2f} s: {plain / skipping:.2f} times faster")
+        works[f"{fps} fps, every frame"] = lambda f=fps: sample(f, False)
+        works[f"{fps} fps"] = lambda f=fps: sample(f, True)
+    costs = spent(works, rounds)
+    for name, seconds in costs.items():
+        row = {"stage": stage, "key frame every": group, "what": name, "CPU s": spread(seconds)}
+        if plain := costs.get(f"{name}, every frame"):
+            row["every frame / this"] = ratio(plain, seconds)
+        rows.add(**row)
 
 
-WAYS = {"plain": False, "skipping": True}
-
-
-def sound(clip: Path) -> None:
+def sound(song: Path, rounds: int, rows: Rows) -> None:
+    """From a file of sound to what VGGish sees."""
     from utopia.media.audio import read_audio
     from utopia.media.logmel import log_mel
 
-    read_audio(clip)  # imports torch
-    samples = read_audio(clip)
-    costs = best({"decode and resample": lambda: read_audio(clip), "log-mel": lambda: log_mel(samples)})
-    for name, cost in costs.items():
-        print(f"{name}: {cost:.3f} s")
-    total = sum(costs.values())
-    print(f"audio front end: {total:.3f} s, {SECONDS / total:.0f} times real time")
+    samples = read_audio(song)
+    works: dict[str, Callable[[], object]] = {
+        "decode and resample": lambda: read_audio(song),
+        "log-mel": lambda: log_mel(samples),
+        "both": lambda: log_mel(read_audio(song)),
+    }
+    for name, seconds in spent(works, rounds).items():
+        row = {"stage": f"{SECONDS} s of sound", "what": name, "CPU s": spread(seconds)}
+        rows.add(**row, **{"times real time": spread([SECONDS / each for each in seconds])})
 
 
-def networks() -> None:
+def networks(rounds: int, rows: Rows) -> None:
     """Every extractor that needs no more than the settings below, from frames or sound to features."""
     import torch
 
@@ -72,21 +79,23 @@ def networks() -> None:
 
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
-    frames = list(random.integers(0, 255, (8, HEIGHT, WIDTH, 3), np.uint8))
+    frames = list(random.integers(0, 255, (FRAMES, HEIGHT, WIDTH, 3), np.uint8))
     noise = random.normal(0, 0.1, 16_000 * 20).astype(np.float32)
-    for name, options in NETWORKS:
+    for name, settings in NETWORKS:
         module = registry.load("extractors", name)
-        built = module.build(module.Config(weights="random", **options), None, 0, "cpu")
-        given = frames if module.MEDIUM == "frames" else noise
-        cost = best({"": lambda b=built, g=given: b(g)}, warm=True)[""]
-        title = " ".join([name, *map(str, options.values())])
-        if module.MEDIUM == "frames":
-            print(f"{title}: {cost / len(frames):.4f} s per frame, with resizing")
+        built = module.build(module.Config(weights="random", **settings), None, 0, "cpu")
+        of_frames = module.MEDIUM == "frames"
+        (seconds,) = spent({"": lambda b=built, given=frames if of_frames else noise: b(given)}, rounds).values()
+        row: dict[str, Any] = {"stage": "networks, with resizing or log-mel"}
+        row["network"] = " ".join([name, *map(str, settings.values())])
+        if of_frames:
+            row["CPU s of a frame"] = spread([each / len(frames) for each in seconds])
         else:
-            print(f"{title}: {20 / cost:.0f} times real time, with log-mel")
+            row["times real time"] = spread([20 / each for each in seconds])
+        rows.add(**row)
 
 
-NETWORKS = (
+NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("googlenet", {}),
     ("googlenet", {"size": 112}),
     ("vggish", {}),
@@ -100,16 +109,17 @@ NETWORKS = (
 )
 
 
-def best(works: Mapping[str, Callable[[], object]], warm: bool = False) -> dict[str, float]:
-    """CPU seconds of each work, the least of interleaved runs."""
-    costs = dict.fromkeys(works, float("inf"))
-    for run in range(RUNS + warm):
-        for name, work in works.items():
-            start = time.process_time()
-            work()
-            if run >= warm:
-                costs[name] = min(costs[name], time.process_time() - start)
-    return costs
+def spent(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each work, in turns; once before, for what is kept."""
+
+    def once(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    for work in works.values():
+        work()
+    return in_turns({name: lambda w=work: once(w) for name, work in works.items()}, rounds)
 
 
 def make_clip(

@@ -1,14 +1,14 @@
-"""How good the estimate of the time left is: `python benchmarks/estimate.py results/miniature [--write FILE]`.
+"""How good the estimate of the time left is: `python benchmarks/estimate.py [results/miniature [--write FILE]]`.
 
 Reads the jobs of a finished run from its records and benchmark files and plays them back to the logger's own estimate,
 which sees at each minute what it saw then. Twice: as they ran, with all other load of that machine, and as they would
-run on a quiet one (each job takes its CPU seconds; jobs begin in the recorded order, on as many cores). `--write` keeps
-the jobs for the test, with what the plan expected of each rule.
+run on a quiet one (each job takes its CPU seconds; jobs begin in the recorded order, on as many cores). Without a
+folder the run is that of tests/data/miniature_jobs.json. `--write` keeps the jobs for the test, with what the plan
+expected of each rule.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from snakemake_logger_plugin_utopia import run as logger_run
+
+RECORDED = Path(__file__).resolve().parents[1] / "tests" / "data" / "miniature_jobs.json"
 
 
 class Event(NamedTuple):
@@ -89,35 +91,39 @@ def replay(events: Sequence[Event], expected: dict[str, float], cores: int, ever
                 yield Guess(at, run.remaining_seconds(), end - at)
 
 
-def table(title: str, guesses: Sequence[Guess]) -> None:
-    """Print estimates beside what was left."""
-    print(title)
-    print("  minute  estimated  left     ratio")
-    for guess in guesses:
-        estimated = guess.estimated or 0.0
-        print(f"  {guess.at / 60:>6.0f}  {estimated:>7.0f} s  {guess.left:>5.0f} s  {estimated / guess.left:>5.2f}")
-
-
 def main() -> None:
-    """Replay and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
+    """Play back, print and keep."""
+    from _results import finish, options, rows_of
+
+    parser = options(__doc__, 1)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--write", type=Path)
     chosen = parser.parse_args()
+    rows = rows_of(chosen)
+    facts = of_folder(chosen.folder, chosen.cores) if chosen.folder else json.loads(RECORDED.read_text("utf-8"))
+    events = [Event(*job) for job in facts["jobs"]]
+    cores, expected = facts["cores"], facts["expected"]
+    for title, those in (("as it ran", events), ("on a quiet machine", quiet(events, cores))):
+        for guess in replay(those, expected, cores):
+            estimated = guess.estimated or 0.0
+            times = {"minute": guess.at / 60, "estimated, s": estimated, "left, s": guess.left}
+            rows.add(run=title, **times, **{"estimated / left": estimated / guess.left})
+    if chosen.write:
+        chosen.write.write_text(json.dumps(facts, indent=None).replace("], [", "],\n [") + "\n", encoding="utf-8")
+    finish("estimate", chosen, rows, jobs=len(events))
+
+
+def of_folder(folder: Path, cores: int) -> dict[str, Any]:
+    """What is kept of a finished run: its jobs, and what the plan expects of each rule where nothing was measured."""
     from utopia.config.load import load
     from utopia.plan.plan import Plan
     from utopia.plan.price import price
 
-    plan = Plan(load({"study": chosen.folder.name, "results": "/nothing/measured/here"}))
+    plan = Plan(load({"study": folder.name, "results": "/nothing/measured/here"}))
     expected = {rule: round(seconds, 2) for rule, seconds in price(plan).seconds_by_rule().items()}
-    events = recorded(chosen.folder)
-    table("as it ran", [*replay(events, expected, chosen.cores)])
-    table("on a quiet machine", [*replay(quiet(events, chosen.cores), expected, chosen.cores)])
-    if chosen.write:
-        jobs: list[list[Any]] = [[event.rule, *(round(value, 2) for value in event[1:])] for event in events]
-        facts = {"study": chosen.folder.name, "cores": chosen.cores, "expected": expected, "jobs": jobs}
-        chosen.write.write_text(json.dumps(facts, indent=None).replace("], [", "],\n [") + "\n", encoding="utf-8")
+    jobs: list[list[Any]] = [[event.rule, *(round(value, 2) for value in event[1:])] for event in recorded(folder)]
+    return {"study": folder.name, "cores": cores, "expected": expected, "jobs": jobs}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How often intervals over few items and seeds hold the truth, and how often a difference that is none gets a verdict.
 
-    python benchmarks/intervals.py            # prints the table, about six minutes on one core
-    python benchmarks/intervals.py --write    # and puts it into docs/statistics.md
+    python benchmarks/intervals.py           # prints the table, about six minutes on one core
+    python benchmarks/intervals.py --keep    # and writes the file of results that docs/statistics.md is made of
 
 A metric of item i and seed s is drawn as a_i + b_s + e_is. The truth is the mean over all items and all seeds; with one
 seed, the mean over all items of that training. `ours` is `utopia.evaluation.uncertainty` itself; the others are written
@@ -10,25 +10,22 @@ here or SciPy's. The same numbers serve every method.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from _results import finish, options, rows_of
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import bootstrap
 
 from utopia.evaluation.uncertainty import Items, paired
 from utopia.evaluation.verdict import LEVEL
-from utopia.files import write_text
 
 Float = NDArray[np.float64]
 ITEMS, SEEDS = (5, 8, 12, 20, 50), (1, 3, 10)
 REPEATS, REPEATS_BCA, DRAWS = 2000, 400, 1000
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "statistics.md"
-BEGIN, END = "<!-- benchmarks/intervals.py writes this -->", "<!-- to here -->"
+HOLDS, CALLED = "How often a 95 % interval holds the truth", "False verdicts"
 SHAPES = ("normal", "skewed", "heavy-tailed")
 METHODS = ("percentile", "BCa", "t over items", "Satterthwaite", "ours")
 
@@ -153,36 +150,30 @@ def covered(low: Float, high: Float, truth: Float) -> float:
     return 100 * float(np.mean((low <= truth) & (truth <= high)))
 
 
-def tables() -> Iterator[str]:
-    """The lines of both tables in Markdown."""
-    rows: dict[str, list[list[str]]] = {"holds": [], "called": []}
+def measured() -> Iterator[dict[str, str]]:
+    """The rows of both tables: of each method its shares in per cent, for rising numbers of items."""
+    items = ", ".join(map(str, ITEMS[:-1])) + f" and {ITEMS[-1]} items"
     for case in CASES:
         for shape in SHAPES:
             for seeds in SEEDS:
                 rng = np.random.default_rng([CASES.index(case), SHAPES.index(shape), seeds])
-                found = [measure(case, shape, items, seeds, rng) for items in ITEMS]
-                start = [case.name, shape, str(seeds)]
-                rows["holds"].append(start + [" ".join(f"{one[name][0]:.0f}" for one in found) for name in METHODS])
-                if case.is_difference and seeds > 1:
-                    rows["called"].append(
-                        start + [" ".join(f"{one[name][1]:.1f}" for one in found) for name in METHODS]
-                    )
-    for title, kind in (("How often a 95 % interval holds the truth", "holds"), ("False verdicts", "called")):
-        yield from ("", f"{title}, in per cent, with {', '.join(map(str, ITEMS[:-1]))} and {ITEMS[-1]} items:", "")
-        head = ["case", "items are", "seeds", *METHODS]
-        yield from ("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows[kind]))
-    yield ""
+                shares = [measure(case, shape, many, seeds, rng) for many in ITEMS]
+                for part, (title, digits) in enumerate(((HOLDS, 0), (CALLED, 1))):
+                    if part == 0 or (case.is_difference and seeds > 1):
+                        by_method = {
+                            name: " ".join(f"{of[name][part]:.{digits}f}" for of in shares) for name in METHODS
+                        }
+                        start = {"stage": f"{title}, in per cent, with {items}", "case": case.name, "items are": shape}
+                        yield {**start, "seeds": str(seeds), **by_method}
 
 
 def main() -> None:
-    """Print both tables, and write them if asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{PAGE.name}")
-    chosen, text = parser.parse_args(), "\n".join(tables())
-    print(text)
-    if chosen.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        write_text(PAGE, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    """Draw, print and keep."""
+    chosen = options(__doc__, REPEATS).parse_args()
+    rows = rows_of(chosen)
+    for row in measured():
+        rows.add(**row)
+    finish("intervals", chosen, rows)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _results import RESULTS, Rows, keep, machine
+from _results import RESULTS, Rows, cpu_seconds, keep, machine
 from decode import make_clip, make_song
 from tables import peers
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -62,12 +61,6 @@ CLIPS: tuple[Clip, ...] = (
 )
 """Title, encoder, width and height, frames from one key frame to the next, seconds."""
 SOUND_S = 60
-
-
-def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 @dataclass

@@ -60,7 +60,7 @@ def surroundings(body: dict[str, Any]) -> str:
     words = [f"{body['machine']}", versions]
     if "load" in body:
         words.append(f"{body['cores']} cores, load {body['load']:g}")
-    words += [f"{body['rounds']} rounds"] if "rounds" in body else []
+    words += [f"{body['rounds']} rounds"] if body.get("rounds", 1) > 1 else []
     words += [f"{body['videos']} videos of {body['frames']} frames"] if "frames" in body else []
     return textwrap.fill("; ".join(words) + ":", WIDEST, break_on_hyphens=False)
 

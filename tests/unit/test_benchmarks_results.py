@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+NOT_IN_FILES = {
+    "planted_bugs": "says what is found, not how fast; --write puts its table into docs/planted_truth.md",
+}
+"""Benchmarks without a file of results, and why."""
+
 
 @pytest.fixture
 def benchmarks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -40,6 +45,13 @@ def test_every_table_has_its_benchmark_and_its_results(tables: ModuleType, bench
     assert all((benchmarks / f"{name.removesuffix('-tiny')}.py").is_file() for name in shown), shown
     measured = {name for name in shown if list((benchmarks / "results").glob(f"{name}-x86*.json"))}
     assert shown - measured <= {"gpu"}, "numbers that are not there yet"  # no GPU has run it
+
+
+def test_every_benchmark_has_its_results_on_a_page(tables: ModuleType, benchmarks: Path) -> None:
+    scripts = {path.stem for path in benchmarks.glob("[a-z]*.py")} - {"tables"}
+    shown = {found[1] for path in tables.pages() for found in tables.BLOCK.findall(path.read_text(encoding="utf-8"))}
+    measured = {path.stem.partition("-")[0] for path in (benchmarks / "results").glob("*.json")}
+    assert scripts - (shown & measured) == NOT_IN_FILES.keys()
 
 
 def test_rows_are_one_table_where_they_measure_the_same(tables: ModuleType) -> None:

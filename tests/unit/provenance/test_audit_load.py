@@ -45,8 +45,9 @@ class Compared(str):
 
 
 @pytest.fixture
-def benchmark_of_audit(repository: Path) -> ModuleType:
+def benchmark_of_audit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The benchmark, which makes a study larger."""
+    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
     spec = importlib.util.spec_from_file_location("audit_benchmark", repository / "benchmarks" / "audit.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -63,7 +64,7 @@ def larger(small: Small, tmp_path: Path, benchmark_of_audit: ModuleType) -> list
         base.mkdir()
         for name in ("workflow", "envs", "config.yaml", "tiny.yaml"):
             (base / name).symlink_to(small.folder / name)
-        made = benchmark_of_audit.enlarged_with_files(small.folder / ROOT, base / ROOT, count, 6 * count)
+        made = benchmark_of_audit.enlarged(small.folder / ROOT, base / ROOT, count, 6 * count)
         assert made[0] == count
         studies.append(Small(base))
     return studies
