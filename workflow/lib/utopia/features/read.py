@@ -17,7 +17,7 @@ _TOLERANCE_S = 1e-6  # 0.96 k and picks / fps are rounded; a label at the same i
 
 
 KEPT_INDEXES = 64
-"""Indexes of which the entries are in memory: all of most studies. Those of a million videos take 0.8 GB."""
+"""Indexes whose entries are in memory: all of most studies. Those of a million videos take 0.8 GB."""
 
 
 class FeatureReader:
