@@ -270,7 +270,7 @@ def needed_alone(clip: Path) -> Callable[[], tuple[list[np.ndarray], None]]:
     mask = np.isin(times.pts, wanted)
 
     def work() -> tuple[list[np.ndarray], None]:
-        return [frames._pixels(each) for each in frames._needed(clip, times, mask) if each.pts in set(wanted)], None
+        return [frames._pixels(each) for each in frames.needed_frames(clip, times, mask) if each.pts in set(wanted)], None
 
     return work
 
