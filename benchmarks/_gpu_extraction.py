@@ -102,7 +102,7 @@ def _rate(work: Callable[[], Any], device: torch.device, rounds: int) -> tuple[f
 def _compiled(title: str, network: Any, chosen: list[Any], device: torch.device) -> Row:
     """With `torch.compile`; the first call compiles."""
     plain, exact = _rate(lambda: network(chosen), device, 3)
-    network._network = torch.compile(network._network)
+    network.network = torch.compile(network.network)
     start = time.perf_counter()
     network(chosen)
     first = time.perf_counter() - start

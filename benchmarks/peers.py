@@ -252,14 +252,14 @@ def networks(clip: Path, ways: dict[str, Callable[[], Any]]) -> dict[str, Callab
     """
     built, plain, folded = (googlenet.build(googlenet.Config(weights="random"), None, 0, "cpu") for _ in range(3))
     plain.lay_out(False)  # type: ignore[attr-defined]
-    for block in list(folded._network.modules()):  # type: ignore[attr-defined]
+    for block in list(folded.network.modules()):  # type: ignore[attr-defined]
         if hasattr(block, "bn"):
             block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), torch.nn.Identity()
     folded.lay_out(True)  # type: ignore[attr-defined]
     nets = {"ours": lambda: extracted(clip, built), "ours, folded": lambda: extracted(clip, folded)}
     for name, batch in {"re-encode": 1, "torchcodec": BATCH}.items():
         if name in ways:
-            nets[name] = lambda w=ways[name], b=batch: with_network(w, plain._network, b)  # type: ignore
+            nets[name] = lambda w=ways[name], b=batch: with_network(w, plain.network, b)  # type: ignore
     return nets
 
 
@@ -270,7 +270,9 @@ def needed_alone(clip: Path) -> Callable[[], tuple[list[np.ndarray], None]]:
     mask = np.isin(times.pts, wanted)
 
     def work() -> tuple[list[np.ndarray], None]:
-        return [frames._pixels(each) for each in frames.needed_frames(clip, times, mask) if each.pts in set(wanted)], None
+        return [
+            frames._pixels(each) for each in frames.needed_frames(clip, times, mask) if each.pts in set(wanted)
+        ], None
 
     return work
 
