@@ -109,7 +109,7 @@ def measure(route: str, table: Path) -> dict[str, Any]:
     elif route == "parquet":
         read, later = by_parquet(table)
     else:
-        from utopia.datasets._eev_index import _index, build, index_of, kept_at
+        from utopia.datasets._eev_index import build, index_of, indexed, kept_at
         from utopia.datasets._eev_rows import read_rows
 
         def read() -> float:
@@ -124,7 +124,7 @@ def measure(route: str, table: Path) -> dict[str, Any]:
             index = index_of(table)
 
             def again() -> None:
-                _index.cache_clear()
+                indexed.cache_clear()
                 index_of(table)
 
             def one(video: str) -> None:
