@@ -37,7 +37,8 @@ rule extract_features:
         f"{ROOT}/logs/extract_features/{{dataset}}-{{shard}}.log",
     benchmark:
         f"{ROOT}/benchmarks/extract_features/{{dataset}}-{{shard}}.jsonl"
-    threads: 2  # one decodes, one runs the networks
+    # Beside a GPU a second core decodes; without one the networks take nearly all the time, so videos take turns.
+    threads: lambda wildcards: 1 + gpu(wildcards)
     resources:
         mem_mb=scaled(4000),
         runtime=scaled(240),

@@ -42,8 +42,6 @@ WORKFLOW = 0.7
 RANDOM_SUMMARY = 0.012
 """CPU seconds of a summary of a video from random scores, judged."""
 GENERATED_PIXELS_PER_SECOND = 1.5e7
-THREADS = {"extraction": 2}
-"""Cores of a job, by stage, where it is not one."""
 
 
 @dataclass
@@ -119,7 +117,7 @@ class Price:
         replica = max((unit.seconds for unit in self.units if unit.stage == "training"), default=0.0)
         for stage in self.stages:
             training = stage.stage == "training"
-            threads = min(cores, self.workers if training else THREADS.get(stage.stage, 1))
+            threads = min(cores, self.workers if training else 1)
             at_once = max(1, nodes * max(1, cores // threads))
             work = (stage.core_seconds / threads + stage.gpu_seconds) / min(at_once, max(1, stage.jobs))
             total += max(work, stage.longest_seconds / threads, replica if training else 0.0)

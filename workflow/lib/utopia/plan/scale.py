@@ -173,7 +173,7 @@ def _extraction(plan: Plan, study_price: ScaledPrice) -> ScaledStage:
     chosen = next(
         (names for names in settings.features if all(features[name].extractor not in PRECOMPUTED for name in names)), ()
     )
-    stage = ScaledStage("extraction", math.ceil(study_price.videos / settings.shard) if chosen else 0, 2)
+    stage = ScaledStage("extraction", math.ceil(study_price.videos / settings.shard) if chosen else 0)
     seconds = study_price.videos * study_price.seconds
     stage.core_seconds = seconds * cost.DECODE_CPU_SECONDS_PER_SECOND if chosen else 0.0
     for name in chosen:
