@@ -102,6 +102,13 @@ def test_tests_talk_to_public_names() -> None:
     assert not offences, offences
 
 
+def test_no_two_helpers_of_tests_have_one_name() -> None:
+    """They are found by name, whichever folder they lie in (`pythonpath` in pyproject.toml)."""
+    helpers = [path for path in python_files() if path.is_relative_to(REPOSITORY / "tests")]
+    names = [path.name for path in helpers if not path.name.startswith(("test_", "conftest"))]
+    assert len(names) > 15 and len(set(names)) == len(names), sorted(names)
+
+
 def test_there_are_files() -> None:
     assert len(python_files()) > 20
 

@@ -89,9 +89,13 @@ def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_nam
     with running(accounting=False) as cluster:
         study = copy_prepared(here, tmp_path / "checkout")
         study.hide(ACCOUNTING)
-        run = study.on_slurm(*SOON, "--", f"results/miniature/{PREDICTIONS}")
+        run = study.on_slurm(*SOON, "--config", "engine={workers: 2}", "--", f"results/miniature/{PREDICTIONS}")
         study.until("training", lambda: study.script_of("train_runs"), run)
         cluster.slurm("scancel", study.running(TRAIN) or "")
         assert run.end() == 0, run.said()
     assert f"failed {TRAIN}: cancelled on the cluster" in run.said()
     assert (study.results / PREDICTIONS).read_bytes() == (here.results / PREDICTIONS).read_bytes()
+    # Two processes shared the replicas there, one trained them here.
+    record = json.loads((study.results / "runs/summe.et.baseline/predictions.safetensors.record.json").read_text())
+    log = (study.results / "logs/train/summe_et.log").read_text(encoding="utf-8")
+    assert record["threads"] == 2 and "one process" not in log and "[20/20]" in log

@@ -1,4 +1,4 @@
-"""The rows of the drill (`drill.py`): each makes one change in a copy of a finished study and asks one command.
+"""The rows of the drill (`audit_drill.py`): each makes one change in a copy of a finished study and asks one command.
 
 Rows are named by what they hold: A, changes that must be found; B, what once was a false alarm or a wrong word; E, the
 signature. Those of C, input that must be refused, are in `drill_input`.

@@ -1,6 +1,6 @@
 """Every change that a forger, a copy or a slip may make to a finished study, and which command finds it.
 
-    python tests/unit/provenance/drill.py [--whole] [--study FOLDER] [WORD ...]
+    python tests/unit/provenance/audit_drill.py [--whole] [--study FOLDER] [WORD ...]
 
 Makes the small study of the tests, or takes the one in FOLDER: a copy of the checkout with `tiny.yaml`, the
 configuration of its results. With words, only rows are tried whose item or change holds one of them; each is tried on
