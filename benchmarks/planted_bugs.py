@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -211,7 +209,7 @@ def run_jobs() -> dict[str, Any]:
     from utopia.config.load import load
     from utopia.plan.expectations import outcome
     from utopia.plan.plan import Plan
-    from utopia.provenance.replay import _Named, _Params  # what a script is given in the place of Snakemake's
+    from utopia.provenance.values import run_script
 
     plan = Plan(load(SETTINGS))
     changed: set[str] = set()
@@ -224,17 +222,22 @@ def run_jobs() -> dict[str, Any]:
         if known == json.loads(json.dumps(params)) and changed.isdisjoint(job.read()):
             continue
         before = {path: _content(path) for path in job.made()}
-        given = SimpleNamespace(
-            rule=job.name,
-            wildcards=SimpleNamespace(**job.wildcards),
-            params=_Params(params),
-            input=_Named(job.inputs),
-            output=_Named(job.outputs),
-            threads=1,
-            log=[],
-            config={},
+        status = run_script(
+            {
+                "script": f"workflow/scripts/{plan_script(job.rule)}.py",
+                "folder": ".",
+                "rule": job.name,
+                "wildcards": job.wildcards,
+                "params": params,
+                "input": job.inputs,
+                "output": job.outputs,
+                "log": [],
+                "threads": 1,
+                "config": {},
+            }
         )
-        runpy.run_path(str(Path("workflow/scripts") / f"{plan_script(job.rule)}.py"), init_globals={"snakemake": given})
+        if status:
+            sys.exit(status)
         changed |= {path for path in job.made() if _content(path) != before[path]}
     return {"missed": outcome(plan.root / "tables").missed, "error": "", "seconds": time.process_time()}
 

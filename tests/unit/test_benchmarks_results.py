@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
 import sys
@@ -126,3 +128,16 @@ def test_the_gain_of_many_workers_is_bounded_by_the_serial_part_and_the_longest_
     assert workers.estimate(2.0, [1.0] * 8, 1) == {"faster": 1.0, "of_cores": 1.0}
     assert workers.estimate(2.0, [1.0] * 8, 4) == {"faster": 2.5, "of_cores": 0.625}
     assert workers.estimate(0.0, [5.0, 1.0], 64)["faster"] == 1.2
+
+
+def test_what_scripts_import_of_the_package_is_there(benchmarks: Path) -> None:
+    """Most of it within functions, and most scripts are run by hand: a name that went would be seen years later."""
+    gone = []
+    for path in sorted([*benchmarks.glob("*.py"), *(benchmarks.parent / "docs").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("utopia"):
+                module = importlib.import_module(str(node.module))
+                for name in (alias.name for alias in node.names):
+                    if not hasattr(module, name) and importlib.util.find_spec(f"{node.module}.{name}") is None:
+                        gone.append(f"{path.name}:{node.lineno}: {node.module}.{name}")
+    assert not gone
