@@ -19,7 +19,6 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
 from snakemake_executor_plugin_dask.benchmark import write_benchmark
-from utopia.provenance.environment import has_gpu
 from utopia.provenance.values import flat, jsonable, named
 
 STAYING = frozenset({"extract_features"})
@@ -33,7 +32,7 @@ class ExecutorSettings(ExecutorSettingsBase):
     """What `--dask-...` says."""
 
     workers: int = field(
-        default=0, metadata={"help": "Workers on this machine (default: one a core; beside a GPU half as many)."}
+        default=0, metadata={"help": "Workers on this machine (default: as many as have the threads of a job each)."}
     )
     scheduler_file: str = field(
         default="", metadata={"help": "File that `dask scheduler --scheduler-file` has written: its workers are used."}
@@ -63,8 +62,7 @@ class Executor(LocalExecutor):
         from snakemake_executor_plugin_dask.farm import Farm
 
         asked = self.workflow.executor_settings
-        count = asked.workers or max(1, (self.cores or 1) // (2 if has_gpu() else 1))
-        self._farm = Farm(count, asked.scheduler_file)
+        self._farm = Farm(asked.workers, asked.scheduler_file, self.cores or 1)
 
     def run_single_job(self, job: Any) -> Any:
         """Start a job; returns its future."""

@@ -35,12 +35,13 @@ class Farm:
     """Workers that stay alive; they are started, or found, when the first job comes.
 
     Args:
-        count: workers to start on this machine.
+        count: workers to start on this machine; 0: as many as have the threads of the first job each.
         scheduler_file: the file of a scheduler that is there; then none is started here.
+        cores: of this machine, for such jobs.
     """
 
-    def __init__(self, count: int, scheduler_file: str = "") -> None:
-        self._count, self._file = count, scheduler_file
+    def __init__(self, count: int, scheduler_file: str = "", cores: int = 1) -> None:
+        self._count, self._file, self._cores = count, scheduler_file, cores
         self._lock = threading.Lock()
         self._client: Any = None
         self._cluster: Any = None
@@ -56,7 +57,7 @@ class Farm:
         from distributed import CancelledError, KilledWorker
 
         try:
-            future = self._connected().submit(run_script, asked, pure=False)
+            future = self._connected(asked["threads"]).submit(run_script, asked, pure=False)
             return int(future.result())
         except CancelledError:
             raise KeyboardInterrupt from None
@@ -78,15 +79,15 @@ class Farm:
                 shutil.rmtree(_SCRATCH, ignore_errors=True)
             self._client = self._cluster = None
 
-    def _connected(self) -> Any:
+    def _connected(self, threads: int) -> Any:
         with self._lock:
             if self._closed:
                 raise KeyboardInterrupt
             if self._client is None:
-                self._client = self._connect()
+                self._client = self._connect(threads)
             return self._client
 
-    def _connect(self) -> Any:
+    def _connect(self, threads: int) -> Any:
         import dask
         from distributed import Client, LocalCluster
 
@@ -96,7 +97,7 @@ class Farm:
         # Whoever may connect to a scheduler may run programs through it. The keys of this run are in memory only, so
         # that other users of this machine are refused.
         self._cluster = LocalCluster(
-            n_workers=self._count,
+            n_workers=self._count or max(1, self._cores // threads),
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,

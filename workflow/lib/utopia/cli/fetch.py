@@ -184,7 +184,7 @@ def _fetch_options(chosen: argparse.Namespace) -> FetchOptions:
 
 
 def _for(name: str, fetching: FetchOptions, chosen: argparse.Namespace) -> FetchOptions:
-    """The fetching with what the command line says of web videos."""
+    """The options of a data set, with what the command line says of its web videos."""
     from utopia.fetch import recipe, webvideo
 
     videos = recipe.load(name).videos

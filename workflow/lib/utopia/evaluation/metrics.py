@@ -114,17 +114,13 @@ def kendall_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64
 
 def spearman_each(prediction: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     """Spearman's correlation of one series [T] with each of several [U, T], as `spearman` gives it: [U]."""
-    y_UT = np.atleast_2d(np.asarray(labels, np.float64))
-    p = np.asarray(prediction, np.float64)
+    p, y_UT = np.asarray(prediction, np.float64), np.atleast_2d(np.asarray(labels, np.float64))
     for y in y_UT:
-        p, _ = _pair(prediction, y)
+        _pair(p, y)
     if is_constant(p):
         return np.zeros(len(y_UT))
-    # Ranks are whole or half numbers, and so are their distances from the mean rank: no sum of products is rounded.
-    a_T, b_UT = (_ranks(series) - (len(p) + 1) / 2 for series in (p, y_UT))
-    norm_U = np.sqrt(a_T @ a_T) * np.sqrt((b_UT * b_UT).sum(axis=1))
-    varies_U = np.array([not is_constant(y) for y in y_UT])
-    return np.divide(b_UT @ a_T, norm_U, out=np.zeros(len(y_UT)), where=varies_U).clip(-1.0, 1.0)
+    rank_T = _ranks(p)
+    return np.array([0.0 if is_constant(y) else pcc(rank_T, _ranks(y)) for y in y_UT])
 
 
 def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
@@ -152,15 +148,5 @@ def wasserstein_among(ratings: ArrayLike) -> float:
 
 
 def _ranks(series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 along the last axis; ties share the mean of theirs."""
-    order = np.argsort(series, axis=-1)
-    ordered = np.take_along_axis(series, order, axis=-1)
-    place = np.broadcast_to(np.arange(series.shape[-1]), series.shape)
-    other = np.ones(series.shape, bool)
-    other[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    first = np.maximum.accumulate(np.where(other, place, 0), axis=-1)
-    ends = np.where(np.roll(other, -1, axis=-1), place, series.shape[-1])
-    last = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
-    ranks = np.empty(series.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
-    return ranks
+    _, inverse, count = np.unique(series, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[inverse]

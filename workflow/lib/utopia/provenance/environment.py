@@ -229,7 +229,7 @@ def host() -> str:
 
 @cache
 def listed_gpus() -> tuple[dict[str, Any], ...]:
-    """The GPUs that the driver lists: `name`, `uuid`, `driver`; none where it is not there."""
+    """The GPUs that the driver lists: `index`, `name`, `uuid`, `driver`; none where it is not there."""
     if shutil.which("nvidia-smi") is None:
         return ()
     text = _output(["nvidia-smi", "--query-gpu=index,name,uuid,driver_version", "--format=csv,noheader"])
