@@ -112,6 +112,23 @@ def test_workers_of_another_scheduler_take_jobs_one_after_another_and_outlive_on
     }
 
 
+@pytest.mark.parametrize(("count", "workers"), [(0, 2), (1, 1)])
+def test_as_many_workers_as_have_the_threads_of_a_job_each_unless_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, workers: int
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where its scratch folder lies
+    job = asked(tmp_path, 0)
+    count_them = "str(len(get_client().scheduler_info()['workers']))"
+    code = f"from distributed import get_client\nopen('n', 'w').write({count_them})\n"
+    (tmp_path / "script.py").write_text(code, encoding="utf-8")
+    farm = Farm(count, cores=5)
+    try:
+        assert farm.run(job) == 0
+    finally:
+        farm.close()
+    assert (tmp_path / "n").read_text() == str(workers)
+
+
 def test_a_scheduler_without_keys_is_refused(tmp_path: Path, ended: list[subprocess.Popen[str]]) -> None:
     process, file = scheduler(tmp_path, [])
     ended.append(process)
