@@ -16,17 +16,22 @@ import torch
 from utopia import memory
 
 kept = memory.keep_freed() if sys.argv[1] == "keep" else None
-torch.ones(16_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fresh = []
+for _ in range(60):
+    before = faults()
     torch.ones(16_000_000)
-pages = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize()
-print(json.dumps([kept, pages / (20 * 64_000_000)]))
+    fresh.append((faults() - before) * resource.getpagesize() / 64_000_000)
+print(json.dumps([kept, sum(fresh[-20:]) / 20]))
 """
 
 
 def trial(how: str) -> tuple[bool | None, float]:
-    """What `keep_freed` said, and the share of what was allocated that came as fresh pages."""
+    """What `keep_freed` said, and the share of fresh pages in the last 20 of 60 tensors.
+
+    The first tensors fill holes that the imports left, in a number that differs with every start's addresses: they
+    say nothing of how freed memory is handled.
+    """
     done = subprocess.run([sys.executable, "-c", TRIAL, how], capture_output=True, text=True, check=True)
     kept, share = json.loads(done.stdout)
     return kept, share
@@ -36,7 +41,7 @@ def test_freed_memory_is_not_asked_of_the_system_again() -> None:
     kept, share = trial("keep")
     if not kept:
         pytest.skip("the C library of this machine has no such switches")
-    assert share < 0.5
+    assert share < 0.1
     assert trial("leave")[1] > 0.9  # else there is nothing to gain here, and the switches can go
 
 
