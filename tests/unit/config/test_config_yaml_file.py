@@ -57,13 +57,13 @@ CHAIN = ladder("{x: 1}", "a{0}: &a{0} {{y: *a{1}}}", 3000)
     ],
 )
 def test_what_no_settings_hold_is_refused_at_once_with_its_line(text: str, words: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError) as caught:
         yaml_file.parse("# a comment\n" + text, "a.yaml")
     assert words in str(caught.value)
     assert str(caught.value).startswith("a.yaml:")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_the_same_as_yaml_says_of_every_file_of_ours() -> None:
