@@ -121,10 +121,11 @@ def keep(name: str, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]],
     return path
 
 
-def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """The options of every benchmark."""
+def options(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The options of every benchmark; `--rounds` where rounds are asked for."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--out", type=Path, help="JSON lines, one a result")
     parser.add_argument("--keep", type=Path, nargs="?", const=RESULTS, help="folder of the results")
     return parser
@@ -141,7 +142,8 @@ def finish(name: str, chosen: argparse.Namespace, rows: Rows, **about: Any) -> N
     """Print the table, and keep the results where that is asked for."""
     print("\n".join(["", *table(rows.rows)]))
     if chosen.keep:
-        facts = {**rows.about, **machine(), "load": rows.about["load"], "rounds": chosen.rounds, **about}
+        rounds = {"rounds": chosen.rounds} if "rounds" in chosen else {}
+        facts = {**rows.about, **machine(), "load": rows.about["load"], **rounds, **about}
         print(f"\nkept in {keep(name, facts, rows.rows, chosen.keep).name}")
 
 

@@ -95,7 +95,7 @@ def main() -> None:
     """Play back, print and keep."""
     from _results import finish, options, rows_of
 
-    parser = options(__doc__, 1)
+    parser = options(__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--write", type=Path)

@@ -169,11 +169,11 @@ def measured() -> Iterator[dict[str, str]]:
 
 def main() -> None:
     """Draw, print and keep."""
-    chosen = options(__doc__, REPEATS).parse_args()
+    chosen = options(__doc__).parse_args()
     rows = rows_of(chosen)
     for row in measured():
         rows.add(**row)
-    finish("intervals", chosen, rows)
+    finish("intervals", chosen, rows, rounds=REPEATS)
 
 
 if __name__ == "__main__":

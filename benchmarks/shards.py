@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _results import finish, in_turns, options, ratio, rows_of
+from _results import cpu_seconds, finish, in_turns, options, ratio, rows_of
 from decode import make_clip
 
 from utopia.files import sha256, write_json
@@ -50,21 +50,20 @@ def asked(root: Path, name: str, size: int) -> dict[str, Any]:
 
 def alone(root: Path, name: str, size: int) -> float:
     """CPU seconds of a process of its own."""
-    before = os.times()
+    before = cpu_seconds()
     job = json.dumps(asked(root, name, size))
     subprocess.run([sys.executable, "-c", ALONE], input=job, text=True, check=True, cwd=root)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    return cpu_seconds() - before
 
 
 def staying(root: Path, name: str, size: int) -> float:
     """CPU seconds in this process, with those that decode for it."""
-    before = os.times()
+    before = cpu_seconds()
     status = run_script(asked(root, name, size))
-    after = os.times()
+    seconds = cpu_seconds() - before
     if status:
         raise RuntimeError((root / name / "shard-0000.log").read_text(encoding="utf-8"))
-    return sum(after[:4]) - sum(before[:4])
+    return seconds
 
 
 def made(root: Path, name: str) -> dict[str, bytes]:
