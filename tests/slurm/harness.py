@@ -27,6 +27,14 @@ ACCOUNTING = ("sacct", "sacctmgr", "sshare", "sreport")
 ONLY_TABLE = ("--", "results/miniature/tables/drill.csv")
 """What is asked for where the audit and the page, which other tests read, would only take time."""
 _PATIENCE = 1800.0
+_OFTEN = """
+
+# As long as no job has ended, the plugin asks ten seconds later each time; a test would do little but wait.
+from asyncio import sleep
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+RemoteExecutor.sleep = lambda executor: sleep(1.0)
+"""
 
 
 @dataclass
@@ -87,6 +95,11 @@ class Study:
                 if path.name not in programs and not (shown / path.name).is_symlink():
                     (shown / path.name).symlink_to(path)
         self.variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{shown}"
+
+    def ask_often(self) -> None:
+        """Let the study's runs on SLURM ask each second which jobs have ended."""
+        with (self.folder / "Snakefile").open("a", encoding="utf-8") as file:
+            file.write(_OFTEN)
 
     @property
     def results(self) -> Path:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, UnavailableError, new_folder, obstacle
-from harness import ACCOUNTING, copy_checkout, copy_prepared, made_here, undisturbed
+from harness import ACCOUNTING, copy_checkout, copy_prepared, undisturbed
 
 from utopia.plan.rules import RULES
 
 pytestmark = pytest.mark.workflow
 
-SOON = ("--slurm-init-seconds-before-status-checks", "7")
+SOON = ("--slurm-init-seconds-before-status-checks", "1")
 TRAIN, PREDICTIONS = "train_summe_et", "runs/summe.et.cwl/predictions.safetensors"
 ELSEWHERE = {"choose_annotators", "fine_tune"}
 """The rules that only some settings need; none of generated data."""
@@ -46,11 +46,13 @@ def running(*, accounting: bool) -> Iterator[Cluster]:
 
 
 def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(tmp_path: Path) -> None:
-    here = made_here(tmp_path / "here", "rules", "--", "results/miniature/tables/rules.csv")
+    here = copy_checkout(tmp_path / "here", "rules")
     with running(accounting=True) as cluster:
         study = copy_checkout(tmp_path / "checkout", "rules")
+        study.ask_often()
         # one rule asks for more than its usual one GPU: what is asked for must be what SLURM gives
         run = study.on_slurm(*SOON, "--set-resources", "extract_features:gpu=2", "extract_features:nodes=1")
+        beside = here.here("--", "results/miniature/tables/rules.csv")
         os.kill(study.until("extraction", lambda: study.script_of("extract_features"), run), signal.SIGKILL)
         second = study.on_slurm(*SOON)
         assert second.end() == 1 and "a run of this study is going on" in second.said()
@@ -65,6 +67,7 @@ def test_every_rule_with_a_killed_job_and_a_killed_snakemake_is_the_same_study(t
         os.kill(training, signal.SIGCONT)
         assert again.end() == 0, again.said()
         assert study.status()["state"] == "done"
+        assert beside.end() == 0, beside.said()
         assert study.tables() == here.tables() and len(here.tables()) == 5
         assert {path.name for path in (study.results / "logs").iterdir()} == RULES.keys() - ELSEWHERE
         jobs = study.jobs()
@@ -88,6 +91,7 @@ def test_on_a_cluster_without_accounting_and_its_programs_a_cancelled_job_is_nam
     here = undisturbed(tmp_path_factory)
     with running(accounting=False) as cluster:
         study = copy_prepared(here, tmp_path / "checkout")
+        study.ask_often()
         study.hide(ACCOUNTING)
         run = study.on_slurm(*SOON, "--config", "engine={workers: 2}", "--", f"results/miniature/{PREDICTIONS}")
         study.until("training", lambda: study.script_of("train_runs"), run)
