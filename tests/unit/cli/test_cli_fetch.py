@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import forked
 import pytest
-
-UTOPIA = str(Path(sys.executable).parent / "utopia")
 
 
 def utopia(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "no_proxy": "127.0.0.1",
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-    }
-    command = [UTOPIA, "fetch", *words, "--tries", "1"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    return forked.utopia("fetch", *words, "--tries", "1", no_proxy="127.0.0.1", **nowhere)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

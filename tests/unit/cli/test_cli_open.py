@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from utopia.cli.open import has_screen, instructions
 
-UTOPIA = str(Path(sys.executable).parent / "utopia")
 SCREENLESS = ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_TTY", "BROWSER")
 
 
 def utopia_open(results: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     settings = results.parent / "settings.yaml"
     settings.write_text(f"results: '{results}'\n")
-    kept = {name: value for name, value in os.environ.items() if name not in SCREENLESS}
-    return subprocess.run(
-        [UTOPIA, "open", "--configfile", str(settings), *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=kept | variables,
-    )
+    return forked.utopia("open", "--configfile", settings, *words, **dict.fromkeys(SCREENLESS) | variables)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 
@@ -235,7 +236,7 @@ def test_the_program_refuses_and_a_dry_run_does_not(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"results: {tmp_path / 'results'}\n")
     words = [utopia, "run", "--study", "paper", "--configfile", str(settings), "--cores", "1"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = forked.utopia(*words[1:])
     assert done.returncode == 1 and "tables of the papers would be empty" in done.stderr
     assert not (tmp_path / "results").exists()
     words += ["--dry-run", "--tables", "Table 2", "--datasets", "studyforrest,summe"]
