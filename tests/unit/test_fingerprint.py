@@ -158,8 +158,36 @@ def test_it_does_not_depend_on_where_the_package_lies(package: Path, tmp_path: P
     other = tmp_path / "elsewhere" / "mini"
     for name, text in FILES.items():
         (other / name).parent.mkdir(parents=True, exist_ok=True)
-        (other / name).write_text(text)
+        (other / name).write_text(f"{text}\n# parsed by itself: no other file has these bytes\n")
     assert of(other) == of(package)
+
+
+def test_a_copy_is_parsed_where_it_differs_and_only_there(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a crate, which holds the code of the program that writes and checks it."""
+    edit(package, "base.py", "unit = 10", "unit = 12")
+    before = of(package)
+    other = tmp_path / "elsewhere" / "mini"
+    shutil.copytree(package, other)
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *of, **named: parsed.append(named["filename"]) or parse(*of, **named))
+    assert of(other) == before and parsed == []
+    edit(other, "base.py", "unit = 12", "unit = 13")
+    assert of(other) != before and parsed == [str(other / "base.py")]
+    # The same text says something else where it lies in another folder, or is the package itself.
+    (other / "lazy.py").unlink()
+    (other / "lazy").mkdir()
+    text = "from .base import unit\n\ndef value():\n    return unit\n"
+    (other / "lazy" / "base.py").write_text("unit = 14\n")
+    (other / "lazy" / "__init__.py").write_text(text)
+    inside = fingerprint.closure("mini.top", package=other)
+    (other / "lazy" / "__init__.py").unlink()
+    (other / "lazy" / "base.py").unlink()
+    (other / "lazy").rmdir()
+    (other / "lazy.py").write_text(text)
+    beside = fingerprint.closure("mini.top", package=other)
+    assert "mini.lazy.base" in inside and "mini.lazy.base" not in beside
 
 
 def test_files_count_but_are_not_followed(package: Path, tmp_path: Path) -> None:

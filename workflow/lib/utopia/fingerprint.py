@@ -105,6 +105,8 @@ def closure(*modules: str, files: Sequence[str | Path] = (), package: Path = PAC
 
 _closures: dict[Any, tuple[dict[str, str], dict[Path, _Stamp]]] = {}
 _sources: dict[tuple[str, Path], tuple[_Stamp, Source]] = {}
+_contents: dict[tuple[str, bool, bytes], Source] = {}
+"""By module, whether it is a package, and the SHA-256 of its bytes: a copy, as in a crate, is not parsed again."""
 _steps: dict[tuple[Path, str], _Step] = {}
 
 
@@ -114,6 +116,7 @@ def read_afresh() -> None:
         _parsed.distrust()
         _closures.clear()
         _sources.clear()
+        _contents.clear()
         _steps.clear()
 
 
@@ -236,7 +239,10 @@ def _source(path: Path, name: str) -> Source:
         content = path.read_bytes()
     except OSError as error:
         raise UtopiaError(f"cannot read ({error.strerror or error})", where=path) from error
-    source = _parsed.source(path, content, lambda: _parse(path, name, content))
+    same = (name, path.name == "__init__.py", hashlib.sha256(content).digest())
+    if same not in _contents:
+        _contents[same] = _parsed.source(path, content, lambda: _parse(path, name, content))
+    source = _contents[same]
     _sources[key] = (stamp, source)
     return source
 
