@@ -83,7 +83,8 @@ def test_a_truncated_annotation_file_is_a_declared_absence_and_the_rest_goes_on(
 
 REACTIONS = """\
 repeats: 2
-features: {vggish_raw: {options: {weights: random}}, swin_l: {options: {weights: random, random: tiny, size: 64}}}
+datasets: {eev: {features: [[swin_l]]}}
+features: {swin_l: {options: {weights: random, random: tiny, size: 64, fps: 2.0}}}
 treatments: {l1_ensemble: {members: 2, best: null}}
 """
 
