@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,9 +63,9 @@ def constant(kind: str, name: str, constant: str) -> Any:
     Raises:
         ConfigError: the file sets no such constant.
     """
-    set_to = _assigned(kind, name)
-    if constant in set_to:
-        return ast.literal_eval(set_to[constant])
+    assigned = _head(path_of(kind, name)).assigned
+    if constant in assigned:
+        return ast.literal_eval(assigned[constant])
     raise ConfigError(
         f"it sets no {constant}",
         where=path_of(kind, name),
@@ -72,13 +73,31 @@ def constant(kind: str, name: str, constant: str) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class _Head:
+    """What is read of a component's file without running it."""
+
+    about: str
+    """Its docstring; empty without one."""
+    assigned: dict[str, ast.expr]
+    """What its top level assigns to names."""
+    settings: list[ast.stmt]
+    """`Config` and the imports that it may use."""
+
+
 @cache
-def _assigned(kind: str, name: str) -> dict[str, ast.expr]:
-    """What the top level of a component's file assigns to names."""
-    path = path_of(kind, name)
-    nodes = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body
-    assignments = [node for node in nodes if isinstance(node, ast.Assign)]
-    return {to.id: node.value for node in assignments for to in node.targets if isinstance(to, ast.Name)}
+def _head(path: Path) -> _Head:
+    """Parse a component's file, once: a start of the workflow asks for titles, constants and settings of most."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    assignments = [node for node in tree.body if isinstance(node, ast.Assign)]
+    settings = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
+    for node in settings:
+        _describe_fields(node)
+    return _Head(
+        about=ast.get_docstring(tree) or "",
+        assigned={to.id: node.value for node in assignments for to in node.targets if isinstance(to, ast.Name)},
+        settings=settings,
+    )
 
 
 @cache
@@ -93,7 +112,7 @@ def fact(kind: str, name: str, wanted: str, default: Any) -> Any:
 @cache
 def names_with(kind: str, constant: str) -> tuple[str, ...]:
     """The components of a folder whose files set a constant: where it also holds other modules, that tells them."""
-    return tuple(name for name in names(kind) if constant in _assigned(kind, name))
+    return tuple(name for name in names(kind) if constant in _head(path_of(kind, name)).assigned)
 
 
 @cache
@@ -104,8 +123,7 @@ def title(kind: str, name: str) -> str:
     """
     if name not in names(kind):
         return name
-    about = ast.get_docstring(ast.parse(path_of(kind, name).read_text(encoding="utf-8"))) or ""
-    head, colon, _ = about.partition(": ")
+    head, colon, _ = _head(path_of(kind, name)).about.partition(": ")
     return head if colon and len(head) <= _LONGEST_TITLE else name
 
 
@@ -113,16 +131,13 @@ def title(kind: str, name: str) -> str:
 def config_of(kind: str, name: str) -> type[Strict]:
     """The `Config` class of a component, without importing its module."""
     path = path_of(kind, name)
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    about = (ast.get_docstring(tree) or "").split("\n")[0]
-    kept: list[ast.stmt] = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
-    for node in kept:
-        _describe_fields(node)
+    read = _head(path)
+    about = read.about.split("\n")[0]
     module = f"utopia.{kind}.{name}"
     namespace: dict[str, Any] = {"__name__": module, "_Annotated": Annotated, "_Field": Field}
     try:
         # The source is this package's own file; only its light imports and the Config class are run.
-        exec(compile(ast.Module(kept, []), str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
+        exec(compile(ast.Module(read.settings, []), str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
     except NameError as error:
         raise ConfigError(
             f"its Config uses {error.name!r}, which is not imported from one of {', '.join(_LIGHT)}",
