@@ -154,7 +154,7 @@ def _save_png(figure: Figure, path: Path, mark: str | None) -> None:
     """256 colours, chosen for the largest difference to be small (Pillow's "maximum coverage"): a third of the bytes,
     which git and the page keep for every figure."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
+    figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})  # it is read again at once
     few = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     words = PngInfo()
     if mark:
