@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -46,6 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             starts[item.path] = bool(_STARTS.search(item.path.read_text(encoding="utf-8")))
         if starts[item.path] or not _STUDIES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than cores: tests that wait, for SLURM or a browser, keep none of them idle."""
+    return (yield) + 1
 
 
 @pytest.fixture(autouse=True)
