@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,8 @@ from hypothesis import strategies as st
 
 from utopia.config import registry
 from utopia.config.load import load
-from utopia.config.study import StudyBase
 from utopia.files import read_json, sha256, write_json
-from utopia.plan import availability, cost, looked
+from utopia.plan import cost, looked, shards
 from utopia.plan.plan import Plan
 from utopia.provenance.values import jsonable
 
@@ -176,46 +174,36 @@ def test_the_job_is_given_what_the_plan_says_and_its_record_names_each_video(
     assert record["opened"] == {"never_read": [], "undeclared": []}
 
 
-def test_no_job_names_more_inputs_than_an_argument_can_hold(data: Path) -> None:
+def test_no_job_names_more_inputs_than_an_argument_can_hold() -> None:
     """Of 32,768 videos there are 512 extraction jobs of 64, of 200,000 not 3,125 but half of 1,024 or more."""
-    study = load({"study": "paper", "data": str(data)})
     for videos in (32_768, 200_000, 1_000_000):
-        cut = availability.shards_of(study, tuple(map(str, range(videos))), ("googlenet",), 64)
+        cut = shards.shards_of(tuple(map(str, range(videos))), 64)
         assert len(cut) == 512 if videos == 32_768 else 512 <= len(cut) <= 1024
         named = sum(len(f"results/paper/features/eev/shard-{number:04d}.json") + 3 for number in range(len(cut)))
         assert named < 64 << 10
 
 
 def test_with_many_videos_each_job_takes_more_of_them_and_one_video_more_changes_no_other_job(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(availability, "MOST_SHARDS", 4)
+    monkeypatch.setattr(shards, "MOST_SHARDS", 4)
 
-    def shards(videos: int) -> list[tuple[str, ...]]:
-        study = load({"study": "paper", "data": str(data)})
-        ids = tuple(f"{number:07d}" for number in range(videos))
-        return list(availability.shards_of(study, ids, ("googlenet",), 2))
+    def jobs(videos: int) -> list[tuple[str, ...]]:
+        return list(shards.shards_of(tuple(f"{number:07d}" for number in range(videos)), 2))
 
-    assert [len(own) for own in shards(8)] == [2, 2, 2, 2]
+    assert [len(own) for own in jobs(8)] == [2, 2, 2, 2]
     for videos in (9, 10, 12, 15, 16, 17, 1000):
-        cut = shards(videos)
+        cut = jobs(videos)
         assert len(cut) <= 4 and [item for own in cut for item in own] == [f"{n:07d}" for n in range(videos)]
         assert len({len(own) for own in cut[:-1]} | {len(cut[0])}) == 1
-    assert shards(12)[:-1] == shards(11)[:-1] == shards(10)[:2], "a video more goes to the last job"
-
-
-@cache
-def paper() -> StudyBase:
-    """The paper study, whatever data are there."""
-    return load({"study": "paper"})
+    assert jobs(12)[:-1] == jobs(11)[:-1] == jobs(10)[:2], "a video more goes to the last job"
 
 
 def cut(lengths: Sequence[float], size: int, mean: float, known: bool = True) -> list[list[int]]:
     """The numbers of the items of each extraction job."""
     ids = tuple(map(str, range(len(lengths))))
     given = (tuple(lengths), mean) if known else ()
-    own = availability.shards_of(paper(), ids, ("googlenet",), size, *given)
-    return [list(map(int, shard)) for shard in own]
+    return [list(map(int, shard)) for shard in shards.shards_of(ids, size, *given)]
 
 
 @settings(deadline=None, max_examples=60)
@@ -234,6 +222,15 @@ def test_jobs_are_cut_by_seconds_where_these_are_known(lengths: list[float], siz
     assert cut([*lengths, 60.0], size, mean)[: len(jobs) - 1] == jobs[:-1]
     for own in jobs:
         assert sum(lengths[number] for number in own[:-1]) <= limit * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0, 600), min_size=1, max_size=40), st.integers(1, 7), st.floats(0.5, 300))
+def test_seconds_of_jobs_are_those_of_their_items(lengths: list[float], size: int, mean: float) -> None:
+    ids = tuple(map(str, range(len(lengths))))
+    for known in (tuple(lengths), ()):
+        jobs = shards.shards_of(ids, size, known, mean)
+        expected = [sum(known[int(item)] if known else mean for item in job) for job in jobs]
+        assert shards.seconds_of(jobs, known, mean) == pytest.approx(expected)
 
 
 def test_jobs_of_as_many_seconds_are_nearly_alike_at_the_size_of_eev() -> None:

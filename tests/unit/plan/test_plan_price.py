@@ -9,6 +9,7 @@ import pytest
 
 from utopia import files
 from utopia.config.load import REPOSITORY, load
+from utopia.datasets.eev import EXPRESSIONS
 from utopia.plan import cost, price, rates
 from utopia.plan.plan import Plan
 
@@ -133,3 +134,29 @@ def test_what_nobody_measured_is_named_and_in_no_sum(tmp_path: Path) -> None:
     assert found.unknown == ["training of rmn"]
     assert not [unit for unit in found.units if "rmn" in unit.unit]
     assert "unknown, and in no sum: training of rmn" in "\n".join(price.in_words(found.as_dict(1, 2)))
+
+
+def test_an_extraction_job_costs_by_the_seconds_of_its_videos(tmp_path: Path) -> None:
+    """EEV's rows tell lengths: one job has the long video, one the three short ones."""
+    data = tmp_path / "data" / "eev"
+    (data / "videos").mkdir(parents=True)
+    lengths = {"train.csv": [306, 102], "val.csv": [102], "test.csv": [102]}
+    number = 0
+    for name, frames in lengths.items():
+        labels = "" if name == "test.csv" else "," + ",".join(EXPRESSIONS)
+        rows = [f"YouTube ID,Timestamp (microseconds){labels}"]
+        for count in frames:
+            values = "" if name == "test.csv" else ",0.1" * len(EXPRESSIONS)
+            rows += [f"{number:011d},{frame * 1_000_000 // 6}{values}" for frame in range(count)]
+            (data / "videos" / f"{number:011d}.mp4").touch()
+            number += 1
+        (data / name).write_text("\n".join(rows) + "\n")
+    chosen = {"study": "paper", "data": str(tmp_path / "data"), "results": "/nowhere", "only_datasets": ["eev"]}
+    random = {"googlenet": {"options": {"weights": "random"}}}
+    plan = Plan(load({**chosen, "features": random, "datasets": {"eev": {"shard": 2, "features": [["googlenet"]]}}}))
+    assert [len(job) for job in plan.datasets["eev"].shards] == [1, 3]
+    extraction = [job_cost for job_cost in price.price(plan).jobs if job_cost.job.rule == "extract_features"]
+    start = price.WORKFLOW + price.START["extract_features"]
+    seconds = [job_cost.seconds - start for job_cost in extraction]
+    assert seconds[0] == pytest.approx(seconds[1]) and seconds[0] > 0
+    assert extraction[0].disk_bytes == pytest.approx(extraction[1].disk_bytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from utopia.plan import looked
 from utopia.plan.catalog import Figure, Table
 from utopia.plan.looked import FoldPlan
 from utopia.plan.runs import LABEL_STUDY, RIDGE, Run
+from utopia.plan.shards import shards_of
 
 EMBEDDED = RESOURCES / "embedded"
 """Data sets that come with the project, a folder each; one of the user's own takes its place."""
@@ -28,9 +28,6 @@ EMBEDDED = RESOURCES / "embedded"
 
 NOT_ASKED = "not asked for: `only_datasets` (--datasets) leaves this data set out"
 """The reason of a data set that is there, or not, and that nobody looks at."""
-MOST_SHARDS = 1024
-"""Extraction jobs of a data set: with more videos each job takes more of them, so that jobs can still be planned, and
-each training can name the indexes that it reads."""
 _FEWEST = 2
 """Items with labels that a data set needs: one to train on and one to test on."""
 
@@ -62,6 +59,8 @@ class DatasetPlan:
     """Why no result on this data can, whether it needs features or not."""
     shards: tuple[tuple[str, ...], ...] = ()
     """Items per extraction job."""
+    seconds: tuple[float, ...] = ()
+    """How long the items of `with_video` are, where lists or tables tell it of all of them before the run."""
     precomputed: dict[str, Path] = field(default_factory=dict)
     """The file behind each precomputed feature; of a generated data set the folder that holds it."""
     missing: dict[str, str] = field(default_factory=dict)
@@ -226,6 +225,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         return _absent(name, folder, few)
     no_video = look.missing.get(_common.medium(module).files, "")
     features, why, precomputed = _choose(study, settings, folder, bool(look.with_media), no_video)
+    extracted = _extracted(study, features)
     return DatasetPlan(
         name=name,
         folder=folder,
@@ -239,10 +239,11 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         notes=unlike_published(study, name, features),
         shots=", ".join(look.shots),
         protocol_notes=look.unlike_published,
-        shards=shards_of(study, look.with_media, features, settings.shard, look.seconds, look.mean_seconds),
+        shards=shards_of(look.with_media, settings.shard, look.seconds, look.mean_seconds) if extracted else (),
+        seconds=look.seconds,
         precomputed=precomputed,
         missing=look.missing,
-        folds=look.folds["media" if _extracted(study, features) else "files"],
+        folds=look.folds["media" if extracted else "files"],
         has_media=look.media > 0,
     )
 
@@ -281,7 +282,7 @@ def _generated(study: StudyBase, name: str, settings: Any, how: Generated) -> Da
         features=features,
         feature_reason=why,
         notes=("generated data" if always_generated(name) else "generated miniature data",),
-        shards=shards_of(study, with_video, features, settings.shard),
+        shards=shards_of(with_video, settings.shard) if _extracted(study, features) else (),
         precomputed=drawn,
     )
 
@@ -359,34 +360,6 @@ def _nothing_to_tune_on(study: StudyBase, how: FineTune | None, folder: Path) ->
 def _extracted(study: StudyBase, features: tuple[str, ...]) -> bool:
     """Whether some of the features are made from videos or songs."""
     return any(study.features[name].extractor not in PRECOMPUTED for name in features)  # type: ignore[attr-defined]
-
-
-def shards_of(
-    study: StudyBase,
-    ids: tuple[str, ...],
-    features: tuple[str, ...],
-    size: int,
-    seconds: tuple[float, ...] = (),
-    mean_seconds: float = 1.0,
-) -> tuple[tuple[str, ...], ...]:
-    """The items of each extraction job: neighbours, of as many seconds as `size` items have on average.
-
-    Args:
-        ids: the items.
-        size: the setting `shard`.
-        seconds: how long each of them is; empty where that is not known: all count alike.
-        mean_seconds: of all listed items, so that it does not depend on which are there.
-    """
-    if not _extracted(study, features):
-        return ()
-    lengths, limit = (seconds, size * mean_seconds) if seconds else ((1.0,) * len(ids), float(size))
-    while limit * MOST_SHARDS < sum(lengths):  # doubled, so that one video more or less hardly ever changes it
-        limit *= 2
-    begins = itertools.accumulate(lengths, initial=0.0)  # a video is of the job in whose share of time it begins
-    numbered = zip(ids, begins, strict=False)
-    return tuple(
-        tuple(item for item, _ in own) for _, own in itertools.groupby(numbered, lambda entry: int(entry[1] // limit))
-    )
 
 
 def unlike_published(study: StudyBase, dataset: str, chosen: Sequence[str]) -> tuple[str, ...]:

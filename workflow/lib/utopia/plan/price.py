@@ -22,6 +22,7 @@ from utopia.plan.jobs import PlannedJob
 from utopia.plan.plan import Plan
 from utopia.plan.rates import Rate, Rates, checkpoint_bytes
 from utopia.plan.runs import LABEL_STUDY, Run
+from utopia.plan.shards import seconds_of
 
 STAGES = {
     "generate_miniature": "inputs", "list_inputs": "inputs", "build_labels": "labels", "choose_annotators": "labels",
@@ -161,6 +162,7 @@ class Pricing:
         self.units: dict[str, Unit] = {}
         self.unknown: dict[str, None] = {}
         self.lengths: dict[str, list[float]] = {}
+        self.shard_seconds: dict[str, list[float]] = {}
 
     def price(self) -> Price:
         """All of it."""
@@ -239,31 +241,31 @@ class Pricing:
     def _extract(self, job_cost: JobCost) -> None:
         dataset = job_cost.job.names["dataset"]
         dataset_plan = self.plan.datasets[dataset]
-        videos = dataset_plan.shards[int(job_cost.job.names["shard"])]
-        lengths = self.length(dataset)
+        shard, lengths = int(job_cost.job.names["shard"]), self.length(dataset)
         mean = sum(lengths) / max(1, len(lengths))
         sources: dict[str, None] = {}
-        seconds, disk = mean * self._decoding(), 0.0
+        cost_of_second, disk = self._decoding(), 0.0
         for name in dataset_plan.features:
             settings = self.plan.study.features[name]  # type: ignore[attr-defined]
             if settings.extractor in PRECOMPUTED:
                 continue
             of_frames = registry.constant("extractors", settings.extractor, "MEDIUM") == "frames"
-            rows = mean * (settings.options.fps if of_frames else cost.ROWS_PER_SECOND_OF_SOUND)
+            rows = settings.options.fps if of_frames else cost.ROWS_PER_SECOND_OF_SOUND
             disk += rows * (4 * scale.width(settings.extractor) + 8)
             if (rate := self.rates.extraction(settings.extractor, settings.options)) is None:
                 self.unknown[f"extractor {settings.extractor}"] = None
                 continue
-            seconds += rows * rate[0]
+            cost_of_second += rows * rate[0]
             sources[rate[1]] = None
-        job_cost.seconds += len(videos) * seconds
-        job_cost.disk_bytes += len(videos) * disk
-        features = "+".join(name for name in dataset_plan.features)
-        unit = self.units.setdefault(
-            f"extraction {dataset}",
-            Unit(f"a video of {dataset} ({features}, {mean:.0f} s long)", 0, seconds, "; ".join(sources)),
-        )
-        unit.count += len(videos)
+        if dataset not in self.shard_seconds:
+            self.shard_seconds[dataset] = seconds_of(dataset_plan.shards, dataset_plan.seconds, mean)
+        seconds = self.shard_seconds[dataset][shard]
+        job_cost.seconds += seconds * cost_of_second
+        job_cost.disk_bytes += seconds * disk
+        title = f"a video of {dataset} ({'+'.join(dataset_plan.features)}, {mean:.0f} s long)"
+        priced = Unit(title, 0, mean * cost_of_second, "; ".join(sources))
+        unit = self.units.setdefault(f"extraction {dataset}", priced)
+        unit.count += len(dataset_plan.shards[shard])
 
     def feature_width(self, dataset: str) -> int:
         """Values of a data set's features per row; of precomputed ones, whose width their file tells later, 1024."""
@@ -364,7 +366,7 @@ class Pricing:
 
 def _lengths(plan: Plan, dataset: str, unknown: dict[str, None]) -> list[float]:
     dataset_plan = plan.datasets[dataset]
-    known = cost.lengths_of(plan.study, dataset_plan, Path(plan.manifest(dataset))) or []
+    known = cost.lengths_of(plan.study, dataset_plan, Path(plan.manifest(dataset))) or list(dataset_plan.seconds)
     count = len(dataset_plan.item_ids)
     if dataset_plan.generated and plan.study.generated is not None:
         known = [float(plan.study.generated.size(dataset)["seconds"])] * count
