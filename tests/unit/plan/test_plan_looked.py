@@ -167,7 +167,7 @@ def test_the_job_is_given_what_the_plan_says_and_its_record_names_each_video(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     record = read_json(f"{made}.record.json")
-    assert record["params"]["media"] == looked.state(data / "eev")[1]
+    assert record["params"]["media"] == looked.state(looked.Listing(data / "eev"))[1]
     assert record["roles"]["inputs"]["newest"].endswith(".mp4")
     videos = {Path(entry["path"]).name: entry["sha256"] for entry in record["inputs"] if "/videos/" in entry["path"]}
     assert videos == {path.name: sha256(path) for path in (data / "eev" / "videos").iterdir()}
@@ -252,7 +252,8 @@ def test_lengths_are_those_of_tables_and_lists(data: Path, tmp_path: Path) -> No
     (data / "eev" / "videos" / f"{1:011d}.mp4").unlink()
 
     def look(name: str, folder: Path) -> looked.Looked:
-        return looked.look(name, registry.load("datasets", name), folder, study.dataset(name).options)
+        options = study.dataset(name).options
+        return looked.look(name, registry.load("datasets", name), looked.Listing(folder), options)
 
     eev = look("eev", data / "eev")
     assert eev.seconds == (4 / 6, *[2 / 6] * 18) and eev.mean_seconds == pytest.approx((4 + 19 * 2) / 6 / 20)

@@ -68,8 +68,8 @@ class DatasetPlan:
     folds: tuple[FoldPlan, ...] = ()
     """Its folds; none where that is not known before the run (generated data, where all are there)."""
 
-    has_media: bool = False
-    """Whether files of its medium lie below the folder."""
+    listing: looked.Listing | None = field(default=None, compare=False)
+    """What lies below the folder; None where no file of its medium does."""
 
     @property
     def available(self) -> bool:
@@ -82,7 +82,7 @@ class DatasetPlan:
 
         It asks the file system for each of them, so only the job that lists them asks for it.
         """
-        return looked.state(self.folder) if self.has_media else (None, {})
+        return looked.state(self.listing) if self.listing else (None, {})
 
     @property
     def items(self) -> int:
@@ -217,7 +217,8 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         return _absent(name, Path(settings.folder), "no data folder was given: set `data` (make results DATA=<folder>)")
     if not folder.is_dir():
         return _absent(name, folder, f"the data folder has no {settings.folder}/")
-    look = looked.look(name, module, folder, settings.options)
+    listing = looked.Listing(folder)
+    look = looked.look(name, module, listing, settings.options)
     if "annotations" in look.missing:
         return _absent(name, folder, look.missing["annotations"])
     if look.labelled < _FEWEST:
@@ -244,7 +245,7 @@ def _survey(study: StudyBase, name: str) -> DatasetPlan:
         precomputed=precomputed,
         missing=look.missing,
         folds=look.folds["media" if extracted else "files"],
-        has_media=look.media > 0,
+        listing=listing if look.media else None,
     )
 
 

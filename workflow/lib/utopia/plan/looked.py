@@ -75,21 +75,41 @@ class Looked:
     """By what features are made from: media (`media`), or nothing that must be there (`files`)."""
 
 
-def look(name: str, module: Any, folder: Path, options: Any) -> Looked:
+class Listing:
+    """All files below a data set's folder; of a large one the names are kept, packed, from `look` to `state`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._packed: bytes | None = None
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Keep the names until they are asked for."""
+        self._packed = zlib.compress("\0".join(paths).encode("utf-8", "surrogateescape"), 1)
+
+    def paths(self) -> Iterable[str]:
+        """The names that are kept, the first time; else those in the folder now."""
+        packed, self._packed = self._packed, None
+        if packed is None:
+            return names_below(self.folder)
+        return zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\0")
+
+
+def look(name: str, module: Any, listing: Listing, options: Any) -> Looked:
     """Match the files below a folder to a data set's items, or take it from what is kept.
 
     Args:
         name: the data set.
         module: its file in `datasets/`.
-        folder: its folder.
+        listing: its folder; of a large one it has the names afterwards.
         options: its own settings.
     """
-    paths = list(names_below(folder))
+    folder = listing.folder
+    paths = list(listing.paths())
     if sum(map(_is_media, paths)) < KEPT_FROM:
         return look_through(name, module, folder, options)
     code = fingerprint.fingerprint(f"utopia.datasets.{name}", __name__)
     key = {"folder": str(folder), "options": options.model_dump(mode="json"), "names": _digest_of(paths), "code": code}
-    _names[str(folder)] = zlib.compress("\0".join(paths).encode("utf-8", "surrogateescape"), 1)
+    listing.keep(paths)
     del paths  # a tenth of a gigabyte of a million videos, and matching takes most of one
     place = kept_at(name, folder)
     if (kept := _kept(place, key)) is not None:
@@ -106,7 +126,7 @@ def kept_at(name: str, folder: Path) -> Path:
     return cache / f"looked-{name}-{digest(str(folder.resolve()))}.json"
 
 
-def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+def state(listing: Listing) -> tuple[Path | None, dict[str, Any]]:
     """The media below a folder as one file and one digest, in the place of a list of them all.
 
     A job that depends on each of them must be done again when one is newer than what it made, or comes, goes or has
@@ -118,7 +138,7 @@ def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     """
     newest: tuple[int, str] = (-1, "")
     total, lines = 0, []
-    for path in _listed(folder):
+    for path in listing.paths():
         if not _is_media(path):
             continue
         try:
@@ -129,7 +149,7 @@ def state(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         newest = max(newest, (facts.st_mtime_ns, path))
         total += facts.st_size
         lines.append(f"{path} {facts.st_size}")
-    start = len(str(folder)) + 1
+    start = len(str(listing.folder)) + 1
     text = sha256()
     for line in sorted(lines):
         text.update(line[start:].encode("utf-8", "surrogateescape") + b"\n")
@@ -157,18 +177,6 @@ _SUFFIXES = (*_common.VIDEO_SUFFIXES, *_common.AUDIO_SUFFIXES)
 
 def _is_media(path: str) -> bool:
     return path.lower().endswith(_SUFFIXES)
-
-
-_names: dict[str, bytes] = {}
-"""All files below large folders as `look` has just listed them, by folder, packed; `state` takes them out."""
-
-
-def _listed(folder: Path) -> Iterable[str]:
-    """All files below a folder: as `look` has listed them, the first time that they are asked for after it."""
-    packed = _names.pop(str(folder), None)
-    if packed is None:
-        return names_below(folder)
-    return zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\0")
 
 
 def names_below(folder: Path) -> Iterable[str]:
