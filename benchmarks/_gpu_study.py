@@ -69,6 +69,9 @@ def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Siz
     frames = max(12, round(sizes.share * seconds * labels_per_second(dataset)))
     videos = max(10, round(sizes.share * VIDEOS[dataset]))
     width = max(8, round(sizes.share * WIDTHS[dataset]))
+    if sizes is TINY:
+        small = dict(sizes.models.values())
+        settings["model_config"] = settings["model_config"] | small[settings["model"]]
     folds = 5 if dataset in ("summe", "tvsum") else 1
     targets = list(settings["targets"])
     studies: dict[str, Study] = {}
@@ -83,7 +86,8 @@ def _pack(folder: Path, pack: list[PlannedRun], device: torch.device, sizes: Siz
     jobs: list[ReplicaJob] = []
     for run in pack:
         study = studies[run.distribution_key]
-        ours = parse_run(dict(run.settings) | {"features": ["generated"], "device": "auto", "normalise": {}})
+        generated = {"features": ["generated"], "device": "auto", "normalise": {}}
+        ours = parse_run(dict(run.settings) | {"model_config": settings["model_config"], **generated})
         parts = Parts.of(ours, study.plan)
         members = [(repeat, member) for repeat in range(ours.repeats) for member in range(ours.members)]
         for fold, target, (repeat, member) in itertools.product(study.data.folds[:folds], targets, members):

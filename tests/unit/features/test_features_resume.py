@@ -153,7 +153,7 @@ def test_a_shard_killed_by_the_system_goes_on_at_the_next_video(
     root: Path, plain: Path, tmp_path: Path, threads: int
 ) -> None:
     """A real process, ended by SIGKILL as soon as its first object lies in the store."""
-    slow = FRAMES | {"options": FRAMES["options"] | {"fps": 25.0, "size": 128}}
+    slow = FRAMES | {"options": FRAMES["options"] | {"fps": 25.0, "size": 64}}
     given = settings(root, tmp_path, {"frames": slow}, threads=threads)
     paths = {name: str(value) for name, value in given.items() if isinstance(value, Path)}
     code = (

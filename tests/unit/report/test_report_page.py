@@ -333,13 +333,14 @@ def _copy(facts: dict[str, Any], number: int) -> None:
         content = Path(old["path"]).read_bytes()
         path.write_bytes(content if path.name in ARRAYS else _renamed(content.decode(), number).encode())
         entry["sha256"], entry["bytes"] = files.sha256(path), path.stat().st_size
-    files.write_json(Path(f"{again['outputs'][0]['path']}.record.json"), sealed(again))
+    _store(again)
 
 
 def _extract(facts: dict[str, Any], dataset: str, shard: int) -> None:
     index = f"{ROOT}/features/{dataset}/shard-{shard:04d}.json"
     content = json.dumps({"items": {f"{dataset} {shard}": index}})
-    files.write_text(index, content)
+    Path(index).parent.mkdir(parents=True, exist_ok=True)
+    Path(index).write_text(content)
     videos = [f"raw/{dataset}/videos/MEDIAEVAL_{dataset}_{shard}_{number:05d}.mp4" for number in range(4)]
     made = [{"path": index, "sha256": files.sha256(index), "bytes": len(content)}]
     again = {name: value for name, value in facts.items() if name not in ("digest", "roles")} | {
@@ -353,7 +354,12 @@ def _extract(facts: dict[str, Any], dataset: str, shard: int) -> None:
         "roles": {"inputs": {"videos": videos}, "outputs": {"": index}},
         "command": f"snakemake --cores 1 --force --config study=tiny -- {index}",
     }
-    files.write_json(f"{index}.record.json", sealed(again))
+    _store(again)
+
+
+def _store(record: dict[str, Any]) -> None:
+    """On one line and not atomically, which takes a tenth of the time."""
+    Path(f"{record['outputs'][0]['path']}.record.json").write_text(json.dumps(sealed(record)))
 
 
 def _renamed(text: str, number: int) -> str:

@@ -59,7 +59,7 @@ def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
 @pytest.mark.parametrize("loss", ["mse", "cwl", "bmc"])
 def test_stacked_replicas_are_the_same(named: Any, loss: str) -> None:
     """Of two targets, with fewer places than replicas, and videos that differ in length."""
-    changes = {"loss": loss, "targets": ["importance", "mood"], "training": {"epochs": 4}}
+    changes = {"loss": loss, "targets": ["importance", "mood"], "training": {"epochs": 3}, "repeats": 1}
     alone, one, _ = rmn(named, "sequential", engine={"strategy": "sequential"}, **changes)
     stacked, two, _ = rmn(named, "vectorized", engine={"strategy": "vectorized", "places": 3}, **changes)
     assert (one["strategy"], two["strategy"]) == ("sequential", "vectorized")
@@ -131,8 +131,9 @@ def test_a_stacked_replica_goes_on_as_others_leave_and_come() -> None:
 
 
 def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:
-    plain, _, _ = rmn(named, "plain")
-    weighed, _, _ = rmn(named, "weighed", loss="cwl")
+    short = {"training": {"epochs": 1}, "repeats": 1}
+    plain, _, _ = rmn(named, "plain", **short)
+    weighed, _, _ = rmn(named, "weighed", loss="cwl", **short)
     assert any(not np.array_equal(plain[place], weighed[place]) for place in plain)
 
 
@@ -149,13 +150,13 @@ def test_a_sampler_is_refused(named: Any) -> None:
 
 def test_every_replica_says_how_its_memory_was_used(named: Any) -> None:
     """What `training.json` holds: rows that differ, reads that depend on queries, writes that come now and then."""
-    _, summary, _ = rmn(named, "used", training={"epochs": 6})
+    _, summary, _ = rmn(named, "used", training={"epochs": 6}, repeats=1)
     for replica in summary["replicas"]:
         used = replica["diagnostics"]
         assert used["choices"] > 0 and 0 < used["entropy"] <= 1
         assert used["distinctness"] > 0.05 and used["query"] > 0 and used["age_steps"] > 5 and used["td_error"] > 0
     assert 0 < np.mean([replica["diagnostics"]["writes"] for replica in summary["replicas"]]) < 1
-    _, again, _ = rmn(named, "used", training={"epochs": 6})  # found stored
+    _, again, _ = rmn(named, "used", training={"epochs": 6}, repeats=1)  # found stored
     assert [one["diagnostics"] for one in again["replicas"]] == [one["diagnostics"] for one in summary["replicas"]]
 
 

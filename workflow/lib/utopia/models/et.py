@@ -78,7 +78,8 @@ class EncoderTransformer(Regressor):
         # nn.TransformerEncoder makes its layers as copies of one, so all start from the same values
         mask = CausalMask() if config.causal else NoBias()
         layer = EncoderLayer(d, config.heads, config.feedforward, config.dropout, mask)
-        self.layers = nn.ModuleList(copy.deepcopy(layer, {id(mask): mask}) for _ in range(config.layers))
+        copies = (copy.deepcopy(layer, {id(mask): mask}) for _ in range(config.layers - 1))
+        self.layers = nn.ModuleList([layer, *copies])
         self.hidden, self.head_dropout = Linear(d, config.head_hidden), Dropout(config.head_dropout)
         self.out = Linear(config.head_hidden, 1)
         nn.init.zeros_(self.out.bias)
