@@ -35,6 +35,12 @@ def committed() -> tuple[Path, ...]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    """A Python file's syntax tree; nobody changes it."""
+    return ast.parse(text(path) or "", filename=str(path))
+
+
+@cache
 def text(path: Path) -> str | None:
     """A file's text; None for a binary file."""
     data = path.read_bytes()
@@ -86,7 +92,7 @@ def test_tests_talk_to_public_names() -> None:
 
     A module with an underscore is no component of its package (`models/_attention.py`); its names are public.
     """
-    trees = {path: ast.parse(text(path) or "") for path in python_files()}
+    trees = {path: parsed(path) for path in python_files()}
     ours = {path: tree for path, tree in trees.items() if path.is_relative_to(REPOSITORY / "workflow")}
     private = set().union(*map(_bound, ours.values())) - {path.stem for path in ours}
     private -= {"_asdict", "_fields", "_replace"}  # Python's own, of named tuples
@@ -150,14 +156,14 @@ def test_the_patterns_find_what_they_are_for(pattern: re.Pattern[str], guilty: s
 
 def test_python_files_parse() -> None:
     for path in python_files():
-        ast.parse(text(path) or "", filename=str(path))
+        parsed(path)
 
 
 def test_no_handler_swallows_every_exception() -> None:
     """`except:` and `except Exception: pass` go on with holes."""
     found = []
     for path in python_files():
-        for node in ast.walk(ast.parse(text(path) or "")):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception")
                 silent = all(isinstance(inner, ast.Pass | ast.Continue) for inner in node.body)

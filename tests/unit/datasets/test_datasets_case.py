@@ -145,6 +145,6 @@ class TestRealData:
                 for target in case.TARGETS:
                     votes, theirs = labels.votes(item, target), file[item][target][()]
                     assert votes is not None and votes.shape == (30, len(labels.times(item)))
-                    assert votes * 4.5 + 5 == pytest.approx(theirs, abs=1e-5)
-                    assert labels.label(item, target) == pytest.approx(votes.mean(axis=0))
-                assert np.diff(labels.times(item)) == pytest.approx(0.05)
+                    np.testing.assert_allclose(votes * 4.5 + 5, theirs, rtol=0, atol=1e-5)
+                    np.testing.assert_allclose(labels.label(item, target), votes.mean(axis=0), rtol=1e-6)
+                np.testing.assert_allclose(np.diff(labels.times(item)), 0.05, rtol=1e-6)

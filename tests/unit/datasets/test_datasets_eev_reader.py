@@ -202,7 +202,7 @@ class TestKeptIndex:
     def forget(self) -> None:
         _eev_index.indexed.cache_clear()
 
-    def again(self, path: Path) -> _eev_index.Videos:
+    def again(self, path: Path) -> _eev_index.RowsOfVideos:
         _eev_index.indexed.cache_clear()
         return index_of(path).videos
 

@@ -134,5 +134,5 @@ class TestAgainstTheOfficialFiles:
                 labels, theirs = studyforrest.read_labels(located, item, Config(), LIMITS), file[f"run_{number}"]
                 seconds = len(labels.times)
                 for target in studyforrest.TARGETS:
-                    assert labels.votes[target] == pytest.approx(theirs[target][:, :seconds], abs=1e-6)
-                assert ours[item.id] == pytest.approx(theirs["features"][:seconds], rel=2e-5, abs=1e-9)
+                    np.testing.assert_allclose(labels.votes[target], theirs[target][:, :seconds], rtol=0, atol=1e-6)
+                np.testing.assert_allclose(ours[item.id], theirs["features"][:seconds], rtol=2e-5, atol=1e-9)

@@ -69,7 +69,7 @@ class RowRange(NamedTuple):
     line: int
 
 
-class Videos(Mapping[str, list[RowRange]]):
+class RowsOfVideos(Mapping[str, list[RowRange]]):
     """Id -> its runs, in the file's order; ids in order of their first row.
 
     Of a million videos, lists of runs take 250 MB more than four numbers for each run.
@@ -114,7 +114,7 @@ class Videos(Mapping[str, list[RowRange]]):
         return {"ids": ids, "runs": runs, "owner": owner}
 
     @classmethod
-    def unpacked(cls, parts: Mapping[str, np.ndarray]) -> Videos:
+    def unpacked(cls, parts: Mapping[str, np.ndarray]) -> RowsOfVideos:
         """What was packed.
 
         Raises:
@@ -142,7 +142,7 @@ class Index:
     """What a file holds."""
 
     columns: Columns
-    videos: Videos = field(default_factory=Videos)
+    videos: RowsOfVideos = field(default_factory=RowsOfVideos)
     cut: bool = False
     """Whether the last line has no end."""
 
@@ -245,7 +245,7 @@ def _kept(place: Path, key: dict[str, int]) -> Index | None:
         if any(content.meta[name] != value for name, value in key.items()):
             return None
         columns = Columns(**content.meta["columns"] | {"expressions": tuple(content.meta["columns"]["expressions"])})
-        return Index(columns, Videos.unpacked(content), bool(content.meta["cut"]))
+        return Index(columns, RowsOfVideos.unpacked(content), bool(content.meta["cut"]))
     except (UtopiaError, LookupError, TypeError, ValueError):
         return None  # damaged: it is only a copy of what the file says, and regenerated
 

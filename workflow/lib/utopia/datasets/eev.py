@@ -48,7 +48,7 @@ class Config(Strict):
     are not used because they could not be obtained, up to the next that is. `fixed`: they end where they end."""
 
 
-class _Files(Mapping[str, Path]):
+class _FilesOfVideo(Mapping[str, Path]):
     """The table that lists a video, and the video where it is there: a million dictionaries take 140 MB more."""
 
     __slots__ = ("_table", "_video")
@@ -121,7 +121,7 @@ def items(located: Located, options: Config) -> list[Item]:
         for id in index_of(path).videos:
             if id not in listed:
                 video = videos.files.pop(id, None)
-                listed[id] = Item(id, id, id, _Files(path, video), unknown, part, videos.hints.get(id, ""))
+                listed[id] = Item(id, id, id, _FilesOfVideo(path, video), unknown, part, videos.hints.get(id, ""))
     for entry in located.items:  # of a generated folder
         listed.setdefault(entry.id, Item(entry.id, entry.name, entry.key, {}))
     return list(listed.values())

@@ -45,7 +45,7 @@ class Config(Strict):
     """What to do with a file whose sha256 is not the one on the data set's card."""
 
 
-class _Votes(NamedTuple):
+class _UserSummaries(NamedTuple):
     """chosen: [users, frames] 0/1."""
 
     chosen: np.ndarray
@@ -133,7 +133,7 @@ def folds(located: Located, ids: Iterable[str], options: Config) -> list[dict[st
     return _common.restricted_folds(located, ids)
 
 
-def _read(located: Located, item: Item) -> tuple[_Votes, dict[str, np.ndarray]]:
+def _read(located: Located, item: Item) -> tuple[_UserSummaries, dict[str, np.ndarray]]:
     """The votes and, where the HDF5 file is there, the shots; checked against one another."""
     shots = _summary.read_shots(item.files["shots"], item) if "shots" in item.files else {}
     if "annotations" in item.files:
@@ -144,12 +144,12 @@ def _read(located: Located, item: Item) -> tuple[_Votes, dict[str, np.ndarray]]:
     fps = _summary.official(located, item).fps
     if not shots or fps is None:
         raise InputError(f"GT/{item.key}.mat is not there", remedy="unpack SumMe.zip")
-    return _Votes(
+    return _UserSummaries(
         shots["user_summary"], fps, ("no official .mat file: votes from the HDF5 file, frame rate from the card",)
     ), shots
 
 
-def _read_mat(path: Path) -> _Votes:
+def _read_mat(path: Path) -> _UserSummaries:
     from scipy.io import loadmat
 
     try:
@@ -170,10 +170,10 @@ def _read_mat(path: Path) -> _Votes:
         raise InputError(
             "; ".join(faults), where=path, why="votes and frames cannot be brought together", remedy=_REMEDY
         )
-    return _Votes((scores > 0).T.astype(np.uint8), fps, ())
+    return _UserSummaries((scores > 0).T.astype(np.uint8), fps, ())
 
 
-def _refuse_disagreement(item: Item, votes: _Votes, shots: dict[str, np.ndarray]) -> None:
+def _refuse_disagreement(item: Item, votes: _UserSummaries, shots: dict[str, np.ndarray]) -> None:
     """The official file and the field's file must tell of the same votes."""
     ours, theirs = votes.chosen, shots["user_summary"]
     frames = int(shots["n_frames"][0])

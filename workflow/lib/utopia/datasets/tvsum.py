@@ -56,7 +56,7 @@ class Config(Strict):
     """What to do with a file whose sha256 is not the one on the data set's card."""
 
 
-class _Votes(NamedTuple):
+class _UserScores(NamedTuple):
     """scores: [users, frames] in 1..5."""
 
     scores: np.ndarray
@@ -169,7 +169,7 @@ def _scale(mean: np.ndarray, options: Config) -> tuple[float, float]:
     return float(mean.min()), float(np.ptp(mean)) or 1.0
 
 
-def _read(located: Located, item: Item) -> tuple[_Votes, dict[str, np.ndarray]]:
+def _read(located: Located, item: Item) -> tuple[_UserScores, dict[str, np.ndarray]]:
     """The votes and, where the HDF5 file is there, the shots; checked against one another."""
     if "annotations" not in item.files:
         raise InputError(f"{_ANNOTATIONS[0]} is not there", remedy="get it from the TVSum repository, folder matlab")
@@ -188,7 +188,7 @@ def _read(located: Located, item: Item) -> tuple[_Votes, dict[str, np.ndarray]]:
     return votes, shots
 
 
-def _read_mat(path: Path, item: Item, position: int) -> _Votes:
+def _read_mat(path: Path, item: Item, position: int) -> _UserScores:
     """The entry at `position` of the struct, which must be the item's."""
 
     def entry(file: h5py.File, name: str) -> np.ndarray:
@@ -218,4 +218,4 @@ def _read_mat(path: Path, item: Item, position: int) -> _Votes:
         raise InputError(
             "; ".join(faults), where=path, remedy="get the file again from the TVSum repository, folder matlab"
         )
-    return _Votes(scores, frames / duration)
+    return _UserScores(scores, frames / duration)

@@ -40,7 +40,7 @@ class UnpackLimits:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Member:
     name: str
     is_folder: bool
     odd: str
@@ -150,7 +150,7 @@ def _unpack(archive: Path, folder: Path, budget: _Budget, members: Sequence[str]
         raise InputError(f"cannot be unpacked ({error})", where=archive, remedy="unpack it by hand") from error
 
 
-def _safe(archive: Path, entry: _Entry) -> PurePosixPath:
+def _safe(archive: Path, entry: _Member) -> PurePosixPath:
     """The entry's path below the folder."""
     name = entry.name
     if entry.odd:
@@ -172,7 +172,7 @@ def _refused(archive: Path, what: str) -> InputError:
     )
 
 
-def _write(archive: Path, entry: _Entry, target: Path, budget: _Budget) -> None:
+def _write(archive: Path, entry: _Member, target: Path, budget: _Budget) -> None:
     if target.exists():
         raise _refused(archive, f"holds {entry.name!r} twice")
     try:
@@ -187,7 +187,7 @@ def _write(archive: Path, entry: _Entry, target: Path, budget: _Budget) -> None:
 
 
 @contextmanager
-def _entries(archive: Path) -> Iterator[Iterator[_Entry]]:
+def _entries(archive: Path) -> Iterator[Iterator[_Member]]:
     with archive.open("rb") as file:
         start = file.read(8)
     foreign = next((kind for mark, kind in _FOREIGN.items() if start.startswith(mark)), None)
@@ -216,28 +216,28 @@ def _refuse_cut(tar: tarfile.TarFile) -> None:
             raise tarfile.ReadError("it goes on after its end mark")
 
 
-def _of_zip(zipped: zipfile.ZipFile) -> Iterator[_Entry]:
+def _of_zip(zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
         kind = (info.external_attr >> 16) & 0o170000
         odd = "" if kind in (0, 0o100000, 0o040000) else "a link" if kind == 0o120000 else "a device"
         # `filename` is what is left after zipfile has cut a path at a NUL byte.
         name = info.orig_filename
         if odd or info.is_dir():
-            yield _Entry(name, info.is_dir(), odd, None)
+            yield _Member(name, info.is_dir(), odd, None)
         else:
             with zipped.open(info) as file:
-                yield _Entry(name, False, "", file)
+                yield _Member(name, False, "", file)
 
 
-def _of_tar(tar: tarfile.TarFile) -> Iterator[_Entry]:
+def _of_tar(tar: tarfile.TarFile) -> Iterator[_Member]:
     for info in tar:
         plain = info.isreg() or info.isdir()
         odd = "" if plain else "a link" if info.issym() or info.islnk() else "a device"
-        yield _Entry(info.name, info.isdir(), odd, tar.extractfile(info) if info.isreg() else None, info.size)
+        yield _Member(info.name, info.isdir(), odd, tar.extractfile(info) if info.isreg() else None, info.size)
 
 
 @contextmanager
-def _by_bsdtar(archive: Path, kind: str) -> Iterator[Iterator[_Entry]]:
+def _by_bsdtar(archive: Path, kind: str) -> Iterator[Iterator[_Member]]:
     program = shutil.which("bsdtar")
     if program is None:
         raise InputError(

@@ -53,7 +53,7 @@ def list_inputs(*, dataset: str, folder: Path, options: Mapping[str, Any], outpu
     config = module.Config.model_validate(dict(options))
     located: Located = module.locate(Path(folder), config)
     card = _card.card(dataset)
-    files = _Files(located, card, getattr(config, "checksums", "refuse"))
+    files = _FileHashes(located, card, getattr(config, "checksums", "refuse"))
     medium = _common.medium(module)
     listed: list[Item] = module.items(located, config)
     unavailable = _unavailable(located, medium)
@@ -100,7 +100,7 @@ def _coverage(causes: list[str]) -> dict[str, Any]:
 
 
 def _entry(
-    module: Any, located: Located, item: Item, config: Any, files: _Files, unavailable: Mapping[str, str]
+    module: Any, located: Located, item: Item, config: Any, files: _FileHashes, unavailable: Mapping[str, str]
 ) -> tuple[dict[str, Any], str, str]:
     """An item's entry, and the causes of its own and its video's absence (empty where there is none)."""
     entry: dict[str, Any] = {
@@ -133,7 +133,7 @@ def _entry(
 
 
 def _media(
-    entry: dict[str, Any], item: Item, located: Located, files: _Files, medium: _common.Medium, unavailable: str
+    entry: dict[str, Any], item: Item, located: Located, files: _FileHashes, medium: _common.Medium, unavailable: str
 ) -> tuple[str, str]:
     """Add the item's video or song to its entry; why it is not used, and the cause in general terms."""
     path = item.files.get(medium.role)
@@ -178,7 +178,7 @@ def _told(error: InputError, instead: str = "") -> tuple[str, str]:
     return instead or f"{where}{error.what}{remedy}", error.what if error.where else "the annotations are not there"
 
 
-class _Files:
+class _FileHashes:
     """Hashes of the files below a folder, each taken once."""
 
     def __init__(self, located: Located, card: _card.Card, checksums: str) -> None:

@@ -96,7 +96,7 @@ class _CrashError(Exception):
     """A worker has ended by itself; the message names the signal."""
 
 
-class _Worker:
+class _DecodingProcess:
     """A process that decodes, seen from the job."""
 
     def __init__(self) -> None:
@@ -170,11 +170,11 @@ class _Worker:
         return MemoryError(what) if -status == signal.SIGKILL else InterruptedError(what)
 
 
-idle_workers: list[_Worker] = []
+idle_workers: list[_DecodingProcess] = []
 _lock = threading.Lock()
 
 
-def _taken() -> _Worker:
+def _taken() -> _DecodingProcess:
     """A worker that nobody uses, else a new one."""
     while True:
         with _lock:
@@ -184,7 +184,7 @@ def _taken() -> _Worker:
         if worker.alive:
             return worker
         worker.close()
-    return _Worker()
+    return _DecodingProcess()
 
 
 @atexit.register

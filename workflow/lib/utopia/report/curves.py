@@ -68,7 +68,7 @@ def losses(replicas: Sequence[Mapping[str, Any]], points: int) -> list[Any]:
     return [*ends, curves]
 
 
-class Videos:
+class SeriesOfVideos:
     """Labels and predictions of test videos, where each has one number per time.
 
     Args:

@@ -128,7 +128,7 @@ class _Gatherer:
             for of_cell in of_table.values()
             for replica in of_cell[:1]
         )
-        self.videos = page_curves.Videos(self._made, graph.root, page_curves.points_for(curves))
+        self.videos = page_curves.SeriesOfVideos(self._made, graph.root, page_curves.points_for(curves))
 
         ancestry = Ancestry(graph, apart_from)
         self.of_tables = {name: ancestry.note(ancestry.own(graph.tables[name])) for name in tables}

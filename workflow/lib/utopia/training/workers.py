@@ -41,10 +41,10 @@ Work = Callable[[Iterator[int]], Generator[Ended, None, None]]
 """Does the pieces that it is given, one after another."""
 
 
-class _Worker:
+class _TrainingProcess:
     """A process that works, seen from the job."""
 
-    def __init__(self, work: Work, others: list[_Worker]) -> None:
+    def __init__(self, work: Work, others: list[_TrainingProcess]) -> None:
         self.connection, own = multiprocessing.Pipe()
         self.doing: int | None = None
         self.status: int | None = None
@@ -97,10 +97,10 @@ def spread(pieces: int, workers: int, work: Work, name: Callable[[int], str]) ->
         Exception: what else `work` raised, by its own name where Python has it, with its traceback in a note.
     """
     numbers = iter(range(pieces))
-    running: list[_Worker] = []
+    running: list[_TrainingProcess] = []
     try:
         for _ in range(min(workers, pieces)):
-            running.append(_Worker(work, running))
+            running.append(_TrainingProcess(work, running))
             running[-1].give(next(numbers, None))
         by_connection = {worker.connection: worker for worker in running}
         while by_connection:
@@ -169,7 +169,7 @@ def _raised(facts: dict[str, str]) -> Any:
     return error
 
 
-def _death(worker: _Worker, name: Callable[[int], str]) -> Exception:
+def _death(worker: _TrainingProcess, name: Callable[[int], str]) -> Exception:
     status = worker.wait()
     where = name(worker.doing) if worker.doing is not None else "the end of its work"
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
