@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from checkout import made_once
-from studies import Small, made
+from lent import Lent
+from studies import ROOT, Small, made
 
 
 @pytest.fixture(scope="session")
@@ -23,23 +25,34 @@ def small_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own
 
 
+@pytest.fixture(scope="session")
+def lent_results(small_checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Lent:
+    """The copy of the small study's results that `small` lends."""
+    return Lent(small_checkout / ROOT, tmp_path_factory.mktemp("lent") / "results")
+
+
 @pytest.fixture
-def small(small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+def small(small_checkout: Path, lent_results: Lent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
     """A copy of the small study's results, to be damaged; the working directory is beside them."""
     base = tmp_path / "study"
-    base.mkdir()
+    (base / ROOT).parent.mkdir(parents=True)
     for name in ("workflow", "envs", "config.yaml", "tiny.yaml"):
         (base / name).symlink_to(small_checkout / name)
-    shutil.copytree(small_checkout / "results", base / "results")
+    lent_results.lend(base / ROOT)
     monkeypatch.chdir(base)
     yield Small(base)
+    lent_results.take_back(base / ROOT)
 
 
 @pytest.fixture
 def whole(small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     """A copy of the checkout with the small study's results, for commands that change them: the working directory."""
     base = tmp_path / "whole"
-    shutil.copytree(small_checkout, base)
+    code = small_checkout / "workflow"
+    shutil.copytree(
+        small_checkout, base, ignore=lambda folder, _: [code.name] if Path(folder) == small_checkout else []
+    )
+    shutil.copytree(code, base / code.name, copy_function=os.link)  # nobody writes into a file there
     monkeypatch.chdir(base)
     return Small(base)
 

@@ -101,7 +101,7 @@ class Small:
     def verify(self, **options: Any) -> Report:
         """Audit in this process; figures are drawn again only where that is asked for, because it takes long."""
         graph, options = self.graph(), {"partial": not self.is_whole, "pictures": False} | options
-        current = Current(Plan(load(files=[self.folder / "tiny.yaml"])), graph)
+        current = Current(planned(self.folder / "tiny.yaml"), graph)
         return verify(graph, self.folder / ROOT, "miniature", current=current, **options)
 
     def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -160,6 +160,17 @@ class Small:
                         one["sha256"], one["bytes"], hit = sha256, len(content), True
             if hit:
                 files.write_json(path, sealed(facts))
+
+
+_plans: dict[bytes, Plan] = {}
+
+
+def planned(configfile: Path) -> Plan:
+    """The plan for a configuration file, made once for its content: it does not depend on where the study lies."""
+    content = configfile.read_bytes()
+    if content not in _plans:
+        _plans[content] = Plan(load(files=[configfile]))
+    return _plans[content]
 
 
 def flip(path: Path, at: int | None = None) -> None:

@@ -44,13 +44,21 @@ def adopt(whole: Small, *more: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def test_a_copy_is_taken_as_done_and_nothing_of_it_changes(copied: Small) -> None:
+def test_a_copy_is_taken_as_done_a_file_from_the_future_is_mended_and_nothing_else_changes(copied: Small) -> None:
     before = {path: path.read_bytes() for path in (copied.folder / ROOT).rglob("*.*") if path.is_file()}
     assert to_run(copied) > 10
+    # One of its files, besides, is from the future.
+    later = time.time() + 86400
+    os.utime(copied.path(METRICS), (later, later))
+    status = json.loads(copied.command("status", "--configfile", "tiny.yaml", "--json").stdout)
+    assert status["times"]["future"] == [f"{ROOT}/{METRICS}"] and status["next"].startswith("utopia adopt")
+    run = copied.command("run", "--dry-run")
+    assert run.returncode != 0 and METRICS in run.stderr and "utopia adopt" in run.stderr
     answer = adopt(copied)
     assert TABLE in answer["adopted"] and f"{ROOT}/audit/coverage.csv" in answer["adopted"]
     # What the study asks for and nobody has made is named; it follows from no loss of time.
     assert all("no record" in why for why in answer["refused"].values())
+    assert copied.path(METRICS).stat().st_mtime < later - 80000
     assert to_run(copied) == 0
     assert before == {path: path.read_bytes() for path in before}
 
@@ -65,15 +73,3 @@ def test_what_records_do_not_prove_is_made_again_and_nothing_else(copied: Small)
     assert refused and all(METRICS in why for why in refused.values())
     # The training and evaluation of RMN, the evaluation of ET, the table; and each figure that reads a damaged file.
     assert 4 <= to_run(copied, "more.yaml") <= 6
-
-
-def test_a_file_from_the_future_is_named_and_mended(whole: Small) -> None:
-    later = time.time() + 86400
-    os.utime(whole.path(METRICS), (later, later))
-    status = json.loads(whole.utopia("status", "--configfile", "tiny.yaml", "--json").stdout)
-    assert status["times"]["future"] == [f"{ROOT}/{METRICS}"] and status["next"].startswith("utopia adopt")
-    run = whole.utopia("run", "--dry-run")
-    assert run.returncode != 0 and METRICS in run.stderr and "utopia adopt" in run.stderr
-    assert TABLE in adopt(whole)["adopted"]
-    assert whole.path(METRICS).stat().st_mtime < later - 80000
-    assert to_run(whole) == 0

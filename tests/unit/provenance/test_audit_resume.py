@@ -10,17 +10,18 @@ import sys
 import time
 
 import pytest
-from studies import ROOT, TARGETS, TINY, Small
+from studies import ROOT, TINY, Small
 
 pytestmark = pytest.mark.workflow
 
-CELL = "ulda_table_7/et.ulda/valence.pcc"
+RUNS = ("pmemo.et.baseline", "pmemo.et.cwl", "pmemo.et.tns_cwl")
 SLOW = TINY.replace("et: {training: {epochs: 3}}", "et: {training: {epochs: 24}}")
 """Long enough that a job is killed between its first replica and its last one."""
 
 
 def start(study: Small) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "utopia.cli.main", "run", "--cores", "1", "--", TARGETS[0]]
+    metrics = [f"{ROOT}/runs/{run}/metrics.csv" for run in RUNS]
+    command = [sys.executable, "-m", "utopia.cli.main", "run", "--cores", "1", "--", *metrics]
     return subprocess.Popen(
         [*command, "--configfile", "tiny.yaml"],
         cwd=study.folder,
@@ -55,12 +56,12 @@ def test_what_a_killed_run_had_done_is_shown_as_reused(whole: Small) -> None:
     said = second.communicate(timeout=600)[0]
     assert second.returncode == 0, said
 
-    def explained(*more: str, of: str = CELL) -> str:
+    def explained(*more: str, of: str) -> str:
         done = whole.command("explain", of, "--configfile", "tiny.yaml", *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    # the replica that was stored first belongs to this run, and the table's cell may be another run's
+    # the replica that was stored first belongs to this run
     run = stored[0].parents[1].name
     answer = json.loads(explained("--json", of=run))
     began = json.loads(whole.path("audit/run.json").read_text())["started"]
@@ -89,4 +90,4 @@ def test_what_a_killed_run_had_done_is_shown_as_reused(whole: Small) -> None:
     assert len(found) >= features, "the indexes were made once more, of features that were there"
     assert f"{features} were found stored and reused" in text
     assert "reused: true" in explained("--full", of=run)
-    assert "which reused their results" in explained("--hardware")
+    assert "which reused their results" in explained("--hardware", of=run)
