@@ -18,17 +18,22 @@ from rocrate.rocrate import ROCrate
 from studies import ROOT, Small, flip
 
 from utopia.errors import UtopiaError
+from utopia.provenance.crate.build import Written
 from utopia.provenance.crate.statement import Agent
 
 pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def crate(small_checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(small_checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """What is said of the crate that was written as a folder."""
+    return write(small_checkout, small_checkout, tmp_path_factory.mktemp("crate") / "crate")
+
+
+@pytest.fixture(scope="module")
+def crate(written: Written) -> Path:
     """The crate as a folder; not to be changed."""
-    target = tmp_path_factory.mktemp("crate") / "crate"
-    write(small_checkout, small_checkout, target)
-    return target
+    return written.path
 
 
 def names(folder: Path) -> set[str]:
@@ -176,7 +181,7 @@ def test_actions_say_what_the_records_say(crate: Path) -> None:
 
 
 def test_the_bytes_depend_on_the_study_alone(
-    small_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_checkout: Path, written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = write(small_checkout, small_checkout, tmp_path / "one.zip")
     moved = tmp_path / "elsewhere" / "deeper"
@@ -187,14 +192,13 @@ def test_the_bytes_depend_on_the_study_alone(
     monkeypatch.setattr("socket.gethostname", lambda: "another")
     time.tzset()
     other = write(moved, small_checkout, tmp_path / "other.zip")
-    folder = write(small_checkout, small_checkout, tmp_path / "folder")
     monkeypatch.undo()
     time.tzset()
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
-    assert one.digest == other.digest == folder.digest
+    assert one.digest == other.digest == written.digest
     with zipfile.ZipFile(tmp_path / "one.zip") as packed:
         assert {name: packed.read(name) for name in packed.namelist()} == {
-            name: (tmp_path / "folder" / name).read_bytes() for name in names(tmp_path / "folder")
+            name: (written.path / name).read_bytes() for name in names(written.path)
         }
 
 
@@ -231,8 +235,7 @@ def test_a_record_with_paths_of_another_machine_is_refused_unless_anonymous(
     small.edit_record("tables/ulda_table_7.csv", change)
     with pytest.raises(UtopiaError, match="/scratch/evelyn"):
         write(small.folder, small_checkout, tmp_path / "c.zip")
-    written = write(small.folder, small_checkout, tmp_path / "c", anonymous=True)
-    assert written.files > 100
+    assert write(small.folder, small_checkout, tmp_path / "c", anonymous=True).files > 100
     assert not [
         name for name in names(tmp_path / "c") if b"evelyn" in (tmp_path / "c" / name).read_bytes() and ROOT in name
     ]
@@ -256,13 +259,15 @@ def test_an_unfinished_study_has_no_crate(small: Small, small_checkout: Path, tm
         write(small.folder, small_checkout, tmp_path / "c.zip")
 
 
-@pytest.mark.parametrize("name", ["tables/ulda_table_7.csv", "figures/beyond_error_by_label_pmemo.png"])
-def test_a_changed_result_is_not_published(small: Small, small_checkout: Path, tmp_path: Path, name: str) -> None:
+def test_changed_results_are_not_published(small: Small, small_checkout: Path, tmp_path: Path) -> None:
     write(small.folder, small_checkout, tmp_path / "c.zip")
     before = (tmp_path / "c.zip").read_bytes()
-    flip(small.path(name))
-    with pytest.raises(UtopiaError, match="contradicts its records in 1 place"):
+    names = ["tables/ulda_table_7.csv", "figures/beyond_error_by_label_pmemo.png"]
+    for name in names:
+        flip(small.path(name))
+    with pytest.raises(UtopiaError, match=r"contradicts its records in \d+ places") as refused:
         write(small.folder, small_checkout, tmp_path / "c.zip")
+    assert all(f"{ROOT}/{name}: " in str(refused.value) for name in names)
     assert (tmp_path / "c.zip").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.zip", "study"]
 
