@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -44,10 +44,15 @@ class Compared(str):
     __hash__ = str.__hash__
 
 
-@pytest.fixture
-def benchmark_of_audit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@pytest.fixture(scope="module")
+def benchmark_of_audit(repository: Path) -> Iterator[ModuleType]:
     """The benchmark, which makes a study larger."""
-    monkeypatch.syspath_prepend(str(repository / "benchmarks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(repository / "benchmarks"))
+        yield _benchmark(repository)
+
+
+def _benchmark(repository: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("audit_benchmark", repository / "benchmarks" / "audit.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -55,16 +60,18 @@ def benchmark_of_audit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Mod
     return module
 
 
-@pytest.fixture
-def larger(small: Small, tmp_path: Path, benchmark_of_audit: ModuleType) -> list[Small]:
-    """The small study with more and more records, and as many times as many files."""
-    studies = []
+@pytest.fixture(scope="module")
+def larger(
+    small_checkout: Path, tmp_path_factory: pytest.TempPathFactory, benchmark_of_audit: ModuleType
+) -> list[Small]:
+    """The small study with more and more records, and as many times as many files; nobody writes there."""
+    studies, scratch = [], tmp_path_factory.mktemp("larger")
     for count in SIZES:
-        base = tmp_path / f"{count}"
+        base = scratch / f"{count}"
         base.mkdir()
         for name in ("workflow", "envs", "config.yaml", "tiny.yaml"):
-            (base / name).symlink_to(small.folder / name)
-        made = benchmark_of_audit.enlarged(small.folder / ROOT, base / ROOT, count, 6 * count)
+            (base / name).symlink_to(small_checkout / name)
+        made = benchmark_of_audit.enlarged(small_checkout / ROOT, base / ROOT, count, 6 * count)
         assert made[0] == count
         studies.append(Small(base))
     return studies

@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Size:
     label_annotators: int
 
 
+@cache
 def generators() -> tuple[str, ...]:
     """The data sets that the miniature can generate: those with a file of their name here."""
     return tuple(name for name in registry.names("datasets") if (Path(__file__).parent / f"{name}.py").is_file())
