@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import tracemalloc
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -39,8 +40,9 @@ PLAIN = {
 }
 
 
-def oracle(path: Path, fps: float | None = None, every: int | None = None) -> list[tuple[float, np.ndarray]]:
-    """Every frame decoded and kept; the last one at or before each sample time taken."""
+@lru_cache(maxsize=1)
+def every_frame(path: Path) -> tuple[list[Fraction], list[np.ndarray], Fraction]:
+    """Times and pictures of all frames, and the end of the last."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         rate, base = Fraction(stream.average_rate), Fraction(stream.time_base)
@@ -53,8 +55,14 @@ def oracle(path: Path, fps: float | None = None, every: int | None = None) -> li
     else:
         times = [(frame.pts - frames[0].pts) * base for frame in frames]
         end = times[-1] + (frames[-1].duration * base or 1 / rate)
+    return times, pictures, end
+
+
+def oracle(path: Path, fps: float | None = None, every: int | None = None) -> list[tuple[float, np.ndarray]]:
+    """Every frame decoded and kept; the last one at or before each sample time taken."""
+    times, pictures, end = every_frame(path)
     if every is not None:
-        return [(float(times[index]), pictures[index]) for index in range(0, len(frames), every)]
+        return [(float(times[index]), pictures[index]) for index in range(0, len(pictures), every)]
     result, index = [], 0
     while (time := index / Fraction(str(fps))) < end:
         result.append((float(time), pictures[max(k for k, start in enumerate(times) if start <= time)]))
