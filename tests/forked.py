@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,9 @@ from typing import NoReturn
 from utopia.cli import main as cli
 from utopia.config.load import load
 from utopia.plan.plan import Plan
+
+_HANGS = 300
+"""Seconds after which the system ends a command: a test that waits for it fails."""
 
 
 def utopia(*words: str | Path, cwd: Path | None = None, **variables: str | None) -> subprocess.CompletedProcess[str]:
@@ -40,6 +44,7 @@ def _be_the_command(
     words: list[str], streams: tuple[int, int], cwd: Path | None, variables: dict[str, str | None]
 ) -> NoReturn:
     code: object = 1
+    signal.alarm(_HANGS)
     try:
         for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
             os.dup2(stream, number)
