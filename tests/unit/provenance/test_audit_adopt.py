@@ -69,6 +69,8 @@ def test_what_records_do_not_prove_is_made_again_and_nothing_else(copied: Small)
     answer = adopt(copied, "--configfile", "more.yaml")
     refused = {path: why for path, why in answer["refused"].items() if "no record" not in why}
     rmn = next(path for path in refused if ".rmn." in path and path.endswith("predictions.safetensors"))
+    # older than anything: also where nothing that they are made from was touched
+    assert {(copied.folder / path).stat().st_mtime for path in refused} == {1}
     assert "epochs: 2 -> 3" in refused.pop(rmn)
     assert refused and all(METRICS in why for why in refused.values())
     # The training and evaluation of RMN, the evaluation of ET, the table; and each figure that reads a damaged file.
