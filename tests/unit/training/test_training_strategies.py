@@ -346,10 +346,20 @@ def test_where_memory_is_used_up_half_as_many_go_on(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
         return original(self, *rest, **more)
 
+    taken: list[str] = []
+    outcomes = VectorizedTraining.outcomes
+
+    def noted(self: VectorizedTraining) -> Iterator[Any]:
+        for job, outcome in outcomes(self):
+            taken.append(job.where)
+            yield job, outcome
+
     monkeypatch.setattr(VectorizedTraining, "fill", count)
+    monkeypatch.setattr(VectorizedTraining, "outcomes", noted)
     monkeypatch.setattr(owner, name, capped)
     halved, two, _ = spacious.train(f"halved.{spot}", **MANY)
     assert places[0] in (1, 2) and len(two["replicas"]) == len(one["replicas"]) == 6
+    assert len(taken) == len(set(taken)) == 6, "what was trained is not trained again"
     close(whole, halved, 1e-6)
 
 
