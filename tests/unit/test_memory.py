@@ -18,16 +18,16 @@ from utopia import memory
 kept = memory.keep_freed() if sys.argv[1] == "keep" else None
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 fresh = []
-for _ in range(60):
+for _ in range(40):
     before = faults()
-    torch.ones(16_000_000)
-    fresh.append((faults() - before) * resource.getpagesize() / 64_000_000)
+    torch.ones(10_000_000)
+    fresh.append((faults() - before) * resource.getpagesize() / 40_000_000)
 print(json.dumps([kept, sum(fresh[-20:]) / 20]))
 """
 
 
 def trial(how: str) -> tuple[bool | None, float]:
-    """What `keep_freed` said, and the share of fresh pages in the last 20 of 60 tensors.
+    """What `keep_freed` said, and the share of fresh pages in the last 20 of 40 tensors.
 
     The first tensors fill holes that the imports left, in a number that differs with every start's addresses: they
     say nothing of how freed memory is handled.
