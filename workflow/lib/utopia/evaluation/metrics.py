@@ -6,8 +6,6 @@ order or the course of the label), so that a model which collapses to a constant
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -67,35 +65,9 @@ def kendall(prediction: ArrayLike, label: ArrayLike) -> float:
     p, y = _pair(prediction, label)
     if is_constant(p) or is_constant(y):
         return 0.0
-    (p_rank, p_tied), (y_rank, y_tied) = _ties(p), _ties(y)
-    both, both_tied = _ties(p_rank * len(p) + y_rank)
-    order = np.argsort(both, kind="stable")  # of equal predictions by label: none of their pairs is out of order
-    pairs = len(p) * (len(p) - 1) // 2
-    score = pairs - p_tied - y_tied + both_tied - 2 * _out_of_order(y_rank[order])
-    tau = score / np.sqrt(pairs - p_tied) / np.sqrt(pairs - y_tied)
-    return float(min(1.0, max(-1.0, tau)))
+    from scipy.stats import kendalltau  # a second to import: only who needs it pays
 
-
-def _ties(values: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Of values [T] the ranks from 0, without gaps, and how many pairs are equal."""
-    _, rank, count = np.unique(values, return_inverse=True, return_counts=True)
-    return rank, int((count * (count - 1) // 2).sum())
-
-
-def _out_of_order(ranks: NDArray[np.int64]) -> int:
-    """How many pairs [T] fall: their first is larger. Counted bit by bit, from the highest: at the bit where the two
-    differ first, the first one has a 1.
-    """
-    falling, bits = 0, int(ranks.max()).bit_length()
-    ranks = ranks.astype(np.uint16) if bits <= 16 else ranks  # of these numpy's stable sort is linear
-    for bit in reversed(range(bits)):
-        zero_at = np.flatnonzero((ranks >> bit) & 1 == 0)
-        alike = ranks[zero_at] >> (bit + 1)  # what is alike in higher bits is side by side, since the last step
-        begins = np.searchsorted(ranks >> (bit + 1), alike, side="left")
-        zeros_before = np.arange(len(zero_at)) - np.searchsorted(alike, alike, side="left")
-        falling += int((zero_at - begins - zeros_before).sum())
-        ranks = ranks[np.argsort(ranks >> bit, kind="stable")]
-    return falling
+    return float(kendalltau(p, y).statistic)
 
 
 def spearman(prediction: ArrayLike, label: ArrayLike) -> float:
@@ -160,14 +132,13 @@ def wasserstein(prediction: ArrayLike, ratings: ArrayLike) -> float:
     Raises:
         ComputeError: the prediction is empty or not finite, or no rating was given.
     """
+    from scipy.stats import wasserstein_distance
+
     p, r = np.asarray(prediction, np.float64), np.asarray(ratings, np.float64).ravel()
     r = r[np.isfinite(r)]
     if not (p.size and r.size and np.isfinite(p).all()):
         raise ComputeError("the distance of two distributions needs finite values of both")
-    p, r = np.sort(p), np.sort(r)
-    steps = np.sort(np.concatenate((p, r)), kind="stable")
-    below_p, below_r = (np.searchsorted(values, steps[:-1], "right") / values.size for values in (p, r))
-    return float(np.vecdot(np.abs(below_p - below_r), np.diff(steps)))
+    return float(wasserstein_distance(p, r))
 
 
 def wasserstein_among(ratings: ArrayLike) -> float:
