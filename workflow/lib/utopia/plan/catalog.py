@@ -245,7 +245,7 @@ class Table(Strict):
         if row.run is None:
             return None
         given = {key.sets: row.keys[key.id] for key in self.keys if key.sets and key.id in row.keys}
-        return row.run.model_copy(update={"set": given | row.run.set})
+        return row.run.model_copy(update={"set": given | row.run.set}) if given else row.run
 
     def name(self, row: Row) -> str:
         """A row in words, with its keys and without its group: `T = 5`."""

@@ -53,22 +53,20 @@ class PlannedCell:
 class Plan:
     """Everything that a study makes. Reading it touches names and sizes of files only."""
 
-    study: StudyBase
-    root: Path
-
     def __init__(self, study: StudyBase) -> None:
-        self.study = study
-        self.root = study.root
+        self.study: StudyBase = study
+        self.root: Path = study.root
         self.catalog: dict[str, Table] = catalog.tables()
         self.tables: dict[str, Table] = selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = selected("figures", catalog.figures(), study.figures, study.study)
-        shown = {name for table in self.tables.values() for name in table.datasets}
-        shown |= {name for figure in self.figures.values() for name in figure.datasets}
+        self._shown = {name for table in self.tables.values() for name in table.datasets}
+        self._shown |= {name for figure in self.figures.values() for name in figure.datasets}
         # series that are drawn for a question are nobody's missing data where it is not asked
-        known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
+        known = [name for name in registry.names("datasets") if name in self._shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
         self.left_out = leave_out(self.tables, self.figures, filter(self._is_kept, self.datasets))
         self.runs: dict[str, Run] = {}
+        self._resolved: dict[tuple[str, str, str], Run] = {}
         self.absent_runs: dict[str, str] = {}
         self.cells = [cell for name, table in self.tables.items() for cell in self._cells(name, table)]
         self.comparisons = comparison_rows.of_plan(self.cells)
@@ -86,14 +84,11 @@ class Plan:
     @cached_property
     def asked(self) -> list[str]:
         """The data sets that the study's tables and figures show; the others are nobody's concern here."""
-        shown = {name for table in self.tables.values() for name in table.datasets}
-        shown |= {name for figure in self.figures.values() for name in figure.datasets}
-        return [name for name in self.datasets if name in shown and self.study.is_asked(name)]
+        return [name for name in self.datasets if name in self._shown and self.study.is_asked(name)]
 
     def _is_kept(self, dataset: str) -> bool:
         """Whether the tables and figures of a data set alone are made."""
-        asked = self.study.is_asked(dataset)
-        return asked and (self.study.without_data == "hole" or self.datasets[dataset].available)
+        return self.study.is_asked(dataset) and (self.study.without_data == "hole" or self.datasets[dataset].available)
 
     def _cells(self, name: str, table: Table) -> list[PlannedCell]:
         cells = []
@@ -148,8 +143,12 @@ class Plan:
         """The run of a choice, which is planned from now on, or is in `absent_runs` with the reason."""
         if dataset not in self.datasets:
             raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
+        # most cells ask for a run that another has asked for; as text, where 1, 1.0 and true are not the same
+        asked = dataset, choice.model_dump_json(), repr(extra)
+        if asked in self._resolved:
+            return self._resolved[asked]
         dataset_plan = self.datasets[dataset]
-        run = resolve(self.study, dataset, dataset_plan.features, choice, extra, where)
+        run = self._resolved[asked] = resolve(self.study, dataset, dataset_plan.features, choice, extra, where)
         reason = dataset_plan.reason or obstacle(run, dataset_plan, self.study.dataset(dataset).options)
         if reason:
             self.absent_runs[run.id] = reason
