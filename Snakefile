@@ -65,5 +65,7 @@ onstart:
             asked_for = runlock.Asked.of(given_here.config, given_here.configfiles)
             runlock.remember(PLAN.root, asked_for)
             slurm.watch_over(workflow.executor_plugin.name)
+            expect()
         except UtopiaError as error:
             raise WorkflowError(str(error)) from None
+        start_without_limit()

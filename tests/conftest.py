@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_STARTS = re.compile(r"\b(subprocess|multiprocessing|fork|Checkout|async_playwright|sync_playwright|visits)\b")
+_STARTS = re.compile(r"\b(subprocess|multiprocessing|fork|Checkout|async_playwright|sync_playwright|visits|warm)\b")
 _STUDIES = {"finished", "fresh", "small", "small_checkout", "whole", "edited"}
 """Fixtures that run the pipeline, or copy what it has made."""
 

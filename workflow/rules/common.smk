@@ -17,11 +17,24 @@ os.environ["UTOPIA_STUDY_FOLDER"] = str(PLAN.root)
 
 TRAINING_CORES = PLAN.study.engine.cores(PLAN.study.device)
 
-# The time left is judged by what each job is expected to cost.
-if workflow.is_main_process:
+
+def expect():
+    """Price the run: the time left is judged by what each job is expected to cost."""
     EXPECTED.seconds = price(PLAN).seconds_by_rule()
     asked = workflow.resource_settings
     EXPECTED.cores = int(asked.nodes or asked.cores or 0)
+
+
+def start_without_limit():
+    """Let jobs start without a limit in a second, unless one is asked for.
+
+    For the limit Snakemake goes through all jobs that could start each second, and once more in each second for every job
+    that has ended: half of its own work. It also ends a second late. Its own 100 in a second are never reached, and no
+    option turns it off.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def scaled(amount, most=None):
