@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm
 from checkout import copy_tracked, environment
 
 CONFIG = "tiny.yaml"
@@ -50,9 +50,8 @@ class Checkout:
     def snakemake(self, *arguments: str, check: bool = True, tiny: bool = True) -> str:
         """Run Snakemake on the study; returns what it said."""
         extra = ["--configfile", self.configfile] if tiny and self.configfile else []
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *extra, *arguments]
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1800
+        result = warm.run(
+            "snakemake", "--cores", "2", *extra, *arguments, cwd=self.folder, env=self.environment, timeout=1800
         )
         said = result.stdout + result.stderr
         if check and result.returncode != 0:
@@ -61,10 +60,7 @@ class Checkout:
 
     def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `utopia` command of the copy."""
-        command = [sys.executable, "-m", "utopia.cli.main", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
-        )
+        return warm.run("utopia.cli.main", *arguments, cwd=self.folder, env=self.environment)
 
     @property
     def results(self) -> Path:

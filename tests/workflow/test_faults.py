@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from whole import Checkout
 
 from utopia.inputs.miniature import generate
@@ -130,10 +131,19 @@ def test_a_data_folder_that_is_not_there_is_said_before_anything_runs(fresh: Che
     assert not results.exists()
 
 
-@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="this machine has SLURM")
-def test_a_plain_snakemake_on_a_cluster_that_is_not_there_ends_at_once(fresh: Checkout) -> None:
-    """The executor would take jobs that nothing runs, and Snakemake wait for them, SIGTERM or not."""
-    said = fresh.snakemake("--workflow-profile", "profiles/slurm", check=False)
+def test_a_plain_snakemake_on_a_cluster_that_is_not_there_ends_at_once(fresh: Checkout, tmp_path: Path) -> None:
+    """The executor would take jobs that nothing runs, and Snakemake wait for them, SIGTERM or not.
+
+    The programs of this machine, but for SLURM's, which other tests may have installed by now.
+    """
+    for program in Path("/usr/bin").iterdir():
+        if program.name not in ("sbatch", "squeue", "scancel"):
+            (tmp_path / program.name).symlink_to(program)
+    env = fresh.environment | {"PATH": str(tmp_path)}
+    words = ["--cores", "2", "--configfile", fresh.configfile, "--workflow-profile", "profiles/slurm"]
+    done = warm.run("snakemake", *words, cwd=fresh.folder, env=env)
+    said = done.stdout + done.stderr
+    assert done.returncode, said
     assert "there is no SLURM on this machine: sbatch, squeue, scancel" in said, said
     assert "Traceback" not in said
     assert "utopia doctor --profile slurm" in said

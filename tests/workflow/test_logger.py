@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import warm
 
 from snakemake_logger_plugin_utopia.show import Show
 from utopia.provenance.failures import SHOWN_BY_LOGGER
@@ -107,14 +108,8 @@ class Workflow:
         return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
     def run(self, *options: str, code: int = 0, **variables: str) -> str:
-        done = subprocess.run(
-            self.command(*options),
-            cwd=self.folder,
-            env=self.environment(**variables),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = self.command(*options)[2:]
+        done = warm.run(*words, cwd=self.folder, env=self.environment(**variables))
         text = done.stdout + done.stderr
         assert done.returncode == code, text
         assert not (self.folder / ".snakemake" / "log" / "utopia-logger.log").exists(), text

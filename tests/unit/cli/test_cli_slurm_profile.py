@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 
 from utopia.cli import run
@@ -31,11 +31,10 @@ def test_a_training_job_asks_slurm_for_the_cores_of_all_its_workers(repository: 
     profile = yaml.safe_load(PROFILE.read_text())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({k: v for k, v in profile.items() if k != "logger"}))
     _, _, *cores = run.where("slurm", None, repository, 16)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--workflow-profile", str(tmp_path), *cores]
+    words = ["--dry-run", "--nolock", "--workflow-profile", str(tmp_path), *cores]
     config = ["--config", "engine={strategy: sequential, workers: 16}", "tables=[ulda_table_2]", "figures=[]"]
-    done = subprocess.run(
-        [*command, *config, f"results={tmp_path}", "--quiet", "host"], cwd=repository, capture_output=True, text=True
-    )
+    words += [*config, f"results={tmp_path}", "--quiet", "host"]
+    done = warm.run("snakemake", *words, cwd=repository, env=os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
     jobs = re.findall(r"^rule (\w+):\n((?:    .*\n)+)", done.stderr + done.stdout, re.MULTILINE)
     asked = {name: re.search(r"threads: (\d+)", text) for name, text in jobs}

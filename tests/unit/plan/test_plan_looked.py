@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from checkout import environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,13 +157,8 @@ def test_the_job_is_given_what_the_plan_says_and_its_record_names_each_video(
     config.append("datasets={'eev': {'options': {'checksums': 'record'}}}")
     made = f"{tmp_path}/results/paper/inputs/eev.json"
     options = ["--cores", "1", "--nolock", "--workflow-profile", "none"]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *options, "--config", *config, "--", made],
-        cwd=repository,
-        env=environment(repository),
-        capture_output=True,
-        text=True,
-    )
+    words = [*options, "--config", *config, "--", made]
+    done = warm.run("snakemake", *words, cwd=repository, env=environment(repository))
     assert done.returncode == 0, done.stderr[-3000:]
     record = read_json(f"{made}.record.json")
     assert record["params"]["media"] == looked.state(looked.Listing(data / "eev"))[1]

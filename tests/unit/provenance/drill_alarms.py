@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from typing import Any
 
+import warm
 from forgeries import CSV, TABLE, rewrite_host
 from studies import PATIENCE, TARGETS, Small, flip
 
@@ -26,10 +26,8 @@ def told(study: Small, *words: str, files: tuple[str, ...] = ("tiny.yaml",)) -> 
 def snakemake_would(study: Small) -> list[str]:
     """The jobs that Snakemake would run for what was made."""
     targets = [] if study.is_whole else ["--", *TARGETS]
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", "tiny.yaml", *targets]
-    done = subprocess.run(
-        command, cwd=study.folder, env=study.environment, capture_output=True, text=True, timeout=PATIENCE
-    )
+    words = ["-n", "--quiet", "rules", "--configfile", "tiny.yaml", *targets]
+    done = warm.run("snakemake", *words, cwd=study.folder, env=study.environment, timeout=PATIENCE)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "would run" in line or "Error" in line]
     return [line for line in said if not line.startswith("0 ")] if done.returncode == 0 else said or ["it fails"]
 

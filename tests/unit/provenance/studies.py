@@ -7,7 +7,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from checkout import copy_tracked, environment
 
 from utopia import files
@@ -62,11 +62,8 @@ def made(folder: Path, *, whole: bool = False) -> Path:
     """
     copy_tracked(Path(__file__).resolve().parents[3], folder)
     (folder / "tiny.yaml").write_text(TINY + (_WHOLE if whole else ""), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tiny.yaml"]
-    command += [] if whole else ["--", *TARGETS]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=PATIENCE
-    )
+    words = ["--cores", "2", "--configfile", "tiny.yaml", *([] if whole else ["--", *TARGETS])]
+    done = warm.run("snakemake", *words, cwd=folder, env=environment(folder), timeout=PATIENCE)
     if done.returncode:
         raise RuntimeError(f"the small study cannot be made:\n{done.stdout}{done.stderr}")
     return folder
@@ -106,10 +103,7 @@ class Small:
 
     def utopia(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the copy's own package."""
-        command = [sys.executable, "-m", "utopia.cli.main", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
-        )
+        return warm.run("utopia.cli.main", *arguments, cwd=self.folder, env=self.environment, timeout=PATIENCE)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command in this process, as if this folder were its checkout: a start less.

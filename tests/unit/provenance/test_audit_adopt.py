@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
+import warm
 from studies import ROOT, TARGETS, Small, flip
 
 TABLE = f"{ROOT}/tables/ulda_table_7.csv"
@@ -31,8 +30,8 @@ def copied(whole: Small) -> Small:
 
 def to_run(whole: Small, *files: str) -> int:
     """How many jobs Snakemake would do for what was made, from the same configuration."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "tiny.yaml", *files, "--", *TARGETS]
-    done = subprocess.run(command, cwd=whole.folder, env=whole.environment, capture_output=True, text=True, timeout=300)
+    words = ["-n", "--configfile", "tiny.yaml", *files, "--", *TARGETS]
+    done = warm.run("snakemake", *words, cwd=whole.folder, env=whole.environment, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     count = re.search(r"(\d+) jobs? would run", done.stdout + done.stderr)
     return int(count[1]) if count else 0
