@@ -137,6 +137,8 @@ def test_tables_and_figures_of_data_that_are_not_there_are_left_out_if_the_study
     without = Plan(load(given))
     assert (list(without.tables), list(without.figures)) == (["beyond_studyforrest"], [])
     assert without.left_out == ["ulda_table_2", "ulda_table_7", *sorted(both["figures"])]
+    shown = {name for part in (without.tables, without.figures) for each in part.values() for name in each.datasets}
+    assert set(without.asked) == shown, "data sets of what is left out are nobody's concern"
     # one of a table's two data sets is enough
     with_summe = Plan(load({**given, "data": str(data)}))
     assert list(with_summe.tables) == ["ulda_table_2", "beyond_studyforrest"]

@@ -59,10 +59,9 @@ class Plan:
         self.catalog: dict[str, Table] = catalog.tables()
         self.tables: dict[str, Table] = selected("tables", self.catalog, study.tables, study.study)
         self.figures: dict[str, Figure] = selected("figures", catalog.figures(), study.figures, study.study)
-        self._shown = {name for table in self.tables.values() for name in table.datasets}
-        self._shown |= {name for figure in self.figures.values() for name in figure.datasets}
+        shown = self._shown()
         # series that are drawn for a question are nobody's missing data where it is not asked
-        known = [name for name in registry.names("datasets") if name in self._shown or not draws_features(name)]
+        known = [name for name in registry.names("datasets") if name in shown or not draws_features(name)]
         self.datasets: dict[str, DatasetPlan] = {name: survey(study, name) for name in known}
         self.left_out = leave_out(self.tables, self.figures, filter(self._is_kept, self.datasets))
         self.runs: dict[str, Run] = {}
@@ -84,7 +83,10 @@ class Plan:
     @cached_property
     def asked(self) -> list[str]:
         """The data sets that the study's tables and figures show; the others are nobody's concern here."""
-        return [name for name in self.datasets if name in self._shown and self.study.is_asked(name)]
+        return [name for name in filter(self._shown().__contains__, self.datasets) if self.study.is_asked(name)]
+
+    def _shown(self) -> set[str]:
+        return set().union(*(t.datasets for t in self.tables.values()), *(f.datasets for f in self.figures.values()))
 
     def _is_kept(self, dataset: str) -> bool:
         """Whether the tables and figures of a data set alone are made."""
@@ -143,8 +145,7 @@ class Plan:
         """The run of a choice, which is planned from now on, or is in `absent_runs` with the reason."""
         if dataset not in self.datasets:
             raise ConfigError(f"there is no data set {dataset!r}{nearest(dataset, self.datasets)}", where=where)
-        # most cells ask for a run that another has asked for; as text, where 1, 1.0 and true are not the same
-        asked = dataset, choice.model_dump_json(), repr(extra)
+        asked = dataset, choice.model_dump_json(), repr(extra)  # most cells ask for a run that another has asked for
         if asked in self._resolved:
             return self._resolved[asked]
         dataset_plan = self.datasets[dataset]
