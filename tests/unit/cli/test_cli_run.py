@@ -231,6 +231,28 @@ def test_the_data_of_one_table_are_enough_to_run(shared_data: Path, tmp_path: Pa
     assert capsys.readouterr().err == ""
 
 
+def test_labels_without_features_are_refused_with_what_is_missing_of_them(
+    shared_data: Path, tmp_path: Path, capsys
+) -> None:
+    from utopia.cli.run import refuse_empty
+    from utopia.config.load import load
+    from utopia.plan.plan import Plan
+
+    (tmp_path / "pmemo").symlink_to(shared_data / "pmemo")
+    plan = Plan(load({"study": "paper", "data": str(tmp_path), "only_datasets": ["pmemo"]}))
+    with pytest.raises(UtopiaError) as refused:
+        refuse_empty(plan, insist=False)
+    said = str(refused.value)
+    assert "the only table of the papers would be empty: nothing can be trained on what is there" in said
+    assert "vggish: none of the songs" in said and f"put what is missing below {tmp_path}" in said
+    assert "name your data folder" not in said, "it was named"
+    refuse_empty(plan, insist=True)
+    said = capsys.readouterr().err
+    assert said == "1 of 1 table of the papers will be empty (`utopia plan` says why)\n", (
+        "no other choice has more data"
+    )
+
+
 def test_the_program_refuses_and_a_dry_run_does_not(tmp_path: Path) -> None:
     utopia = str(Path(sys.executable).parent / "utopia")
     settings = tmp_path / "settings.yaml"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from utopia.cli import engine, options, runlock, slurm
 from utopia.config import yaml_file
-from utopia.errors import UtopiaError
+from utopia.errors import UtopiaError, counted
 from utopia.files import remove_leftovers
 from utopia.plan.jobs import BY_BATCH
 
@@ -86,28 +86,34 @@ def refuse_empty(plan: Plan, *, insist: bool) -> None:
     """
     published = [name for name, table in plan.tables.items() if any(row.published for row in table.rows)]
     empty = [name for name in published if not plan.table_runs(name)]
-    needed = {column.dataset for name in empty for column in plan.tables[name].columns}
-    missing = [name for name in plan.asked if name in needed and not plan.datasets[name].available]
     if not empty:
         return
-    reasons = list(dict.fromkeys(plan.datasets[name].reason for name in missing))
-    study = plan.study.study
     if len(empty) < len(published) or insist:
-        available = ",".join(name for name in plan.asked if plan.datasets[name].available)
-        print(
-            f"{len(empty)} of {len(published)} tables of the papers will be empty (`utopia plan` says why); "
-            f"to make only what has data: --datasets {available}",
-            file=sys.stderr,
+        used = {run.dataset for run in plan.runs.values()}
+        enough = [name for name in plan.asked if name in used]
+        advice = (
+            f"; to make only what has data: --datasets {','.join(enough)}" if 0 < len(enough) < len(plan.asked) else ""
         )
+        number = f"{len(empty)} of {counted(len(published), 'table')} of the papers"
+        print(f"{number} will be empty (`utopia plan` says why){advice}", file=sys.stderr)
         return
+    needed = {column.dataset for name in empty for column in plan.tables[name].columns}
+    lacking = {name: plan.datasets[name] for name in plan.asked if name in needed}
+    reasons = dict.fromkeys(data.feature_reason if data.available else data.reason for data in lacking.values())
+    without = [name for name, data in lacking.items() if not data.available]
+    what = f"there are no data for {', '.join(without)}" if without else "nothing can be trained on what is there"
+    study, data = plan.study.study, plan.study.data
     raise UtopiaError(
-        f"all {len(empty)} tables of the papers would be empty: there are no data for {', '.join(missing)}"
-        if missing
-        else f"all {len(empty)} tables of the papers would be empty: no run behind them can be made",
-        why="; ".join(reasons[:3]),
-        remedy=f"name your data folder: make results STUDY={study} DATA=<folder> (docs/data.md says what goes where, "
-        "`utopia fetch` downloads what can be downloaded); without any data: make results, or make results "
-        f"STUDY=open; to make the empty tables all the same: utopia run --study {study} --allow-empty",
+        f"{'the only table' if len(empty) == 1 else f'all {len(empty)} tables'} of the papers would be empty: {what}",
+        why="; ".join(list(filter(None, reasons))[:3]),
+        remedy=(
+            f"put what is missing below {data}"
+            if data
+            else f"name your data folder: make results STUDY={study} DATA=<folder>"
+        )
+        + " (docs/data.md says what goes where, `utopia fetch` downloads what can be downloaded); without any data: "
+        "make results, or make results STUDY=open; to make the empty tables all the same: "
+        f"utopia run --study {study} --allow-empty",
     )
 
 
