@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from yaml import MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode, YAMLError
 from yaml._yaml import CParser
-from yaml.composer import Composer, ComposerError
+from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError, SafeConstructor
-from yaml.events import AliasEvent
 from yaml.resolver import Resolver
 
 from utopia.errors import ConfigError
@@ -64,7 +65,7 @@ def parse(text: str, name: str) -> Document:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            _refuse_repeated_keys(name, node)
+            _check(name, node, {})
         data = loader.construct_document(node) if node is not None else {}
     except YAMLError as error:
         raise _not_yaml(name, error) from error
@@ -105,53 +106,26 @@ for _kind, _pattern, _first in (
     _Plain.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"(?:{_pattern.pattern})$"), list(_first))
 
 
-class _Loader(Composer, CParser, SafeConstructor, _Plain):
-    """The C parser's events, composed here, so that limits hold before anything is built."""
+class _Loader(CParser, SafeConstructor, _Plain):
+    """The C parser and its composer, stopped where nesting gets too deep for it."""
 
     def __init__(self, text: str) -> None:
         CParser.__init__(self, text)
-        Composer.__init__(self)
         SafeConstructor.__init__(self)
         _Plain.__init__(self)
         self._level = 0
-        self._extent: dict[int, tuple[int, int]] = {}
-        """By node: how many values it holds, and how many levels."""
 
-    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """A node; the composer's own method, within limits."""
-        event: Any = self.peek_event()
-        if self._level >= MOST_DEPTH:
-            raise self._too("deep", event.start_mark)
+    # The composer calls the next two before and after each node that is no alias.
+    def descend_resolver(self, current_node: Node | None, current_index: Any) -> None:
+        """One level down, within the limit."""
         self._level += 1
-        node = super().compose_node(parent, index)
+        if self._level > MOST_DEPTH and current_node is not None:
+            at = current_index if isinstance(current_index, Node) else current_node
+            raise _too("deep", at.start_mark)
+
+    def ascend_resolver(self) -> None:
+        """One level up."""
         self._level -= 1
-        if isinstance(event, AliasEvent):
-            if node is not None and id(node) not in self._extent:
-                mark: Any = event.start_mark
-                raise ComposerError(None, None, f"the anchor {event.anchor!r} holds itself", mark)
-            return node
-        if node is not None:
-            self._extent[id(node)] = self._measured(node)
-        return node
-
-    def _measured(self, node: Node) -> tuple[int, int]:
-        inner: list[Node] = []
-        if isinstance(node, SequenceNode):
-            inner = node.value
-        elif isinstance(node, MappingNode):
-            inner = [each for pair in node.value for each in pair]
-        extents = [self._extent[id(each)] for each in inner]
-        values, levels = 1 + sum(count for count, _ in extents), 1 + max((deep for _, deep in extents), default=0)
-        if values > MOST_VALUES:
-            raise self._too("large", node.start_mark)
-        if levels > MOST_DEPTH:
-            raise self._too("deep", node.start_mark)
-        return values, levels
-
-    @staticmethod
-    def _too(what: str, mark: Any) -> ComposerError:
-        limit = f"{MOST_DEPTH} levels" if what == "deep" else f"{MOST_VALUES} values"
-        return ComposerError(None, None, f"too {what}: more than {limit}, with what aliases and `<<` repeat", mark)
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         """A value; one that cannot be made from what stands there is a fault of its line."""
@@ -169,6 +143,11 @@ class _Loader(Composer, CParser, SafeConstructor, _Plain):
         return value
 
 
+def _too(what: str, mark: Any) -> ComposerError:
+    limit = f"{MOST_DEPTH} levels" if what == "deep" else f"{MOST_VALUES} values"
+    return ComposerError(None, None, f"too {what}: more than {limit}, with what aliases and `<<` repeat", mark)
+
+
 def _short(node: Node) -> str:
     text = str(node.value) if isinstance(node, ScalarNode) else "a list or a mapping"
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}... ({len(text)} characters)"
@@ -184,19 +163,32 @@ def _not_yaml(name: str, error: YAMLError) -> ConfigError:
     return ConfigError(what, where=f"{name}:{mark.line + 1}" if mark else name)
 
 
-def _refuse_repeated_keys(name: str, root: Node) -> None:
-    visited: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in visited:
-            continue  # an anchor that is used again
-        visited.add(id(node))
-        if isinstance(node, SequenceNode):
-            waiting += node.value
-        elif isinstance(node, MappingNode):
-            _refuse_repeats_in(name, node)
-            waiting += [value for _, value in node.value]
+def _check(name: str, node: Node, extents: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values a node holds and how many levels, what aliases repeat counted each time; and no key twice.
+
+    An alias stands for a node that was composed before, so each is gone through once: `extents` remembers them.
+    """
+    if isinstance(node, ScalarNode):
+        return 1, 1
+    if id(node) not in extents:
+        extents[id(node)] = 0, 0
+        values, levels = 1, 1
+        for inner in node.value if isinstance(node, SequenceNode) else _keys_and_values(name, node):
+            within, below = _check(name, inner, extents)
+            values, levels = values + within, max(levels, 1 + below)
+        if values > MOST_VALUES:
+            raise _too("large", node.start_mark)
+        if levels > MOST_DEPTH:
+            raise _too("deep", node.start_mark)
+        extents[id(node)] = values, levels
+    elif extents[id(node)] == (0, 0):
+        raise ComposerError(None, None, "an anchor holds itself", node.start_mark)
+    return extents[id(node)]
+
+
+def _keys_and_values(name: str, node: Any) -> Iterator[Node]:
+    _refuse_repeats_in(name, node)
+    return chain.from_iterable(node.value)
 
 
 def _refuse_repeats_in(name: str, node: MappingNode) -> None:
