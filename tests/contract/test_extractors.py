@@ -113,6 +113,7 @@ def test_rows_are_finite_float32_and_tell_inputs_apart(module: Any, network: Any
     assert (rows.std(axis=0) > 0).mean() > 0.3, "rows do not depend on the input"
 
 
+@pytest.mark.long
 def test_random_weights_come_from_the_seed_alone(module: Any, network: Any) -> None:
     expected = run(module, network)
     torch.manual_seed(123)

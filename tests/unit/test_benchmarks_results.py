@@ -88,6 +88,7 @@ def test_results_name_no_host_and_no_path(benchmarks: Path) -> None:
         assert f"torch{body['versions']['torch'].split('+')[0]}" in path.name
 
 
+@pytest.mark.long
 def test_peers_that_are_not_there_are_left_out_and_ours_has_its_numbers(
     benchmarks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

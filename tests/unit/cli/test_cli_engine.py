@@ -57,6 +57,7 @@ def test_a_missing_snakemake_is_said(tmp_path: Path, monkeypatch) -> None:
         engine.executable()
 
 
+@pytest.mark.long
 def test_dry_runs_of_a_real_workflow(tiny) -> None:
     jobs = {job.rule: job for job in engine.dry_run({"data": "a b"}, tiny.folder)}
     assert {rule: job.count for rule, job in jobs.items()} == {"first": 1, "second": 1}

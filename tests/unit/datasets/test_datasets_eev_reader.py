@@ -75,6 +75,7 @@ def agree(path: Path, block: int) -> None:
         np.testing.assert_array_equal(read.lines, [line for _, _, line in rows])
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=150)
 @given(
     table=tables(),

@@ -188,6 +188,7 @@ def test_constant_votes_are_studied(tmp_path: Path) -> None:
     assert np.isfinite(own).all()
 
 
+@pytest.mark.long
 @pytest.mark.shared
 def test_the_pilot_on_tvsum(tmp_path: Path, shared_data: Path) -> None:
     """b = 10, k = 3: labels .61 / .061, ULDA .80 / .059; calibrated is nearer than both (PCC / W1)."""

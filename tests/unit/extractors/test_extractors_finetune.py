@@ -67,6 +67,7 @@ def test_cudnn_is_left_on_and_computes_in_float32(tmp_path: Path, monkeypatch: p
     assert (cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == before
 
 
+@pytest.mark.long
 def test_classes_are_learned_and_the_file_gives_the_tuned_features(tmp_path: Path) -> None:
     folder = draw_frames(tmp_path / "frames")
     network, output = tunable(), tmp_path / "openpose_action.safetensors"
@@ -152,6 +153,7 @@ def test_folders_that_cannot_be_learned_from(tmp_path: Path) -> None:
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.long
 def test_a_stopped_fine_tuning_continues_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, how = draw_frames(tmp_path / "frames"), settings(epochs=4, learning_rate=1e-2)
     whole = tune(folder, tmp_path / "whole.safetensors", how, openpose_action.TUNED)
@@ -189,6 +191,7 @@ def test_what_other_settings_have_half_done_is_not_continued(tmp_path: Path, mon
     assert epochs == [0, 1, 0, 1]
 
 
+@pytest.mark.long
 def test_values_are_learned_with_the_squared_error(tmp_path: Path) -> None:
     """Brightness is the value; frames lie in one file per video, as those of a data set do."""
     random, found = np.random.default_rng(1), []

@@ -110,6 +110,7 @@ def test_silence_stays_silence() -> None:
     assert separate_music(np.zeros((2, 0), np.float32), copies, CPU).shape == (0,)
 
 
+@pytest.mark.long
 def test_the_separator_is_the_published_one(tmp_path: Path) -> None:
     """83.6 M parameters; a file of torchaudio's names and shapes loads, and what comes out is torchaudio's own."""
     published = hdemucs_high(sources=["drums", "bass", "other", "vocals"]).eval()
@@ -138,6 +139,7 @@ def heard_at_once(drawn_network: Any) -> tuple[np.ndarray, np.ndarray]:
     return drawn_network(noise(4.5))
 
 
+@pytest.mark.long
 def test_features_are_vggish_of_the_resampled_music(heard_at_once: tuple[np.ndarray, np.ndarray]) -> None:
     features, times = heard_at_once
     sound = noise(4.5)

@@ -57,6 +57,7 @@ def frames(count: int = 2, height: int = 48, width: int = 96) -> list[np.ndarray
     return list(np.random.default_rng(0).integers(0, 255, (count, height, width, 3), np.uint8))
 
 
+@pytest.mark.long
 def test_the_front_has_the_published_layers() -> None:
     front = OpenPoseFront()
     assert sum(value.numel() for value in front.parameters()) == 7_340_480

@@ -90,6 +90,7 @@ def weights_file(request: pytest.FixtureRequest, convolutions, tmp_path: Path) -
     return caffe_file(tmp_path / "vgg.caffemodel", layers, old="old" in request.param)
 
 
+@pytest.mark.long
 def test_every_file_gives_the_maximum_of_conv5_and_pool5(published: nn.Module, weights_file: Path) -> None:
     network = vgg16_places365.build(vgg16_places365.Config(), weights_file, 0, "cpu")
     assert sum(parameter.numel() for parameter in network.network.parameters()) == 14_714_688

@@ -139,6 +139,7 @@ def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         yield shard(folder, list(EXPECTED), tmp_path_factory.mktemp("made"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_is_features_or_a_recorded_absence(found: dict[str, Any], name: str) -> None:
     for feature, expected in zip(("frames", "sound"), EXPECTED[name], strict=True):

@@ -45,6 +45,7 @@ def test_cards_are_read_from_the_settings() -> None:
     assert cards.needed(registry.config_of("extractors", "vggish")()) == ["vggish_audioset"]
 
 
+@pytest.mark.long
 def test_both_networks_weights_determine_the_features(shard: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -79,6 +80,7 @@ def test_both_networks_weights_determine_the_features(shard: dict[str, Any], tmp
     assert rows[0].shape == rows[1].shape == (3, 128) and not np.allclose(*rows)
 
 
+@pytest.mark.long
 def test_a_video_without_faces_has_rows_of_zeros(
     shard: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

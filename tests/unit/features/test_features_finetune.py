@@ -83,6 +83,7 @@ def training_videos(made: Liris) -> list[str]:
     return [item for item in folds[0]["train"] if "video" in entries[item]["files"]]
 
 
+@pytest.mark.long
 def test_labels_of_training_videos_are_learned_and_extraction_reads_the_result(
     liris: Liris, training_videos: list[str], tmp_path: Path
 ) -> None:

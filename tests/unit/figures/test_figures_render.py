@@ -74,6 +74,7 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draw", OF_LABELS)
 def test_equal_inputs_give_equal_bytes_whatever_the_users_settings(movies: Path, tmp_path: Path, draw: str) -> None:
     """PNGs are compared of one drawing: they show the figure that the PDF shows, and one function writes them all."""

@@ -99,6 +99,7 @@ def test_every_data_set_is_here() -> None:
     assert set(DAMAGES) == {dataset for dataset in generators() if has_media(dataset)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dataset", DAMAGES)
 def test_each_bad_file_is_named_with_its_reason_and_nothing_else_is_lost(
     table: tuple[list[dict[str, str]], dict[str, dict[str, Any]]], dataset: str

@@ -82,6 +82,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make(folder / name, **settings) for name, settings in {**SKIPPED, **PLAIN}.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*SKIPPED, *PLAIN])
 def test_skipping_and_plain_decoding_give_the_bits_of_the_oracle(clips: dict[str, Path], name: str) -> None:
     for rate in RATES:

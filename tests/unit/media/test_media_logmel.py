@@ -37,12 +37,14 @@ def sound() -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * (200 + 800 * time) * time) + noise + 0.1).astype(np.float32)
 
 
+@pytest.mark.long
 def test_whole_is_the_published_front_end(sound: np.ndarray) -> None:
     patches = log_mel(sound, "whole")
     assert patches.shape == (2, 96, 64) and patches.dtype == np.float32
     np.testing.assert_allclose(patches.reshape(192, 64), by_hand(sound)[:192], atol=1e-5, rtol=0)
 
 
+@pytest.mark.long
 def test_per_second_cuts_before_the_transform(sound: np.ndarray) -> None:
     patches = log_mel(sound, "per_second")
     assert patches.shape == (2, 94, 64)

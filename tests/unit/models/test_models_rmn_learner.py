@@ -166,6 +166,7 @@ def error_on(target: str, epochs: int, **changes: Any) -> tuple[float, dict[str,
     return measured, model.diagnose([lambda: (x, [180] * len(test), y)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("target", "epochs", "enough"), [("one_cue", 4, 0.05), ("two_cues", 8, 0.1)])
 def test_remembers_a_cue_of_the_first_seconds(target: str, epochs: int, enough: float) -> None:
     measured, used = error_on(target, epochs)

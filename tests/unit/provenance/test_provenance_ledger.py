@@ -158,6 +158,7 @@ def test_a_changed_lock_is_named(study: Path) -> None:
     assert reasons(study) == {"a": ["lock: envs/requirements.txt has changed"]}
 
 
+@pytest.mark.long
 def test_three_thousand_records_are_read_within_a_second(study: Path) -> None:
     facts = json.loads((study / "deep" / "b.txt.record.json").read_text())
     facts["code"]["modules"] = {f"utopia.module_{number}": "0" * 64 for number in range(60)}

@@ -366,6 +366,7 @@ def _renamed(text: str, number: int) -> str:
     return text.replace("films", f"films{number}").replace("songs", f"songs{number}")
 
 
+@pytest.mark.long
 def test_the_page_of_a_study_of_three_thousand_jobs_is_small_and_soon_made(
     own_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ def test_against_a_plain_loop(toy: ClipToy, chosen: str) -> None:
     assert np.allclose(predictions["reactions/official/0/v1"], long[0].T[:110].numpy(), atol=1e-4)
 
 
+@pytest.mark.long
 def test_stacked_is_alone_up_to_rounding_with_dropout_and_every_loss(toy: ClipToy) -> None:
     for loss in ("l1", "kl", "l1_kl", "ccc"):
         both = {}

@@ -47,6 +47,7 @@ def named(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return toy
 
 
+@pytest.mark.long
 def test_trains_the_same_to_the_bit_alone_and_in_company(named: Any) -> None:
     both, summary, _ = rmn(named, "both")
     alone, _, _ = rmn(named, "sequential", repeats=1)
@@ -137,6 +138,7 @@ def test_the_weights_of_the_loss_reach_its_objective(named: Any) -> None:
     assert any(not np.array_equal(plain[place], weighed[place]) for place in plain)
 
 
+@pytest.mark.long
 def test_the_training_loss_falls(named: Any) -> None:
     _, summary, _ = rmn(named, "falls", training={"epochs": 12}, repeats=1)
     for replica in summary["replicas"]:

@@ -76,6 +76,7 @@ def test_clips_in_a_file_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     assert contents(tmp_path / "file") == contents(tmp_path / "memory") and len(contents(tmp_path / "file")) == 5
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the kernel does not say how memory is used")
 @pytest.mark.parametrize("model", ["et", "bi_gru", "rmn"])
 def test_memory_does_not_grow_with_the_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
