@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from utopia.config import registry
+from utopia.config.described import meanings
 from utopia.datasets import _card, _common
 from utopia.datasets._common import Limits
 from utopia.errors import InputError
@@ -65,7 +66,7 @@ def test_offers_the_protocol(module: Any) -> None:
 
 def test_config_is_the_same_whether_or_not_the_module_is_imported(dataset: str, module: Any) -> None:
     assert registry.config_of("datasets", dataset).model_json_schema() == module.Config.model_json_schema()
-    assert all(field.description for field in module.Config.model_fields.values())
+    assert all(meanings(module.Config).values())
 
 
 def test_an_empty_or_missing_folder_is_a_reason_not_an_error(dataset: str, module: Any, tmp_path: Path) -> None:

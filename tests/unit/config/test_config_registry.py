@@ -10,6 +10,7 @@ import pytest
 
 from utopia.config import registry
 from utopia.config.base import Strict
+from utopia.config.described import meanings, schema_of
 from utopia.errors import ConfigError
 
 COMPONENTS = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -91,14 +92,13 @@ def test_settings_are_read_without_running_the_file(package: Path) -> None:
         config(widht=1)
 
 
-def test_docstrings_below_fields_become_descriptions(package: Path) -> None:
+def test_docstrings_below_fields_say_what_they_mean(package: Path) -> None:
     (package / "models" / "wide.py").write_text(COMPONENT)
     config = registry.config_of("models", "wide")
-    found = {name: field.description for name, field in config.model_fields.items()}
-    assert found == {"width": "How wide.", "kind": "Which kind.", "inner": "The inner part.", "silent": None}
+    assert meanings(config) == {"width": "How wide.", "kind": "Which kind.", "inner": "The inner part.", "silent": None}
     inner = config.model_fields["inner"].annotation
-    assert inner.model_fields["x"].description == "The x\nof it."
-    assert config.model_json_schema()["properties"]["width"]["description"] == "How wide."
+    assert meanings(inner) == {"x": "The x\nof it."}
+    assert schema_of(config)["properties"]["width"]["description"] == "How wide."
 
 
 def test_a_component_without_settings_gets_an_empty_class_of_its_own(package: Path) -> None:
@@ -140,7 +140,7 @@ def test_both_ways_of_reading_settings_agree(kind: str, name: str) -> None:
         # A class without a docstring of its own takes over the first line of the file's.
         no_words = {"description": ""}
         assert light.model_json_schema() | no_words == heavy.model_json_schema() | no_words
-    assert all(field.description for field in light.model_fields.values()), "every field needs a docstring below it"
+    assert all(meanings(light).values()), "every field needs a docstring below it"
 
 
 def test_reading_all_settings_imports_no_torch() -> None:

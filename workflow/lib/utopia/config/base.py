@@ -42,14 +42,12 @@ def _number(value: Any, validated: Callable[[Any], Any], *, low: int | None, hig
 
 
 class Strict(BaseModel):
-    """Settings that refuse unknown keys and do not change once read. Field descriptions become the reference page.
+    """Settings that refuse unknown keys and do not change once read. What stands below a field says what it means.
 
     Yes and no are no numbers, numbers are not yes or no, and a number whose field names no limit has `LARGEST`.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from utopia.config.annotations import bare, is_model, members_of, tag_of
+from utopia.config.described import meanings
 from utopia.config.study import DatasetSettings
 
 _INDEX = """\
@@ -73,11 +74,12 @@ def pages(study: type[BaseModel]) -> dict[str, str]:
     """The reference pages (Markdown) of a study model, by their path below `docs`; the first one lists the others."""
     nested = {name: field for name, field in study.model_fields.items() if _inner(field.annotation)}
     every = [setting for setting in settings(study) if setting.path.split(".")[0] not in nested]
+    meaning = meanings(study)
     texts = {name: [f"# {topic.title}\n", _BACK] for name, topic in _TOPICS.items()}
     texts["study"].append(_list(every))
     for name, field in nested.items():
         page = next((key for key, topic in _TOPICS.items() if name in topic.sections), "study")
-        texts[page].append(f"## `{name}`\n\n{_wrapped(field.description)}\n")
+        texts[page].append(f"## `{name}`\n\n{_wrapped(meaning[name])}\n")
         for title, about, listed in _sections(name, field):
             if title:
                 texts[page].append(f"### {title}\n\n{about}\n" if about else f"### {title}\n")
@@ -125,7 +127,7 @@ def _sections(name: str, field: FieldInfo) -> Iterator[tuple[str, str, list[Sett
 def settings(model: type[BaseModel], prefix: str = "", default: Any = None) -> list[Setting]:
     """Every setting of a model, models inside it opened; `default` is an instance that gives the defaults."""
     found = []
-    schema = _schema(model)
+    schema, meaning = _schema(model), meanings(model)
     for name, field in model.model_fields.items():
         if default is not None:
             value, required = getattr(default, name), False
@@ -136,9 +138,7 @@ def settings(model: type[BaseModel], prefix: str = "", default: Any = None) -> l
             found += settings(inner, f"{prefix}{name}.", None if required else value)
             continue
         words = _words(schema["properties"][name], schema)
-        found.append(
-            Setting(prefix + name, words, "required" if required else _shown(value), _meaning(field.description))
-        )
+        found.append(Setting(prefix + name, words, "required" if required else _shown(value), _meaning(meaning[name])))
     return found
 
 

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from utopia.config.base import Strict
 from utopia.config.suggest import nearest
@@ -91,8 +89,6 @@ def _head(path: Path) -> _Head:
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     assignments = [node for node in tree.body if isinstance(node, ast.Assign)]
     settings = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
-    for node in settings:
-        _describe_fields(node)
     return _Head(
         about=ast.get_docstring(tree) or "",
         assigned={to.id: node.value for node in assignments for to in node.targets if isinstance(to, ast.Name)},
@@ -134,7 +130,7 @@ def config_of(kind: str, name: str) -> type[Strict]:
     read = _head(path)
     about = read.about.split("\n")[0]
     module = f"utopia.{kind}.{name}"
-    namespace: dict[str, Any] = {"__name__": module, "_Annotated": Annotated, "_Field": Field}
+    namespace: dict[str, Any] = {"__name__": module}
     try:
         # The source is this package's own file; only its light imports and the Config class are run.
         exec(compile(ast.Module(read.settings, []), str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
@@ -160,23 +156,3 @@ def _is_light_import(node: ast.stmt) -> bool:
 
 def _is_config(node: ast.stmt) -> bool:
     return isinstance(node, ast.ClassDef) and node.name == "Config"
-
-
-def _describe_fields(node: ast.AST) -> None:
-    """Give each field of a `Config` (and of classes inside it) the docstring below it as its description.
-
-    Pydantic reads these docstrings from the source of the class's module, which it finds only once that is imported.
-    Until then it would search the whole stack of calls for it, so it is told not to.
-    """
-    if isinstance(node, ast.ClassDef) and node.bases:
-        told = ast.keyword("use_attribute_docstrings", ast.copy_location(ast.Constant(False), node))
-        node.keywords.append(ast.copy_location(told, node))
-    for parent in (found for found in ast.walk(node) if isinstance(found, ast.ClassDef)):
-        for field, below in zip(parent.body, parent.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                match below.value:
-                    case ast.Constant(value=str(text)):
-                        template = f"_Annotated[None, _Field(description={inspect.cleandoc(text)!r})]"
-                        described: Any = ast.parse(template, mode="eval").body
-                        described.slice.elts[0] = field.annotation
-                        field.annotation = ast.fix_missing_locations(ast.copy_location(described, field.annotation))

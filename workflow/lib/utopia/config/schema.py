@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from utopia.config.described import schema_of
 from utopia.config.load import REPOSITORY
 from utopia.config.page import pages
 from utopia.config.study import study_model
@@ -26,7 +27,7 @@ PAGES = Path("docs")
 
 def study_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of config.yaml."""
-    schema = _in_one_line(study_model().model_json_schema())
+    schema = _in_one_line(schema_of(study_model()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
