@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,34 @@ def test_docstrings_below_fields_say_what_they_mean(package: Path) -> None:
     inner = config.model_fields["inner"].annotation
     assert meanings(inner) == {"x": "The x\nof it."}
     assert schema_of(config)["properties"]["width"]["description"] == "How wide."
+
+
+WORDS = "First words"
+BEHIND = (
+    "def help_it() -> None:\n    pass\n\n\nclass Config(Strict):\n    width: int = 3\n",
+    "class Other:\n    pass\n\n\nclass Config(Strict):\n    width: int = 3\n",
+)
+
+
+@pytest.mark.parametrize("code", BEHIND)
+def test_settings_and_constants_are_read_wherever_they_stand(package: Path, code: str) -> None:
+    head = (
+        f'"""{WORDS}: of a text in which a line\ndef begins like code."""\nfrom utopia.config.base import Strict\n\n\n'
+    )
+    (package / "models" / "wide.py").write_text(f"{head}{code}\n\nMARGIN = 4\n")
+    assert registry.config_of("models", "wide")().model_dump() == {"width": 3}
+    assert registry.constant("models", "wide", "MARGIN") == 4
+    assert registry.title("models", "wide") == WORDS
+
+
+@pytest.mark.parametrize("kind", [*registry.KINDS, "figures"])
+def test_the_part_that_is_parsed_has_the_constants_of_the_whole_file(kind: str) -> None:
+    for name in registry.names(kind):
+        tree = ast.parse(registry.path_of(kind, name).read_text(encoding="utf-8"))
+        nodes = [node for node in tree.body if isinstance(node, ast.Assign)]
+        for target, value in [(target, node.value) for node in nodes for target in node.targets]:
+            if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+                assert registry.constant(kind, name, target.id) == value.value, (name, target.id)
 
 
 def test_a_component_without_settings_gets_an_empty_class_of_its_own(package: Path) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,9 @@ from utopia.errors import ConfigError
 PACKAGE = Path(__file__).parents[1]
 KINDS = ("datasets", "extractors", "models", "losses", "samplers")
 _LONGEST_TITLE = 20
+_CODE = re.compile(r"^(?:@|def |async def |class (?!Config\b))", re.MULTILINE)
+_MORE = re.compile(r"^(?:class Config\b|(?!def |async def |class )\w.*=)", re.MULTILINE)
+"""Settings and constants: every other line that begins with a word and has an equals sign is taken for one."""
 _LIGHT = ("typing", "enum", "pathlib", "pydantic", "utopia.config")
 
 
@@ -86,7 +91,7 @@ class _Head:
 @cache
 def _head(path: Path) -> _Head:
     """Parse a component's file, once: a start of the workflow asks for titles, constants and settings of most."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    tree = _parsed(path.read_text(encoding="utf-8"), str(path))
     assignments = [node for node in tree.body if isinstance(node, ast.Assign)]
     settings = [node for node in tree.body if _is_light_import(node) or _is_config(node)]
     return _Head(
@@ -94,6 +99,15 @@ def _head(path: Path) -> _Head:
         assigned={to.id: node.value for node in assignments for to in node.targets if isinstance(to, ast.Name)},
         settings=settings,
     )
+
+
+def _parsed(text: str, name: str) -> ast.Module:
+    """A component's file up to its first function, where nothing but functions and classes follows: a fifth of it."""
+    code = _CODE.search(text)
+    if code and not _MORE.search(text, code.start()):
+        with suppress(SyntaxError):  # what looked like a function stands in a text
+            return ast.parse(text[: code.start()], filename=name)
+    return ast.parse(text, filename=name)
 
 
 @cache

@@ -113,7 +113,7 @@ class _Task:
 
 
 @dataclass(eq=False)
-class _Reading:
+class _Pass:
     """One way through a source, for all networks that look at it, or listen to it, at the same rate."""
 
     tasks: list[_Task]
@@ -150,7 +150,7 @@ class _Source:
     ) -> None:
         self.item, self.index, self.begun = entry["id"], index, 0.0
         self.tasks: list[tuple[str, _Task]] = []
-        self.left: list[_Reading] = []
+        self.left: list[_Pass] = []
         self._entry, self._root, self._manifest = entry, root, manifest
         for maker in makers:
             role = _role(entry, maker.medium)
@@ -174,7 +174,7 @@ class _Source:
         for role, task in self.tasks:
             groups[role, *task.maker.rate()].append(task)
         for (role, medium, rate, other, decoder), tasks in groups.items():
-            reading = _Reading(tasks, partial(_pieces, self._path(role), rate, other))
+            reading = _Pass(tasks, partial(_pieces, self._path(role), rate, other))
             if medium == "frames":
                 told = partial(setattr, reading, "fallback")
                 reading.read = partial(
@@ -208,7 +208,7 @@ class _Product:
     """A sample of a reading; or its end, and why it failed if it did."""
 
     source: _Source
-    reading: _Reading
+    reading: _Pass
     sample: tuple[Any, ...] | None
     reason: str = ""
     lasting: bool = False
@@ -230,7 +230,7 @@ def _extract(work: Sequence[_Source], makers: Sequence[Maker], store: Path, thre
     shared = {maker.name: Batches(maker.rows, maker.network.batch) for maker in makers if _shares(maker, work)}
     for source in work:
         source.plan()
-    waiting: list[tuple[_Source, _Reading]] = []
+    waiting: list[tuple[_Source, _Pass]] = []
     done = 0
 
     def store_complete() -> None:
@@ -287,7 +287,7 @@ def _rows(maker: Maker, shared: Mapping[str, Batches]) -> FrameRows | SoundRows:
     return FrameRows(shared.get(maker.name, own), maker.name in shared)
 
 
-def _finish(source: _Source, reading: _Reading, count: str) -> bool:
+def _finish(source: _Source, reading: _Pass, count: str) -> bool:
     """Strike a reading off; say so if it was its item's last, and whether it was."""
     source.left.remove(reading)
     if source.left:
