@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from utopia import arrays
 from utopia.errors import InputError
 from utopia.evaluation import metrics_csv
+from utopia.evaluation.evaluated_item import RANK_METRICS, SERIES_METRICS
 from utopia.evaluation.predictions import FORMAT, metadata
 from utopia.evaluation.protocols import evaluate_run
 from utopia.evaluation.references import evaluate_reference
@@ -91,6 +93,37 @@ def test_affect_by_hand(affect: Path, tmp_path: Path) -> None:
     assert ("0", "0", "a", "wasserstein") not in found
     assert found["0", "1", "", "rmse"] == found["0", "1", "", "rmse_item"] == 0.0
     assert found["0", "1", "", "mse"] == 0.0 and found["0", "1", "", "pcc"] == pytest.approx(1.0)
+
+
+def test_a_metric_is_added_in_one_place(
+    affect: Path, summaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run and of each row that needs no network, for items and replicas (docs/extending.md)."""
+
+    def furthest(prediction: ArrayLike, label: ArrayLike) -> float:
+        return float(np.abs(np.asarray(prediction) - np.asarray(label)).max())
+
+    monkeypatch.setitem(SERIES_METRICS, "furthest", furthest)
+    monkeypatch.setitem(RANK_METRICS, "furthest", furthest)
+    output = tmp_path / "metrics.csv"
+    evaluate_run(run=RUN, labels=affect, predictions=predictions(tmp_path / "p.safetensors", GOOD), output=output)
+    found = values(output)
+    assert [found["0", "0", item, "furthest"] for item in ("a", "b", "")] == [1.0, 1.0, 1.0]
+    evaluate_reference(reference="oracle", run=RUN, labels=affect, output=output)
+    # The labels that a is trained on are 9 everywhere, and it is judged by 0, 1, 2, 3.
+    assert [values(output)["0", "0", item, "furthest"] for item in ("a", "b", "")] == [9.0, 0.0, 4.5]
+    stored = arrays.load(affect)
+    votes = {f"{item}/valence.votes": np.array([[0.0, 1], [0, -1], [0, 0]]) for item in "ab"}
+    arrays.save(affect, dict(stored) | votes, stored.meta)
+    evaluate_reference(reference="human", run=RUN, labels=affect, output=output)
+    # Each against the mean of the other two: 1.5, 1.5 and 0 at the second time.
+    assert values(output)["0", "0", "", "furthest"] == pytest.approx(1.0)
+    arrays.save(affect, dict(stored), stored.meta | {"folds": []})
+    evaluate_reference(reference="human", run=RUN, labels=affect, output=output)
+    assert "furthest" in {row.metric for row in metrics_csv.read(output) if metrics_csv.is_hole(row)}
+    run = RUN | {"targets": ["importance"], "low": 0.0, "high": 1.0, "id": "summe.reference.oracle"}
+    evaluate_reference(reference="oracle", run=run, labels=summaries, output=output)
+    assert ("0", "0", "", "furthest") in values(output)
 
 
 def test_same_input_same_bytes(affect: Path, tmp_path: Path) -> None:

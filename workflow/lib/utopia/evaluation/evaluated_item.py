@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,18 @@ from utopia.errors import ComputeError
 from utopia.evaluation import metrics, reactions, summary
 from utopia.evaluation.metrics_csv import MetricRow
 from utopia.labels.read import Labels, Shots
+
+SERIES_METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "mse": metrics.mse,
+    "rmse": metrics.rmse,
+    "pcc": metrics.pcc,
+}
+"""Of a predicted and a labelled series [T], in the protocol `affect`; of a replica, the mean over its test items."""
+RANK_METRICS: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "kendall": metrics.kendall,
+    "spearman": metrics.spearman,
+}
+"""Of predicted scores [T] and the mean of the votes [T], in the protocol `summary`; of a replica as above."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ def read_evaluated_item(labels: Labels, target: str, item: str, constant: reacti
 def item_metrics(item: EvaluatedItem, prediction: ArrayLike) -> dict[str, float]:
     """The metrics of a prediction [T] of one item.
 
-    `affect`: mse, rmse, pcc. `summary`: f_score (per cent); kendall and spearman against the mean of the votes; where
+    `affect`: `SERIES_METRICS`. `summary`: f_score (per cent); `RANK_METRICS` against the mean of the votes; where
     single votes are known also kendall_users and spearman_users, the mean over users of the correlation with each. The
     field reports both readings under one name, and they differ by half.
     Of both, where single votes are known, wasserstein: how far the distribution of the prediction over the item is from
@@ -87,19 +99,17 @@ def item_metrics(item: EvaluatedItem, prediction: ArrayLike) -> dict[str, float]
         return of_reactions if mean is None else {"correlation": mean} | of_reactions
     if item.protocol != "summary":
         p, y = item.of(prediction), item.of(item.label)
-        error = metrics.mse(p, y)
-        of_errors = {"mse": error, "rmse": float(np.sqrt(error)), "pcc": metrics.pcc(p, y)}
+        of_series = {name: metric(p, y) for name, metric in SERIES_METRICS.items()}
         return (
-            of_errors
+            of_series
             if item.votes is None
-            else of_errors | _of_distribution(p, [item.of(vote_T) for vote_T in item.votes])
+            else of_series | _of_distribution(p, [item.of(vote_T) for vote_T in item.votes])
         )
     assert item.shots is not None and item.consensus is not None
     mask = summary.summarise(prediction, item.shots.picks, item.shots.n_frames, item.shots.change_points)
     values = {
         "f_score": summary.over_users(summary.f_scores(mask, item.shots.user_summary), item.over),
-        "kendall": metrics.kendall(prediction, item.consensus),
-        "spearman": metrics.spearman(prediction, item.consensus),
+        **{name: metric(prediction, item.consensus) for name, metric in RANK_METRICS.items()},
     }
     if item.votes is None:
         return values
@@ -133,8 +143,8 @@ def replica_metrics(
 ) -> dict[str, float]:
     """The metrics of a replica over its test items, from the predictions [T] and the items' own metrics.
 
-    `affect`: mse, rmse and pcc_pooled over all frames of all items; mse_item, rmse_item and pcc, the means of the
-    items' own. `summary` and `reactions`: means of the items' own, over those that have one.
+    `affect`: mse, rmse and pcc_pooled over all frames of all items; mse_item, rmse_item and all others, the means of
+    the items' own. `summary` and `reactions`: means of the items' own, over those that have one.
 
     Raises:
         ComputeError: there is no item.
@@ -148,15 +158,15 @@ def replica_metrics(
     if items[0].protocol != "summary":
         p = np.concatenate([item.of(prediction) for item, prediction in zip(items, predictions, strict=True)])
         y = np.concatenate([item.of(item.label) for item in items])
-        error = metrics.mse(p, y)
+        pooled = metrics.mse(p, y)
         return {
-            "mse": error,
+            "mse": pooled,
             "mse_item": mean["mse"],
-            "rmse": float(np.sqrt(error)),
+            "rmse": float(np.sqrt(pooled)),
             "rmse_item": mean["rmse"],
             "pcc": mean["pcc"],
             "pcc_pooled": metrics.pcc(p, y),
-            **{name: mean[name] for name in ("wasserstein",) if name in mean},
+            **{name: value for name, value in mean.items() if name not in ("mse", "rmse", "pcc")},
         }
     mean["f_score"] = summary.split_mean([value["f_score"] for value in values], double_rounding=double_rounding)
     return mean

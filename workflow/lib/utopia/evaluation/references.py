@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from utopia import seeds
 from utopia.errors import InputError
 from utopia.evaluation import metrics, metrics_csv, ridge, summary
 from utopia.evaluation.evaluated_item import (
+    RANK_METRICS,
+    SERIES_METRICS,
     EvaluatedItem,
     item_metrics,
     read_evaluated_item,
@@ -28,12 +31,6 @@ from utopia.features.read import FeatureReader
 from utopia.labels.read import Labels
 
 _log = logging.getLogger(__name__)
-METRICS = {
-    "affect": ("mse", "mse_item", "rmse", "rmse_item", "pcc", "pcc_pooled", "wasserstein"),
-    "summary": ("f_score", "kendall", "spearman", "kendall_users", "spearman_users", "wasserstein"),
-    "reactions": ("correlation",),
-}
-"""What is declared as not available, by protocol, where no item can be tested."""
 
 Reference = Literal["random", "human", "oracle", "ridge"]
 
@@ -81,7 +78,7 @@ def evaluate_reference(
     made: list[MetricRow] = []
     if not read.folds:  # as a run that cannot be trained is, so is this one declared
         dropped = "; ".join(fold["reason"] for fold in read.meta.get("dropped_folds", [])) or "there is no fold"
-        names = METRICS[read.protocol]
+        names = _names(read.protocol)
         metrics_csv.write(output, [metrics_csv.hole(t, name, dropped) for t in run["targets"] for name in names])
         return
     for target in run["targets"]:
@@ -98,6 +95,16 @@ def evaluate_reference(
             remedy="get the features of more items, or take the row with `reference: ridge` out of the table",
         )
     metrics_csv.write(output, made)
+
+
+def _names(protocol: str) -> tuple[str, ...]:
+    """What is declared as not available, by protocol, where no item can be tested."""
+    if protocol == "affect":
+        of_series = [(name, f"{name}_item") if name in ("mse", "rmse") else (name,) for name in SERIES_METRICS]
+        return (*chain.from_iterable(of_series), "pcc_pooled", "wasserstein")
+    if protocol == "summary":
+        return ("f_score", *RANK_METRICS, "kendall_users", "spearman_users", "wasserstein")
+    return ("correlation",)
 
 
 def _items(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[str, Any]) -> dict[str, EvaluatedItem]:
@@ -172,7 +179,7 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
     items = _items(labels, run, target, fold)
     if labels.protocol == "summary":
         with_votes = [name for name in items if labels.votes(name, target) is not None]
-        ranks = {"kendall": metrics.kendall, "spearman": metrics.spearman} if with_votes else {}
+        ranks = RANK_METRICS if with_votes else {}
         values = {}
         for name, item in items.items():
             assert item.shots is not None
@@ -189,16 +196,14 @@ def _human(labels: Labels, run: Mapping[str, Any], target: str, fold: Mapping[st
         )
     else:
         values = {
-            name: _against_others(
-                _votes(labels, name, target), {"mse": metrics.mse, "rmse": metrics.rmse, "pcc": metrics.pcc}
-            )
+            name: _against_others(_votes(labels, name, target), SERIES_METRICS)
             | {"wasserstein": metrics.wasserstein_among(_votes(labels, name, target))}
             for name in items
         }
         mean, frames = _mean(list(values.values())), [len(item.label) for item in items.values()]
         pooled = float(np.average([value["mse"] for value in values.values()], weights=frames))
-        of_replica = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"], "pcc": mean["pcc"]}
-        of_replica["wasserstein"] = mean["wasserstein"]
+        of_replica = {"mse": pooled, "mse_item": mean["mse"], "rmse_item": mean["rmse"]}
+        of_replica |= {name: value for name, value in mean.items() if name not in of_replica.keys() | {"rmse"}}
     yield rows(target, fold["name"], "0", of_replica, values)
 
 

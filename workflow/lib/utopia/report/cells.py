@@ -15,7 +15,7 @@ from utopia.errors import UtopiaError
 from utopia.evaluation import verdict
 from utopia.report.ancestry import Pool
 from utopia.tables.cells import Cell
-from utopia.tables.columns import NUMBERS
+from utopia.tables.columns import COLUMNS, NUMBERS
 from utopia.tables.layout import Line, Shown, TableLayout, lay_out
 from utopia.tables.notes import said_once
 
@@ -44,21 +44,7 @@ _STARTS = {
     verdict.PASSES: "holds",
     verdict.MISSES: "fails",
 }
-_WORDS = (
-    "table",
-    "row",
-    "column",
-    "status",
-    "reason",
-    "name",
-    "unit",
-    "interval",
-    "against",
-    "difference_verdict",
-    "verdict",
-    "verdict_reason",
-    "note",
-)
+_WORDS = tuple(set(COLUMNS) - {*NUMBERS, "n", "decimals", "keys", "runs", "cell"})
 
 
 @dataclass(frozen=True)
