@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST = 420
@@ -241,3 +246,29 @@ def test_one_place_reads_yaml() -> None:
         if re.search(r"(from|import) yaml\b", path.read_text(encoding="utf-8"))
     }
     assert importers <= {"yaml_file.py", "layers.py", "engine.py"}  # nodes that know lines; writing a profile
+
+
+LOADED = {"pygments", "snakemake-executor-plugin-slurm"}
+"""What the package does not import itself: Snakemake loads it for its report and for clusters."""
+
+
+def test_what_the_package_imports_is_declared_and_the_other_way_round() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {Requirement(word).name for words in project["optional-dependencies"].values() for word in words}
+    declared = {canonicalize_name(Requirement(word).name) for word in project["dependencies"]}
+    providers = packages_distributions()
+    imported: set[str] = set()
+    for path in python_files():
+        if path.is_relative_to(REPOSITORY / "workflow" / "lib"):
+            for node in ast.walk(parsed(path)):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                imported |= {name.partition(".")[0] for name in names}
+    ours = {path.name for path in (REPOSITORY / "workflow" / "lib").iterdir()}
+    foreign = imported - sys.stdlib_module_names - ours
+    distributions = {canonicalize_name(providers.get(name, [name])[0]) for name in foreign}
+    assert distributions - declared - extras - {"dask"} == set(), "declare them in pyproject.toml"
+    assert declared - distributions - LOADED == set(), "nothing imports them"
+    lock = (REPOSITORY / "envs" / "requirements.txt").read_text(encoding="utf-8")
+    pinned = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    assert declared <= pinned, "add them to envs/requirements.in, and run: make lock"

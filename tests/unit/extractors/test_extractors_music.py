@@ -15,7 +15,7 @@ from torchaudio.transforms import Fade
 from utopia import seeds
 from utopia.errors import InputError
 from utopia.extractors import _separation, vggish, vggish_music
-from utopia.extractors._separation import RATE, STRIDE, Spool, hybrid_demucs, separate_music, separated
+from utopia.extractors._separation import RATE, STRIDE, Spool, hybrid_demucs, separated
 from utopia.media.audio import resample
 
 CPU = torch.device("cpu")
@@ -43,6 +43,14 @@ class Smooth:
         kernel = torch.hann_window(89)[None, None] / 44
         smooth = torch.nn.functional.conv1d(mix.transpose(0, 1), kernel, padding=44).transpose(0, 1)
         return copies(smooth)
+
+
+def separate_music(
+    sound: np.ndarray, network: Any, device: torch.device, segment_s: float = 11.0, fade_s: float = 0.1
+) -> np.ndarray:
+    """`separated` of a sound float32 [2, samples] that lies in memory, in one piece: float32 [samples]."""
+    pieces = separated(lambda start, stop: sound[:, start:stop], sound.shape[1], network, device, segment_s, fade_s)
+    return np.concatenate([np.empty(0, np.float32), *pieces])
 
 
 def test_music_is_everything_but_vocals_and_pieces_leave_no_seam() -> None:

@@ -58,18 +58,6 @@ def _draw(network: nn.Module, seed: int) -> None:
             value.data = torch.zeros_like(value)
 
 
-def separate_music(
-    sound: np.ndarray,
-    network: Callable[[torch.Tensor], torch.Tensor],
-    device: torch.device,
-    segment_s: float = 11.0,
-    fade_s: float = 0.1,
-) -> np.ndarray:
-    """`separated` of a sound float32 [2, samples] that lies in memory, in one piece: float32 [samples]."""
-    pieces = separated(lambda start, stop: sound[:, start:stop], sound.shape[1], network, device, segment_s, fade_s)
-    return np.concatenate([np.empty(0, np.float32), *pieces])
-
-
 def separated(
     read: Callable[[int, int], np.ndarray],
     samples: int,
