@@ -31,8 +31,15 @@ _STUDIES = {"finished", "fresh", "small", "small_checkout", "whole", "edited"}
 """Fixtures that run the pipeline, or copy what it has made."""
 
 
-_LONGEST = ("slurm", "tutorials", "determinism", "miniature", "extending", "audit_asked", "audit_reproduction")
-"""Files that take the longest, `test_<name>.py`: workers that begin with them end together."""
+_LONGEST = (
+    "slurm", "tutorials", "determinism", "miniature", "extending", "audit_asked", "audit_reproduction", "audit_drill",
+    "provenance_crate_build", "staying_workers", "benchmarks_gpu", "features_resume", "faults", "training_scratch",
+    "training_pretend_gpu", "extractors", "figures_render", "extractors_finetune", "cli_run", "browser_page",
+    "provenance_crate_check", "media_frames", "training_run", "docs_site", "inputs_miniature", "logger",
+    "training_custom_learner", "fine_tuning", "training_strategies",
+)  # fmt: skip
+"""Files that take the longest, `test_<name>.py`: workers that begin with them end together, and none is left at the end
+with minutes of work that no other can take (a twentieth of the whole run)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
