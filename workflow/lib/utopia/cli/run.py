@@ -102,13 +102,13 @@ def refuse_empty(plan: Plan, *, insist: bool) -> None:
     reasons = dict.fromkeys(data.feature_reason if data.available else data.reason for data in lacking.values())
     without = [name for name, data in lacking.items() if not data.available]
     what = f"there are no data for {', '.join(without)}" if without else "nothing can be trained on what is there"
-    study, data = plan.study.study, plan.study.data
+    study, folder = plan.study.study, plan.study.data
     raise UtopiaError(
         f"{'the only table' if len(empty) == 1 else f'all {len(empty)} tables'} of the papers would be empty: {what}",
         why="; ".join(list(filter(None, reasons))[:3]),
         remedy=(
-            f"put what is missing below {data}"
-            if data
+            f"put what is missing below {folder}"
+            if folder
             else f"name your data folder: make results STUDY={study} DATA=<folder>"
         )
         + " (docs/data.md says what goes where, `utopia fetch` downloads what can be downloaded); without any data: "

@@ -39,21 +39,21 @@ def _docstrings(file: Path) -> dict[str, dict[str, str]]:
     def look(body: list[ast.stmt], outer: str) -> None:
         for node in body:
             if isinstance(node, ast.ClassDef):
-                found[outer + node.name] = dict(_below_fields(node))
+                found[outer + node.name] = _below_fields(node)
                 look(node.body, f"{outer}{node.name}.")
 
     look(ast.parse(file.read_text(encoding="utf-8"), filename=str(file)).body, "")
     return found
 
 
-def _below_fields(node: ast.ClassDef) -> list[tuple[str, str]]:
-    return [
-        (field.target.id, inspect.cleandoc(text))
+def _below_fields(node: ast.ClassDef) -> dict[str, str]:
+    return {
+        field.target.id: inspect.cleandoc(text)
         for field, below in pairwise(node.body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
         if isinstance(text := below.value.value, str)
-    ]
+    }
 
 
 class Described(GenerateJsonSchema):
